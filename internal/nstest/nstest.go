@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nstest gives tests a kernel of their own: network namespaces that hold nothing, touch nothing
+// outside, and vanish with the test.
+package nstest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideVar marks the re-executed test binary.
+const insideVar = "SWIFTCNI_TEST_NAMESPACE"
+
+// Main runs a package's tests in a new network and mount namespace (and, where the caller isn't root, in a
+// new user namespace), so that no test can reach the machine's own network. Call it as the whole of TestMain:
+//
+//	func TestMain(m *testing.M) { nstest.Main(m) }
+//
+// Inside, /run is an empty tmpfs, /sys shows the new namespace, and lo is down as in any new namespace.
+func Main(m *testing.M) {
+	if os.Getenv(insideVar) != "" {
+		if err := prepare(); err != nil {
+			fmt.Fprintln(os.Stderr, "nstest:", err)
+			os.Exit(2)
+		}
+		os.Exit(m.Run())
+	}
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "nstest:", err)
+		os.Exit(2)
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	// Pdeathsig follows the thread that started the child, not the process.
+	runtime.LockOSThread()
+	err = cmd.Run()
+	if exit, ok := err.(*exec.ExitError); ok {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "nstest: new namespaces:", err)
+		os.Exit(2)
+	}
+	os.Exit(0)
+}
+
+func prepare() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_RDONLY, ""); err != nil {
+		return fmt.Errorf("mount /sys: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	return os.MkdirAll("/run/netns", 0o755)
+}
+
+// New makes a network namespace and returns its path, /run/netns/NAME-N in the test's own mount namespace.
+// It's unmounted when the test ends; what was in it goes when the last holder closes it.
+func New(t testing.TB, name string) string {
+	t.Helper()
+	f, err := os.CreateTemp("/run/netns", name+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.Name()
+	f.Close()
+	done := make(chan error)
+	// The thread is never unlocked: it ends with its goroutine, and the namespace lives on in the mount.
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- unix.Mount(threadNS(), path, "", unix.MS_BIND, "")
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("new namespace %s: %v", path, err)
+	}
+	t.Cleanup(func() { Remove(path) })
+	return path
+}
+
+// Remove ends a namespace that [New] made, as when its container dies. A second Remove does nothing.
+func Remove(path string) {
+	_ = unix.Unmount(path, unix.MNT_DETACH)
+	_ = os.Remove(path)
+}
+
+// In runs fn on a thread in the namespace at path. What fn starts with "go" doesn't run there, and fn must
+// not call t.Fatal: that belongs to the test's own goroutine.
+func In(t testing.TB, path string, fn func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+			unix.Close(fd)
+		}
+		// Deferred, so that a fn that ends its goroutine can't hang the test.
+		defer func() { done <- err }()
+		if err == nil {
+			fn()
+		}
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("enter %s: %v", path, err)
+	}
+}
+
+// Command returns a command that runs in the namespace at path.
+func Command(path, name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=" + path, "--", name}, args...)...)
+}
+
+// Run runs a command in the namespace at path ("" is the test's own) and returns what it printed.
+// A command that fails ends the test.
+func Run(t testing.TB, path, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	if path != "" {
+		cmd = Command(path, name, args...)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func threadNS() string {
+	return filepath.Join("/proc/self/task", strconv.Itoa(unix.Gettid()), "ns/net")
+}
