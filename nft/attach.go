@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// maxTries bounds how often a change starts anew because others changed the ruleset in between. Each time
+// somebody else's change has succeeded, so that many in a row means a host that does nothing else.
+const maxTries = 200
+
+// errContended is the end of maxTries.
+var errContended = errors.New("nft: other programs change the ruleset without pause")
+
+// Attach puts an attachment into the ruleset. When all is as always it sends one transaction of elements and
+// receives one answer. It builds the rules that the kernel says are missing, and replaces elements of the same
+// keys: an address has one owner, and who attaches last is it, as a dead owner's element may have been left.
+// Attaching again what is there changes nothing.
+//
+// Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
+func (c *Conn) Attach(a Attachment) error {
+	if err := a.check(false); err != nil {
+		return err
+	}
+	es := a.elements()
+	if len(es) == 0 {
+		return nil
+	}
+	build := false
+	for range maxTries {
+		b := batch{excl: true}
+		if build {
+			b.build(a.ruleset())
+		}
+		b.create(es)
+		err := c.commit(&b, nil)
+		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
+			err = c.replace(es)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case hasErrno(err, unix.ERESTART):
+		case hasErrno(err, unix.ENOENT) && build:
+			return lacking(err)
+		case hasErrno(err, unix.ENOENT):
+			build = true
+		default:
+			return err
+		}
+	}
+	return errContended
+}
+
+// replace makes elements, of which some keys are taken, so: what is right stays, what is another's goes.
+func (c *Conn) replace(es []element) error {
+	found, generation, err := c.lookUp(es)
+	if err != nil {
+		return err
+	}
+	stale, err := c.staleMACs(es, found)
+	if err != nil {
+		return err
+	}
+	var b batch
+	b.delete(stale)
+	for i, e := range es {
+		switch f := found[i]; {
+		case f == nil:
+			b.create([]element{e})
+		case !f.same(e):
+			b.delete([]element{*f})
+			b.create([]element{e})
+		}
+	}
+	return c.commit(&b, &generation)
+}
+
+// staleMACs returns what allows a guarded link another MAC than its new one: its last owner's.
+func (c *Conn) staleMACs(es []element, found []*element) ([]element, error) {
+	var ask []element
+	for _, f := range found {
+		if f == nil || f.set != guarded {
+			continue
+		}
+		old := element{set: allowed}
+		g, ok := f.guard()
+		if old.key = allowedKey(g); ok && !holds(es, old) {
+			ask = append(ask, old)
+		}
+	}
+	if len(ask) == 0 {
+		return nil, nil
+	}
+	answers, _, err := c.lookUp(ask)
+	var stale []element
+	for _, f := range answers {
+		if f != nil {
+			stale = append(stale, *f)
+		}
+	}
+	return stale, err
+}
+
+// holds says whether a list has an element of e's key.
+func holds(es []element, e element) bool {
+	for _, f := range es {
+		if f.set == e.set && string(f.key) == string(e.key) {
+			return true
+		}
+	}
+	return false
+}
+
+// lookUp gets elements by their keys, nil for one that isn't there, and the generation of the ruleset in which
+// they were so.
+func (c *Conn) lookUp(es []element) (found []*element, generation uint32, err error) {
+	replies, generation, err := c.askIn(lookUps(es))
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err = decodeLookUps(es, replies)
+	return found, generation, err
+}
+
+// lookUps returns the questions for elements: NFT_MSG_GETSETELEM has the form of a deletion.
+func lookUps(es []element) []netlink.Message {
+	var ms []netlink.Message
+	for _, e := range es {
+		var b batch
+		b.delete([]element{{set: e.set, key: e.key}})
+		for _, m := range b.messages() {
+			m.Header = netlink.Header{Type: messageType(unix.NFT_MSG_GETSETELEM), Flags: netlink.Request}
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+func decodeLookUps(es []element, replies []reply) ([]*element, error) {
+	found := make([]*element, len(es))
+	for i, e := range es {
+		if replies[i].errno != 0 {
+			continue
+		}
+		err := decodeElements(replies[i].data, e.set, func(f element) { found[i] = &f })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// askIn asks, and says of which generation the answers are: that before the first of them, so a change
+// in the middle shows too.
+func (c *Conn) askIn(ms []netlink.Message) ([]reply, uint32, error) {
+	generation := netlink.Message{Header: netlink.Header{Type: messageType(unix.NFT_MSG_GETGEN), Flags: netlink.Request}, Data: genMessage(0, 0)}
+	replies, err := c.ask(append([]netlink.Message{generation}, ms...))
+	if err != nil {
+		return nil, 0, err
+	}
+	if replies[0].errno != 0 {
+		return nil, 0, &UnsupportedError{Missing: "NFT_MSG_GETGEN (Linux 3.18)", Err: syscall.Errno(replies[0].errno)}
+	}
+	g, err := decodeGeneration(replies[0].data)
+	return replies[1:], g, err
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Attachment is what the ruleset holds for one owner.
+type Attachment struct {
+	Owner Owner
+
+	// Masquerade lists the container's addresses whose traffic is masqueraded when it leaves the address's
+	// own subnet, each with its subnet's length: 10.1.0.2/24. Multicast (224.0.0.0/4, ff00::/8) isn't masqueraded.
+	Masquerade []netip.Prefix
+
+	// Guard, if there is one, drops frames that enter the bridge from the container with a MAC not its own.
+	Guard *Guard
+}
+
+// A Guard binds a bridge's port to one source MAC. It sees frames that arrive at the port, before the
+// bridge learns from them or forwards them.
+type Guard struct {
+	// HostLink is the host end's name, at most 15 bytes.
+	HostLink string
+	// MAC is the container's, 6 bytes.
+	MAC net.HardwareAddr
+}
+
+// An element is one entry of a set or verdict map.
+type element struct {
+	set     set
+	key     []byte
+	chain   string // where a verdict map's element goes to
+	comment string
+}
+
+// same says whether two elements of one key mean the same and belong to the same owner.
+func (e element) same(f element) bool { return e.chain == f.chain && e.comment == f.comment }
+
+// owner returns the part of the comment that names the owner.
+func (e element) owner() string {
+	owner, _, _ := strings.Cut(e.comment, " ")
+	return owner
+}
+
+// guard decodes an element of the set of guarded links.
+func (e element) guard() (Guard, bool) {
+	_, text, _ := strings.Cut(e.comment, " ")
+	mac, err := net.ParseMAC(text)
+	link, _, _ := bytes.Cut(e.key, []byte{0})
+	return Guard{string(link), mac}, err == nil && len(mac) == macLen && len(link) > 0
+}
+
+// prefix decodes an element of the masquerade maps: the address, with the length of its chain's subnet.
+func (e element) prefix() (netip.Prefix, bool) {
+	addr, ok := netip.AddrFromSlice(e.key)
+	subnet, ok2 := parseChainName(e.chain)
+	return netip.PrefixFrom(addr, subnet.Bits()), ok && ok2 && subnet.Contains(addr)
+}
+
+const macLen = 6
+
+// elements returns the attachment's elements, masquerade first.
+func (a Attachment) elements() []element {
+	comment := a.Owner.comment()
+	es := make([]element, 0, len(a.Masquerade)+2)
+	for _, p := range a.Masquerade {
+		es = append(es, element{set: masqueradeSet(p.Addr()), key: p.Addr().AsSlice(), chain: chainName(p), comment: comment})
+	}
+	if g := a.Guard; g != nil {
+		es = append(es,
+			element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()},
+			element{set: allowed, key: allowedKey(*g), comment: comment})
+	}
+	return es
+}
+
+func linkKey(name string) []byte {
+	key := make([]byte, unix.IFNAMSIZ)
+	copy(key, name)
+	return key
+}
+
+// allowedKey joins link and MAC as the kernel does in registers of 4 bytes: the MAC takes 8.
+func allowedKey(g Guard) []byte {
+	key := make([]byte, unix.IFNAMSIZ+8)
+	copy(key, g.HostLink)
+	copy(key[unix.IFNAMSIZ:], g.MAC)
+	return key
+}
+
+// check refuses what can't be an attachment. A hint for Detach may lack the guard's MAC.
+func (a Attachment) check(hint bool) error {
+	if err := a.Owner.check(); err != nil {
+		return err
+	}
+	for _, p := range a.Masquerade {
+		if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return fmt.Errorf("nft: %s: masquerade %s: not an address with its subnet's length", a.Owner, p)
+		}
+	}
+	g := a.Guard
+	if g == nil {
+		return nil
+	}
+	if g.HostLink == "" || len(g.HostLink) >= unix.IFNAMSIZ {
+		return fmt.Errorf("nft: %s: guard of link %q: a link's name has 1 to %d bytes", a.Owner, g.HostLink, unix.IFNAMSIZ-1)
+	}
+	if len(g.MAC) != macLen && !(hint && len(g.MAC) == 0) {
+		return fmt.Errorf("nft: %s: guard of link %q: MAC %q hasn't 6 bytes", a.Owner, g.HostLink, g.MAC)
+	}
+	return nil
+}
+
+// ruleset returns the rules that the attachment's elements are for.
+func (a Attachment) ruleset() Ruleset {
+	r := Ruleset{Guard: a.Guard != nil}
+	for _, p := range a.Masquerade {
+		r.Subnets = append(r.Subnets, p.Masked())
+	}
+	return r
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/nlsock"
+)
+
+// receiveLen is what the kernel aims a dump's datagrams at. A refusal quotes the refused message and may
+// be longer: its end is given up.
+const receiveLen = 32 << 10
+
+// A Conn is a socket to the nf_tables of one network namespace. One goroutine at a time may use it.
+type Conn struct {
+	socket   *nlsock.Socket
+	sequence uint32
+	buffer   []byte
+	waiting  []byte // the part of buffer that wasn't looked at
+}
+
+// Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet, so a
+// kernel without nf_tables, but with nfnetlink, shows only in the first call.
+func Dial() (*Conn, error) {
+	s, err := nlsock.Open(unix.NETLINK_NETFILTER)
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil, &UnsupportedError{Missing: "nfnetlink (CONFIG_NETFILTER_NETLINK)", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{socket: s}, nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error { return c.socket.Close() }
+
+// commit sends a transaction. generation, if not nil, is the ruleset's generation that the transaction was
+// made for: in any other the kernel refuses it with ERESTART (Linux 4.10; older ones ignore it).
+//
+// The kernel answers while it handles sendmsg(2), so when that returns all answers wait at the socket. An
+// ack of a transaction's END is understood since 6.10 only, so the last change asks for it: its answer comes last,
+// after a refusal of the commit, which carries BEGIN's number. A transaction that isn't even begun gets one
+// refusal with that number, and nothing else.
+func (c *Conn) commit(b *batch, generation *uint32) error {
+	ms := b.messages()
+	if len(ms) == 0 {
+		return nil
+	}
+	ms[len(ms)-1].Header.Flags |= netlink.Acknowledge
+	ms = frame(ms, generation)
+	first := c.number(ms)
+	if err := c.socket.SendMessages(ms); err != nil {
+		return err
+	}
+	m, err := c.receive(first)
+	if err != nil {
+		return err
+	}
+	errno, reason := decodeError(m)
+	if errno == 0 && m.Header.Sequence == first+uint32(len(ms))-2 {
+		return nil
+	}
+	c.drain()
+	step := int(m.Header.Sequence - first)
+	refused := &Error{Change: "commit", Step: step, Reason: reason, Errno: errno}
+	if step > 0 && step < len(ms) {
+		refused.Change = describe(ms[step])
+	}
+	return refused.explain()
+}
+
+// frame puts a transaction's BEGIN and END around messages.
+func frame(ms []netlink.Message, generation *uint32) []netlink.Message {
+	begin := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES)}
+	if generation != nil {
+		begin.Data = binary.NativeEndian.AppendUint16(begin.Data, 8)
+		begin.Data = binary.NativeEndian.AppendUint16(begin.Data, unix.NFNL_BATCH_GENID)
+		begin.Data = binary.BigEndian.AppendUint32(begin.Data, *generation)
+	}
+	end := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES)}
+	framed := make([]netlink.Message, 0, len(ms)+2)
+	framed = append(framed, begin)
+	framed = append(framed, ms...)
+	return append(framed, end)
+}
+
+// genMessage is struct nfgenmsg (linux/netfilter/nfnetlink.h).
+func genMessage(family byte, resource uint16) []byte {
+	return binary.BigEndian.AppendUint16([]byte{family, unix.NFNETLINK_V0}, resource)
+}
+
+func messageType(m int) netlink.HeaderType {
+	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | m)
+}
+
+// number gives messages consecutive numbers and returns the first.
+func (c *Conn) number(ms []netlink.Message) (first uint32) {
+	first = c.sequence + 1
+	for i := range ms {
+		c.sequence++
+		ms[i].Header.Sequence = c.sequence
+	}
+	return first
+}
+
+// receive returns the next message that answers number first or a later one, valid until the next receive.
+// EAGAIN says that none waits.
+func (c *Conn) receive(first uint32) (netlink.Message, error) {
+	for {
+		if len(c.waiting) == 0 {
+			if err := c.receiveDatagram(); err != nil {
+				return netlink.Message{}, err
+			}
+		}
+		m, rest, err := nlsock.Parse(c.waiting)
+		c.waiting = rest
+		// Numbers wrap around, so "earlier" is a difference of more than half the circle.
+		if err != nil || m.Header.Sequence-first < 1<<31 {
+			return m, os.NewSyscallError("recvfrom", err)
+		}
+	}
+}
+
+func (c *Conn) receiveDatagram() error {
+	if c.buffer == nil {
+		c.buffer = make([]byte, receiveLen)
+	}
+	for {
+		n, _, err := unix.Recvfrom(c.socket.FD(), c.buffer, unix.MSG_DONTWAIT)
+		switch err {
+		case nil:
+			c.waiting = c.buffer[:n]
+			return nil
+		case unix.EINTR:
+		default:
+			return os.NewSyscallError("recvfrom", err)
+		}
+	}
+}
+
+// drain throws away what still waits.
+func (c *Conn) drain() {
+	for c.waiting = nil; c.receiveDatagram() == nil; c.waiting = nil {
+	}
+}
+
+// A reply answers one message of ask.
+type reply struct {
+	data  []byte // behind the nfgenmsg; nil if refused
+	errno syscall.Errno
+}
+
+// askAtOnce bounds how many answers wait at the socket: more than its buffer holds would be lost.
+const askAtOnce = 32
+
+// ask sends look-ups that are answered by one message each, and returns the answers in their order. A look-up
+// that finds nothing has errno ENOENT; any other refusal is an error.
+func (c *Conn) ask(ms []netlink.Message) ([]reply, error) {
+	replies := make([]reply, 0, len(ms))
+	for len(ms) > 0 {
+		n := min(len(ms), askAtOnce)
+		first := c.number(ms[:n])
+		if err := c.socket.SendMessages(ms[:n]); err != nil {
+			return nil, err
+		}
+		for i := range n {
+			m, err := c.receive(first)
+			if err != nil {
+				return nil, err
+			}
+			r, err := decodeReply(m)
+			if err != nil {
+				return nil, err
+			}
+			if r.errno != 0 && r.errno != unix.ENOENT {
+				return nil, (&Error{Change: describe(ms[i]), Step: i + 1, Errno: r.errno}).explain()
+			}
+			replies = append(replies, r)
+		}
+		ms = ms[n:]
+	}
+	return replies, nil
+}
+
+// dump sends a request for a list and gives each entry, behind its nfgenmsg, to entry. The ruleset may change
+// while the kernel lists: then dump returns errChanged, and what it gave is no true list.
+func (c *Conn) dump(m netlink.Message, entry func([]byte) error) error {
+	m.Header.Flags = netlink.Request | netlink.Dump
+	ms := []netlink.Message{m}
+	first := c.number(ms)
+	if err := c.socket.SendMessages(ms); err != nil {
+		return err
+	}
+	changed := false
+	for {
+		m, err := c.receive(first)
+		if err != nil {
+			return err
+		}
+		changed = changed || m.Header.Flags&netlink.DumpInterrupted != 0
+		switch m.Header.Type {
+		case netlink.Error, netlink.Done:
+			errno, reason := decodeError(m)
+			switch {
+			case errno != 0:
+				return (&Error{Change: describe(ms[0]), Step: 1, Reason: reason, Errno: errno}).explain()
+			case changed:
+				return errChanged
+			}
+			return nil
+		}
+		if len(m.Data) < genMessageLen {
+			return errMalformed
+		}
+		if err := entry(m.Data[genMessageLen:]); err != nil {
+			c.drain()
+			return err
+		}
+	}
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// errMalformed is a reply that no kernel sends.
+var errMalformed = errors.New("nft: malformed reply of the kernel")
+
+// genMessageLen is the size of struct nfgenmsg (linux/netfilter/nfnetlink.h).
+const genMessageLen = 4
+
+// Attributes are walked by these two lines:
+//
+//	for as := (attributes{rest: b}); as.next(); { switch as.kind { … as.value … } }
+//
+// Unknown ones are skipped; a length that lies ends the walk, with err set.
+type attributes struct {
+	rest  []byte
+	kind  int
+	value []byte
+	err   error
+}
+
+func (a *attributes) next() bool {
+	if len(a.rest) == 0 {
+		return false
+	}
+	if len(a.rest) < unix.SizeofNlAttr {
+		a.err = errMalformed
+		return false
+	}
+	n := int(binary.NativeEndian.Uint16(a.rest))
+	if n < unix.SizeofNlAttr || n > len(a.rest) {
+		a.err = errMalformed
+		return false
+	}
+	a.kind = int(binary.NativeEndian.Uint16(a.rest[2:])) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+	a.value = a.rest[unix.SizeofNlAttr:n]
+	a.rest = a.rest[min((n+3)&^3, len(a.rest)):]
+	return true
+}
+
+// text is the value as a string, without the zero byte that ends it.
+func (a *attributes) text() string {
+	s, _, _ := bytes.Cut(a.value, []byte{0})
+	return string(s)
+}
+
+// attribute returns the value of the first attribute of a kind, nil if there's none.
+func attribute(b []byte, kind int) ([]byte, error) {
+	as := attributes{rest: b}
+	for as.next() {
+		if as.kind == kind {
+			return as.value, nil
+		}
+	}
+	return nil, as.err
+}
+
+// decodeError returns what an NLMSG_ERROR, or a list's NLMSG_DONE, says: 0 is an ack. The kernel's text follows the
+// refused message (struct nlmsgerr, linux/netlink.h), unless that was cut.
+func decodeError(m netlink.Message) (errno syscall.Errno, reason string) {
+	if m.Header.Type == netlink.Done && len(m.Data) < 4 {
+		return 0, ""
+	}
+	if m.Header.Type != netlink.Error && m.Header.Type != netlink.Done || len(m.Data) < 4 {
+		return unix.EBADMSG, ""
+	}
+	errno = syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
+	b := m.Data[4:]
+	if m.Header.Flags&netlink.AcknowledgeTLVs == 0 || m.Header.Type == netlink.Done {
+		return errno, ""
+	}
+	n := unix.SizeofNlMsghdr
+	if m.Header.Flags&netlink.Capped == 0 && len(b) >= 4 {
+		n = int(min(binary.NativeEndian.Uint32(b), uint32(len(b)))+3) &^ 3
+	}
+	if n > len(b) {
+		return errno, ""
+	}
+	text, _ := attribute(b[n:], unix.NLMSGERR_ATTR_MSG)
+	text, _, _ = bytes.Cut(text, []byte{0})
+	return errno, string(text)
+}
+
+// decodeReply decodes the answer to a look-up.
+func decodeReply(m netlink.Message) (reply, error) {
+	if m.Header.Type == netlink.Error {
+		errno, _ := decodeError(m)
+		if errno == 0 {
+			return reply{}, errMalformed
+		}
+		return reply{errno: errno}, nil
+	}
+	if len(m.Data) < genMessageLen {
+		return reply{}, errMalformed
+	}
+	return reply{data: bytes.Clone(m.Data[genMessageLen:])}, nil
+}
+
+// decodeGeneration decodes NFT_MSG_NEWGEN.
+func decodeGeneration(b []byte) (uint32, error) {
+	v, err := attribute(b, unix.NFTA_GEN_ID)
+	if err != nil || len(v) != 4 {
+		return 0, errMalformed
+	}
+	return binary.BigEndian.Uint32(v), nil
+}
+
+// decodeElements gives each element of NFT_MSG_NEWSETELEM.
+func decodeElements(b []byte, s set, each func(element)) error {
+	list, err := attribute(b, unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+	if err != nil {
+		return err
+	}
+	as := attributes{rest: list}
+	for as.next() {
+		if as.kind != unix.NFTA_LIST_ELEM {
+			continue
+		}
+		e, err := decodeElement(as.value, s)
+		if err != nil {
+			return err
+		}
+		each(e)
+	}
+	return as.err
+}
+
+func decodeElement(b []byte, s set) (element, error) {
+	e := element{set: s}
+	as := attributes{rest: b}
+	for as.next() {
+		switch as.kind {
+		case unix.NFTA_SET_ELEM_KEY:
+			key, err := attribute(as.value, unix.NFTA_DATA_VALUE)
+			if err != nil {
+				return e, err
+			}
+			e.key = bytes.Clone(key)
+		case unix.NFTA_SET_ELEM_DATA:
+			verdict, err := attribute(as.value, unix.NFTA_DATA_VERDICT)
+			if err != nil {
+				return e, err
+			}
+			// A verdict other than goto isn't ours: its chain stays empty, which equals none of ours.
+			if e.chain, err = decodeGoto(verdict); err != nil {
+				return e, err
+			}
+		case unix.NFTA_SET_ELEM_USERDATA:
+			e.comment = comment(as.value)
+		}
+	}
+	if as.err == nil && len(e.key) != s.keyLen() {
+		return e, errMalformed
+	}
+	return e, as.err
+}
+
+func (s set) keyLen() int { return [...]int{4, 16, unix.IFNAMSIZ, unix.IFNAMSIZ + 8}[s] }
+
+func decodeGoto(verdict []byte) (chain string, err error) {
+	code, err := attribute(verdict, unix.NFTA_VERDICT_CODE)
+	if err != nil || len(code) != 4 || int32(binary.BigEndian.Uint32(code)) != unix.NFT_GOTO {
+		return "", err
+	}
+	name, err := attribute(verdict, unix.NFTA_VERDICT_CHAIN)
+	name, _, _ = bytes.Cut(name, []byte{0})
+	return string(name), err
+}
+
+// comment finds the comment in the userdata of a rule or an element: a list of type, length and value, one
+// byte each for the first two, where type 0 is the comment (libnftnl/udata.h). Userdata is opaque to the
+// kernel, so any program may have put anything there: what isn't such a list has no comment.
+func comment(userdata []byte) string {
+	for len(userdata) >= 2 {
+		n := 2 + int(userdata[1])
+		if n > len(userdata) {
+			return ""
+		}
+		if userdata[0] == 0 {
+			text, _, _ := bytes.Cut(userdata[2:n], []byte{0})
+			return string(text)
+		}
+		userdata = userdata[n:]
+	}
+	return ""
+}
+
+// A listedRule is a rule as the kernel lists it.
+type listedRule struct {
+	handle  uint64
+	comment string
+	exprs   []byte // NFTA_RULE_EXPRESSIONS, valid until the next receive
+}
+
+// decodeRule decodes NFT_MSG_NEWRULE.
+func decodeRule(b []byte) (listedRule, error) {
+	var r listedRule
+	as := attributes{rest: b}
+	for as.next() {
+		switch as.kind {
+		case unix.NFTA_RULE_HANDLE:
+			if len(as.value) != 8 {
+				return r, errMalformed
+			}
+			r.handle = binary.BigEndian.Uint64(as.value)
+		case unix.NFTA_RULE_USERDATA:
+			r.comment = comment(as.value)
+		case unix.NFTA_RULE_EXPRESSIONS:
+			r.exprs = as.value
+		}
+	}
+	return r, as.err
+}
+
+// describe says what a message asks, for errors: "create element inet swiftcni masq4".
+func describe(m netlink.Message) string {
+	kinds := map[netlink.HeaderType]string{
+		messageType(unix.NFT_MSG_NEWTABLE):   "create table",
+		messageType(unix.NFT_MSG_NEWCHAIN):   "create chain",
+		messageType(unix.NFT_MSG_GETCHAIN):   "get chain",
+		messageType(unix.NFT_MSG_DELCHAIN):   "delete chain",
+		messageType(unix.NFT_MSG_NEWRULE):    "create rule",
+		messageType(unix.NFT_MSG_GETRULE):    "list rules",
+		messageType(unix.NFT_MSG_DELRULE):    "delete rule",
+		messageType(unix.NFT_MSG_NEWSET):     "create set",
+		messageType(unix.NFT_MSG_NEWSETELEM): "create element",
+		messageType(unix.NFT_MSG_GETSETELEM): "get element",
+		messageType(unix.NFT_MSG_DELSETELEM): "delete element",
+		messageType(unix.NFT_MSG_GETGEN):     "get generation",
+	}
+	words := []string{kinds[m.Header.Type]}
+	if words[0] == "" {
+		words[0] = fmt.Sprintf("message %#x", uint16(m.Header.Type))
+	}
+	if len(m.Data) < genMessageLen {
+		return words[0]
+	}
+	words = append(words, familyName(m.Data[0]))
+	// In every kind of message the table is attribute 1, and the object's name 2 or, of a chain, 3.
+	for as := (attributes{rest: m.Data[genMessageLen:]}); as.next(); {
+		chain := m.Header.Type&0xff <= unix.NFT_MSG_DELCHAIN && m.Header.Type&0xff >= unix.NFT_MSG_NEWCHAIN
+		if as.kind == 1 || as.kind == 2 && !chain && m.Header.Type != messageType(unix.NFT_MSG_NEWTABLE) || as.kind == 3 && chain {
+			words = append(words, as.text())
+		}
+	}
+	return strings.Join(words, " ")
+}
