@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// NoMaster, as [Link].Master, takes a link out of its bridge.
+const NoMaster = -1
+
+// maxName is the longest name of a link in bytes (IFNAMSIZ less its zero, linux/if.h).
+const maxName = unix.IFNAMSIZ - 1
+
+// maxAlias is the longest alias in bytes (IFALIASZ less its zero, linux/if.h).
+const maxAlias = 255
+
+// A State is whether a link is administratively up (IFF_UP, linux/if.h).
+type State uint8
+
+// States of a link. On Set, Unchanged leaves the state alone; on Create it's the same as Down.
+const (
+	Unchanged State = iota
+	Up
+	Down
+)
+
+// A Switch is a setting whose off is a real value. Its zero is unset: the kernel's default, or left alone.
+type Switch uint8
+
+// Values of a Switch.
+const (
+	Unset Switch = iota
+	On
+	Off
+)
+
+// SwitchOf returns On or Off.
+func SwitchOf(on bool) Switch {
+	if on {
+		return On
+	}
+	return Off
+}
+
+func (s Switch) uint8() uint8 {
+	if s == On {
+		return 1
+	}
+	return 0
+}
+
+// An OperState is what a link can do at present (RFC 2863, IF_OPER_* in linux/if.h).
+type OperState uint8
+
+// Operational states. A port forwards only while its link is OperUp.
+const (
+	OperUnknown OperState = iota
+	OperNotPresent
+	OperDown
+	OperLowerLayerDown
+	OperTesting
+	OperDormant
+	OperUp
+)
+
+func (s OperState) String() string {
+	names := [...]string{"unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return strconv.Itoa(int(s))
+}
+
+// A Link is a network device of any kind, with what all kinds have in common.
+type Link struct {
+	// Index names the link within its namespace. On Create, 0 lets the kernel choose, and an index in use
+	// is refused with EBUSY. On Set and Delete, 0 means by Name.
+	Index int
+	// Name has at most 15 bytes. On Set with an Index it's the new name.
+	Name string
+	// MAC is the hardware address. Without one on Create the kernel picks a random one.
+	MAC net.HardwareAddr
+	// MTU is in bytes.
+	MTU int
+	// Master is the index of the bridge that the link is a port of; [NoMaster] takes it out.
+	Master int
+	// Group is a number that many links can share. [Batch.Delete] of a Link that has only a Group removes all of it.
+	Group uint32
+	// State is whether the link is up. All else in the same change comes first on Create, but ARPNotify,
+	// RouteLocalnet and LinkLocal come after it on Set.
+	State State
+	// Promisc asks for all frames (IFF_PROMISC).
+	Promisc Switch
+	// NetNS is the namespace where the link is born or, on Set, moved to. Nil is the conn's own.
+	// It must stay open until [Conn.Do] has returned. It's never set on what's read.
+	NetNS *NetNS
+	// Queues is the number of transmit and of receive queues, on Create only. Without it a veth gets one
+	// queue per possible CPU, each with its objects in sysfs: creating with 32 takes twice the time of 1.
+	Queues int
+	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. On Set only.
+	Alias string
+	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
+	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores it.
+	LinkLocal Switch
+	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify). On Set only.
+	ARPNotify Switch
+	// RouteLocalnet routes 127.0.0.0/8 (net.ipv4.conf.LINK.route_localnet). On Set only.
+	RouteLocalnet Switch
+	// Kind is the driver: "veth", "bridge", "dummy". On Create it makes a link of a kind that needs no
+	// options; it's not sent otherwise.
+	Kind string
+
+	// PeerIndex is the index of a veth's other end, or of the link below (IFLA_LINK). Read only.
+	PeerIndex int
+	// OperState is whether the link can carry frames now. Read only.
+	OperState OperState
+	// Promiscuity counts who asked for all frames: Promisc, bridges, captures. Read only.
+	Promiscuity int
+}
+
+// encode appends the change of a link.
+func (l Link) encode(b *Batch, v verb) {
+	if v == remove {
+		l.encodeDelete(b)
+		return
+	}
+	l.begin(b, v)
+	if l.Kind != "" && (v == create || v == ensure) {
+		off := b.enc.nest(unix.IFLA_LINKINFO)
+		b.enc.str(unix.IFLA_INFO_KIND, l.Kind)
+		b.enc.endNest(off)
+	}
+	b.end()
+}
+
+// begin starts a request with all that kinds of links have in common. Links know no NLM_F_REPLACE.
+func (l *Link) begin(b *Batch, v verb) {
+	b.begin(unix.RTM_NEWLINK, v.flags()&^unix.NLM_F_REPLACE)
+	l.header(b, unix.AF_UNSPEC)
+	l.attributes(b, v)
+}
+
+func (l *Link) encodeDelete(b *Batch) {
+	b.begin(unix.RTM_DELLINK, remove.flags())
+	id := Link{Index: l.Index}
+	id.header(b, unix.AF_UNSPEC)
+	switch {
+	case l.Index != 0:
+	case l.Name != "":
+		l.name(b)
+	case l.Group != 0:
+		b.enc.u32(unix.IFLA_GROUP, l.Group)
+	}
+	b.end()
+}
+
+// header appends a struct ifinfomsg (linux/rtnetlink.h).
+func (l *Link) header(b *Batch, family uint8) {
+	var flags, change uint32
+	switch l.State {
+	case Up:
+		flags, change = unix.IFF_UP, unix.IFF_UP
+	case Down:
+		change = unix.IFF_UP
+	}
+	switch l.Promisc {
+	case On:
+		flags, change = flags|unix.IFF_PROMISC, change|unix.IFF_PROMISC
+	case Off:
+		change |= unix.IFF_PROMISC
+	}
+	b.enc.fixed(family, 0, 0, 0)
+	b.enc.fixed32(uint32(l.Index))
+	b.enc.fixed32(flags)
+	b.enc.fixed32(change)
+}
+
+func (l *Link) name(b *Batch) {
+	switch {
+	case len(l.Name) > maxName:
+		b.fail(syscall.ENAMETOOLONG, "a link's name has at most 15 bytes")
+	case strings.IndexByte(l.Name, 0) >= 0:
+		b.fail(syscall.EINVAL, "a link's name holds no zero byte")
+	}
+	b.enc.str(unix.IFLA_IFNAME, l.Name)
+}
+
+func (l *Link) attributes(b *Batch, v verb) {
+	e := &b.enc
+	if l.Name != "" {
+		l.name(b)
+	}
+	if l.MAC != nil {
+		e.bytes(unix.IFLA_ADDRESS, l.MAC)
+	}
+	if l.MTU != 0 {
+		e.u32(unix.IFLA_MTU, uint32(l.MTU))
+	}
+	switch {
+	case l.Master == NoMaster:
+		e.u32(unix.IFLA_MASTER, 0)
+	case l.Master != 0:
+		e.u32(unix.IFLA_MASTER, uint32(l.Master))
+	}
+	if l.Group != 0 {
+		e.u32(unix.IFLA_GROUP, l.Group)
+	}
+	if l.Queues != 0 && v != set {
+		e.u32(unix.IFLA_NUM_TX_QUEUES, uint32(l.Queues))
+		e.u32(unix.IFLA_NUM_RX_QUEUES, uint32(l.Queues))
+	}
+	if l.NetNS != nil {
+		e.u32(unix.IFLA_NET_NS_FD, uint32(l.NetNS.fd))
+		b.ns = append(b.ns, l.NetNS)
+	}
+	l.setOnly(b, v)
+}
+
+// setOnly appends what the kernel silently ignores on creation, and so isn't sent then but refused.
+func (l *Link) setOnly(b *Batch, v verb) {
+	if l.Alias == "" && l.LinkLocal == Unset && l.ARPNotify == Unset && l.RouteLocalnet == Unset {
+		return
+	}
+	if v != set {
+		b.fail(syscall.EINVAL, "alias, link-local, arp_notify and route_localnet can only be set on a link that exists")
+	}
+	if len(l.Alias) > maxAlias {
+		b.fail(syscall.ENAMETOOLONG, "a link's alias has at most 255 bytes")
+		return
+	}
+	if l.Alias != "" {
+		b.enc.str(unix.IFLA_IFALIAS, l.Alias)
+	}
+	l.families(&b.enc)
+}
+
+// Numbers of settings in IFLA_INET_CONF (IPV4_DEVCONF_*, linux/ip.h).
+const (
+	devconfARPNotify     = 22
+	devconfRouteLocalnet = 26
+)
+
+// Modes of IFLA_INET6_ADDR_GEN_MODE (enum in6_addr_gen_mode, linux/if_link.h).
+const (
+	addrGenEUI64 = 0
+	addrGenNone  = 1
+)
+
+// families appends the settings of address families (IFLA_AF_SPEC, linux/if_link.h).
+func (l *Link) families(e *encoder) {
+	if l.LinkLocal == Unset && l.ARPNotify == Unset && l.RouteLocalnet == Unset {
+		return
+	}
+	spec := e.nest(unix.IFLA_AF_SPEC)
+	if l.ARPNotify != Unset || l.RouteLocalnet != Unset {
+		inet := e.nest(unix.AF_INET)
+		conf := e.nest(unix.IFLA_INET_CONF)
+		if l.ARPNotify != Unset {
+			e.u32(devconfARPNotify, uint32(l.ARPNotify.uint8()))
+		}
+		if l.RouteLocalnet != Unset {
+			e.u32(devconfRouteLocalnet, uint32(l.RouteLocalnet.uint8()))
+		}
+		e.endNest(conf)
+		e.endNest(inet)
+	}
+	if l.LinkLocal != Unset {
+		inet6 := e.nest(unix.AF_INET6)
+		mode := uint8(addrGenEUI64)
+		if l.LinkLocal == Off {
+			mode = addrGenNone
+		}
+		e.u8(unix.IFLA_INET6_ADDR_GEN_MODE, mode)
+		e.endNest(inet6)
+	}
+	e.endNest(spec)
+}
+
+func (l Link) write(w *words) {
+	w.word("link")
+	l.writeRest(w)
+}
+
+// writeRest prints all but the kind.
+func (l *Link) writeRest(w *words) {
+	switch {
+	case l.Name != "":
+		w.word(l.Name)
+		w.number("index", l.Index)
+	case l.Index != 0:
+		w.word(w.link(l.Index))
+	case l.Group != 0:
+		w.word("all")
+	}
+	if l.Kind != "" {
+		w.word("type", l.Kind)
+	}
+	if l.MAC != nil {
+		w.word("address", l.MAC.String())
+	}
+	w.number("mtu", l.MTU)
+	switch {
+	case l.Master == NoMaster:
+		w.word("nomaster")
+	case l.Master != 0:
+		w.word("master", w.link(l.Master))
+	}
+	w.number("group", int(l.Group))
+	w.number("queues", l.Queues)
+	if l.Alias != "" {
+		w.word("alias", strconv.Quote(l.Alias))
+	}
+	w.toggle("promisc", l.Promisc)
+	w.toggle("link-local", l.LinkLocal)
+	w.toggle("arp_notify", l.ARPNotify)
+	w.toggle("route_localnet", l.RouteLocalnet)
+	switch l.State {
+	case Up:
+		w.word("up")
+	case Down:
+		w.word("down")
+	}
+	if l.NetNS != nil {
+		w.word("netns", w.path(l.NetNS))
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// A linkMessage is a decoded RTM_NEWLINK, of which the parts that depend on the kind are still bytes.
+type linkMessage struct {
+	Link
+	data, port       []byte // IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA
+	hasData, hasPort bool
+	// answer: the message tells what is, rather than asks what shall be.
+	answer bool
+}
+
+// decode reads a struct ifinfomsg and its attributes.
+func (m *linkMessage) decode(b []byte) error {
+	if len(b) < unix.SizeofIfInfomsg {
+		return errShort
+	}
+	m.Index = int(int32(binary.NativeEndian.Uint32(b[4:])))
+	flags, change := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+	if m.answer {
+		change = unix.IFF_UP | unix.IFF_PROMISC
+	}
+	if change&unix.IFF_UP != 0 {
+		m.State = Down
+		if flags&unix.IFF_UP != 0 {
+			m.State = Up
+		}
+	}
+	if change&unix.IFF_PROMISC != 0 {
+		m.Promisc = SwitchOf(flags&unix.IFF_PROMISC != 0)
+	}
+	a := attrs{rest: b[unix.SizeofIfInfomsg:]}
+	for a.next() {
+		m.attribute(&a)
+	}
+	return a.err
+}
+
+func (m *linkMessage) attribute(a *attrs) {
+	switch a.typ {
+	case unix.IFLA_IFNAME:
+		m.Name = a.str()
+	case unix.IFLA_ADDRESS:
+		m.MAC = a.bytes()
+	case unix.IFLA_MTU:
+		m.MTU = int(a.u32())
+	case unix.IFLA_MASTER:
+		m.Master = int(int32(a.u32()))
+		if m.Master == 0 {
+			m.Master = NoMaster
+		}
+	case unix.IFLA_GROUP:
+		m.Group = a.u32()
+	case unix.IFLA_NUM_TX_QUEUES:
+		m.Queues = int(a.u32())
+	case unix.IFLA_IFALIAS:
+		m.Alias = a.str()
+	case unix.IFLA_NET_NS_FD:
+		m.NetNS = &NetNS{fd: int(int32(a.u32()))}
+	case unix.IFLA_LINK:
+		m.PeerIndex = int(int32(a.u32()))
+	case unix.IFLA_OPERSTATE:
+		m.OperState = OperState(a.u8())
+	case unix.IFLA_PROMISCUITY:
+		m.Promiscuity = int(a.u32())
+	case unix.IFLA_LINKINFO:
+		m.info(a)
+	case unix.IFLA_AF_SPEC:
+		m.families(a)
+	}
+}
+
+func (m *linkMessage) info(outer *attrs) {
+	a := outer.nested()
+	for a.next() {
+		switch a.typ {
+		case unix.IFLA_INFO_KIND:
+			m.Kind = a.str()
+		case unix.IFLA_INFO_DATA:
+			m.data, m.hasData = a.val, true
+		case unix.IFLA_INFO_SLAVE_DATA:
+			m.port, m.hasPort = a.val, true
+		}
+	}
+	outer.took(&a)
+}
+
+func (m *linkMessage) families(outer *attrs) {
+	a := outer.nested()
+	for a.next() {
+		family := a.nested()
+		for family.next() {
+			switch {
+			case a.typ == unix.AF_INET && family.typ == unix.IFLA_INET_CONF:
+				m.devconf(&family)
+			case a.typ == unix.AF_INET6 && family.typ == unix.IFLA_INET6_ADDR_GEN_MODE:
+				m.LinkLocal = SwitchOf(family.u8() != addrGenNone)
+			}
+		}
+		a.took(&family)
+	}
+	outer.took(&a)
+}
+
+// devconf reads IFLA_INET_CONF. Requests nest one attribute per setting; answers are an array of all
+// settings from number 1 on (inet_fill_link_af), longer on newer kernels.
+func (m *linkMessage) devconf(a *attrs) {
+	if m.answer {
+		if a.need(4 * devconfRouteLocalnet) {
+			m.ARPNotify = SwitchOf(binary.NativeEndian.Uint32(a.val[4*(devconfARPNotify-1):]) != 0)
+			m.RouteLocalnet = SwitchOf(binary.NativeEndian.Uint32(a.val[4*(devconfRouteLocalnet-1):]) != 0)
+		}
+		return
+	}
+	conf := a.nested()
+	for conf.next() {
+		switch conf.typ {
+		case devconfARPNotify:
+			m.ARPNotify = SwitchOf(conf.u32() != 0)
+		case devconfRouteLocalnet:
+			m.RouteLocalnet = SwitchOf(conf.u32() != 0)
+		}
+	}
+	a.took(&conf)
+}
+
+// decodeLinkChange decodes a batch's message about a link.
+func decodeLinkChange(typ uint16, b []byte) (Object, error) {
+	if len(b) > 0 && b[0] == unix.AF_BRIDGE {
+		return decodePortVLAN(b)
+	}
+	var m linkMessage
+	if err := m.decode(b); err != nil {
+		return nil, err
+	}
+	switch {
+	case m.hasPort:
+		return decodePort(m.Link, m.port)
+	case m.Kind == "veth" && m.hasData:
+		return decodeVeth(m.Link, m.data)
+	case m.Kind == "bridge" && m.hasData:
+		return decodeBridge(m.Link, m.data)
+	}
+	return m.Link, nil
+}
+
+// decodeLink decodes the kernel's answer about a link.
+func decodeLink(b []byte) (linkMessage, error) {
+	m := linkMessage{answer: true}
+	err := m.decode(b)
+	if m.Master == NoMaster {
+		m.Master = 0
+	}
+	return m, err
+}

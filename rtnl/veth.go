@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"errors"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// vethInfoPeer is VETH_INFO_PEER (linux/veth.h).
+const vethInfoPeer = 1
+
+// A Veth is a pair of links: what's sent into one end comes out of the other. Create makes both in one message,
+// the peer in Peer.NetNS under its final name, so that nothing is moved or renamed.
+//
+// The first end can be born up and with a master. The peer can be neither: it can't go up while its own peer
+// doesn't exist yet (ENOTCONN), and goes up in a change of its own.
+//
+// Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too, so that
+// otherwise it's refused here. The two must differ even across namespaces: a link whose index equals its
+// peer's looks to the kernel like one without a peer (dev_get_iflink equals ifindex), and its coming up
+// is then not urgent to linkwatch (net/core/link_watch.c): the port may forward as late as a second after.
+//
+// Deleting a Veth deletes its first end, and with it the peer.
+type Veth struct {
+	Link
+	Peer Link
+}
+
+// errVeth is a request for a veth that no batch makes.
+var errVeth = errors.New("rtnl: veth without a peer")
+
+func (p Veth) encode(b *Batch, v verb) {
+	if v != create && v != ensure {
+		p.Link.encode(b, v)
+		return
+	}
+	p.Link.begin(b, v)
+	switch {
+	case p.Peer.Index != 0 && p.Index == 0:
+		b.fail(syscall.EINVAL, "the kernel ignores a peer's index unless the link's own is chosen too")
+	case p.Index != 0 && p.Peer.Index == p.Index:
+		b.fail(syscall.EINVAL, "both ends of a veth have the same index")
+	}
+	e := &b.enc
+	info := e.nest(unix.IFLA_LINKINFO)
+	e.str(unix.IFLA_INFO_KIND, "veth")
+	data := e.nest(unix.IFLA_INFO_DATA)
+	peer := e.plainNest(vethInfoPeer)
+	p.Peer.header(b, unix.AF_UNSPEC)
+	p.Peer.attributes(b, v)
+	e.endNest(peer)
+	e.endNest(data)
+	e.endNest(info)
+	b.end()
+}
+
+func decodeVeth(l Link, data []byte) (Object, error) {
+	l.Kind = ""
+	a := attrs{rest: data}
+	for a.next() {
+		if a.typ == vethInfoPeer {
+			var peer linkMessage
+			err := peer.decode(a.val)
+			return Veth{Link: l, Peer: peer.Link}, err
+		}
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	return nil, errVeth
+}
+
+func (p Veth) write(w *words) {
+	w.word("veth")
+	p.Link.writeRest(w)
+	w.word("peer")
+	p.Peer.writeRest(w)
+}
