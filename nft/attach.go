@@ -4,7 +4,6 @@ package nft
 
 import (
 	"errors"
-	"syscall"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -98,13 +97,7 @@ func (c *Conn) staleMACs(es []element, found []*element) ([]element, error) {
 		return nil, nil
 	}
 	answers, _, err := c.lookUp(ask)
-	var stale []element
-	for _, f := range answers {
-		if f != nil {
-			stale = append(stale, *f)
-		}
-	}
-	return stale, err
+	return dense(answers), err
 }
 
 // holds says whether a list has an element of e's key.
@@ -159,13 +152,12 @@ func decodeLookUps(es []element, replies []reply) ([]*element, error) {
 // askIn asks, and says of which generation the answers are: that before the first of them, so a change
 // in the middle shows too.
 func (c *Conn) askIn(ms []netlink.Message) ([]reply, uint32, error) {
-	generation := netlink.Message{Header: netlink.Header{Type: messageType(unix.NFT_MSG_GETGEN), Flags: netlink.Request}, Data: genMessage(0, 0)}
-	replies, err := c.ask(append([]netlink.Message{generation}, ms...))
+	replies, err := c.ask(append([]netlink.Message{getGeneration()}, ms...))
 	if err != nil {
 		return nil, 0, err
 	}
 	if replies[0].errno != 0 {
-		return nil, 0, &UnsupportedError{Missing: "NFT_MSG_GETGEN (Linux 3.18)", Err: syscall.Errno(replies[0].errno)}
+		return nil, 0, &UnsupportedError{Missing: "NFT_MSG_GETGEN (Linux 3.18)", Err: replies[0].errno}
 	}
 	g, err := decodeGeneration(replies[0].data)
 	return replies[1:], g, err

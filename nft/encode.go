@@ -157,11 +157,6 @@ func (b *batch) deleteChain(t table, chain string) {
 	b.library.DelChain(o)
 }
 
-// flushChain deletes a chain's rules.
-func (b *batch) flushChain(t table, chain string) {
-	b.library.FlushChain(&nftables.Chain{Name: chain, Table: t.object()})
-}
-
 // exprs returns a rule as the nft program compiles it, so that it also prints it.
 func (r rule) exprs() []expr.Any {
 	switch r.kind {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"cmp"
+	"errors"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attachments ranges over what is attached to a network ("" is all networks), sorted by owner, read from the
+// elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
+// whose comment is no owner, are left out. An error ends it.
+func (c *Conn) Attachments(network string) iter.Seq2[Attachment, error] {
+	return func(yield func(Attachment, error) bool) {
+		es, err := c.list(masq4, masq6, guarded)
+		if err != nil {
+			yield(Attachment{}, err)
+			return
+		}
+		for _, a := range attachments(es, network) {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// attachments puts elements together by their owner.
+func attachments(es []element, network string) []Attachment {
+	if network != "" {
+		network = Owner{Network: network}.Short().Network
+	}
+	byOwner := map[Owner]*Attachment{}
+	for _, e := range es {
+		o, ok := parseOwner(e.owner())
+		if !ok || network != "" && o.Network != network {
+			continue
+		}
+		a := byOwner[o]
+		if a == nil {
+			a = &Attachment{Owner: o}
+			byOwner[o] = a
+		}
+		if e.set == guarded {
+			if g, ok := e.guard(); ok {
+				a.Guard = &g
+			}
+		} else if p, ok := e.prefix(); ok {
+			a.Masquerade = append(a.Masquerade, p)
+		}
+	}
+	var as []Attachment
+	for _, a := range byOwner {
+		slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
+		as = append(as, *a)
+	}
+	slices.SortFunc(as, func(a, b Attachment) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
+	return as
+}
+
+// DetachOwner takes out all that belongs to these owners, wherever it is. It looks through all elements: call
+// [Conn.Detach] where the addresses are known. What isn't there is no error.
+func (c *Conn) DetachOwner(owners ...Owner) error {
+	short := map[Owner]bool{}
+	hashes := map[string]bool{}
+	for _, o := range owners {
+		if err := o.check(); err != nil {
+			return err
+		}
+		short[o.Short()] = true
+		hashes[referenceHash(o)] = true
+	}
+	err := c.purge(func(o Owner) bool { return short[o] }, func(hash string) bool { return hashes[hash] })
+	for _, o := range owners {
+		// Detaching nothing asks for the reference's chains alone.
+		err = errors.Join(err, c.Detach(Attachment{Owner: o}))
+	}
+	return err
+}
+
+// DetachExcept takes out all that belongs to a network, except what belongs to the valid owners: garbage
+// collection. It treats the masquerade rules of the CNI project's own plugins alike.
+func (c *Conn) DetachExcept(network string, valid []Owner) error {
+	if err := (Owner{network, "-", "-"}).check(); err != nil {
+		return err
+	}
+	keep := map[Owner]bool{}
+	keepHashes := map[string]bool{}
+	for _, o := range valid {
+		keep[o.Short()] = true
+		keepHashes[referenceHash(o)] = true
+	}
+	short := Owner{Network: network}.Short().Network
+	prefix := hash16(network) + "-"
+	return c.purge(
+		func(o Owner) bool { return o.Network == short && !keep[o] },
+		func(hash string) bool { return strings.HasPrefix(hash, prefix) && !keepHashes[hash] })
+}
+
+// purge takes out the elements of chosen owners, and the reference's masquerade rules with a chosen hash.
+func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) error {
+	es, err := c.list(masq4, masq6, guarded, allowed)
+	if err != nil {
+		return err
+	}
+	es = slices.DeleteFunc(es, func(e element) bool {
+		o, ok := parseOwner(e.owner())
+		return !ok || !chosen(o)
+	})
+	for some := range slices.Chunk(es, removeAtOnce) {
+		if err := c.remove(some); err != nil {
+			return err
+		}
+	}
+	return c.deleteRules(referenceMasquerade, referenceChecks, func(comment string) bool {
+		hash, _, _ := strings.Cut(comment, ",")
+		return chosenHash(hash)
+	})
+}
+
+// removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged for it.
+const removeAtOnce = 64
+
+// remove deletes elements that are still what they were when they were listed.
+func (c *Conn) remove(es []element) error {
+	for range maxTries {
+		found, generation, err := c.lookUp(es)
+		if err != nil {
+			return err
+		}
+		var b batch
+		for i, f := range found {
+			if f != nil && f.comment == es[i].comment {
+				b.delete([]element{*f})
+			}
+		}
+		if err = c.commit(&b, &generation); !hasErrno(err, unix.ERESTART, unix.ENOENT) {
+			return err
+		}
+	}
+	return errContended
+}
+
+// maxListings bounds how often elements are listed for a list that no change went through.
+const maxListings = 10
+
+// list returns all elements of sets, none if there's no such set. The kernel goes through a set in pieces
+// and may pass over an element when others go meanwhile, so a list made while the ruleset changed is made
+// again. Where it never stays still, what any of the listings had is the answer.
+func (c *Conn) list(of ...set) ([]element, error) {
+	all := map[string]element{}
+	for range maxListings {
+		_, before, err := c.askIn(nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range of {
+			err := c.dump(listElements(s), func(data []byte) error {
+				return decodeElements(data, s, func(e element) { all[s.String()+string(e.key)] = e })
+			})
+			if err != nil && !errors.Is(err, errChanged) && !hasErrno(err, unix.ENOENT) {
+				return nil, err
+			}
+		}
+		_, after, err := c.askIn(nil)
+		if err != nil {
+			return nil, err
+		}
+		if before == after {
+			break
+		}
+	}
+	es := make([]element, 0, len(all))
+	for _, e := range all {
+		es = append(es, e)
+	}
+	return es, nil
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"encoding/binary"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// The library has no look-up of one object by its name: these are ours.
+
+// getChain asks for one chain.
+func getChain(t table, name string) netlink.Message {
+	return request(unix.NFT_MSG_GETCHAIN, t.family,
+		nameAttribute{unix.NFTA_CHAIN_TABLE, t.name}, nameAttribute{unix.NFTA_CHAIN_NAME, name})
+}
+
+// listRules asks for the rules of one chain. The kernel filters; a chain that isn't there has none.
+func listRules(t table, chain string) netlink.Message {
+	return request(unix.NFT_MSG_GETRULE, t.family,
+		nameAttribute{unix.NFTA_RULE_TABLE, t.name}, nameAttribute{unix.NFTA_RULE_CHAIN, chain})
+}
+
+// listElements asks for the elements of one set.
+func listElements(s set) netlink.Message {
+	return request(unix.NFT_MSG_GETSETELEM, s.table().family,
+		nameAttribute{unix.NFTA_SET_ELEM_LIST_TABLE, s.table().name}, nameAttribute{unix.NFTA_SET_ELEM_LIST_SET, s.String()})
+}
+
+// getGeneration asks for the ruleset's generation, which each transaction counts up.
+func getGeneration() netlink.Message { return request(unix.NFT_MSG_GETGEN, 0) }
+
+type nameAttribute struct {
+	kind  uint16
+	value string
+}
+
+func request(kind int, family byte, names ...nameAttribute) netlink.Message {
+	b := genMessage(family, 0)
+	for _, a := range names {
+		b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(a.value)+1))
+		b = binary.NativeEndian.AppendUint16(b, a.kind)
+		b = append(append(b, a.value...), 0)
+		for len(b)%unix.NLMSG_ALIGNTO != 0 {
+			b = append(b, 0)
+		}
+	}
+	return netlink.Message{Header: netlink.Header{Type: messageType(kind), Flags: netlink.Request}, Data: b}
+}
