@@ -29,8 +29,9 @@ type Conn struct {
 	// seq is the last sequence number that was sent. 0 never is: netlink.Conn would replace it.
 	seq    uint32
 	msgs   []netlink.Message
-	enc    encoder // of requests that aren't changes
-	strict bool    // NETLINK_GET_STRICT_CHK is on
+	enc    encoder               // of requests that aren't changes
+	strict bool                  // NETLINK_GET_STRICT_CHK is on
+	event  func(netlink.Message) // while a group is joined: what comes unasked
 }
 
 // Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the system calls are

@@ -21,7 +21,8 @@ type Error struct {
 	Step int
 	// Reason is the kernel's extended acknowledgement (NLMSGERR_ATTR_MSG). It may be empty.
 	Reason string
-	// Errno is the kernel's error number. EBUSY on creating a link means that its index is in use.
+	// Errno is the kernel's error number. EBUSY on creating a veth means that its
+	// peer's index is in use; the first end's index in use is EEXIST, as is either's name.
 	Errno syscall.Errno
 }
 

@@ -79,8 +79,9 @@ func (s OperState) String() string {
 
 // A Link is a network device of any kind, with what all kinds have in common.
 type Link struct {
-	// Index names the link within its namespace. On Create, 0 lets the kernel choose, and an index in use
-	// is refused with EBUSY. On Set and Delete, 0 means by Name.
+	// Index names the link within its namespace. On Create, 0 lets the kernel choose; an index in use
+	// is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On Set and Delete,
+	// 0 means by Name. It can't be given on Ensure.
 	Index int
 	// Name has at most 15 bytes. On Set with an Index it's the new name.
 	Name string
@@ -142,6 +143,9 @@ func (l Link) encode(b *Batch, v verb) {
 // begin starts a request with all that kinds of links have in common. Links know no NLM_F_REPLACE.
 func (l *Link) begin(b *Batch, v verb) {
 	b.begin(unix.RTM_NEWLINK, v.flags()&^unix.NLM_F_REPLACE)
+	if v == ensure && l.Index != 0 {
+		b.fail(syscall.EINVAL, "ensuring by index would rename whatever link has it")
+	}
 	l.header(b, unix.AF_UNSPEC)
 	l.attributes(b, v)
 }

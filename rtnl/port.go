@@ -3,10 +3,6 @@
 package rtnl
 
 import (
-	"encoding/binary"
-	"strconv"
-	"syscall"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -93,118 +89,5 @@ func (p Port) write(w *words) {
 	names := [len(portFlags)]string{"hairpin", "isolated", "learning", "flood", "mcast_flood"}
 	for i, s := range p.switches() {
 		w.toggle(names[i], *s)
-	}
-}
-
-// A PortVLAN is a VLAN, or a range of them, that a port of a filtering bridge takes part in. It can be created
-// and deleted. The kernel refuses neither a VLAN that's there nor one that isn't, and so the range from
-// 1 to 4094 deletes all.
-type PortVLAN struct {
-	// Link is the port's index.
-	Link int
-	// VID is the VLAN's number, 1 to 4094.
-	VID int
-	// Last ends a range that starts at VID; 0 is VID alone.
-	Last int
-	// PVID makes it the VLAN of frames that arrive without a tag.
-	PVID bool
-	// Untagged sends its frames without a tag.
-	Untagged bool
-}
-
-// From linux/if_bridge.h.
-const (
-	iflaBridgeVLANInfo = 2 // IFLA_BRIDGE_VLAN_INFO
-
-	vlanPVID       = 1 << 1 // BRIDGE_VLAN_INFO_PVID
-	vlanUntagged   = 1 << 2 // BRIDGE_VLAN_INFO_UNTAGGED
-	vlanRangeBegin = 1 << 3 // BRIDGE_VLAN_INFO_RANGE_BEGIN
-	vlanRangeEnd   = 1 << 4 // BRIDGE_VLAN_INFO_RANGE_END
-	vlanInfoLen    = 4      // struct bridge_vlan_info: flags, vid
-)
-
-func (p PortVLAN) encode(b *Batch, v verb) {
-	typ := uint16(unix.RTM_SETLINK)
-	switch v {
-	case set, ensure:
-		b.unsupported(v, "vlan")
-		return
-	case remove:
-		typ = unix.RTM_DELLINK
-	}
-	b.begin(typ, remove.flags())
-	if p.VID < 1 || p.VID > 4094 || p.Last > 4094 || p.Last != 0 && p.Last < p.VID {
-		b.fail(syscall.ERANGE, "VLANs are numbered from 1 to 4094")
-	}
-	l := Link{Index: p.Link}
-	l.header(b, unix.AF_BRIDGE)
-	var flags uint16
-	if p.PVID {
-		flags |= vlanPVID
-	}
-	if p.Untagged {
-		flags |= vlanUntagged
-	}
-	e := &b.enc
-	spec := e.nest(unix.IFLA_AF_SPEC)
-	if p.Last != 0 {
-		vlanInfo(e, flags|vlanRangeBegin, p.VID)
-		vlanInfo(e, flags|vlanRangeEnd, p.Last)
-	} else {
-		vlanInfo(e, flags, p.VID)
-	}
-	e.endNest(spec)
-	b.end()
-}
-
-func vlanInfo(e *encoder, flags uint16, vid int) {
-	e.attr(iflaBridgeVLANInfo, vlanInfoLen)
-	e.buf = binary.NativeEndian.AppendUint16(e.buf, flags)
-	e.buf = binary.NativeEndian.AppendUint16(e.buf, uint16(vid))
-}
-
-func decodePortVLAN(b []byte) (Object, error) {
-	if len(b) < unix.SizeofIfInfomsg {
-		return nil, errShort
-	}
-	p := PortVLAN{Link: int(int32(binary.NativeEndian.Uint32(b[4:])))}
-	a := attrs{rest: b[unix.SizeofIfInfomsg:]}
-	for a.next() {
-		if a.typ != unix.IFLA_AF_SPEC {
-			continue
-		}
-		spec := a.nested()
-		for spec.next() {
-			if spec.typ == iflaBridgeVLANInfo && spec.need(vlanInfoLen) {
-				p.info(spec.val)
-			}
-		}
-		a.took(&spec)
-	}
-	return p, a.err
-}
-
-// info reads a struct bridge_vlan_info.
-func (p *PortVLAN) info(b []byte) {
-	flags, vid := binary.NativeEndian.Uint16(b), int(binary.NativeEndian.Uint16(b[2:]))
-	if flags&vlanRangeEnd != 0 {
-		p.Last = vid
-		return
-	}
-	p.VID = vid
-	p.PVID, p.Untagged = flags&vlanPVID != 0, flags&vlanUntagged != 0
-}
-
-func (p PortVLAN) write(w *words) {
-	vid := strconv.Itoa(p.VID)
-	if p.Last != 0 {
-		vid += "-" + strconv.Itoa(p.Last)
-	}
-	w.word("vlan", vid, "dev", w.link(p.Link))
-	if p.PVID {
-		w.word("pvid")
-	}
-	if p.Untagged {
-		w.word("untagged")
 	}
 }

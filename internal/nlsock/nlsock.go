@@ -66,6 +66,11 @@ func (s *Socket) JoinGroup(group int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group))
 }
 
+// LeaveGroup ends a subscription. What was received before stays in the queue.
+func (s *Socket) LeaveGroup(group int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group))
+}
+
 // SetStrict asks the kernel to honour the filters in a dump's header (NETLINK_GET_STRICT_CHK, 4.20).
 func (s *Socket) SetStrict() error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1))

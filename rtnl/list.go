@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// dumpRetries is how often a dump that was overtaken by a change starts again.
+const dumpRetries = 8
+
+// ErrInterrupted is a listing that changes kept overtaking (NLM_F_DUMP_INTR): it may have missed or doubled something.
+var ErrInterrupted = errors.New("rtnl: changes kept overtaking the listing")
+
+// dump asks for many objects, and starts again when a change overtook the listing. Nothing is yielded before
+// the listing is known to be whole.
+func dump[T any](c *Conn, what string, request func(), decode func([]byte, func(T)) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		all, err := dumpAll(c, what, request, decode)
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var zero T
+			yield(zero, err)
+		}
+	}
+}
+
+func dumpAll[T any](c *Conn, what string, request func(), decode func([]byte, func(T)) error) ([]T, error) {
+	if err := c.setStrict(); err != nil {
+		return nil, err
+	}
+	var all []T
+	add := func(t T) { all = append(all, t) }
+	for range dumpRetries {
+		all = all[:0]
+		request()
+		err := c.ask(what, func(data []byte) error { return decode(data, add) })
+		if err != ErrInterrupted {
+			return all, err
+		}
+	}
+	return nil, ErrInterrupted
+}
+
+// setStrict makes the kernel obey the filters in requests, once for a conn.
+func (c *Conn) setStrict() error {
+	if c.strict {
+		return nil
+	}
+	if err := c.sock.SetStrict(); err != nil {
+		return fmt.Errorf("rtnl: filtered listings need Linux 4.20: %w", err)
+	}
+	c.strict = true
+	return nil
+}
+
+// beginDump starts a request in c.enc.
+func (c *Conn) beginDump(typ uint16) {
+	c.enc.buf = c.enc.buf[:0]
+	c.enc.begin(typ, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+}
+
+// A LinkFilter picks links; what's zero doesn't matter. The kernel filters by Kind and Master.
+type LinkFilter struct {
+	Kind   string
+	Master int
+	Group  uint32
+}
+
+// Links lists links.
+func (c *Conn) Links(f LinkFilter) iter.Seq2[Link, error] {
+	return dump(c, "list links", func() {
+		c.beginDump(unix.RTM_GETLINK)
+		c.linkHeader(unix.AF_UNSPEC, 0)
+		c.enc.u32(unix.IFLA_EXT_MASK, skipStats)
+		if f.Master != 0 {
+			c.enc.u32(unix.IFLA_MASTER, uint32(f.Master))
+		}
+		if f.Kind != "" {
+			info := c.enc.nest(unix.IFLA_LINKINFO)
+			c.enc.str(unix.IFLA_INFO_KIND, f.Kind)
+			c.enc.endNest(info)
+		}
+	}, func(b []byte, add func(Link)) error {
+		m, err := decodeLink(b)
+		if err == nil && (f.Group == 0 || m.Group == f.Group) && (f.Kind == "" || m.Kind == f.Kind) {
+			add(m.Link)
+		}
+		return err
+	})
+}
+
+// Addrs lists the addresses of a link, which the kernel picks; 0 is all links. Family is unix.AF_INET, AF_INET6 or 0
+// for both.
+func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
+	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(Addr)) error {
+		a, err := decodeAddr(b)
+		if err == nil {
+			add(a)
+		}
+		return err
+	})
+}
+
+// A RouteFilter picks routes, in the kernel; what's zero doesn't matter, but zero Table is [TableMain].
+type RouteFilter struct {
+	Family uint8 // unix.AF_INET or AF_INET6
+	Link   int
+	Table  uint32
+}
+
+// Routes lists unicast routes of a table. A route with several next hops is listed once for each.
+func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
+	table := f.Table
+	if table == 0 {
+		table = unix.RT_TABLE_MAIN
+	}
+	return dump(c, "list routes", func() {
+		c.beginDump(unix.RTM_GETROUTE)
+		c.enc.fixed(f.Family, 0, 0, 0, 0, 0, 0, unix.RTN_UNICAST)
+		c.enc.fixed32(0)
+		c.enc.u32(unix.RTA_TABLE, table)
+		if f.Link != 0 {
+			c.enc.u32(unix.RTA_OIF, uint32(f.Link))
+		}
+	}, func(b []byte, add func(Route)) error {
+		r, hops, err := decodeRoute(b)
+		switch {
+		case err != nil:
+			return err
+		case hops == nil:
+			add(r)
+		case !r.nextHops(hops, func(r Route) bool { add(r); return true }):
+			return errShort
+		}
+		return nil
+	})
+}
+
+// Neighs lists the IPv4 and IPv6 neighbours of a link.
+func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
+	return c.neighs("list neighbours", unix.AF_UNSPEC, 0, func() {
+		if link != 0 {
+			c.enc.u32(unix.NDA_IFINDEX, uint32(link))
+		}
+	})
+}
+
+// FDB lists the forwarding table of a bridge's port.
+func (c *Conn) FDB(port int) iter.Seq2[Neigh, error] {
+	return c.neighs("list fdb", unix.AF_BRIDGE, port, func() {})
+}
+
+func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.Seq2[Neigh, error] {
+	return dump(c, what, func() {
+		c.beginDump(unix.RTM_GETNEIGH)
+		c.enc.fixed(family, 0, 0, 0)
+		c.enc.fixed32(uint32(link))
+		c.enc.fixed32(0)
+		filter()
+	}, func(b []byte, add func(Neigh)) error {
+		n, err := decodeNeigh(b)
+		if err == nil {
+			add(n)
+		}
+		return err
+	})
+}
+
+func requestAddrs(c *Conn, link int, family uint8) {
+	c.beginDump(unix.RTM_GETADDR)
+	c.enc.fixed(family, 0, 0, 0)
+	c.enc.fixed32(uint32(link))
+}
+
+// VLANs lists the VLANs of a bridge's port, or of the bridge's own, by ranges (Linux 5.6). A kernel without VLAN
+// filtering refuses it (EOPNOTSUPP).
+func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
+	return dump(c, "list vlans", func() {
+		c.beginDump(rtmGetVLAN)
+		c.enc.fixed(unix.AF_BRIDGE, 0, 0, 0)
+		c.enc.fixed32(uint32(port))
+	}, decodeVLANs)
+}
+
+// HasAddr tells whether a link has an address with a prefix. It's a listing of one link's addresses of one family.
+func (c *Conn) HasAddr(link int, p netip.Prefix) (bool, error) {
+	for a, err := range c.Addrs(link, familyOf(p.Addr())) {
+		if err != nil {
+			return false, err
+		}
+		if a.Prefix == p {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// DADFailedError is an IPv6 address that another host on the link uses already (RFC 4862, section 5.4).
+type DADFailedError struct {
+	Link int
+	Addr netip.Addr
+}
+
+func (e *DADFailedError) Error() string {
+	return fmt.Sprintf("duplicate address detection failed: %s is in use on link %d", e.Addr, e.Link)
+}
+
+// DADTimeoutError is detection that wasn't over within its bound. It is [os.ErrDeadlineExceeded].
+type DADTimeoutError struct {
+	Link    int
+	Addrs   []netip.Addr // still tentative, in order
+	Timeout time.Duration
+}
+
+func (e *DADTimeoutError) Error() string {
+	return fmt.Sprintf("duplicate address detection isn't over after %v on link %d: %v", e.Timeout, e.Link, e.Addrs)
+}
+
+// Unwrap returns [os.ErrDeadlineExceeded].
+func (e *DADTimeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
+
+// WaitDAD waits until no IPv6 address of a link is tentative: not by looking again and again, but for the kernel's
+// word (RTNLGRP_IPV6_IFADDR). Detection takes about a second where nothing hurries it, and never ends on a link
+// that's down. The first duplicate is a [*DADFailedError]; the end of the timeout is a [*DADTimeoutError].
+func (c *Conn) WaitDAD(link int, timeout time.Duration) (err error) {
+	deadline := time.Now().Add(timeout)
+	if err := c.sock.JoinGroup(unix.RTNLGRP_IPV6_IFADDR); err != nil {
+		return fmt.Errorf("rtnl: wait for duplicate address detection: %w", err)
+	}
+	d := detection{link: link, tentative: map[netip.Addr]bool{}}
+	c.event = d.event
+	defer func() {
+		c.event = nil
+		leave := errors.Join(c.sock.LeaveGroup(unix.RTNLGRP_IPV6_IFADDR), c.sock.SetReceiveTimeout(0))
+		if err == nil {
+			err = leave
+		}
+	}()
+	for err := d.list(c); err != nil; err = d.list(c) {
+		if err != ErrInterrupted {
+			return err
+		}
+	}
+	for d.failed == nil && len(d.tentative) > 0 {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return d.timeout(timeout)
+		}
+		if err := c.sock.SetReceiveTimeout(max(left, time.Millisecond)); err != nil {
+			return err
+		}
+		ms, err := c.nl.Receive()
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return d.timeout(timeout)
+		case errors.Is(err, unix.ENOBUFS):
+			// Events were lost: look again, once.
+			err = d.list(c)
+		}
+		if err != nil && err != ErrInterrupted {
+			return fmt.Errorf("rtnl: wait for duplicate address detection: %w", err)
+		}
+		for _, m := range ms {
+			d.event(m)
+		}
+	}
+	if d.failed != nil {
+		return d.failed
+	}
+	return nil
+}
+
+// A detection follows the addresses of a link.
+type detection struct {
+	link      int
+	tentative map[netip.Addr]bool
+	failed    error // a *DADFailedError
+}
+
+// list learns the addresses that are there.
+func (d *detection) list(c *Conn) error {
+	if err := c.setStrict(); err != nil {
+		return err
+	}
+	clear(d.tentative)
+	requestAddrs(c, d.link, unix.AF_INET6)
+	return c.ask("list addresses", func(b []byte) error {
+		a, err := decodeAddr(b)
+		if err == nil {
+			d.see(a)
+		}
+		return err
+	})
+}
+
+func (d *detection) event(m netlink.Message) {
+	switch m.Header.Type {
+	case unix.RTM_NEWADDR:
+		if a, err := decodeAddr(m.Data); err == nil {
+			d.see(a)
+		}
+	case unix.RTM_DELADDR:
+		if a, err := decodeAddr(m.Data); err == nil && a.Link == d.link {
+			delete(d.tentative, a.Prefix.Addr())
+		}
+	}
+}
+
+func (d *detection) see(a Addr) {
+	addr := a.Prefix.Addr()
+	switch {
+	case a.Link != d.link:
+	case a.DADFailed:
+		if d.failed == nil {
+			d.failed = &DADFailedError{Link: d.link, Addr: addr}
+		}
+	case a.Tentative:
+		d.tentative[addr] = true
+	default:
+		delete(d.tentative, addr)
+	}
+}
+
+func (d *detection) timeout(after time.Duration) error {
+	e := &DADTimeoutError{Link: d.link, Timeout: after}
+	for addr := range d.tentative {
+		e.Addrs = append(e.Addrs, addr)
+	}
+	slices.SortFunc(e.Addrs, netip.Addr.Compare)
+	return e
+}
