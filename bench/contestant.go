@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Contestant is a program to be measured: a CNI plugin in most cases.
+type Contestant struct {
+	Name    string
+	Version string
+	// Plugin is the executable's path. Its directory is CNI_PATH.
+	Plugin string
+	Args   []string `json:",omitempty"`
+	Env    []string `json:",omitempty"` // beyond CNI's variables, each NAME=VALUE
+	// Config is what the plugin reads from standard input.
+	Config string `json:",omitempty"`
+	// Attaches is false for a program that does nothing: it runs for ADD alone, and nothing is verified.
+	Attaches bool
+	// SetUp are shell commands that make its host ready, before the first round.
+	SetUp string `json:",omitempty"`
+	// What to verify after its first ADD and DEL, each only if it's given: the bridge that has a port, the
+	// directory that has the address's lease, the command whose output has the address.
+	Bridge string   `json:",omitempty"`
+	Leases string   `json:",omitempty"`
+	Rules  []string `json:",omitempty"`
+}
+
+// The contestants' names.
+const (
+	swiftcni          = "swiftcni"
+	reference         = "reference"
+	referenceIPTables = "reference-iptables"
+	referenceNFTables = "reference-nftables"
+	floor             = "floor"
+	emptyC            = "empty-c"
+	emptyGo           = "empty-go"
+)
+
+// referenceVersion is the release of github.com/containernetworking/plugins that swiftcni is compared with.
+const referenceVersion = "v1.9.1"
+
+// bridgeConfig is the classic configuration, with leases on the box's own tmpfs: a disk's moods are no
+// plugin's merit.
+func bridgeConfig(leases string, masquerade bool, backend string) string {
+	config := map[string]any{
+		"cniVersion": "1.0.0", "name": "mynet", "type": "bridge", "bridge": "cnibr0",
+		"isGateway": true, "ipMasq": masquerade,
+		"ipam": map[string]any{
+			"type": "host-local", "subnet": "172.19.1.0/24", "dataDir": leases,
+			"routes": []map[string]string{{"dst": "0.0.0.0/0"}},
+		},
+		"dns": map[string]any{"nameservers": []string{"8.8.8.8"}},
+	}
+	if backend != "" {
+		config["ipMasqBackend"] = backend
+	}
+	encoded, err := json.Marshal(config)
+	if err != nil {
+		panic(err) // strings and booleans only
+	}
+	return string(encoded)
+}
+
+func bridgePlugin(name, version, dir string, masquerade bool, backend string, rules ...string) Contestant {
+	leases := filepath.Join("/run", name)
+	return Contestant{
+		Name: name, Version: version, Plugin: filepath.Join(dir, "bridge"), Attaches: true,
+		Config: bridgeConfig(leases, masquerade, backend),
+		Bridge: "cnibr0", Leases: filepath.Join(leases, "mynet"), Rules: rules,
+	}
+}
+
+// floorSetUp makes what floor/floor.c takes for granted.
+const floorSetUp = `set -e
+mkdir -p /run/floor
+ip link add name cnibr0 type bridge
+ip addr add 172.19.1.1/24 dev cnibr0
+ip link set cnibr0 up
+echo 1 >/proc/sys/net/ipv4/ip_forward
+nft -f - <<'END'
+table inet floor {
+	map sources {
+		type ipv4_addr : verdict
+	}
+	chain mynet {
+		ip daddr != 172.19.1.0/24 ip daddr != 224.0.0.0/4 masquerade
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		ip saddr vmap @sources
+	}
+}
+END`
+
+// contestants builds what can be built. With "only" it does so for these alone, and each must be known.
+// What can't run is told in absent, with the reason.
+func (b builder) contestants(only []string, plugins []Contestant) (list []Contestant, absent map[string]string, err error) {
+	wanted := map[string]bool{}
+	for _, name := range only {
+		wanted[name] = true
+	}
+	absent = map[string]string{}
+	offer := func(build func() error, offered ...Contestant) {
+		var chosen []Contestant
+		for _, c := range offered {
+			if len(only) == 0 || wanted[c.Name] {
+				chosen = append(chosen, c)
+			}
+			delete(wanted, c.Name)
+		}
+		if len(chosen) == 0 {
+			return
+		}
+		if err := build(); err != nil {
+			for _, c := range chosen {
+				absent[c.Name] = err.Error()
+			}
+			return
+		}
+		list = append(list, chosen...)
+	}
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return nil, nil, err
+	}
+	if err := b.compile("launch"); err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := filepath.Join(b.cache, "swiftcni"), filepath.Join(b.cache, "reference-"+referenceVersion)
+	nft, iptables := []string{"nft", "list", "ruleset"}, []string{"iptables-save", "-t", "nat"}
+	offer(b.ours, bridgePlugin(swiftcni, b.commit(), ours, true, "", nft...))
+	offer(b.reference,
+		bridgePlugin(reference, referenceVersion, theirs, false, ""),
+		bridgePlugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),
+		bridgePlugin(referenceNFTables, referenceVersion, theirs, true, "nftables", nft...))
+	offer(func() error { return b.compile("floor") }, Contestant{
+		Name: floor, Version: b.commit(), Plugin: filepath.Join(b.cache, "floor"), Args: []string{"/run/floor"},
+		Config: bridgeConfig("/run/floor", true, ""), Attaches: true, SetUp: floorSetUp,
+		Bridge: "cnibr0", Leases: "/run/floor", Rules: nft,
+	})
+	offer(func() error { return b.compile("empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
+	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
+	for _, c := range plugins {
+		offer(func() error { return nil }, c)
+	}
+	if len(wanted) > 0 {
+		return nil, nil, fmt.Errorf("no contestant is called %s", strings.Join(sortedKeys(wanted), " or "))
+	}
+	return list, absent, nil
+}
+
+// parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. The plugin in
+// DIR is called as its "type" says.
+func parsePlugin(s string) (Contestant, error) {
+	name, rest, ok := strings.Cut(s, "=")
+	dir, conf, ok2 := strings.Cut(rest, ":")
+	if !ok || !ok2 || name == "" || dir == "" {
+		return Contestant{}, fmt.Errorf("%q isn't NAME=DIR:CONF", s)
+	}
+	config, err := os.ReadFile(conf)
+	if err != nil {
+		return Contestant{}, err
+	}
+	var parsed struct{ Type, Bridge string }
+	if err := json.Unmarshal(config, &parsed); err != nil {
+		return Contestant{}, fmt.Errorf("%s: %w", conf, err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return Contestant{}, err
+	}
+	plugin := filepath.Join(dir, parsed.Type)
+	if _, err := os.Stat(plugin); err != nil || parsed.Type == "" {
+		return Contestant{}, fmt.Errorf("%s: no plugin of type %q in %s", conf, parsed.Type, dir)
+	}
+	return Contestant{Name: name, Plugin: plugin, Config: string(config), Attaches: true, Bridge: parsed.Bridge}, nil
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Counts is what a verb does, in numbers that hardly vary: medians. Faults and RSS are of the
+// timed runs, the others of a few runs apart from these, under strace.
+type Counts struct {
+	Syscalls int // all system calls of all its processes and threads
+	// Own leaves out those that Go's scheduler makes as it sees fit; see isScheduler.
+	Own      int
+	Execs    int // programs started beyond the first
+	Sends    int // system calls that send to a netlink socket
+	Receives int // system calls that receive from one
+	Tasks    int // processes and threads beyond the first
+	Faults   int // page faults served without I/O
+	RSS      int // peak resident set of its largest process, KiB
+}
+
+func (m *measurer) count(c Contestant) error {
+	runs := map[string][]Counts{}
+	for range m.Traced {
+		if err := m.trace(c, runs); err != nil {
+			return err
+		}
+	}
+	for _, verb := range c.verbs() {
+		counts := medianCounts(runs[verb])
+		counts.Faults = medianOf(m.Samples[c.Name][verb], func(s Sample) int { return int(s.Faults) })
+		counts.RSS = medianOf(m.Samples[c.Name][verb], func(s Sample) int { return int(s.RSS) })
+		m.Counts[c.Name][verb] = counts
+	}
+	return nil
+}
+
+// trace attaches and detaches a container under strace.
+func (m *measurer) trace(c Contestant, runs map[string][]Counts) error {
+	at, err := m.newContainer(c)
+	if err != nil {
+		return err
+	}
+	defer at.remove()
+	for _, verb := range c.verbs() {
+		counts, err := m.traceVerb(c, at, verb)
+		if err != nil {
+			return fmt.Errorf("%s under strace: %w", verb, err)
+		}
+		runs[verb] = append(runs[verb], counts)
+		time.Sleep(m.Settle)
+	}
+	return nil
+}
+
+func (m *measurer) traceVerb(c Contestant, at container, verb string) (Counts, error) {
+	p, err := newProcess(c, at, verb)
+	if err != nil {
+		return Counts{}, err
+	}
+	trace, err := os.CreateTemp("/run", "trace-")
+	if err != nil {
+		return Counts{}, err
+	}
+	defer os.Remove(trace.Name())
+	defer trace.Close()
+	p.argv = append([]string{"/usr/bin/strace", "-f", "-q", "-yy", "-s", "0", "-o", trace.Name(), "--"}, p.argv...)
+	if _, err := p.run(m.Launcher); err != nil {
+		return Counts{}, err
+	}
+	return parseTrace(trace)
+}
+
+var (
+	callLine = regexp.MustCompile(`^(\d+) +([a-z_0-9]+)\((\d+<NETLINK:)?`)
+	execDone = regexp.MustCompile(`^\d+ +(<\.\.\. execve resumed>|execve\().* = 0$`)
+)
+
+// isScheduler says whether a system call is Go's scheduler's or collector's, whose number depends on time.
+func isScheduler(call string) bool {
+	switch call {
+	case "futex", "nanosleep", "clock_nanosleep", "sched_yield", "madvise", "restart_syscall",
+		"rt_sigreturn", "tgkill", "getpid": // the last two interrupt a thread, the third one returns from that
+		return true
+	}
+	return false
+}
+
+// parseTrace counts the lines that strace wrote. A call that was interrupted by another one's line has two
+// lines, of which the first is counted.
+func parseTrace(r io.Reader) (Counts, error) {
+	var counts Counts
+	tasks := map[string]bool{}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if execDone.MatchString(line) {
+			counts.Execs++
+		}
+		call := callLine.FindStringSubmatch(line)
+		if call == nil {
+			continue
+		}
+		tasks[call[1]] = true
+		counts.Syscalls++
+		if !isScheduler(call[2]) {
+			counts.Own++
+		}
+		if call[3] == "" {
+			continue
+		}
+		switch call[2] {
+		case "sendto", "sendmsg", "sendmmsg", "write", "writev":
+			counts.Sends++
+		case "recvfrom", "recvmsg", "recvmmsg", "read", "readv":
+			counts.Receives++
+		}
+	}
+	counts.Execs--
+	counts.Tasks = len(tasks) - 1
+	if counts.Tasks < 0 || counts.Execs < 0 {
+		return counts, fmt.Errorf("strace wrote nothing to count: %w", unix.ENODATA)
+	}
+	return counts, lines.Err()
+}
+
+// medianCounts takes the median of each number by itself.
+func medianCounts(list []Counts) Counts {
+	return Counts{
+		Syscalls: medianOf(list, func(c Counts) int { return c.Syscalls }),
+		Own:      medianOf(list, func(c Counts) int { return c.Own }),
+		Execs:    medianOf(list, func(c Counts) int { return c.Execs }),
+		Sends:    medianOf(list, func(c Counts) int { return c.Sends }),
+		Receives: medianOf(list, func(c Counts) int { return c.Receives }),
+		Tasks:    medianOf(list, func(c Counts) int { return c.Tasks }),
+	}
+}
+
+// medianOf returns the median of what f picks, or 0 of an empty list.
+func medianOf[T any](list []T, f func(T) int) int {
+	if len(list) == 0 {
+		return 0
+	}
+	values := make([]int, len(list))
+	for i, each := range list {
+		values[i] = f(each)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
