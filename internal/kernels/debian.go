@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// debianInit is the emulated guest's first process, until it hands over to the commands. Scripts get dash as
+// their shell, since busybox's prefers its own programs, such as ip, to those in PATH.
+const debianInit = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+ln -sf /usr/sbin/dash /bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+for module in /modules/*; do insmod $module; done
+exec dash /mnt/run
+`
+
+// debianTools are the machine's programs that the emulated guest gets, with their libraries, in /usr/sbin.
+var debianTools = []string{"ip", "bridge", "nft", "dash"}
+
+// Debian prepares the kernel of Debian's cloud images, which is emulated in software: that needs no /dev/kvm,
+// and takes some ten seconds from boot to power off. What it downloads and unpacks is kept below cache.
+func Debian(cache string) (*Kernel, error) {
+	err := need(map[string]string{"qemu-system-x86_64": "qemu-system-x86", "modprobe": "kmod",
+		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables"})
+	if err != nil {
+		return nil, err
+	}
+	pkg, err := dependsOn("linux-image-cloud-amd64", "linux-image-")
+	if err != nil {
+		return nil, err
+	}
+	recipe := append([]string{debianInit}, append(modules, debianTools...)...)
+	dir, err := cached(cache, pkg, recipe, func(dir string) error { return unpackDebian(dir, pkg) })
+	if err != nil {
+		return nil, fmt.Errorf("kernel of %s: %w", pkg, err)
+	}
+	return &Kernel{
+		Version: strings.TrimPrefix(pkg, "linux-image-"),
+		command: func(stage, work string) (*exec.Cmd, error) { return qemu(dir, stage, work) },
+	}, nil
+}
+
+// unpackDebian leaves in dir the kernel as vmlinuz and the guest's root file system as root.cpio.
+func unpackDebian(dir, pkg string) error {
+	tree, root := filepath.Join(dir, "tree"), filepath.Join(dir, "root")
+	if err := download(dir, pkg); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil {
+		return err
+	}
+	if len(files) != 1 {
+		return fmt.Errorf("%d files downloaded, not one", len(files))
+	}
+	if out, err := exec.Command("dpkg-deb", "-x", files[0], tree).CombinedOutput(); err != nil {
+		return fmt.Errorf("dpkg-deb: %w: %s", err, out)
+	}
+	version, err := onlyVersion(filepath.Join(tree, "lib/modules"))
+	if err != nil {
+		return err
+	}
+	if err := copyModules(tree, version, filepath.Join(root, "modules")); err != nil {
+		return err
+	}
+	if err := layOutRoot(root); err != nil {
+		return err
+	}
+	if err := packFile(filepath.Join(dir, "root.cpio"), root, "."); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(tree, "boot/vmlinuz-"+version), filepath.Join(dir, "vmlinuz")); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(tree), os.RemoveAll(root), os.Remove(files[0]))
+}
+
+// layOutRoot puts into root all of the guest's file system but the modules.
+func layOutRoot(root string) error {
+	for _, dir := range []string{"bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp", "usr/sbin", "var/lib"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	if err := copyTree(busybox, filepath.Join(root, "bin/busybox")); err != nil {
+		return err
+	}
+	for _, tool := range debianTools {
+		if err := copyProgram(tool, root); err != nil {
+			return fmt.Errorf("%s for the guest: %w", tool, err)
+		}
+	}
+	return os.WriteFile(filepath.Join(root, "init"), []byte(debianInit), 0o755)
+}
+
+// copyProgram puts a program of the machine into root/usr/sbin, and its libraries where it looks for them.
+func copyProgram(name, root string) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return err
+	}
+	libraries, err := exec.Command("ldd", path).Output()
+	if err != nil {
+		return fmt.Errorf("ldd: %w", err)
+	}
+	for _, word := range strings.Fields(string(libraries)) {
+		if !strings.HasPrefix(word, "/") {
+			continue
+		}
+		if err := copyTree(word, filepath.Join(root, word)); err != nil {
+			return err
+		}
+	}
+	return copyTree(path, filepath.Join(root, "usr/sbin", name))
+}
+
+// qemu packs the stage and returns the command that boots the kernel. Without CMPXCHG16B (cx16), which
+// Debian's emulator gets wrong at times, newer kernels don't fault at random.
+func qemu(dir, stage, work string) (*exec.Cmd, error) {
+	initrd := filepath.Join(work, "initrd")
+	if err := copyTree(filepath.Join(dir, "root.cpio"), initrd); err != nil {
+		return nil, err
+	}
+	if err := packFile(initrd, stage, "mnt"); err != nil {
+		return nil, err
+	}
+	return exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-m", "512", "-net", "none",
+		"-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio",
+		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", initrd,
+		"-append", "console=ttyS0 panic=-1 quiet"), nil
+}
