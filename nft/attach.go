@@ -30,16 +30,15 @@ func (c *Conn) Attach(a Attachment) error {
 	if len(es) == 0 {
 		return nil
 	}
+	var rules Ruleset // what to build: nothing at first
 	build := false
 	for range maxTries {
 		b := batch{excl: true}
-		if build {
-			b.build(a.ruleset())
-		}
+		b.build(rules)
 		b.create(es)
 		err := c.commit(&b, nil)
 		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
-			err = c.replace(es)
+			err = c.replace(es, rules)
 		}
 		switch {
 		case err == nil:
@@ -48,7 +47,7 @@ func (c *Conn) Attach(a Attachment) error {
 		case hasErrno(err, unix.ENOENT) && build:
 			return lacking(err)
 		case hasErrno(err, unix.ENOENT):
-			build = true
+			rules, build = a.ruleset(), true
 		default:
 			return err
 		}
@@ -56,8 +55,8 @@ func (c *Conn) Attach(a Attachment) error {
 	return errContended
 }
 
-// replace makes elements, of which some keys are taken, so: what is right stays, what is another's goes.
-func (c *Conn) replace(es []element) error {
+// replace creates elements some of whose keys are taken: what is right stays, what is another's goes.
+func (c *Conn) replace(es []element, rules Ruleset) error {
 	found, generation, err := c.lookUp(es)
 	if err != nil {
 		return err
@@ -67,6 +66,7 @@ func (c *Conn) replace(es []element) error {
 		return err
 	}
 	var b batch
+	b.build(rules)
 	b.delete(stale)
 	for i, e := range es {
 		switch f := found[i]; {

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"github.com/mdlayher/netlink"
@@ -73,25 +74,28 @@ func (c *Conn) hasChain(want chain) (bool, error) {
 // countRules counts the rules that a chain begins with as it should. Rules behind them aren't ours.
 func (c *Conn) countRules(want chain) (int, error) {
 	rules := want.message(unix.NFT_MSG_NEWRULE)
-	n, place := 0, 0
-	err := c.dump(listRules(want.table, want.name), func(data []byte) error {
-		got, err := decodeRule(data)
+	for i := range rules {
+		exprs, err := attribute(rules[i], unix.NFTA_RULE_EXPRESSIONS)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if place == n && n < len(rules) {
-			exprs, err := attribute(rules[n], unix.NFTA_RULE_EXPRESSIONS)
-			if err != nil {
-				return err
-			}
-			if sameExpressions(got.exprs, exprs) {
+		rules[i] = exprs
+	}
+	for range maxTries {
+		n, place := 0, 0
+		err := c.dump(listRules(want.table, want.name), func(data []byte) error {
+			got, err := decodeRule(data)
+			if err == nil && place == n && n < len(rules) && sameExpressions(got.exprs, rules[n]) {
 				n++
 			}
+			place++
+			return err
+		})
+		if !errors.Is(err, errChanged) {
+			return n, err
 		}
-		place++
-		return nil
-	})
-	return n, err
+	}
+	return 0, errContended
 }
 
 // message returns the attributes of the messages of one kind that create the chain.

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"strings"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -223,38 +221,4 @@ func decodeRule(b []byte) (listedRule, error) {
 		}
 	}
 	return r, as.err
-}
-
-// describe says what a message asks, for errors: "create element inet swiftcni masq4".
-func describe(m netlink.Message) string {
-	kinds := map[netlink.HeaderType]string{
-		messageType(unix.NFT_MSG_NEWTABLE):   "create table",
-		messageType(unix.NFT_MSG_NEWCHAIN):   "create chain",
-		messageType(unix.NFT_MSG_GETCHAIN):   "get chain",
-		messageType(unix.NFT_MSG_DELCHAIN):   "delete chain",
-		messageType(unix.NFT_MSG_NEWRULE):    "create rule",
-		messageType(unix.NFT_MSG_GETRULE):    "list rules",
-		messageType(unix.NFT_MSG_DELRULE):    "delete rule",
-		messageType(unix.NFT_MSG_NEWSET):     "create set",
-		messageType(unix.NFT_MSG_NEWSETELEM): "create element",
-		messageType(unix.NFT_MSG_GETSETELEM): "get element",
-		messageType(unix.NFT_MSG_DELSETELEM): "delete element",
-		messageType(unix.NFT_MSG_GETGEN):     "get generation",
-	}
-	words := []string{kinds[m.Header.Type]}
-	if words[0] == "" {
-		words[0] = fmt.Sprintf("message %#x", uint16(m.Header.Type))
-	}
-	if len(m.Data) < genMessageLen {
-		return words[0]
-	}
-	words = append(words, familyName(m.Data[0]))
-	// In every kind of message the table is attribute 1, and the object's name 2 or, of a chain, 3.
-	for as := (attributes{rest: m.Data[genMessageLen:]}); as.next(); {
-		chain := m.Header.Type&0xff <= unix.NFT_MSG_DELCHAIN && m.Header.Type&0xff >= unix.NFT_MSG_NEWCHAIN
-		if as.kind == 1 || as.kind == 2 && !chain && m.Header.Type != messageType(unix.NFT_MSG_NEWTABLE) || as.kind == 3 && chain {
-			words = append(words, as.text())
-		}
-	}
-	return strings.Join(words, " ")
 }

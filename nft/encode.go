@@ -198,12 +198,17 @@ func lookupVerdict(s set) expr.Any {
 }
 
 // destination matches packets to a prefix. Addresses stand at byte 16 (IPv4) and 24 (IPv6) of their headers.
+// A prefix of whole bytes is compared without a mask, as the nft program does it too: so rules that a firewall
+// saved and restored are still the same.
 func destination(p netip.Prefix) []expr.Any {
 	family, offset := byte(unix.NFPROTO_IPV4), uint32(16)
 	if p.Addr().Is6() {
 		family, offset = unix.NFPROTO_IPV6, 24
 	}
 	addr := p.Masked().Addr().AsSlice()
+	if p.Bits() > 0 && p.Bits()%8 == 0 {
+		addr = addr[:p.Bits()/8]
+	}
 	n := uint32(len(addr))
 	es := append(protocol(family), network(offset, n))
 	if p.Bits() < len(addr)*8 {
