@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lease is an address held by an owner.
+type Lease struct {
+	Prefix  netip.Prefix // the address with its subnet's length; alone, where the subnet isn't known
+	Gateway netip.Addr   // of its range; unset where the range isn't known
+	Set     int          // the range set it came from
+	Owner   Owner
+}
+
+const (
+	// lineBreak parts container ID and interface name in a lease.
+	lineBreak = "\r\n"
+	// maxLease bounds what's read of a lease, and what's written.
+	maxLease = 3000
+)
+
+type leaseForm int
+
+const (
+	foreignLease leaseForm = iota // nothing that host-local would find
+	wholeLease
+	oldLease  // container ID alone
+	tornLease // no content: its writer died
+)
+
+// content is what a lease of o holds.
+func (o Owner) content() string {
+	id := strings.TrimSpace(o.ContainerID)
+	if o.IfName == "" {
+		return id
+	}
+	return id + lineBreak + o.IfName
+}
+
+// parseLease reads a lease's content as host-local matches it: without white space around.
+func parseLease(content string) (Owner, leaseForm) {
+	if len(content) > maxLease {
+		return Owner{}, foreignLease
+	}
+	text := strings.TrimSpace(content)
+	if strings.Trim(text, "\x00") == "" { // some file systems fill what a power cut lost with zeros
+		return Owner{}, tornLease
+	}
+	id, ifname, found := strings.Cut(text, lineBreak)
+	if !found {
+		return Owner{ContainerID: text}, oldLease
+	}
+	o := Owner{ContainerID: id, IfName: ifname}
+	if o.content() != text {
+		return Owner{}, foreignLease
+	}
+	return o, wholeLease
+}
+
+// validate refuses owners that host-local couldn't keep apart from others.
+func (o Owner) validate() error {
+	parsed, form := parseLease(o.content())
+	if form != wholeLease || parsed != o {
+		return invalidError("owner " + strconv.Quote(o.String()) + " needs a container ID and an interface name without line breaks, of 3000 bytes together")
+	}
+	return nil
+}
+
+// readLease reads the lease of an address. Anything but a regular file is foreign.
+func (s *Store) readLease(name string) (Owner, leaseForm, error) {
+	fd, err := openAt(s.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ELOOP || err == unix.ENXIO {
+		return Owner{}, foreignLease, nil
+	}
+	if err != nil {
+		return Owner{}, foreignLease, err
+	}
+	defer unix.Close(fd)
+	var buf [maxLease + 1]byte
+	n, err := unix.Read(fd, buf[:])
+	if err == unix.EISDIR || err == unix.EAGAIN {
+		return Owner{}, foreignLease, nil
+	}
+	if err != nil {
+		return Owner{}, foreignLease, err
+	}
+	o, form := parseLease(string(buf[:n]))
+	if form == tornLease {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return Owner{}, foreignLease, err
+		}
+	}
+	return o, form, nil
+}
+
+// holds reports whether o has a lease of addr. Its own torn lease counts: the sidecar vouches for it.
+func (s *Store) holds(o Owner, addr netip.Addr) (bool, error) {
+	found, form, err := s.readLease(addr.String())
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.pathError("read", addr.String(), err)
+	}
+	return found == o && form != foreignLease || form == tornLease, nil
+}
+
+// staged is a lease's content on its way: a file without a name, or with one in the sidecar where the file
+// system has no such files.
+type staged struct {
+	fd    int
+	named bool
+}
+
+const stagedName = "@lease"
+
+// stage writes a lease's content aside, so that publish makes it appear whole.
+func (s *Store) stage(content string) (staged, error) {
+	t := staged{fd: -1}
+	var err error
+	t.fd, err = openAt(s.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	// EISDIR comes from kernels, EOPNOTSUPP from file systems that don't know O_TMPFILE (open(2)).
+	if err == unix.EOPNOTSUPP || err == unix.EISDIR {
+		return s.stageNamed(content)
+	}
+	if err != nil {
+		return t, s.pathError("create a lease in", "", err)
+	}
+	return s.fill(t, content)
+}
+
+func (s *Store) stageNamed(content string) (staged, error) {
+	// What a crash left here may be a lease's second name: it must never be written to.
+	if err := unix.Unlinkat(s.fd, s.side+stagedName, 0); err != nil && err != unix.ENOENT {
+		return staged{fd: -1}, s.pathError("remove", s.side+stagedName, err)
+	}
+	flags := unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_CLOEXEC
+	fd, err := openAt(s.fd, s.side+stagedName, flags, 0o600)
+	if err == unix.ENOENT {
+		return staged{fd: -1}, errRebuild
+	}
+	if err != nil {
+		return staged{fd: -1}, s.pathError("create", s.side+stagedName, err)
+	}
+	return s.fill(staged{fd: fd, named: true}, content)
+}
+
+func (s *Store) fill(t staged, content string) (staged, error) {
+	n, err := unix.Write(t.fd, []byte(content))
+	if err == nil && n < len(content) {
+		err = unix.ENOSPC
+	}
+	if err != nil {
+		s.drop(&t)
+		return t, s.pathError("write a lease in", "", err)
+	}
+	return t, nil
+}
+
+// drop ends a staged lease; what was published of it stays.
+func (s *Store) drop(t *staged) {
+	if t.fd < 0 {
+		return
+	}
+	unix.Close(t.fd)
+	if t.named {
+		_ = unix.Unlinkat(s.fd, s.side+stagedName, 0)
+	}
+	t.fd = -1
+}
+
+// publish makes t the lease of addr. EEXIST says that the address is taken. An owner's leases have the same
+// content, so all of them are links to one file.
+func (s *Store) publish(t *staged, addr netip.Addr) error {
+	name := addr.String()
+	if t.named {
+		return unix.Linkat(s.fd, s.side+stagedName, s.fd, name, 0)
+	}
+	err := unix.Linkat(t.fd, "", s.fd, name, unix.AT_EMPTY_PATH)
+	if err == unix.ENOENT { // before Linux 6.10 this needs CAP_DAC_READ_SEARCH
+		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(t.fd), s.fd, name, unix.AT_SYMLINK_FOLLOW)
+	}
+	return err
+}
+
+func (s *Store) unlinkLease(addr netip.Addr) error {
+	if err := unix.Unlinkat(s.fd, addr.String(), 0); err != nil && err != unix.ENOENT {
+		return s.pathError("remove", addr.String(), err)
+	}
+	return s.setTaken(addr, false)
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"iter"
+	"net/netip"
+	"strings"
+)
+
+// Leases lists the leases in the directory, in no order, host-local's included. Their Prefix is the address
+// alone, since subnets aren't kept. A file that's named like a lease and isn't one comes with an error, and
+// the list goes on.
+func (s *Store) Leases() iter.Seq2[Lease, error] {
+	return func(yield func(Lease, error) bool) {
+		for name, err := range s.names(".") {
+			if err != nil {
+				yield(Lease{}, err)
+				return
+			}
+			addr, ok := parseAddr(name)
+			if !ok {
+				continue
+			}
+			l := Lease{Prefix: netip.PrefixFrom(addr, addr.BitLen())}
+			var form leaseForm
+			l.Owner, form, err = s.readLease(name)
+			switch {
+			case err != nil:
+				err = s.pathError("read", name, err)
+			case form == tornLease:
+				err = s.pathError("read", name, invalidError("the lease is empty: its writer died"))
+			case form == foreignLease:
+				err = s.pathError("read", name, invalidError("not a lease"))
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
+// Records lists what's known of each owner, in no order. Owners whose leases host-local made are among them,
+// without evidence. A record may name an address that its owner doesn't hold, after a crash: Lookup knows. The
+// listed owners may be released while the list goes on.
+func (s *Store) Records() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		if s.index() != nil {
+			s.recordsByScan(yield)
+			return
+		}
+		for name, err := range s.names(s.side) {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			if strings.HasPrefix(name, "@") {
+				continue
+			}
+			r, ok, err := s.readRecordNamed(s.side, name)
+			if err == nil && !ok {
+				continue // gone meanwhile, or damaged and mended by the next rebuild
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// recordsByScan lists owners from their leases, for a sidecar that can't be mended.
+func (s *Store) recordsByScan(yield func(Record, error) bool) {
+	held, _, err := s.scan(false)
+	if err != nil {
+		yield(Record{}, err)
+		return
+	}
+	for o, addrs := range held {
+		r, _, _ := s.readRecord(s.side, o)
+		r.Owner, r.Addrs = o, addrs
+		if !yield(r, nil) {
+			return
+		}
+	}
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"errors"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lookup returns what's known of an owner, also where host-local made its leases; ok says whether it holds
+// any. Addrs are those that it really holds. Where it has none of its own, the old leases of its container
+// count, as host-local has it, and the record's Owner has no IfName.
+func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
+	if err := o.validate(); err != nil {
+		return Record{}, false, err
+	}
+	r, err = s.find(o)
+	return r, len(r.Addrs) > 0, err
+}
+
+// Release ends the leases of an owner. Releasing nothing is no error. A lease that isn't the owner's is never
+// removed, whatever the sidecar says of it. The order, leases before the record, is what lets a crash between
+// them be mended.
+func (s *Store) Release(o Owner) error {
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	r := s.last
+	if !s.hasLast || r.Owner != o {
+		var err error
+		if r, err = s.find(o); err != nil {
+			return err
+		}
+	}
+	if !s.hasLast {
+		return nil
+	}
+	err := s.end(&r)
+	if err == nil && r.Owner != o {
+		err = s.unlinkRecord(o)
+	}
+	s.setMark()
+	return err
+}
+
+// end removes a record and the leases that it names. All of them must have been verified.
+func (s *Store) end(r *Record) error {
+	s.hasLast = false
+	var failed error
+	for _, a := range r.Addrs {
+		failed = errors.Join(failed, s.unlinkLease(a))
+	}
+	if failed != nil {
+		return failed
+	}
+	err := s.unlinkRecord(r.Owner)
+	if !s.marked {
+		return nil // the next rebuild removes what's left of it
+	}
+	return err
+}
+
+// find looks an owner up, by the sidecar or, where that can't be mended, by reading all leases. It sets
+// hasLast if there is a record, even one without leases.
+func (s *Store) find(o Owner) (Record, error) {
+	s.last, s.hasLast = Record{}, false
+	for range 2 { // the sidecar may turn out damaged, and is mended then
+		if s.index() != nil {
+			break
+		}
+		found, err := s.findIndexed(o)
+		if err == nil && !found && s.flags&flagOld != 0 {
+			_, err = s.findIndexed(Owner{ContainerID: o.ContainerID})
+		}
+		if err != nil || s.marked {
+			return s.last, err
+		}
+	}
+	return s.findScanning(o)
+}
+
+// findIndexed reports whether o holds leases, and leaves its record in s.last.
+func (s *Store) findIndexed(o Owner) (bool, error) {
+	r, ok, err := s.readRecord(s.side, o)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		return false, s.hasSidecar()
+	}
+	if r.Addrs, err = s.verify(o, r.Addrs); err != nil {
+		return false, err
+	}
+	s.last, s.hasLast = r, true
+	return len(r.Addrs) > 0, nil
+}
+
+// hasSidecar tells a record's absence from the sidecar's.
+func (s *Store) hasSidecar() error {
+	if s.readOnly || !s.marked {
+		return nil
+	}
+	if err := unix.Faccessat(s.fd, s.side, unix.F_OK, 0); err == nil {
+		return nil
+	}
+	s.marked = false
+	return nil
+}
+
+// verify keeps of addrs what o really holds.
+func (s *Store) verify(o Owner, addrs []netip.Addr) ([]netip.Addr, error) {
+	kept := addrs[:0]
+	for _, a := range addrs {
+		ok, err := s.holds(o, a)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			kept = append(kept, a)
+		}
+	}
+	return kept, nil
+}
+
+func (s *Store) findScanning(o Owner) (Record, error) {
+	held, _, err := s.scan(false)
+	if err != nil {
+		return Record{}, err
+	}
+	for _, o := range []Owner{o, {ContainerID: o.ContainerID}} {
+		if addrs := held[o]; len(addrs) > 0 {
+			r, _, _ := s.readRecord(s.side, o)
+			r.Owner, r.Addrs = o, addrs
+			s.last, s.hasLast = r, true
+			return r, nil
+		}
+	}
+	return Record{}, nil
+}
+
+// index makes sure that the sidecar can be trusted.
+func (s *Store) index() error {
+	if err := s.look(); err != nil {
+		return err
+	}
+	if s.marked {
+		return nil
+	}
+	return s.rebuild("", nil)
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Request asks for one address of each range set.
+type Request struct {
+	Owner  Owner
+	Sets   []RangeSet   // canonical, see [CanonicalSets]; a set's place names its last_reserved_ip file
+	Want   []netip.Addr // addresses to be given; each must lie in a set of its own
+	Record Record       // evidence; Owner and Addrs are filled in by Reserve
+
+	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
+	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
+	Alive func(Record) bool
+}
+
+// Reserve gives the owner an address of each set, in their order, or nothing at all. Where the owner's earlier
+// attachment is provably dead, its leases end and the same addresses are given again if they can be. Errors
+// are [*SetError], [*UnusedError], [ErrInvalid] and [*fs.PathError].
+func (s *Store) Reserve(req Request) ([]Lease, error) {
+	if s.readOnly {
+		return nil, ErrReadOnly
+	}
+	if err := req.validate(); err != nil {
+		return nil, err
+	}
+	s.hasLast = false
+	if err := s.look(); err != nil {
+		return nil, err
+	}
+	boot := req.Record.Boot
+	if s.marked {
+		r := reservation{s: s, req: req, dir: s.records(boot)}
+		if leases, err := r.run(); err != errRebuild {
+			return leases, err
+		}
+	}
+	if err := s.rebuild(boot, req.Alive); err != nil {
+		return nil, err
+	}
+	r := reservation{s: s, req: req, dir: s.side}
+	return r.run()
+}
+
+func (q *Request) validate() error {
+	if err := q.Owner.validate(); err != nil {
+		return err
+	}
+	if len(q.Sets) == 0 {
+		return RangeError("no IP ranges specified")
+	}
+	for _, set := range q.Sets {
+		for _, r := range set {
+			if !r.Start.IsValid() || !r.End.IsValid() || r.Start.Compare(r.End) > 0 {
+				return invalidError("range " + r.String() + " isn't canonical")
+			}
+		}
+		if len(set) == 0 {
+			return RangeError("empty range set")
+		}
+	}
+	return q.Record.validEvidence()
+}
+
+// reservation is a [Store.Reserve] at work.
+type reservation struct {
+	s      *Store
+	req    Request
+	dir    string // path to the records
+	want   []netip.Addr
+	picks  []pick
+	tmp    staged
+	prior  Record       // what the owner had when this began
+	had    bool         // there was a prior record, and it stays if this fails
+	held   []netip.Addr // what makes a further address a duplicate
+	again  []netip.Addr // addresses of an attachment that's dead, to be given again
+	record Record       // what's published
+	done   int          // picks whose lease is published
+}
+
+// pick is the choice of an address in one set.
+type pick struct {
+	addr   netip.Addr
+	rng    int
+	wanted bool
+	walked bool // walk was begun
+	tries  int  // addresses asked for one by one
+	noMap  bool // the bitmap can't be had
+	walk   walk
+	hint   hint
+	err    error // why there's no address
+}
+
+func (r *reservation) run() ([]Lease, error) {
+	r.tmp.fd = -1
+	if err := r.lookBack(); err != nil {
+		return nil, err
+	}
+	r.choose()
+	defer r.close()
+	err := r.publish()
+	if err == nil && len(r.want) > 0 {
+		err = &UnusedError{Addrs: r.want}
+	}
+	// Hints are written for failures too, as host-local does.
+	for i := range r.done {
+		if e := r.picks[i].hint.write(r.s, r.picks[i].addr); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		r.undo()
+		r.s.setMark()
+		return nil, err
+	}
+	r.s.setMark()
+	return r.leases(), nil
+}
+
+// lookBack finds what the owner has. Leases of a dead attachment end here.
+func (r *reservation) lookBack() error {
+	s := r.s
+	prior, ok, err := s.readRecord(r.dir, r.req.Owner)
+	if err != nil {
+		return err
+	}
+	if !s.marked {
+		return errRebuild
+	}
+	if ok {
+		if prior.Addrs, err = s.verify(prior.Owner, prior.Addrs); err != nil {
+			return err
+		}
+		if r.dead(&prior) {
+			r.again = slices.Clone(prior.Addrs)
+			return s.end(&prior)
+		}
+		r.prior, r.had, r.held = prior, true, prior.Addrs
+	}
+	if s.flags&flagOld == 0 {
+		return nil
+	}
+	old := Owner{ContainerID: r.req.Owner.ContainerID}
+	prior, ok, err = s.readRecord(s.side, old)
+	if err == nil && ok {
+		prior.Addrs, err = s.verify(old, prior.Addrs)
+		r.held = append(slices.Clip(r.held), prior.Addrs...)
+	}
+	return err
+}
+
+// dead reports whether a record's attachment provably doesn't exist.
+func (r *reservation) dead(rec *Record) bool {
+	return rec.Boot != "" && r.req.Alive != nil && !r.req.Alive(*rec)
+}
+
+// choose picks for each set the address that's most likely free, without asking.
+func (r *reservation) choose() {
+	for _, a := range r.req.Want {
+		if a = plain(a); !slices.Contains(r.want, a) {
+			r.want = append(r.want, a)
+		}
+	}
+	r.picks = make([]pick, len(r.req.Sets))
+	for i := range r.picks {
+		p := &r.picks[i]
+		p.hint.fd = -1
+		if err := r.pick(i, p); err != nil {
+			p.err = &SetError{Set: i, Err: err}
+			return // the sets after it aren't reached
+		}
+	}
+}
+
+func (r *reservation) pick(i int, p *pick) error {
+	set := r.req.Sets[i]
+	inSet := func(a netip.Addr) bool { return set.find(a) >= 0 }
+	if n := slices.IndexFunc(r.want, inSet); n >= 0 {
+		p.addr, p.wanted = r.want[n], true
+		r.want = slices.Delete(r.want, n, n+1)
+		p.rng = set.find(p.addr)
+		if p.addr == set[p.rng].Gateway {
+			return &GatewayError{Addr: p.addr}
+		}
+	}
+	if n := slices.IndexFunc(r.held, inSet); n >= 0 {
+		if p.wanted && r.exists(p.addr) {
+			return r.takenError(i, p.addr)
+		}
+		return &DuplicateError{Owner: r.req.Owner, Addr: r.held[n]}
+	}
+	var err error
+	if p.hint, err = r.s.openHint(i); err != nil || p.wanted {
+		return err
+	}
+	if n := slices.IndexFunc(r.again, inSet); n >= 0 {
+		a := r.again[n]
+		if rng := set.find(a); a != set[rng].Gateway {
+			p.addr, p.rng = a, rng
+			return nil
+		}
+	}
+	var ok bool
+	p.walk, p.walked = newWalk(set, p.hint.last), true
+	if p.addr, p.rng, ok = p.walk.next(); !ok {
+		return &ExhaustedError{Set: i, RangeSet: set}
+	}
+	return nil
+}
+
+// publish makes the record appear and then the leases: a crash between them leaves a record that promises
+// too much, which every reader verifies.
+func (r *reservation) publish() error {
+	err := r.picks[0].err
+	if err != nil {
+		return err
+	}
+	if r.tmp, err = r.s.stage(r.req.Owner.content()); err != nil {
+		return err
+	}
+	if err := r.writeRecord(r.had); err != nil {
+		return err
+	}
+	for i := range r.picks {
+		p := &r.picks[i]
+		if p.err != nil {
+			return p.err
+		}
+		if err := r.take(i, p); err != nil {
+			return &SetError{Set: i, Err: err}
+		}
+		r.done++
+		if err := r.s.setTaken(p.addr, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reservation) writeRecord(replace bool) error {
+	r.record = r.req.Record
+	r.record.Owner = r.req.Owner
+	r.record.Addrs = nil
+	if r.had {
+		r.record.Addrs = append(r.record.Addrs, r.prior.Addrs...)
+	}
+	for i := range r.picks {
+		if r.picks[i].addr.IsValid() {
+			r.record.Addrs = append(r.record.Addrs, r.picks[i].addr)
+		}
+	}
+	return r.s.writeRecord(r.dir, &r.record, replace)
+}
+
+// leases is the answer.
+func (r *reservation) leases() []Lease {
+	leases := make([]Lease, len(r.picks))
+	for i := range r.picks {
+		p := &r.picks[i]
+		rng := r.req.Sets[i][p.rng]
+		leases[i] = Lease{
+			Prefix:  netip.PrefixFrom(p.addr, rng.Subnet.Bits()),
+			Gateway: rng.Gateway,
+			Set:     i,
+			Owner:   r.req.Owner,
+		}
+	}
+	return leases
+}
+
+// undo ends what this reservation took, and nothing else.
+func (r *reservation) undo() {
+	for i := range r.done {
+		_ = r.s.unlinkLease(r.picks[i].addr)
+	}
+	if r.record.Owner == (Owner{}) {
+		return // not written yet
+	}
+	if r.had {
+		_ = r.s.writeRecord(r.dir, &r.prior, true)
+		return
+	}
+	_ = r.s.unlinkRecord(r.req.Owner)
+}
+
+func (r *reservation) close() {
+	r.s.drop(&r.tmp)
+	for i := range r.picks {
+		r.picks[i].hint.close()
+	}
+}
