@@ -1,0 +1,61 @@
+# swiftcni: `make` alone lists what there is to do.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+PLUGINDIR ?= /opt/cni/bin
+PKG ?= ./...
+RUN ?= .
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# Small, and alike wherever it's built; one static binary.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
+
+.PHONY: help build install demo test test-deps lint golden fuzz bench bench-quick check arm64 clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
+
+build: ## bin/swiftcni, the plugins, and bin/swiftctl, the tool
+	$(GOBUILD) -o bin/swiftcni ./cmd/swiftcni
+	$(GOBUILD) -o bin/swiftctl ./cmd/swiftctl
+
+install: build ## link every plugin name in PLUGINDIR=/opt/cni/bin, and swiftctl in PREFIX=/usr/local
+	bin/swiftctl install --binary bin/swiftcni $(PLUGINDIR)
+	install -D -m 755 bin/swiftctl $(PREFIX)/bin/swiftctl
+
+demo: build ## attach two real containers by script and two by OCI hook, and look at them (as root)
+	internal/demo/demo.sh bin
+
+test-deps: ## what the tests need of Debian (as root)
+	internal/testdeps.sh
+
+test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
+	go test -timeout 30m -run '$(RUN)' $(PKG)
+
+lint: ## gofmt, vet, staticcheck, for amd64 and arm64
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }
+	go vet ./...
+	GOARCH=arm64 go vet ./...
+	go run $(STATICCHECK) ./...
+	GOARCH=arm64 go run $(STATICCHECK) ./...
+
+golden: ## rewrite golden files from what the kernel accepts; review the diff like code
+	go test ./rtnl ./nft ./cni -update
+
+fuzz: ## each fuzz target for FUZZTIME=30s
+	internal/fuzz.sh $${FUZZTIME:-30s}
+
+bench: build ## ADD and DEL beside the reference, a floor in C and empty processes (as root)
+	go run ./bench
+
+bench-quick: build ## the same in half a minute
+	go run ./bench -quick
+
+arm64: ## cross-build
+	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftcni ./cmd/swiftcni
+	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftctl ./cmd/swiftctl
+
+check: lint arm64 test ## what CI runs
+
+clean: ## remove what was built
+	rm -rf bin .cache

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command swiftcni is every plugin in one binary: it answers to the name that it's called by.
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/swiftcni/swiftcni/cni"
+)
+
+func main() {
+	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+func (a *Attachment) owner() ipam.Owner {
+	return ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName}
+}
+
+// wanted joins the requested addresses of the configuration with the attachment's own.
+func (n *Network) wanted(a Attachment) []netip.Addr {
+	want := slices.Clone(n.ipam.want)
+	for _, addr := range a.Addrs {
+		if addr = addr.Unmap(); !slices.Contains(want, addr) {
+			want = append(want, addr)
+		}
+	}
+	return want
+}
+
+// localResult puts leases into the form of an IPAM plugin's result.
+func (n *Network) localResult(leases []ipam.Lease, dns DNS) *Result {
+	res := &Result{CNIVersion: n.cniVersion, Routes: n.ipam.routes, DNS: dns}
+	for _, l := range leases {
+		res.IPs = append(res.IPs, IP{Address: l.Prefix, Gateway: l.Gateway, Interface: NoInterface})
+	}
+	return res
+}
+
+// readResolvConf reads the file that key resolvConf names.
+func (k *ipamKeys) readResolvConf() (DNS, error) {
+	if k.resolvConf == "" {
+		return DNS{}, nil
+	}
+	text, err := os.ReadFile(k.resolvConf)
+	if err != nil {
+		return DNS{}, &Error{Code: CodeInvalidNetwork, Msg: `failed to read "ipam.resolvConf": ` + err.Error(), Key: "ipam.resolvConf", Err: err}
+	}
+	d, err := ipam.ParseResolvConf(text)
+	return DNS(d), err
+}
+
+// ipamError gives the store's errors their codes.
+func ipamError(err error) error {
+	var exhausted *ipam.ExhaustedError
+	if errors.As(err, &exhausted) {
+		return &Error{Code: CodeExhausted, Msg: err.Error(), Key: "ipam", Err: err}
+	}
+	var duplicate *ipam.DuplicateError
+	if errors.As(err, &duplicate) {
+		return &Error{Code: CodeAttached, Msg: err.Error(), Err: err}
+	}
+	return failed("reserve addresses", err)
+}
+
+// checkDelegated refuses what a delegate may not answer, before the kernel would do so halfway.
+func (n *Network) checkDelegated(res *Result) error {
+	four := 0
+	for _, ip := range res.IPs {
+		if ip.Address.Addr().Is4() {
+			four++
+		}
+	}
+	if formOf(n.version()) == formLegacy && (four > 1 || len(res.IPs)-four > 1) {
+		return onePerFamily(n.cniVersion)
+	}
+	return nil
+}
+
+// aliveBy returns the test for life of a record's attachment: false is proof of its death, and everything
+// that isn't proof is true. An attachment dies with the boot it was made in, and with its host end, which is
+// known by an index that survives a rename; seen from another namespace nothing is proven.
+func (h hostID) aliveBy(conn *rtnl.Conn) func(ipam.Record) bool {
+	return func(r ipam.Record) bool {
+		switch {
+		case r.Boot == "" || r.Index == 0:
+			return true
+		case r.Boot != h.boot:
+			return false
+		case r.NetNS != h.netns.Ino:
+			return true
+		}
+		name, err := conn.Name(r.Index)
+		if err != nil {
+			return !absent(err)
+		}
+		mac, err := conn.MAC(name)
+		return err != nil || mac.String() == r.MAC
+	}
+}

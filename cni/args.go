@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"slices"
+	"strings"
+)
+
+// parseArgs reads CNI_ARGS, "K=V;K2=V2". The keys of bridge and of its IPAM plugins are all known here, so
+// that one meant for the other isn't an error; the rest needs IgnoreUnknown=1.
+func (a *Attachment) parseArgs() error {
+	if a.Args == "" {
+		return nil
+	}
+	var unknown []string
+	ignore := false
+	for pair := range strings.SplitSeq(a.Args, ";") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || strings.Contains(value, "=") {
+			return argsError("ARGS: invalid pair " + quote(pair))
+		}
+		switch key {
+		case "IgnoreUnknown":
+			on, ok := parseBool(value)
+			if !ok {
+				return argsError("ARGS: invalid IgnoreUnknown " + quote(value) + `, expected "1", "true", "0" or "false"`)
+			}
+			ignore = on
+		case "MAC":
+			a.MAC = value
+		case "IP":
+			// The static plugin takes a list with lengths here, and reads it itself.
+			for one := range strings.SplitSeq(value, ",") {
+				addr, ok := parseWanted(one)
+				if !ok {
+					return argsError("ARGS: invalid IP " + quote(one) + ", expected an IP address")
+				}
+				if !slices.Contains(a.Addrs, addr) {
+					a.Addrs = append(a.Addrs, addr)
+				}
+			}
+		case "GATEWAY": // of the static plugin
+		default:
+			unknown = append(unknown, quote(pair))
+		}
+	}
+	if unknown != nil && !ignore {
+		return argsError("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
+	}
+	return nil
+}
+
+func parseBool(s string) (on, ok bool) {
+	switch strings.ToLower(s) {
+	case "1", "true":
+		return true, true
+	case "0", "false":
+		return false, true
+	}
+	return false, false
+}
+
+func argsError(msg string) error {
+	return &Error{Code: CodeInvalidEnvironment, Msg: msg, Key: "CNI_ARGS"}
+}

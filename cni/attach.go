@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// Attach attaches a container to a bridge network. Its error is an *Error, and then nothing is left of the
+// attempt but a bridge that it may have made; the cause can be *ipam.ExhaustedError, *ipam.DuplicateError,
+// *rtnl.Error or *nft.Error.
+func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+	mac, err := n.checkAttach(a)
+	if err != nil {
+		return nil, err
+	}
+	host, err := readHostID()
+	if err != nil {
+		return nil, err
+	}
+	container, err := openNetNS(a, host.netns)
+	if err != nil {
+		return nil, err
+	}
+	defer container.Close()
+	for attempt := 0; ; attempt++ {
+		at := &attaching{network: n, attachment: a, host: host, container: container, mac: mac,
+			names: namesOf(n.name, a.ContainerID, a.IfName, attempt)}
+		res, err := at.run(ctx)
+		if !errors.Is(err, errNameTaken) || attempt+1 == attempts {
+			return res, err
+		}
+	}
+}
+
+// checkAttach finds whatever is wrong with the input, before anything is touched.
+func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	if a.NetNS == "" {
+		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_NETNS] missing", Key: "CNI_NETNS"}
+	}
+	if err := n.checkBridge(); err != nil {
+		return nil, err
+	}
+	if formOf(n.version()) == formLegacy && !n.hasAddresses() {
+		return nil, errNoLegacyAddress()
+	}
+	if a.IfName == n.bridge.name && a.SharedNetNS {
+		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "CNI_IFNAME is the bridge's own name " + quote(a.IfName), Key: "CNI_IFNAME"}
+	}
+	return n.mac(a)
+}
+
+// attaching is one attempt at an attachment: what it's for, what it holds open, and how to take it back.
+type attaching struct {
+	network    *Network
+	attachment Attachment
+	host       hostID
+	container  *rtnl.NetNS
+	mac        net.HardwareAddr // explicit, or nil
+	names      names
+
+	conn  *rtnl.Conn  // in the host's namespace
+	store *ipam.Store // locked from the reservation until the link exists; nil outside
+	plan  *plan
+	undo  undoList
+}
+
+func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
+	defer func() {
+		if err != nil {
+			at.undo.run()
+		}
+		err = errors.Join(err, at.unlock())
+		if err != nil {
+			err = asError(err)
+		}
+	}()
+	if at.conn, err = rtnl.Dial(nil); err != nil {
+		return nil, failed("open a netlink socket", err)
+	}
+	defer at.conn.Close()
+	addrs, err := at.reserve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
+	if err := at.plan.checkGateways(); err != nil {
+		return nil, err
+	}
+	if err := at.hostSide(); err != nil {
+		return nil, err
+	}
+	// The lease's record names a link that now exists: from here on nobody can take it for a dead one's.
+	if err := at.unlock(); err != nil {
+		return nil, err
+	}
+	if err := at.rules(); err != nil {
+		return nil, err
+	}
+	if err := at.containerSide(); err != nil {
+		return nil, err
+	}
+	return at.result()
+}
+
+// seed is what a container without addresses derives its MAC from.
+func (at *attaching) seed() string {
+	a := &at.attachment
+	return at.host.boot + "\x00" + at.network.name + "\x00" + a.ContainerID + "\x00" + a.IfName
+}
+
+// reserve asks IPAM for addresses. A network without IPAM has none.
+func (at *attaching) reserve(ctx context.Context) (*Result, error) {
+	n := at.network
+	switch n.ipam.plugin {
+	case "":
+		return &Result{}, nil
+	case hostLocal:
+		return at.reserveLocal()
+	}
+	res, err := n.addDelegated(ctx, at.attachment)
+	if err != nil {
+		return nil, err
+	}
+	at.undo.push("addresses", func() error { return n.delegate(ctx, "DEL", at.attachment) })
+	return res, n.checkDelegated(res)
+}
+
+func (at *attaching) reserveLocal() (*Result, error) {
+	n := at.network
+	dns, err := n.ipam.readResolvConf()
+	if err != nil {
+		return nil, err
+	}
+	store, err := ipam.Open(n.ipam.dataDir, n.name)
+	if err != nil {
+		return nil, failed("open the lease store", err)
+	}
+	at.store = store
+	owner := at.attachment.owner()
+	leases, err := store.Reserve(ipam.Request{
+		Owner: owner,
+		Sets:  n.ipam.sets,
+		Want:  n.wanted(at.attachment),
+		Record: ipam.Record{
+			Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino,
+			Link: at.names.link, Index: at.names.index, MAC: at.names.mac.String(),
+		},
+		Alive: at.host.aliveBy(at.conn),
+	})
+	if err != nil {
+		return nil, ipamError(err)
+	}
+	at.undo.push("leases", func() error { return at.release(owner) })
+	return n.localResult(leases, dns), nil
+}
+
+// release gives the leases of this call back, while the store is still locked or after.
+func (at *attaching) release(owner ipam.Owner) error {
+	if at.store != nil {
+		return at.store.Release(owner)
+	}
+	store, err := ipam.Open(at.network.ipam.dataDir, at.network.name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Release(owner), store.Close())
+}
+
+func (at *attaching) unlock() error {
+	if at.store == nil {
+		return nil
+	}
+	err := at.store.Close()
+	at.store = nil
+	return failed("close the lease store", err)
+}
+
+// result says what the attachment got. Everything was chosen, but for the bridge's MAC.
+func (at *attaching) result() (*Result, error) {
+	p, keys := at.plan, &at.network.bridge
+	mac, err := at.conn.MAC(keys.name)
+	if err != nil {
+		return nil, failed("failed to lookup "+quote(keys.name), err)
+	}
+	res := &Result{
+		CNIVersion: at.network.cniVersion,
+		Interfaces: []Interface{
+			{Name: keys.name, MAC: mac.String()},
+			{Name: p.names.link, MAC: p.names.mac.String()},
+			{Name: at.attachment.IfName, MAC: p.mac.String(), Sandbox: at.attachment.NetNS},
+		},
+		IPs: p.ips, Routes: p.routes, DNS: p.dns,
+	}
+	if keys.vlan != 0 && len(p.gateways) > 0 {
+		name := vlanGatewayName(keys.name, keys.vlan)
+		mac, err := at.conn.MAC(name)
+		if err != nil {
+			return nil, failed("failed to lookup "+quote(name), err)
+		}
+		res.Interfaces = append(res.Interfaces, Interface{Name: name, MAC: mac.String()})
+	}
+	return res, nil
+}

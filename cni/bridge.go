@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// checkBridge validates the configuration as the bridge plugin's, and completes it.
+func (n *Network) checkBridge() error {
+	k := &n.bridge
+	switch {
+	case n.bridgeErr != nil:
+		return n.bridgeErr
+	case k.name == "":
+		return invalidKey("bridge", `invalid "bridge": interface name is empty`)
+	case n.hasAddresses() && k.containerDown:
+		return invalidKey("disableContainerInterface", "cannot use IPAM when DisableContainerInterface flag is set")
+	case k.hairpin && k.promisc:
+		return invalidKey("hairpinMode", "cannot set hairpin mode and promiscuous mode at the same time")
+	case k.vlan != 0 && k.gateway() && n.hasAddresses():
+		if name := vlanGatewayName(k.name, k.vlan); len(name) > maxIfName {
+			return invalidKey("bridge", "invalid \"bridge\": its VLAN gateway "+quote(name)+" would be longer than 15 characters")
+		}
+	}
+	if n.ipam.plugin != hostLocal {
+		return nil
+	}
+	if err := n.checkHostLocal(); err != nil {
+		return err
+	}
+	for _, set := range n.ipam.sets {
+		for _, r := range set {
+			if !r.Subnet.Contains(r.Gateway) {
+				return invalidKey("ipam", "gateway "+r.Gateway.String()+" not in network "+r.Subnet.String())
+			}
+		}
+	}
+	return nil
+}
+
+// checkHostLocal validates the ranges and makes them canonical.
+func (n *Network) checkHostLocal() error {
+	sets, err := n.ipam.canonicalSets()
+	var overlap *ipam.OverlapError
+	if err != nil && !errors.As(err, &overlap) {
+		return err
+	}
+	n.ipam.sets = sets
+	if formOf(n.version()) == formLegacy {
+		var v4, v6 int
+		for _, s := range sets {
+			if s[0].Subnet.Addr().Is4() {
+				v4++
+			} else {
+				v6++
+			}
+		}
+		if v4 > 1 || v6 > 1 {
+			return onePerFamily(n.cniVersion)
+		}
+	}
+	return err
+}
+
+func onePerFamily(cniVersion string) error {
+	return invalidKey("ipam", "CNI version "+cniVersion+" does not support more than 1 address per family")
+}
+
+// ensureBridge returns the bridge's index. On the common path that's two look-ups without a lock.
+func (at *attaching) ensureBridge() (int, error) {
+	k := &at.network.bridge
+	index, err := at.conn.Index(k.name)
+	if absent(err) {
+		return at.createBridge()
+	}
+	if err != nil {
+		return 0, failed("failed to lookup "+quote(k.name), err)
+	}
+	flags, err := at.conn.Flags(k.name)
+	if err != nil {
+		return 0, failed("failed to lookup "+quote(k.name), err)
+	}
+	if flags.Up && (flags.Promisc || !k.promisc) && !k.filtersVLANs() {
+		return index, nil
+	}
+	return index, at.mendBridge(index)
+}
+
+// createBridge makes the bridge. Another first attachment may do so at the same moment.
+func (at *attaching) createBridge() (int, error) {
+	k := &at.network.bridge
+	bridge := rtnl.Bridge{
+		Link: rtnl.Link{Name: k.name, MTU: max(k.mtu, 0), MAC: bridgeMAC(k.name, at.host.boot, at.host.netns.Ino)},
+	}
+	if k.filtersVLANs() {
+		bridge.VLANFiltering = rtnl.On
+	}
+	var b rtnl.Batch
+	b.Create(bridge)
+	if err := at.conn.Do(&b); err != nil && !errors.Is(err, fs.ErrExist) {
+		return 0, failed("failed to create bridge "+quote(k.name)+": could not add "+quote(k.name), err)
+	}
+	index, err := at.conn.Index(k.name)
+	if err != nil {
+		return 0, failed("failed to create bridge "+quote(k.name), err)
+	}
+	// A router advertisement from a container must not configure the host.
+	_ = writeSysctl(sysctl6(k.name, "accept_ra"), "0")
+	return index, at.mendBridge(index)
+}
+
+// mendBridge makes an existing bridge what the network needs: a bridge at all, up, promiscuous, filtering.
+func (at *attaching) mendBridge(index int) error {
+	k := &at.network.bridge
+	now, err := at.conn.Bridge(k.name)
+	if errors.Is(err, rtnl.ErrNotBridge) {
+		return notABridge(k.name)
+	}
+	if err != nil {
+		return failed("failed to create bridge "+quote(k.name), err)
+	}
+	var b rtnl.Batch
+	change := rtnl.Link{Index: index, State: rtnl.Up}
+	if k.promisc {
+		change.Promisc = rtnl.On
+	}
+	b.Set(change)
+	if k.filtersVLANs() && now.VLANFiltering != rtnl.On {
+		b.Set(rtnl.Bridge{Link: rtnl.Link{Index: index}, VLANFiltering: rtnl.On})
+	}
+	return failed("failed to create bridge "+quote(k.name), at.conn.Do(&b))
+}
+
+// settleGateways looks at the addresses beside the gateways that were just added to a link. One that conflicts
+// goes if the configuration forces it; otherwise the gateways that this call added go again.
+func (at *attaching) settleGateways(link int, name string, added []netip.Prefix) error {
+	var b rtnl.Batch
+	for addr, err := range at.conn.Addrs(link, 0) {
+		if err != nil {
+			return failed("failed to set bridge addr: list addresses of "+quote(name), err)
+		}
+		for _, gw := range added {
+			if slices.Contains(at.plan.gateways, addr.Prefix) || !conflict(gw, addr.Prefix) {
+				continue
+			}
+			if !at.network.bridge.forceAddress {
+				at.dropAddresses(link, added)
+				return addressConflict(name, gw)
+			}
+			b.Delete(rtnl.Addr{Link: link, Prefix: addr.Prefix})
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := at.conn.Do(&b); err != nil && !onlyAbsent(err) {
+		return failed("failed to set bridge addr: remove the address that conflicts", err)
+	}
+	// With the primary address of a subnet the kernel removes its secondaries, the gateway maybe among them.
+	b.Reset()
+	for _, gw := range added {
+		b.Ensure(rtnl.Addr{Link: link, Prefix: gw})
+	}
+	return failed("failed to set bridge addr", at.conn.Do(&b))
+}
+
+func addressConflict(name string, gw netip.Prefix) error {
+	return &Error{Code: CodeInternal, Key: "forceAddress",
+		Msg: "failed to set bridge addr: " + quote(name) + " already has an IP address different from " + gw.String()}
+}
+
+func (at *attaching) dropAddresses(link int, list []netip.Prefix) {
+	var b rtnl.Batch
+	for _, p := range list {
+		b.Delete(rtnl.Addr{Link: link, Prefix: p})
+	}
+	_ = at.conn.Do(&b)
+}
+
+// conflict reports whether an address that a bridge has stands in the way of a gateway: any other of IPv4;
+// of IPv6, one whose subnet overlaps.
+func conflict(gw, have netip.Prefix) bool {
+	if gw.Addr().Is4() != have.Addr().Is4() {
+		return false
+	}
+	return gw.Addr().Is4() || gw.Contains(have.Addr()) || have.Contains(gw.Addr())
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A delegate is another plugin's executable, run by the specification's delegation protocol (section 4).
+type delegate struct {
+	name, path string
+}
+
+// findDelegate searches CNI_PATH for the network's IPAM plugin. A file that can't be executed doesn't hide a
+// good one behind it.
+func (n *Network) findDelegate(a Attachment) (*delegate, error) {
+	name := n.ipam.plugin
+	switch {
+	case name == "":
+		return nil, invalidKey("ipam.type", "no plugin name provided")
+	case strings.ContainsAny(name, `/\`):
+		return nil, invalidKey("ipam.type", "invalid plugin name: "+name)
+	case len(a.Path) == 0:
+		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "no paths provided", Key: "CNI_PATH"}
+	}
+	for _, dir := range a.Path {
+		if dir == "" {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
+			return &delegate{name, path}, nil
+		}
+	}
+	return nil, &Error{Code: CodeInvalidNetwork, Key: "ipam.type",
+		Msg: "failed to find plugin " + quote(name) + " in path [" + strings.Join(a.Path, " ") + "]"}
+}
+
+// run executes the delegate with the configuration as it came and returns what it printed.
+func (d *delegate) run(ctx context.Context, verb string, n *Network, a Attachment) ([]byte, error) {
+	in, err := inputFile(n.text)
+	if err != nil {
+		return nil, failed("prepare input for plugin "+quote(d.name), err)
+	}
+	defer in.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return nil, failed("run plugin "+quote(d.name), err)
+	}
+	defer outR.Close()
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		outW.Close()
+		return nil, failed("run plugin "+quote(d.name), err)
+	}
+	defer errR.Close()
+	p, err := os.StartProcess(d.path, []string{d.path}, &os.ProcAttr{
+		Env:   delegateEnv(verb, a),
+		Files: []*os.File{in, outW, errW},
+	})
+	outW.Close()
+	errW.Close()
+	if err != nil {
+		return nil, failed("failed to run plugin "+quote(d.name), err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
+	defer stop()
+	said := make(chan []byte, 1)
+	go func() {
+		text, _ := io.ReadAll(io.LimitReader(errR, maxInput))
+		said <- text
+	}()
+	out, readErr := io.ReadAll(io.LimitReader(outR, maxInput))
+	stderr := <-said
+	state, err := p.Wait()
+	if err == nil {
+		err = readErr
+	}
+	if err != nil {
+		return nil, failed("failed to run plugin "+quote(d.name), err)
+	}
+	if !state.Success() {
+		return nil, delegateError(state.String(), out, stderr)
+	}
+	_, _ = os.Stderr.Write(stderr)
+	return out, nil
+}
+
+// inputFile holds the configuration in memory, so that no writer can block on a delegate that doesn't read.
+func inputFile(text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("cni", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "cni")
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// delegateEnv is the caller's environment with the call's own variables, each once.
+func delegateEnv(verb string, a Attachment) []string {
+	own := []string{
+		"CNI_COMMAND=" + verb,
+		"CNI_CONTAINERID=" + a.ContainerID,
+		"CNI_NETNS=" + a.NetNS,
+		"CNI_IFNAME=" + a.IfName,
+		"CNI_ARGS=" + a.Args,
+		"CNI_PATH=" + strings.Join(a.Path, ":"),
+	}
+	if a.SharedNetNS {
+		own = append(own, "CNI_NETNS_OVERRIDE=1")
+	}
+	env := own
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "CNI_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// delegateError reads the error object that a failed delegate printed; its code is passed on.
+func delegateError(status string, stdout, stderr []byte) error {
+	if len(bytes.TrimSpace(stdout)) == 0 {
+		if len(stderr) == 0 {
+			return &Error{Msg: "netplugin failed with no error message: " + quote(status)}
+		}
+		return &Error{Msg: "netplugin failed: " + quote(string(stderr))}
+	}
+	e := &Error{}
+	var code int
+	r := newReader(stdout, "")
+	err := r.object(func(key string) error {
+		switch key {
+		case "code":
+			return r.integer(&code)
+		case "msg":
+			return r.str(&e.Msg)
+		case "details":
+			return r.str(&e.Details)
+		}
+		return nil
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return &Error{Msg: "netplugin failed but error parsing its diagnostic message " + quote(string(stdout)) + ": " + err.Error(), Err: err}
+	}
+	e.Code = uint(code)
+	return e
+}
+
+// addDelegated asks the IPAM plugin for addresses.
+func (n *Network) addDelegated(ctx context.Context, a Attachment) (*Result, error) {
+	d, err := n.findDelegate(a)
+	if err != nil {
+		return nil, err
+	}
+	out, err := d.run(ctx, "ADD", n, a)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{CNIVersion: n.cniVersion}
+	if string(bytes.TrimSpace(out)) != "null" {
+		if res, err = parseResult(out, n.cniVersion, n.ipam.plugin); err != nil {
+			return nil, err
+		}
+	}
+	if len(res.IPs) == 0 {
+		// Whatever it did must be undone, as nobody will know of it.
+		_, _ = d.run(ctx, "DEL", n, a)
+		return nil, invalidKey("ipam.type", "IPAM plugin returned missing IP config")
+	}
+	return res, nil
+}
+
+// delegate runs any other verb of the IPAM plugin.
+func (n *Network) delegate(ctx context.Context, verb string, a Attachment) error {
+	d, err := n.findDelegate(a)
+	if err != nil {
+		return err
+	}
+	_, err = d.run(ctx, verb, n, a)
+	return err
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// Detach takes an attachment away: elements, leases, links, in this order, so that an address is never given
+// to somebody else while a rule still serves its last owner. It needs no namespace, what's gone already is no
+// error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
+func Detach(ctx context.Context, n *Network, a Attachment) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	host, err := readHostID()
+	if err != nil {
+		return err
+	}
+	d := &detaching{network: n, attachment: a, host: host}
+	defer d.close()
+	if err := d.open(); err != nil {
+		return err
+	}
+	err = errors.Join(d.leaseAndElements(), d.link(), d.delegated(ctx))
+	if err != nil {
+		return asError(err)
+	}
+	return nil
+}
+
+// detaching is one attachment on its way out.
+type detaching struct {
+	network    *Network
+	attachment Attachment
+	host       hostID
+	container  *rtnl.NetNS // nil when it's gone
+	conn       *rtnl.Conn
+
+	record ipam.Record // what the store knows; its zero value knows nothing
+}
+
+func (d *detaching) open() error {
+	if d.attachment.NetNS != "" {
+		ns, err := openNetNS(d.attachment, d.host.netns)
+		var e *Error
+		if errors.As(err, &e) && e.Code == CodeInvalidNetNS {
+			return err
+		}
+		// A path that leads nowhere, or to the plain file that a lost mount leaves, is a namespace that's gone.
+		d.container = ns
+	}
+	conn, err := rtnl.Dial(nil)
+	d.conn = conn
+	return failed("open a netlink socket", err)
+}
+
+func (d *detaching) close() {
+	if d.container != nil {
+		d.container.Close()
+	}
+	if d.conn != nil {
+		d.conn.Close()
+	}
+}
+
+// leaseAndElements removes the elements before their addresses are released, all under the store's lock:
+// so nobody else can own the addresses yet.
+func (d *detaching) leaseAndElements() (err error) {
+	n := d.network
+	if n.ipam.plugin != hostLocal {
+		return d.elements()
+	}
+	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	if absent(err) {
+		return d.elements()
+	}
+	if err != nil {
+		return errors.Join(failed("open the lease store", err), d.elements())
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	owner := d.attachment.owner()
+	record, _, err := store.Lookup(owner)
+	if err != nil {
+		return errors.Join(failed("look up the lease", err), d.elements())
+	}
+	d.record = record
+	if err := d.elements(); err != nil {
+		// An address whose element stays must not be given away.
+		return err
+	}
+	return failed("release the lease", store.Release(owner))
+}
+
+// elements removes what the ruleset holds for this owner, whatever the configuration says today.
+func (d *detaching) elements() error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	owner := nft.Owner{Network: d.network.name, ContainerID: d.attachment.ContainerID, IfName: d.attachment.IfName}
+	addrs, known := d.addresses()
+	if !known {
+		return ignoreUnsupported(conn.DetachOwner(owner))
+	}
+	return ignoreUnsupported(conn.Detach(nft.Attachment{Owner: owner, Masquerade: addrs, Guard: d.guard()}))
+}
+
+// ignoreUnsupported: a kernel without nftables holds no elements.
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return failed("clean up nftables", err)
+}
+
+// addresses says where to look for elements: the leases, else what the runtime handed back. When neither is
+// there but the attachment may have had addresses, they aren't known.
+func (d *detaching) addresses() (list []netip.Prefix, known bool) {
+	for _, a := range d.record.Addrs {
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	if d.network.prev != nil {
+		for _, ip := range d.network.prev.IPs {
+			list = append(list, ip.Address)
+		}
+	}
+	// host-local's store would know; without IPAM there never were any.
+	known = list != nil || d.network.ipam.plugin == hostLocal || !d.network.hasAddresses()
+	return list, known
+}
+
+// guard says where to look for the spoof check's elements.
+func (d *detaching) guard() *nft.Guard {
+	if !d.network.bridge.macSpoofCheck {
+		return nil
+	}
+	g := &nft.Guard{HostLink: d.hostLink()}
+	if d.network.prev != nil {
+		for _, i := range d.network.prev.Interfaces {
+			if i.Name == d.attachment.IfName && i.Sandbox != "" {
+				g.MAC, _ = net.ParseMAC(i.MAC)
+			}
+		}
+	}
+	return g
+}
+
+func (d *detaching) hostLink() string {
+	if d.record.Link != "" {
+		return d.record.Link
+	}
+	return namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, 0).link
+}
+
+// link removes the pair of links by its host end, which is known by the record or by its derived names; one
+// that the reference made is known by its name in the container alone.
+func (d *detaching) link() error {
+	if r := d.record; r.Index != 0 && r.Boot == d.host.boot && r.NetNS == d.host.netns.Ino {
+		if name, err := d.conn.Name(r.Index); err == nil && d.hasMAC(name, r.MAC) {
+			return d.remove(d.conn, rtnl.Link{Index: r.Index})
+		}
+	}
+	for attempt := range attempts {
+		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
+		if d.hasMAC(nm.link, nm.mac.String()) {
+			return d.remove(d.conn, rtnl.Link{Name: nm.link})
+		}
+	}
+	if d.container == nil || d.container.ID() == d.host.netns && d.isPlainLink() {
+		return nil
+	}
+	conn, err := rtnl.Dial(d.container)
+	if err != nil {
+		return failed("open a netlink socket in the container", err)
+	}
+	defer conn.Close()
+	return d.remove(conn, rtnl.Link{Name: d.attachment.IfName})
+}
+
+// isPlainLink guards the host's own links when host and container share a namespace: there only a veth can be
+// an attachment.
+func (d *detaching) isPlainLink() bool {
+	l, err := d.conn.Link(d.attachment.IfName)
+	return err != nil || l.Kind != "veth"
+}
+
+func (d *detaching) hasMAC(link, mac string) bool {
+	got, err := d.conn.MAC(link)
+	return err == nil && got.String() == mac
+}
+
+func (d *detaching) remove(conn *rtnl.Conn, l rtnl.Link) error {
+	var b rtnl.Batch
+	b.Delete(l)
+	if err := conn.Do(&b); err != nil && !absent(err) {
+		return failed("failed to delete the link", err)
+	}
+	return nil
+}
+
+// delegated tells the IPAM plugin, if there is another than host-local.
+func (d *detaching) delegated(ctx context.Context) error {
+	if n := d.network; n.ipam.plugin != "" && n.ipam.plugin != hostLocal {
+		return n.delegate(ctx, "DEL", d.attachment)
+	}
+	return nil
+}

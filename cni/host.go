@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"io/fs"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// hostID says on which host, in which of its lives, an attachment is made.
+type hostID struct {
+	boot  string // /proc/sys/kernel/random/boot_id
+	netns rtnl.NetNSID
+}
+
+func readHostID() (hostID, error) {
+	boot, err := readSysctl("kernel/random/boot_id")
+	if err != nil {
+		return hostID{}, failed("read the boot ID", err)
+	}
+	ns, err := rtnl.CurrentNetNSID()
+	return hostID{boot: boot, netns: ns}, failed("identify the host's network namespace", err)
+}
+
+// openNetNS opens the container's namespace. The descriptor that was checked here is the one that's used.
+func openNetNS(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
+	ns, err := rtnl.OpenNetNS(a.NetNS)
+	if err != nil {
+		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "failed to open netns " + quote(a.NetNS) + ": " + err.Error(),
+			Key: "CNI_NETNS", Err: err}
+	}
+	if ns.ID() == host && !a.SharedNetNS {
+		ns.Close()
+		return nil, errSameNetNS()
+	}
+	return ns, nil
+}
+
+func errSameNetNS() error {
+	return &Error{Code: CodeInvalidNetNS, Msg: "plugin's netns and netns from CNI_NETNS should not be the same", Key: "CNI_NETNS"}
+}
+
+// readSysctl reads a file below /proc/sys by system calls alone: os.File would register it with the poller.
+func readSysctl(name string) (string, error) {
+	fd, err := unix.Open("/proc/sys/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: "/proc/sys/" + name, Err: err}
+	}
+	defer unix.Close(fd)
+	var b [64]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: "/proc/sys/" + name, Err: err}
+	}
+	for n > 0 && b[n-1] == '\n' {
+		n--
+	}
+	return string(b[:n]), nil
+}
+
+func writeSysctl(name, value string) error {
+	fd, err := unix.Open("/proc/sys/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: "/proc/sys/" + name, Err: err}
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return &fs.PathError{Op: "write", Path: "/proc/sys/" + name, Err: err}
+	}
+	return nil
+}
+
+// sysctls of one link, by family. Link names may hold dots, never slashes.
+func sysctl4(link, key string) string { return "net/ipv4/conf/" + link + "/" + key }
+func sysctl6(link, key string) string { return "net/ipv6/conf/" + link + "/" + key }
+
+// enableForwarding turns a family's forwarding on where it's off; nobody ever turns it off again.
+func enableForwarding(four bool) error {
+	name := "net/ipv6/conf/all/forwarding"
+	if four {
+		name = "net/ipv4/ip_forward"
+	}
+	now, err := readSysctl(name)
+	if err == nil && now == "1" {
+		return nil
+	}
+	return failed("failed to enable forwarding", writeSysctl(name, "1"))
+}
+
+// absent reports whether an error says that something isn't there.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func formatInode(id rtnl.NetNSID) string { return strconv.FormatUint(id.Ino, 10) }

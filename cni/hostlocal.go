@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+
+	"github.com/swiftcni/swiftcni/ipam"
+)
+
+// The plugin host-local: what a plugin that isn't ours delegates to. It knows nothing of links, so its leases
+// carry no evidence, and only DEL and GC end them.
+
+func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err error) {
+	if err := n.checkHostLocal(); err != nil {
+		return nil, err
+	}
+	dns, err := n.ipam.readResolvConf()
+	if err != nil {
+		return nil, err
+	}
+	store, err := ipam.Open(n.ipam.dataDir, n.name)
+	if err != nil {
+		return nil, failed("open the lease store", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	leases, err := store.Reserve(ipam.Request{Owner: a.owner(), Sets: n.ipam.sets, Want: n.wanted(a), Record: ipam.Record{Owner: a.owner()}})
+	if err != nil {
+		return nil, ipamError(err)
+	}
+	return n.localResult(leases, dns), nil
+}
+
+// existing runs fn on the network's store, or not at all where nothing was ever leased.
+func (n *Network) existing(fn func(*ipam.Store) error) error {
+	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return failed("open the lease store", err)
+	}
+	return errors.Join(fn(store), store.Close())
+}
+
+func delHostLocal(_ context.Context, n *Network, a Attachment) error {
+	return n.existing(func(s *ipam.Store) error { return failed("release the lease", s.Release(a.owner())) })
+}
+
+func checkHostLocal(_ context.Context, n *Network, a Attachment, _ *Result) error {
+	if err := n.checkHostLocal(); err != nil {
+		return err
+	}
+	return n.checkLease(a)
+}
+
+// checkLease finds out whether the attachment holds a lease.
+func (n *Network) checkLease(a Attachment) error {
+	found := false
+	store, err := ipam.OpenReadOnly(n.ipam.dataDir, n.name)
+	if err == nil {
+		_, found, err = store.Lookup(a.owner())
+		err = errors.Join(err, store.Close())
+	}
+	if err != nil && !absent(err) {
+		return failed("look up the lease", err)
+	}
+	if !found {
+		return &Error{Code: CodeInternal, Msg: "host-local: Failed to find address added by container " + a.ContainerID}
+	}
+	return nil
+}
+
+func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
+	if err := n.checkHostLocal(); err != nil {
+		return err
+	}
+	if valid == nil {
+		return invalidKey("cni.dev/valid-attachments", `GC needs "cni.dev/valid-attachments", a list of {containerID, ifname}`)
+	}
+	keep := map[ipam.Owner]bool{}
+	for _, a := range valid {
+		keep[a.owner()] = true
+	}
+	return n.existing(func(s *ipam.Store) error { return releaseExcept(s, keep) })
+}
+
+// releaseExcept ends the leases of all owners but those to keep.
+func releaseExcept(s *ipam.Store, keep map[ipam.Owner]bool) (err error) {
+	var dead []ipam.Owner
+	for r, err := range s.Records() {
+		if err != nil {
+			return failed("list leases", err)
+		}
+		if !keep[r.Owner] {
+			dead = append(dead, r.Owner)
+		}
+	}
+	for _, o := range dead {
+		err = errors.Join(err, s.Release(o))
+	}
+	return failed("release leases", err)
+}
+
+func statusHostLocal(_ context.Context, n *Network) error {
+	if err := n.checkHostLocal(); err != nil {
+		return err
+	}
+	return n.statusLocal()
+}

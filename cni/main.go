@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Version is the program's version, set when it's linked.
+var Version = "unknown"
+
+// A plugin is what answers to one name. Verbs that it lacks succeed once the version gate is passed.
+type plugin struct {
+	name   string
+	add    func(context.Context, *Network, Attachment) (*Result, error)
+	del    func(context.Context, *Network, Attachment) error
+	check  func(context.Context, *Network, Attachment, *Result) error
+	gc     func(context.Context, *Network, []Attachment) error
+	status func(context.Context, *Network) error
+}
+
+// plugins lists the names that the binary answers to, by the name that it's called by.
+func plugins() []plugin {
+	return []plugin{
+		{name: "bridge", add: Attach, del: Detach, check: Check, gc: GC, status: Status},
+		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
+		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
+	}
+}
+
+// PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
+func PluginNames() []string {
+	var list []string
+	for _, p := range plugins() {
+		list = append(list, p.name)
+	}
+	return list
+}
+
+// Main is the whole of a plugin program: it does what the environment and the input say, prints the answer,
+// and returns the exit status. name is the program's own, without directories; a name that isn't a plugin's
+// gives way to the configuration's "type".
+func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (exit int) {
+	verb := getenv("CNI_COMMAND")
+	if verb == "" {
+		about(name, stderr)
+		return 0
+	}
+	out, cniVersion, err := serve(name, verb, getenv, stdin)
+	if err != nil {
+		out, exit = asError(err).appendJSON(nil, cniVersion), 1
+	}
+	if len(out) == 0 {
+		return exit
+	}
+	if _, err := stdout.Write(out); err != nil {
+		return 1
+	}
+	return exit
+}
+
+// about tells a person who ran the program what it is.
+func about(name string, stderr io.Writer) {
+	text := "CNI " + name + " plugin version " + Version + " (swiftcni)\n" +
+		"CNI protocol versions supported: " + strings.Join(Versions(), ", ") + "\n"
+	if findPlugin(name) == nil {
+		text += "Plugins in this binary: " + strings.Join(PluginNames(), ", ") + " (link it under these names, or see swiftctl install)\n"
+	}
+	_, _ = io.WriteString(stderr, text)
+}
+
+func findPlugin(name string) *plugin {
+	for _, p := range plugins() {
+		if p.name == name {
+			return &p
+		}
+	}
+	return nil
+}
+
+// serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
+// version, and then the plugin's own.
+func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out []byte, cniVersion string, err error) {
+	if err := checkEnvironment(verb, getenv); err != nil {
+		return nil, "", err
+	}
+	if verb == "VERSION" {
+		return versionAnswer(), "", nil
+	}
+	text, err := readInput(stdin)
+	if err != nil {
+		return nil, "", err
+	}
+	n, invalid := parse(text)
+	if n == nil {
+		return nil, "", invalid
+	}
+	if !slices.Contains(verbs[:], verb) {
+		return nil, n.cniVersion, &Error{Code: CodeInvalidEnvironment, Msg: "unknown CNI_COMMAND: " + verb, Key: "CNI_COMMAND"}
+	}
+	if err := n.allow(verb); err != nil {
+		return nil, n.cniVersion, err
+	}
+	p := findPlugin(name)
+	if p == nil {
+		p = findPlugin(n.plugin)
+	}
+	if p == nil {
+		return nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+	}
+	a, badArgs := attachmentFromEnvironment(getenv)
+	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
+	if verb != "DEL" {
+		if invalid == nil {
+			invalid = badArgs
+		}
+		if invalid != nil {
+			return nil, n.cniVersion, invalid
+		}
+	}
+	out, err = p.do(verb, n, a)
+	return out, n.cniVersion, err
+}
+
+func (p *plugin) do(verb string, n *Network, a Attachment) ([]byte, error) {
+	ctx := context.Background()
+	switch {
+	case verb == "ADD":
+		res, err := p.add(ctx, n, a)
+		if err != nil {
+			return nil, err
+		}
+		if res.verbatim != nil {
+			return res.verbatim, nil
+		}
+		return res.append(make([]byte, 0, 1024))
+	case verb == "DEL":
+		return nil, p.del(ctx, n, a)
+	case verb == "CHECK" && p.check != nil:
+		return nil, p.check(ctx, n, a, n.prev)
+	case verb == "GC" && p.gc != nil:
+		return nil, p.gc(ctx, n, n.valid)
+	case verb == "STATUS" && p.status != nil:
+		return nil, p.status(ctx, n)
+	}
+	return nil, nil
+}
+
+// versionAnswer is one line: the newest version known, and all that are spoken.
+func versionAnswer() []byte {
+	return []byte(`{"cniVersion":"` + newest + `","supportedVersions":["` + strings.Join(Versions(), `","`) + `"]}` + "\n")
+}

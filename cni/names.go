@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// names are the ways in which an attachment's link is known. All are derived from the owner, so DEL and GC
+// find what a process that died midway left, and nothing that was made need be read back.
+type names struct {
+	link  string           // the host end
+	index int              // of the host end; the container's end has the next one
+	mac   net.HardwareAddr // of the host end: names network and owner
+}
+
+// Indexes are chosen from here up to leastIndex+indexes, far above those that the kernel counts up from 1.
+const (
+	leastIndex = 1 << 24
+	indexes    = 1<<30 - 1<<24
+)
+
+// attempts bounds how many names are tried when one is taken by a stranger.
+const attempts = 4
+
+// namesOf derives an attachment's names. attempt counts up when a name is found taken.
+//
+// The host end's MAC is fe, two octets of the network, three of the owner, of which the name shows the same
+// three: a link whose name and MAC agree is ours, and its MAC says of which network. A first octet of fe is
+// the highest that a local unicast address has, so a bridge that follows its ports' lowest MAC ignores it.
+func namesOf(network, containerID, ifName string, attempt int) names {
+	owner := sha512.Sum512([]byte(network + "\x00" + containerID + "\x00" + ifName + "\x00" + strconv.Itoa(attempt)))
+	net := networkMark(network)
+	// Even, so that the pair of an attachment never meets its neighbour's in one namespace.
+	index := leastIndex + int(binary.BigEndian.Uint32(owner[4:])%indexes)&^1
+	return names{
+		link:  "veth" + hex.EncodeToString(owner[:4]),
+		index: index,
+		mac:   []byte{0xfe, net[0], net[1], owner[0], owner[1], owner[2]},
+	}
+}
+
+// networkMark is what the MACs of a network's host ends share.
+func networkMark(network string) [2]byte {
+	sum := sha512.Sum512([]byte(network))
+	return [2]byte{sum[0], sum[1]}
+}
+
+// ofNetwork reports whether a link's name and MAC agree and name the network: then it's one that [namesOf] named.
+func ofNetwork(network, link string, mac net.HardwareAddr) bool {
+	mark := networkMark(network)
+	if len(mac) != 6 || mac[0] != 0xfe || mac[1] != mark[0] || mac[2] != mark[1] {
+		return false
+	}
+	return len(link) == len("veth")+8 && link[:4] == "veth" && link[4:10] == hex.EncodeToString(mac[3:])
+}
+
+// peerIndex is the container end's index. It must differ from the host end's: the kernel takes a link whose
+// index equals its peer's for a lone one, and then may delay its carrier by a second (net/core/link_watch.c).
+func (n names) peerIndex() int { return n.index + 1 }
+
+// macOf derives the container's MAC from its address, so that an address that is given again keeps its MAC
+// and no neighbour's cache is ever wrong. Without an address it's derived from the owner and this boot of
+// this host, since two hosts whose bridges are joined may both call a container c1.
+func macOf(addrs []netip.Prefix, seed string) net.HardwareAddr {
+	for _, p := range addrs {
+		if p.Addr().Is4() {
+			a := p.Addr().As4()
+			return []byte{0x0a, 0x58, a[0], a[1], a[2], a[3]}
+		}
+	}
+	if len(addrs) > 0 {
+		seed = string(addrs[0].Addr().AsSlice())
+	}
+	sum := sha512.Sum512([]byte(seed))
+	return []byte{0x0a, 0x58 | 1, sum[0], sum[1], sum[2], sum[3]}
+}
+
+// bridgeMAC is given to a bridge at its creation, which pins it: otherwise it would change as ports come and go,
+// and neighbours would lose the gateway for as long as their caches live.
+func bridgeMAC(bridge, boot string, netns uint64) net.HardwareAddr {
+	sum := sha512.Sum512([]byte(bridge + "\x00" + boot + "\x00" + strconv.FormatUint(netns, 10)))
+	return []byte{sum[0]&^1 | 2, sum[1], sum[2], sum[3], sum[4], sum[5]}
+}

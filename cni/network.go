@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/ipam"
+)
+
+// A Network is a configuration that was read and found right. It doesn't change and may be shared.
+// Its defaults, limits and interplay are those of the reference plugins; docs/keys.md lists every key.
+type Network struct {
+	cniVersion string // as written, 0.1.0 when absent
+	name       string
+	plugin     string // key "type"
+	text       []byte // as it came, for an IPAM plugin that is delegated to
+
+	bridge    bridgeKeys
+	bridgeErr *Error // the first wrong one of them
+	ipam      ipamKeys
+	dns       DNS
+	hasDNS    bool // the configuration's dns replaces what IPAM says
+	macs      [2]string
+	prev      *Result
+	prevRaw   []byte
+	prevErr   *Error
+	valid     []Attachment // GC's list; nil is no list
+}
+
+// Where a container's MAC may come from; the first that is set wins.
+const (
+	macRuntime = iota // runtimeConfig.mac
+	macArgs           // args.cni.mac
+)
+
+// Name is the network's name, key "name".
+func (n *Network) Name() string { return n.name }
+
+// CNIVersion is the version whose result form ADD prints, key "cniVersion".
+func (n *Network) CNIVersion() string { return n.cniVersion }
+
+// Plugin is the name of the plugin that the configuration is for, key "type".
+func (n *Network) Plugin() string { return n.plugin }
+
+// PrevResult is the result that the runtime handed back, key "prevResult", or nil.
+func (n *Network) PrevResult() *Result { return n.prev }
+
+// ValidAttachments is what GC may not touch, key "cni.dev/valid-attachments". No such key is nil.
+func (n *Network) ValidAttachments() []Attachment { return n.valid }
+
+// version is the parsed cniVersion; the gate has refused what can't be parsed.
+func (n *Network) version() version {
+	v, _ := parseVersion(n.cniVersion)
+	return v
+}
+
+// bridgeKeys are the bridge plugin's own.
+type bridgeKeys struct {
+	name             string
+	isGateway        bool
+	isDefaultGateway bool
+	forceAddress     bool
+	ipMasq           bool
+	ipMasqBackend    string
+	mtu              int
+	queues           int
+	hairpin          bool
+	promisc          bool
+	vlan             int
+	hasTrunk         bool // the key is there, though it may be empty
+	trunk            []vlanRange
+	keepDefaultVLAN  bool
+	macSpoofCheck    bool
+	dad              bool
+	containerDown    bool // key "disableContainerInterface"
+	isolated         bool
+}
+
+// vlanRange is VLAN IDs from first to last.
+type vlanRange struct{ first, last int }
+
+// filtersVLANs reports whether the bridge must filter by VLAN.
+func (b *bridgeKeys) filtersVLANs() bool { return b.vlan != 0 || b.hasTrunk }
+
+// ipamKeys are host-local's, and the name of the plugin that stands in its place.
+type ipamKeys struct {
+	present    bool
+	plugin     string // "type"; empty means that the network has no addresses
+	dataDir    string
+	short      ipam.Range // subnet, rangeStart, rangeEnd, gateway
+	hasShort   bool
+	ranges     []ipam.RangeSet
+	runtime    []ipam.RangeSet // runtimeConfig.ipRanges
+	sets       []ipam.RangeSet // all of them, canonical
+	routes     []Route
+	resolvConf string
+	want       []netip.Addr // runtimeConfig.ips and args.cni.ips
+}
+
+// hostLocal is the IPAM that runs in this process.
+const hostLocal = "host-local"
+
+// hasAddresses reports whether the network gives addresses at all.
+func (n *Network) hasAddresses() bool { return n.ipam.plugin != "" }
+
+// mac picks the container's explicit MAC: runtimeConfig over args.cni over CNI_ARGS. nil means none.
+func (n *Network) mac(a Attachment) (net.HardwareAddr, error) {
+	for _, from := range []struct{ key, text string }{
+		{"runtimeConfig.mac", n.macs[macRuntime]},
+		{"args.cni.mac", n.macs[macArgs]},
+		{"CNI_ARGS MAC", a.MAC},
+	} {
+		if from.text == "" {
+			continue
+		}
+		mac, err := net.ParseMAC(from.text)
+		if err != nil || len(mac) != 6 {
+			return nil, invalidKey(from.key, "failed to make veth pair: "+from.key+": invalid MAC address "+quote(from.text)+", expected six octets")
+		}
+		return mac, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Limits of what is taken from outside.
+const (
+	maxInput  = 16 << 20 // bytes of a configuration; GC lists attachments by the thousand
+	maxVLAN   = 4094     // IEEE 802.1Q
+	maxIfName = 15       // IFNAMSIZ less the final NUL (linux/if.h)
+	maxMTU    = 65535    // ETH_MAX_MTU (linux/if_ether.h)
+	maxQueues = 4096     // what the kernel takes as IFLA_NUM_TX_QUEUES
+)
+
+// Parse reads a plugin's configuration. Its error is an *Error that names the key at fault.
+func Parse(text []byte) (*Network, error) {
+	n, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// parse returns the network as far as it can be read, which is what DEL works with, and the first error.
+// Without a name there is no network.
+func parse(text []byte) (*Network, error) {
+	n := &Network{text: text}
+	n.bridge.name, n.bridge.queues = "cni0", 1
+	r := newReader(text, "")
+	var name, cniVersion string
+	err := r.object(func(key string) error {
+		switch key {
+		case "cniversion":
+			return r.str(&cniVersion)
+		case "name":
+			return r.str(&name)
+		}
+		return n.field(r, key)
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return nil, decodeError(err)
+	}
+	// These two decide which answer is given at all, so a wrong type is a decoding failure.
+	if e := r.first; e != nil && (e.Key == "cniVersion" || e.Key == "name") {
+		return nil, &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + e.Msg, Key: e.Key}
+	}
+	if name == "" {
+		return nil, invalidKey("name", "missing network name")
+	}
+	if !validID(name) {
+		return nil, &Error{Code: CodeInvalidNetwork, Msg: "invalid characters found in network name", Details: name, Key: "name"}
+	}
+	n.name, n.cniVersion = name, cniVersion
+	if cniVersion == "" {
+		n.cniVersion = "0.1.0"
+	}
+	n.parsePrevResult()
+	if r.first != nil {
+		return n, r.first
+	}
+	return n, nil
+}
+
+func decodeError(err error) error {
+	msg := err.Error()
+	if e, ok := err.(*Error); ok {
+		msg = e.Msg
+	}
+	return &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + msg, Err: err}
+}
+
+// field reads one key of the top level.
+func (n *Network) field(r *reader, key string) error {
+	switch key {
+	case "type":
+		return r.str(&n.plugin)
+	case "ipam":
+		return n.ipam.parse(r)
+	case "dns":
+		return n.parseDNS(r)
+	case "args":
+		return r.object(func(key string) error {
+			if key != "cni" {
+				return nil
+			}
+			return r.object(func(key string) error { return n.argsField(r, key) })
+		})
+	case "runtimeconfig":
+		return r.object(func(key string) error { return n.runtimeField(r, key) })
+	case "prevresult":
+		var err error
+		n.prevRaw, err = r.value()
+		return err
+	case "cni.dev/valid-attachments", "cni.dev/attachments":
+		return n.parseValid(r)
+	}
+	return n.bridgeField(r, key)
+}
+
+// bridgeField reads one key of the bridge plugin. Another plugin may give its own key the same name, so the
+// error is kept apart, for bridge alone.
+func (n *Network) bridgeField(r *reader, key string) error {
+	was := r.first
+	r.first = nil
+	err := n.bridge.field(r, key)
+	if n.bridgeErr == nil {
+		n.bridgeErr = r.first
+	}
+	r.first = was
+	return err
+}
+
+// field reads one key of the bridge plugin.
+func (b *bridgeKeys) field(r *reader, key string) error {
+	switch key {
+	case "bridge":
+		return b.parseName(r)
+	case "isgateway":
+		return r.boolean(&b.isGateway)
+	case "isdefaultgateway":
+		return r.boolean(&b.isDefaultGateway)
+	case "forceaddress":
+		return r.boolean(&b.forceAddress)
+	case "ipmasq":
+		return r.boolean(&b.ipMasq)
+	case "ipmasqbackend":
+		return b.parseBackend(r)
+	case "mtu":
+		return r.bounded(&b.mtu, -1<<31, maxMTU)
+	case "queues":
+		return r.bounded(&b.queues, 1, maxQueues)
+	case "hairpinmode":
+		return r.boolean(&b.hairpin)
+	case "promiscmode":
+		return r.boolean(&b.promisc)
+	case "vlan":
+		return b.parseVLAN(r)
+	case "vlantrunk":
+		return b.parseTrunk(r)
+	case "preservedefaultvlan":
+		return r.boolean(&b.keepDefaultVLAN)
+	case "macspoofchk":
+		return r.boolean(&b.macSpoofCheck)
+	case "enabledad":
+		return r.boolean(&b.dad)
+	case "disablecontainerinterface":
+		return r.boolean(&b.containerDown)
+	case "portisolation":
+		return r.boolean(&b.isolated)
+	}
+	return nil
+}
+
+// bounded reads an integer and notes one out of bounds.
+func (r *reader) bounded(to *int, least, most int) error {
+	was := *to
+	if err := r.integer(to); err != nil {
+		return err
+	}
+	if *to < least || *to > most {
+		r.invalid("expected " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + ", got " + strconv.Itoa(*to))
+		*to = was
+	}
+	return nil
+}
+
+func (b *bridgeKeys) parseName(r *reader) error {
+	if err := r.str(&b.name); err != nil {
+		return err
+	}
+	if problem := ifNameProblem(b.name); problem != "" {
+		r.note(invalidKey("bridge", `invalid "bridge": `+problem+", got "+quote(b.name)))
+	}
+	return nil
+}
+
+func (b *bridgeKeys) parseBackend(r *reader) error {
+	if err := r.str(&b.ipMasqBackend); err != nil {
+		return err
+	}
+	switch b.ipMasqBackend {
+	case "", "iptables", "nftables":
+	default:
+		r.note(invalidKey("ipMasqBackend", `unknown ipmasq backend `+quote(b.ipMasqBackend)+`, expected "iptables" or "nftables"`))
+	}
+	return nil
+}
+
+func (b *bridgeKeys) parseVLAN(r *reader) error {
+	if err := r.integer(&b.vlan); err != nil {
+		return err
+	}
+	if b.vlan < 0 || b.vlan > maxVLAN {
+		r.note(invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
+		b.vlan = 0
+	}
+	return nil
+}
+
+// parseTrunk reads items of {id}, {minID, maxID} or both, and says what is wrong in the reference's words.
+func (b *bridgeKeys) parseTrunk(r *reader) error {
+	b.trunk = nil
+	present, err := r.list(func() error {
+		var id, low, high = -1, -1, -1
+		err := r.object(func(key string) error {
+			switch key {
+			case "id":
+				return r.integer(&id)
+			case "minid":
+				return r.integer(&low)
+			case "maxid":
+				return r.integer(&high)
+			}
+			return nil
+		})
+		if problem := trunkProblem(id, low, high); problem != "" {
+			r.note(invalidKey("vlanTrunk", problem+" ("+string(r.path)+")"))
+			return err
+		}
+		if id > 0 {
+			b.trunk = append(b.trunk, vlanRange{id, id})
+		}
+		if low > 0 {
+			b.trunk = append(b.trunk, vlanRange{low, high})
+		}
+		return err
+	})
+	b.hasTrunk = present
+	b.trunk = mergeVLANs(b.trunk)
+	return err
+}
+
+// trunkProblem checks an item; -1 is a key that isn't there.
+func trunkProblem(id, low, high int) string {
+	bad := func(v int) bool { return v != -1 && (v < 1 || v > maxVLAN) }
+	switch {
+	case low == -1 && high != -1:
+		return "minID and maxID should be configured simultaneously, minID is missing"
+	case low != -1 && high == -1:
+		return "minID and maxID should be configured simultaneously, maxID is missing"
+	case bad(low):
+		return "incorrect trunk minID parameter"
+	case bad(high):
+		return "incorrect trunk maxID parameter"
+	case low > high:
+		return "minID is greater than maxID in trunk parameter"
+	case bad(id):
+		return "incorrect trunk id parameter"
+	}
+	return ""
+}
+
+func (n *Network) parseDNS(r *reader) error {
+	n.dns, n.hasDNS = DNS{}, false
+	return n.dns.parse(r, &n.hasDNS)
+}
+
+// argsField reads one key of args.cni.
+func (n *Network) argsField(r *reader, key string) error {
+	switch key {
+	case "mac":
+		return r.str(&n.macs[macArgs])
+	case "ips":
+		return r.wanted(&n.ipam.want)
+	}
+	return nil
+}
+
+// runtimeField reads one key of runtimeConfig.
+func (n *Network) runtimeField(r *reader, key string) error {
+	switch key {
+	case "mac":
+		return r.str(&n.macs[macRuntime])
+	case "ips":
+		return r.wanted(&n.ipam.want)
+	case "ipranges":
+		return r.rangeSets(&n.ipam.runtime)
+	}
+	return nil
+}
+
+// parseValid reads GC's list. Both of its keys say the same; the last one wins.
+func (n *Network) parseValid(r *reader) error {
+	valid := []Attachment{}
+	present, err := r.list(func() error {
+		var a Attachment
+		err := r.object(func(key string) error {
+			switch key {
+			case "containerid":
+				return r.str(&a.ContainerID)
+			case "ifname":
+				return r.str(&a.IfName)
+			}
+			return nil
+		})
+		if a.ContainerID == "" || a.IfName == "" {
+			r.invalid("expected an object with containerID and ifname")
+		}
+		valid = append(valid, a)
+		return err
+	})
+	if present {
+		n.valid = valid
+	}
+	return err
+}
+
+func quote(s string) string { return strconv.Quote(s) }
+
+// lower is for keys and words that match in any case.
+func lower(s string) string { return strings.ToLower(s) }

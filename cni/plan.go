@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// A plan is all that an attachment will do, decided without I/O from the network, the attachment, its names
+// and its addresses. Running it makes no further decision.
+type plan struct {
+	network *Network
+	attach  Attachment
+	names   names
+	mac     net.HardwareAddr // of the container's link
+
+	ips      []IP
+	routes   []Route        // with the default routes that isDefaultGateway adds
+	gateways []netip.Prefix // the bridge's addresses
+	dns      DNS
+}
+
+// newPlan decides. addrs is what IPAM gave; seed is what a container without addresses derives its MAC from.
+func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.HardwareAddr, seed string) *plan {
+	p := &plan{network: n, attach: a, names: nm, mac: mac, dns: n.dns}
+	p.ips = append(p.ips, addrs.IPs...)
+	p.routes = append(p.routes, addrs.Routes...)
+	if !n.hasDNS {
+		p.dns = addrs.DNS
+	}
+	if p.mac == nil {
+		p.mac = macOf(p.addresses(), seed)
+	}
+	b := &n.bridge
+	for i := range p.ips {
+		ip := &p.ips[i]
+		ip.Interface = 2
+		if b.gateway() && !ip.Gateway.IsValid() {
+			ip.Gateway = ip.Address.Masked().Addr().Next()
+		}
+		if b.gateway() {
+			p.addGateway(netip.PrefixFrom(ip.Gateway, ip.Address.Bits()))
+		}
+	}
+	if b.isDefaultGateway {
+		p.addDefaultRoutes()
+	}
+	return p
+}
+
+// addGateway puts a gateway on the bridge once. Two that conflict with each other can't both be there:
+// forceAddress lets the last one win, and without it checkGateways refuses them.
+func (p *plan) addGateway(gw netip.Prefix) {
+	if slices.Contains(p.gateways, gw) {
+		return
+	}
+	if p.network.bridge.forceAddress {
+		p.gateways = slices.DeleteFunc(p.gateways, func(other netip.Prefix) bool { return conflict(gw, other) })
+	}
+	p.gateways = append(p.gateways, gw)
+}
+
+// checkGateways refuses gateways that conflict with each other, before anything is touched.
+func (p *plan) checkGateways() error {
+	for i, gw := range p.gateways {
+		for _, other := range p.gateways[:i] {
+			if conflict(gw, other) {
+				return addressConflict(p.network.bridge.name, gw)
+			}
+		}
+	}
+	return nil
+}
+
+// gateway reports whether the bridge gets gateway addresses.
+func (b *bridgeKeys) gateway() bool { return b.isGateway || b.isDefaultGateway }
+
+// addDefaultRoutes adds one default route for each family that has none.
+func (p *plan) addDefaultRoutes() {
+	for _, any := range []netip.Prefix{
+		netip.PrefixFrom(netip.IPv4Unspecified(), 0),
+		netip.PrefixFrom(netip.IPv6Unspecified(), 0),
+	} {
+		gw := p.gatewayOf(any.Addr().Is4())
+		if !gw.IsValid() || p.hasRoute(any) {
+			continue
+		}
+		p.routes = append(p.routes, Route{Dst: any, Gateway: gw})
+	}
+}
+
+func (p *plan) hasRoute(dst netip.Prefix) bool {
+	for _, r := range p.routes {
+		if r.Dst.Masked() == dst {
+			return true
+		}
+	}
+	return false
+}
+
+// gatewayOf returns the first gateway of a family among the addresses, or the zero Addr.
+func (p *plan) gatewayOf(four bool) netip.Addr {
+	for _, ip := range p.ips {
+		if ip.Gateway.IsValid() && ip.Gateway.Is4() == four {
+			return ip.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+func (p *plan) addresses() []netip.Prefix {
+	list := make([]netip.Prefix, len(p.ips))
+	for i, ip := range p.ips {
+		list[i] = ip.Address
+	}
+	return list
+}
+
+func (p *plan) hasIPv6() bool {
+	for _, ip := range p.ips {
+		if ip.Address.Addr().Is6() {
+			return true
+		}
+	}
+	return false
+}
+
+// hostBatch makes the pair of links and joins the bridge, whose index is given, in one send. The gateway
+// addresses go first: that they are there already, as from the second attachment on, is a refusal that the
+// runner expects, and the only way to know it that costs neither a dump nor a round trip.
+func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
+	keys := &p.network.bridge
+	for _, gw := range p.bridgeGateways() {
+		b.Create(rtnl.Addr{Link: bridge, Prefix: gw})
+	}
+	b.Create(rtnl.Veth{
+		Link: rtnl.Link{Index: p.names.index, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+			Master: bridge, State: rtnl.Up},
+		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+			NetNS: container},
+	})
+	if keys.hairpin || keys.isolated {
+		b.Set(rtnl.Port{Link: p.names.index, Hairpin: rtnl.SwitchOf(keys.hairpin), Isolated: rtnl.SwitchOf(keys.isolated)})
+	}
+	if keys.filtersVLANs() {
+		portVLANs(b, p.names.index, keys.vlan, keys.trunk, keys.keepDefaultVLAN)
+	}
+}
+
+// bridgeGateways are the addresses of the bridge itself: with a VLAN they belong to a link of that VLAN.
+func (p *plan) bridgeGateways() []netip.Prefix {
+	if p.network.bridge.vlan != 0 {
+		return nil
+	}
+	return p.gateways
+}
+
+// containerBatch gives the container's link its addresses, brings it up and adds the routes, in that order:
+// the kernel announces IPv4 addresses when their link comes up, and takes no route over a link that is down.
+func (p *plan) containerBatch(b *rtnl.Batch) {
+	link := p.names.peerIndex()
+	for _, ip := range p.ips {
+		b.Create(rtnl.Addr{Link: link, Prefix: ip.Address, NoDAD: ip.Address.Addr().Is6() && !p.network.bridge.dad})
+	}
+	if !p.network.bridge.containerDown {
+		b.Set(rtnl.Link{Index: link, State: rtnl.Up})
+	}
+	for i := range p.routes {
+		b.Prepend(p.routes[i].kernel(link, p.gatewayOf(p.routes[i].Dst.Addr().Is4())))
+	}
+}
+
+// kernel is the route as the kernel takes it; gw is used where the route names no gateway.
+func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
+	k := rtnl.Route{
+		Dst: r.Dst.Masked(), Gateway: r.gatewayOr(gw), Link: link,
+		MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority,
+	}
+	if r.Table != nil {
+		k.Table = uint32(*r.Table)
+	}
+	if r.Scope != nil {
+		k.Scope = rtnl.Scope(*r.Scope)
+	}
+	return k
+}
+
+// rules are the elements that the attachment puts into the ruleset; ok says whether there are any.
+func (p *plan) rules() (a nft.Attachment, ok bool) {
+	keys := &p.network.bridge
+	a.Owner = p.owner()
+	if keys.ipMasq && len(p.ips) > 0 {
+		a.Masquerade = p.addresses()
+	}
+	if keys.macSpoofCheck {
+		a.Guard = &nft.Guard{HostLink: p.names.link, MAC: p.mac}
+	}
+	return a, a.Masquerade != nil || a.Guard != nil
+}
+
+func (p *plan) owner() nft.Owner {
+	return nft.Owner{Network: p.network.name, ContainerID: p.attach.ContainerID, IfName: p.attach.IfName}
+}
+
+// sysctl is a file below /proc/sys and what it must hold.
+type sysctl struct {
+	name, value string
+	must        bool // its failure is an error
+}
+
+// sysctls are the container's, set while its link is there and still down. Duplicate address detection of the
+// link's own IPv6 address would keep it tentative for a second or two; arp_notify makes the kernel announce
+// the IPv4 addresses.
+func (p *plan) sysctls() []sysctl {
+	link, keys := p.attach.IfName, &p.network.bridge
+	var list []sysctl
+	if keys.dad {
+		list = append(list, sysctl{name: sysctl6(link, "enhanced_dad"), value: "1"}, sysctl{name: sysctl6(link, "accept_dad"), value: "1"})
+	} else {
+		list = append(list, sysctl{name: sysctl6(link, "accept_dad"), value: "0"})
+	}
+	if len(p.ips) > 0 {
+		list = append(list, sysctl{name: sysctl4(link, "arp_notify"), value: "1"})
+	}
+	if p.hasIPv6() {
+		list = append(list,
+			sysctl{name: sysctl6("lo", "disable_ipv6"), value: "0", must: true},
+			sysctl{name: sysctl6(link, "disable_ipv6"), value: "0", must: true},
+			sysctl{name: sysctl6(link, "keep_addr_on_down"), value: "1", must: true})
+	}
+	return list
+}
+
+// portVLANs makes a port a member of a VLAN, untagged, and of a trunk's VLANs, tagged.
+func portVLANs(b *rtnl.Batch, link, vlan int, trunk []vlanRange, keepDefault bool) {
+	if vlan == 0 && len(trunk) == 0 {
+		return
+	}
+	if !keepDefault {
+		b.Delete(rtnl.PortVLAN{Link: link, VID: 1, Last: maxVLAN})
+	}
+	for _, r := range trunk {
+		b.Create(rtnl.PortVLAN{Link: link, VID: r.first, Last: r.last})
+	}
+	native := vlan
+	if native == 0 {
+		native = 1
+	}
+	b.Create(rtnl.PortVLAN{Link: link, VID: native, PVID: true, Untagged: true})
+}

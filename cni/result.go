@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net/netip"
+	"strconv"
+)
+
+// A Result says what an attachment got, in the newest form; it prints in the form of any version.
+type Result struct {
+	CNIVersion string // the form in which it prints
+	Interfaces []Interface
+	IPs        []IP
+	Routes     []Route
+	DNS        DNS
+
+	verbatim []byte // printed as it is, when set
+}
+
+// An Interface is a link that an attachment made or uses.
+type Interface struct {
+	Name    string
+	MAC     string
+	MTU     int    // 0 is unknown
+	Sandbox string // path of the namespace that holds it; empty is the host's
+}
+
+// NoInterface is an [IP] that names no interface.
+const NoInterface = -1
+
+// An IP is an address of the container.
+type IP struct {
+	Address   netip.Prefix // the address, with its subnet's length
+	Gateway   netip.Addr   // may be invalid: none
+	Interface int          // index into Result.Interfaces, or NoInterface
+}
+
+// A Route is a route of the container. Zero fields are unset.
+type Route struct {
+	Dst      netip.Prefix
+	Gateway  netip.Addr
+	MTU      int // bytes
+	AdvMSS   int // bytes
+	Priority int
+	Table    *int // nil is the main table
+	Scope    *int // nil lets the kernel's rule decide (RT_SCOPE_*, linux/rtnetlink.h)
+}
+
+// DNS is what the container should use to resolve names.
+type DNS struct {
+	Nameservers []string
+	Domain      string
+	Search      []string
+	Options     []string
+}
+
+func (d *DNS) empty() bool {
+	return len(d.Nameservers) == 0 && d.Domain == "" && len(d.Search) == 0 && len(d.Options) == 0
+}
+
+// MarshalJSON prints the result in the form of its CNIVersion.
+func (r *Result) MarshalJSON() ([]byte, error) { return r.append(nil) }
+
+// append prints the result in its version's form. A legacy form holds at least one address.
+func (r *Result) append(b []byte) ([]byte, error) {
+	v, ok := parseVersion(r.CNIVersion)
+	if !ok {
+		return nil, &Error{Code: CodeIncompatibleVersion, Msg: "no converter for version " + quote(r.CNIVersion)}
+	}
+	w := newWriter(b)
+	w.open('{')
+	w.key("cniVersion").str(r.CNIVersion)
+	switch formOf(v) {
+	case formLegacy:
+		if len(r.IPs) == 0 {
+			return nil, errNoLegacyAddress()
+		}
+		r.legacyIP(w, "ip4", true)
+		r.legacyIP(w, "ip6", false)
+		r.DNS.write(w)
+	case formMiddle:
+		r.writeInterfaces(w, false)
+		r.writeIPs(w, true)
+		writeRoutes(w, r.Routes)
+		r.DNS.write(w)
+	case formCurrent:
+		if !r.DNS.empty() {
+			r.DNS.write(w)
+		}
+		r.writeInterfaces(w, true)
+		r.writeIPs(w, false)
+		writeRoutes(w, r.Routes)
+	}
+	w.close('}')
+	return w.b, nil
+}
+
+func errNoLegacyAddress() error {
+	return &Error{Code: CodeInvalidNetwork, Msg: "cannot convert: no valid IP addresses",
+		Details: "cniVersion 0.1.0 and 0.2.0 have no form for an attachment without addresses", Key: "cniVersion"}
+}
+
+// legacyIP prints ip4 or ip6: the first address of the family and the family's routes. Where a route names no
+// gateway the address's own stands in, since these versions know no other way to tell it.
+func (r *Result) legacyIP(w *writer, key string, four bool) {
+	for _, ip := range r.IPs {
+		if ip.Address.Addr().Is4() != four {
+			continue
+		}
+		w.key(key).open('{')
+		w.key("ip").str(ip.Address.String())
+		if ip.Gateway.IsValid() {
+			w.key("gateway").str(ip.Gateway.String())
+		}
+		open := false
+		for _, route := range r.Routes {
+			if route.Dst.Addr().Is4() != four {
+				continue
+			}
+			if !open {
+				w.key("routes").open('[')
+				open = true
+			}
+			w.item().open('{')
+			w.key("dst").str(route.Dst.String())
+			if gw := route.gatewayOr(ip.Gateway); gw.IsValid() {
+				w.key("gw").str(gw.String())
+			}
+			w.close('}')
+		}
+		if open {
+			w.close(']')
+		}
+		w.close('}')
+		return
+	}
+}
+
+func (route *Route) gatewayOr(gw netip.Addr) netip.Addr {
+	if route.Gateway.IsValid() {
+		return route.Gateway
+	}
+	return gw
+}
+
+func (r *Result) writeInterfaces(w *writer, current bool) {
+	if len(r.Interfaces) == 0 {
+		return
+	}
+	w.key("interfaces").open('[')
+	for _, i := range r.Interfaces {
+		w.item().open('{')
+		if current {
+			if i.MAC != "" {
+				w.key("mac").str(i.MAC)
+			}
+			if i.MTU != 0 {
+				w.key("mtu").num(i.MTU)
+			}
+			w.key("name").str(i.Name)
+		} else {
+			w.key("name").str(i.Name)
+			if i.MAC != "" {
+				w.key("mac").str(i.MAC)
+			}
+		}
+		if i.Sandbox != "" {
+			w.key("sandbox").str(i.Sandbox)
+		}
+		w.close('}')
+	}
+	w.close(']')
+}
+
+func (r *Result) writeIPs(w *writer, withVersion bool) {
+	if len(r.IPs) == 0 {
+		return
+	}
+	w.key("ips").open('[')
+	for _, ip := range r.IPs {
+		w.item().open('{')
+		if withVersion {
+			v := "6"
+			if ip.Address.Addr().Is4() {
+				v = "4"
+			}
+			w.key("version").str(v)
+			ip.writeInterface(w)
+			w.key("address").str(ip.Address.String())
+			ip.writeGateway(w)
+		} else {
+			w.key("address").str(ip.Address.String())
+			ip.writeGateway(w)
+			ip.writeInterface(w)
+		}
+		w.close('}')
+	}
+	w.close(']')
+}
+
+func (ip *IP) writeInterface(w *writer) {
+	if ip.Interface != NoInterface {
+		w.key("interface").num(ip.Interface)
+	}
+}
+
+func (ip *IP) writeGateway(w *writer) {
+	if ip.Gateway.IsValid() {
+		w.key("gateway").str(ip.Gateway.String())
+	}
+}
+
+func writeRoutes(w *writer, routes []Route) {
+	if len(routes) == 0 {
+		return
+	}
+	w.key("routes").open('[')
+	for _, r := range routes {
+		w.item().open('{')
+		w.key("dst").str(r.Dst.String())
+		if r.Gateway.IsValid() {
+			w.key("gw").str(r.Gateway.String())
+		}
+		for _, f := range []struct {
+			key string
+			n   int
+		}{{"mtu", r.MTU}, {"advmss", r.AdvMSS}, {"priority", r.Priority}} {
+			if f.n != 0 {
+				w.key(f.key).num(f.n)
+			}
+		}
+		if r.Table != nil {
+			w.key("table").raw(strconv.Itoa(*r.Table))
+		}
+		if r.Scope != nil {
+			w.key("scope").raw(strconv.Itoa(*r.Scope))
+		}
+		w.close('}')
+	}
+	w.close(']')
+}
+
+func (d *DNS) write(w *writer) {
+	w.key("dns").open('{')
+	w.strs("nameservers", d.Nameservers)
+	if d.Domain != "" {
+		w.key("domain").str(d.Domain)
+	}
+	w.strs("search", d.Search)
+	w.strs("options", d.Options)
+	w.close('}')
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import "net/netip"
+
+// parsePrevResult reads the prevResult by the configuration's family of versions; one that says another
+// family itself is an error. The verbs that need it look at the error.
+func (n *Network) parsePrevResult() {
+	if len(n.prevRaw) == 0 || string(n.prevRaw) == "null" {
+		n.prevRaw = nil
+		return
+	}
+	want, ok := parseVersion(n.cniVersion)
+	if !ok {
+		return // the version gate says it better
+	}
+	res, err := parseResult(n.prevRaw, n.cniVersion, "prevResult")
+	if err != nil {
+		n.prevErr = asError(err)
+		return
+	}
+	if got, ok := parseVersion(res.CNIVersion); !ok || formOf(got) != formOf(want) {
+		n.prevErr = invalidKey("prevResult", `invalid "prevResult.cniVersion": expected the form of `+n.cniVersion+", got "+quote(res.CNIVersion))
+		return
+	}
+	n.prev = res
+}
+
+// parseResult reads a result of any version. One without cniVersion is of the version given.
+func parseResult(text []byte, cniVersion, path string) (*Result, error) {
+	res := &Result{CNIVersion: cniVersion}
+	var four, six legacyIP
+	r := newReader(text, path)
+	err := r.object(func(key string) error {
+		switch key {
+		case "cniversion":
+			var v string
+			err := r.str(&v)
+			if v != "" {
+				res.CNIVersion = v
+			}
+			return err
+		case "interfaces":
+			return res.parseInterfaces(r)
+		case "ips":
+			return res.parseIPs(r)
+		case "routes":
+			return r.routes(&res.Routes)
+		case "dns":
+			return res.DNS.parse(r, nil)
+		case "ip4":
+			return four.parse(r)
+		case "ip6":
+			return six.parse(r)
+		}
+		return nil
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return nil, decodeError(err)
+	}
+	if r.first != nil {
+		return nil, r.first
+	}
+	for _, l := range []legacyIP{four, six} {
+		if l.address.IsValid() {
+			res.IPs = append(res.IPs, IP{Address: l.address, Gateway: l.gateway, Interface: NoInterface})
+			res.Routes = append(res.Routes, l.routes...)
+		}
+	}
+	return res, nil
+}
+
+// legacyIP is ip4 or ip6 of the versions 0.1.0 and 0.2.0.
+type legacyIP struct {
+	address netip.Prefix
+	gateway netip.Addr
+	routes  []Route
+}
+
+func (l *legacyIP) parse(r *reader) error {
+	return r.object(func(key string) error {
+		switch key {
+		case "ip":
+			return r.prefix(&l.address)
+		case "gateway":
+			return r.addr(&l.gateway)
+		case "routes":
+			return r.routes(&l.routes)
+		}
+		return nil
+	})
+}
+
+func (res *Result) parseInterfaces(r *reader) error {
+	res.Interfaces = nil
+	_, err := r.list(func() error {
+		var i Interface
+		err := r.object(func(key string) error {
+			switch key {
+			case "name":
+				return r.str(&i.Name)
+			case "mac":
+				return r.str(&i.MAC)
+			case "mtu":
+				return r.integer(&i.MTU)
+			case "sandbox":
+				return r.str(&i.Sandbox)
+			}
+			return nil
+		})
+		res.Interfaces = append(res.Interfaces, i)
+		return err
+	})
+	return err
+}
+
+func (res *Result) parseIPs(r *reader) error {
+	res.IPs = nil
+	_, err := r.list(func() error {
+		ip := IP{Interface: NoInterface}
+		err := r.object(func(key string) error {
+			switch key {
+			case "address":
+				return r.prefix(&ip.Address)
+			case "gateway":
+				return r.addr(&ip.Gateway)
+			case "interface":
+				return r.integer(&ip.Interface)
+			}
+			return nil
+		})
+		if err == nil && !ip.Address.IsValid() {
+			r.invalid(`expected an object with "address"`)
+		}
+		res.IPs = append(res.IPs, ip)
+		return err
+	})
+	return err
+}
+
+// parse reads a dns object. present, if not nil, is set when a domain or any list is there, though empty.
+func (d *DNS) parse(r *reader, present *bool) error {
+	saw := func(is bool) {
+		if present != nil && is {
+			*present = true
+		}
+	}
+	list := func(to *[]string) error {
+		is, err := r.strs(to)
+		saw(is)
+		return err
+	}
+	return r.object(func(key string) error {
+		switch key {
+		case "nameservers":
+			return list(&d.Nameservers)
+		case "search":
+			return list(&d.Search)
+		case "options":
+			return list(&d.Options)
+		case "domain":
+			err := r.str(&d.Domain)
+			saw(d.Domain != "")
+			return err
+		}
+		return nil
+	})
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// errNameTaken says that a derived name or index belongs to a stranger, and the next ones should be tried.
+var errNameTaken = errors.New("derived name is taken by another link")
+
+// dadTimeout bounds the wait for duplicate address detection.
+const dadTimeout = 5 * time.Second
+
+// hostSide makes the link and joins the bridge: one send when the bridge is as it should be.
+func (at *attaching) hostSide() error {
+	p, keys := at.plan, &at.network.bridge
+	if err := at.forwarding(); err != nil {
+		return err
+	}
+	bridge, err := at.ensureBridge()
+	if err != nil {
+		return err
+	}
+	var b rtnl.Batch
+	p.hostBatch(&b, bridge, at.container)
+	gateways := p.bridgeGateways()
+	at.undo.push("link", func() error { return at.removeLink() })
+	added, err := at.sortRefusals(at.conn.Do(&b), gateways)
+	if len(added) > 0 {
+		// Some gateway wasn't on the bridge: the first attachment, or an address that conflicts.
+		err = errors.Join(err, at.settleGateways(bridge, keys.name, added))
+	}
+	if err != nil {
+		return err
+	}
+	if keys.vlan != 0 && len(p.gateways) > 0 {
+		return at.ensureVLANGateway(bridge)
+	}
+	return nil
+}
+
+// sortRefusals tells the refusals of the host's batch that are expected from those that end the attempt. The
+// first steps add gateways, which usually are there; those that weren't are returned.
+func (at *attaching) sortRefusals(err error, gateways []netip.Prefix) (added []netip.Prefix, _ error) {
+	var refused rtnl.Refused
+	if err != nil && !errors.As(err, &refused) {
+		return nil, failed("attach to the bridge", err)
+	}
+	present := make([]bool, len(gateways))
+	var first error
+	for _, e := range refused {
+		switch {
+		case e.Step < len(gateways):
+			present[e.Step] = true
+			if !errors.Is(e, fs.ErrExist) && first == nil {
+				first = at.gatewayRefused(e)
+			}
+		case first != nil: // what follows a refusal is refused in its wake
+		case e.Step == len(gateways):
+			first = at.linkRefused(e)
+		default:
+			first = failed("set up the bridge port", e)
+		}
+	}
+	for i, gw := range gateways {
+		if !present[i] {
+			added = append(added, gw)
+		}
+	}
+	return added, first
+}
+
+// linkRefused explains why the pair of links couldn't be made.
+func (at *attaching) linkRefused(e *rtnl.Error) error {
+	nm, keys, ifName := at.names, &at.network.bridge, at.attachment.IfName
+	at.undo.pop() // what isn't ours must not be undone
+	switch {
+	case e.Errno == unix.EBUSY:
+		return errors.Join(errNameTaken, e)
+	case errors.Is(e, fs.ErrExist):
+		mac, err := at.conn.MAC(nm.link)
+		if absent(err) || at.container.ID() == at.host.netns && mac.String() != nm.mac.String() {
+			return &Error{Code: CodeAttached, Err: e, Key: "CNI_IFNAME",
+				Msg: "container veth name (" + quote(ifName) + ") peer provided (" + quote(nm.link) + ") already exists"}
+		}
+		if err == nil && mac.String() != nm.mac.String() {
+			return errors.Join(errNameTaken, e)
+		}
+		return &Error{Code: CodeAttached, Err: e, Key: "CNI_CONTAINERID",
+			Msg: "container " + at.attachment.ContainerID + " is attached to network " + quote(at.network.name) + " as " + ifName +
+				": its link " + nm.link + " is still there; DEL removes it"}
+	case e.Errno == unix.EXFULL:
+		return &Error{Code: CodeTryAgain, Err: e, Key: "bridge",
+			Msg: "bridge " + quote(keys.name) + " is full: a Linux bridge takes 1023 ports (" + e.Error() + ")"}
+	case e.Errno == unix.EOPNOTSUPP:
+		if l, err := at.conn.Link(keys.name); err == nil && l.Kind != "bridge" {
+			return notABridge(keys.name)
+		}
+	}
+	return failed("failed to make veth pair", e)
+}
+
+func notABridge(name string) error {
+	return invalidKey("bridge", "failed to create bridge "+quote(name)+": "+quote(name)+" already exists but is not a bridge")
+}
+
+func (at *attaching) gatewayRefused(e *rtnl.Error) error {
+	keys := &at.network.bridge
+	if errors.Is(e, fs.ErrPermission) {
+		if v, err := readSysctl(sysctl6(keys.name, "disable_ipv6")); err == nil && v == "1" {
+			return &Error{Code: CodeInternal, Err: e, Msg: "failed to set bridge addr: IPv6 is disabled on " + quote(keys.name)}
+		}
+	}
+	return failed("failed to set bridge addr", e)
+}
+
+// removeLink deletes the host end, and with it the container's.
+func (at *attaching) removeLink() error {
+	var b rtnl.Batch
+	b.Delete(rtnl.Link{Index: at.names.index})
+	return at.conn.Do(&b)
+}
+
+// rules puts the attachment's elements into the ruleset: one send when its rules are there.
+func (at *attaching) rules() error {
+	elements, ok := at.plan.rules()
+	if !ok {
+		return nil
+	}
+	conn, err := nft.Dial()
+	if err != nil {
+		return failed("set up nftables", err)
+	}
+	defer conn.Close()
+	at.undo.push("ruleset elements", func() error { return detachElements(elements) })
+	return failed("set up nftables", conn.Attach(elements))
+}
+
+func detachElements(a nft.Attachment) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Detach(a)
+}
+
+// containerSide brings the container's link up with its addresses and routes: one send.
+func (at *attaching) containerSide() error {
+	p := at.plan
+	conn, err := at.enterContainer()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var b rtnl.Batch
+	p.containerBatch(&b)
+	if b.Len() > 0 {
+		if err := conn.Do(&b); err != nil {
+			return failed("failed to set up the container's link", err)
+		}
+	}
+	if at.network.bridge.dad && p.hasIPv6() {
+		return failed("duplicate address detection", conn.WaitDAD(p.names.peerIndex(), dadTimeout))
+	}
+	return nil
+}
+
+// enterContainer opens a socket in the container's namespace and sets its sysctls, which have no netlink form.
+func (at *attaching) enterContainer() (conn *rtnl.Conn, err error) {
+	err = at.container.Do(func() error {
+		for _, s := range at.plan.sysctls() {
+			if err := writeSysctl(s.name, s.value); err != nil && s.must {
+				return failed("failed to set up the container's link", err)
+			}
+		}
+		conn, err = rtnl.Dial(nil)
+		return failed("open a netlink socket in the container", err)
+	})
+	return conn, err
+}
+
+// forwarding turns on what a gateway needs.
+func (at *attaching) forwarding() error {
+	var done [2]bool
+	for _, gw := range at.plan.gateways {
+		family := 0
+		if gw.Addr().Is4() {
+			family = 1
+		}
+		if done[family] {
+			continue
+		}
+		done[family] = true
+		if err := enableForwarding(family == 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+

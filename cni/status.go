@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// Status reports whether the next Attach can be expected to succeed: nil, or an *Error with
+// [CodeUnavailable] (it can't) or [CodeLimited] (it can't, and existing attachments lack something too).
+// It changes nothing.
+func Status(ctx context.Context, n *Network) error {
+	if err := n.checkBridge(); err != nil {
+		return err
+	}
+	if err := n.statusIPAM(ctx); err != nil {
+		return err
+	}
+	if err := n.statusRules(); err != nil {
+		return err
+	}
+	return n.statusBridge()
+}
+
+func unavailable(what string, err error) error {
+	e := &Error{Code: CodeUnavailable, Msg: what, Err: err}
+	if err != nil {
+		e.Details = err.Error()
+	}
+	return e
+}
+
+func (n *Network) statusIPAM(ctx context.Context) error {
+	switch n.ipam.plugin {
+	case "":
+		return nil
+	case hostLocal:
+		return n.statusLocal()
+	}
+	a := Attachment{Path: pathFromEnvironment()}
+	if _, err := n.findDelegate(a); err != nil {
+		return unavailable("the IPAM plugin can't be run", err)
+	}
+	return n.delegate(ctx, "STATUS", a)
+}
+
+func (n *Network) statusLocal() error {
+	if _, err := n.ipam.readResolvConf(); err != nil {
+		return unavailable("the network's resolvConf can't be read", err)
+	}
+	store, err := ipam.OpenReadOnly(n.ipam.dataDir, n.name)
+	if err == nil {
+		err = store.Close()
+	}
+	if err == nil || absent(err) {
+		err = writable(n.ipam.dataDir)
+	}
+	if err != nil {
+		return unavailable("the lease store can't be used", err)
+	}
+	return nil
+}
+
+// writable asks whether a directory, or the nearest one above it that's there, can be written to.
+func writable(dir string) error {
+	for {
+		err := unix.Access(dir, unix.W_OK|unix.X_OK)
+		if err == nil {
+			return nil
+		}
+		if err != unix.ENOENT || dir == "/" {
+			return &fs.PathError{Op: "write to", Path: dir, Err: err}
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func (n *Network) statusRules() error {
+	if !n.bridge.ipMasq && !n.bridge.macSpoofCheck {
+		return nil
+	}
+	conn, err := nft.Dial()
+	if err == nil {
+		defer conn.Close()
+		// What nobody has is missing, if the kernel can look for it at all.
+		nobody := nft.Attachment{Owner: nft.Owner{Network: n.name}, Masquerade: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}}
+		err = conn.Check(nobody)
+	}
+	if err != nil && !absent(err) {
+		return unavailable("nftables can't be used", err)
+	}
+	return nil
+}
+
+// statusBridge looks at a bridge that's there: what it lacks, its containers lack as well.
+func (n *Network) statusBridge() error {
+	k := &n.bridge
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return unavailable("rtnetlink can't be used", err)
+	}
+	defer conn.Close()
+	l, err := conn.Link(k.name)
+	switch {
+	case absent(err):
+		return nil
+	case err != nil:
+		return unavailable("the bridge can't be looked at", err)
+	case l.Kind != "bridge":
+		return unavailable(quote(k.name)+" already exists but is not a bridge", nil)
+	case l.State != rtnl.Up:
+		return &Error{Code: CodeLimited, Msg: "bridge " + quote(k.name) + " is down", Key: "bridge"}
+	}
+	if on, err := readSysctl("net/ipv4/ip_forward"); k.gateway() && n.hasAddresses() && err == nil && on != "1" {
+		return &Error{Code: CodeLimited, Msg: "net.ipv4.ip_forward is off: containers reach nothing beyond the bridge", Key: "isGateway"}
+	}
+	return nil
+}
+
+// pathFromEnvironment is CNI_PATH, for the verbs that come without an attachment.
+func pathFromEnvironment() []string { return strings.Split(os.Getenv("CNI_PATH"), ":") }

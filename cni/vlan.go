@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// mergeVLANs returns the same IDs in order, without duplicates, in the fewest ranges.
+func mergeVLANs(ranges []vlanRange) []vlanRange {
+	slices.SortFunc(ranges, func(a, b vlanRange) int { return cmp.Compare(a.first, b.first) })
+	var merged []vlanRange
+	for _, r := range ranges {
+		if last := len(merged) - 1; last >= 0 && r.first <= merged[last].last+1 {
+			merged[last].last = max(merged[last].last, r.last)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// vlanGatewayName is the link that holds the gateway's addresses in a VLAN.
+func vlanGatewayName(bridge string, vlan int) string { return bridge + "." + strconv.Itoa(vlan) }
+
+// ensureVLANGateway makes the VLAN's gateway once: a pair of links in the host's namespace, one end a port of
+// the bridge in that VLAN, the other, BRIDGE.VLAN, with the gateway's addresses.
+func (at *attaching) ensureVLANGateway(bridge int) error {
+	k := &at.network.bridge
+	name := vlanGatewayName(k.name, k.vlan)
+	index, err := at.conn.Index(name)
+	if absent(err) {
+		if err := at.createVLANGateway(bridge, name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return failed("failed to create vlan gateway "+quote(name), err)
+		}
+		index, err = at.conn.Index(name)
+	}
+	if err != nil {
+		return failed("failed to lookup "+quote(name), err)
+	}
+	var b rtnl.Batch
+	for _, gw := range at.plan.gateways {
+		b.Create(rtnl.Addr{Link: index, Prefix: gw})
+	}
+	added, err := at.sortRefusals(at.conn.Do(&b), at.plan.gateways)
+	if err == nil && len(added) > 0 {
+		err = at.settleGateways(index, name, added)
+	}
+	return failed("failed to set vlan interface for bridge with addr", err)
+}
+
+// createVLANGateway derives its names as an attachment's are, from an owner that no container can have.
+func (at *attaching) createVLANGateway(bridge int, name string) error {
+	k := &at.network.bridge
+	nm := namesOf("", k.name, name, 0)
+	mac := net.HardwareAddr(append([]byte{0xfe}, nm.mac[1:]...))
+	mac[5] ^= 1
+	var b rtnl.Batch
+	b.Create(rtnl.Veth{
+		Link: rtnl.Link{Index: nm.index, Name: nm.link, MAC: nm.mac, MTU: max(k.mtu, 0), Queues: k.queues, Master: bridge, State: rtnl.Up},
+		Peer: rtnl.Link{Index: nm.peerIndex(), Name: name, MAC: mac, MTU: max(k.mtu, 0), Queues: k.queues},
+	})
+	b.Set(rtnl.Link{Index: nm.peerIndex(), State: rtnl.Up})
+	portVLANs(&b, nm.index, k.vlan, nil, k.keepDefaultVLAN)
+	return at.conn.Do(&b)
+}
