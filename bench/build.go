@@ -97,13 +97,9 @@ func (b builder) reference() error {
 	if len(packages) == 0 {
 		return nil
 	}
-	scratch, err := os.MkdirTemp("", "bench-") // away from our go.mod
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(scratch)
 	args := append(append([]string{"install"}, goFlags...), packages...)
-	return b.run(scratch, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go", args...)
+	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
+	return b.run(b.cache, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go", args...)
 }
 
 // compile builds a C program of the floor's directory.

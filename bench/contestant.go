@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -146,6 +147,9 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	offer(func() error { return b.compile("empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
 	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
 	for _, c := range plugins {
+		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {
+			return nil, nil, fmt.Errorf("two contestants are called %s", c.Name)
+		}
 		offer(func() error { return nil }, c)
 	}
 	if len(wanted) > 0 {

@@ -41,10 +41,9 @@ type Sample struct {
 	Position int // in that round's order
 	Micros   float64
 	// What wait4 tells of the process and those that it waited for.
-	Faults       int64 // page faults served without I/O
-	UserMicros   int64
-	KernelMicros int64
-	RSS          int64 // peak resident set of the largest one, KiB
+	Faults    int64 // page faults served without I/O
+	CPUMicros int64
+	RSS       int64 // peak resident set of the largest one, KiB
 }
 
 const (
@@ -108,6 +107,7 @@ func (p plan) run() (*results, error) {
 	if err := m.setUp(); err != nil {
 		return nil, err
 	}
+	fmt.Fprintf(os.Stderr, "measuring %d contestants\n", len(p.Contestants))
 	random := rand.New(rand.NewPCG(p.Seed, 0))
 	progress := progress{total: p.WarmUp + p.Rounds, terminal: p.Terminal, started: time.Now()}
 	for round := -p.WarmUp; round < p.Rounds; round++ {

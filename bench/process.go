@@ -145,7 +145,7 @@ func (p *process) sample() (Sample, error) {
 	var s Sample
 	var status unix.WaitStatus
 	var nanos int64
-	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.UserMicros, &s.KernelMicros, &s.RSS); err != nil {
+	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.CPUMicros, &s.RSS); err != nil {
 		return Sample{}, fmt.Errorf("figures %q: %w", figures, err)
 	}
 	if status != 0 {

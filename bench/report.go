@@ -44,10 +44,9 @@ type Report struct {
 
 // Ratio compares two contestants: how many times longer the first one takes.
 type Ratio struct {
-	Verb, What    string
-	P50, P99      Estimate
-	Paired        Estimate
-	hasPercentile bool
+	Verb, What string
+	P50, P99   Estimate `json:",omitzero"` // of the two percentiles; unset where they can't be subtracted
+	Paired     Estimate // median of the rounds' own ratios
 }
 
 const method = "One contestant at a time, never pinned: the plugin may use every CPU. Time is from before vfork to after wait4, " +
@@ -127,7 +126,7 @@ func (r *Report) ratio(verb, name, base string) {
 		return
 	}
 	r.Ratios = append(r.Ratios, Ratio{
-		Verb: verb, What: name + " / " + base, hasPercentile: true,
+		Verb: verb, What: name + " / " + base,
 		P50: ratioOf(a, b, 50, r.Seed), P99: ratioOf(a, b, 99, r.Seed), Paired: pairedRatio(a, b, r.Seed),
 	})
 }
@@ -160,16 +159,16 @@ func (r *Report) verbs(f func(c Contestant, verb, label string)) {
 
 func (r *Report) writeTimes(w io.Writer) {
 	table := newTable(w)
-	fmt.Fprint(table, "\n\tms\tp50\tp90\tp99\tbest\tuser\tkernel\t\n")
+	fmt.Fprint(table, "\n\tms\tp50\tp90\tp99\tbest\tCPU\t\n")
 	r.verbs(func(c Contestant, verb, label string) {
 		times := r.times(c.Name, verb)
-		var user, kernel []float64
+		var cpu []float64
 		for _, s := range r.Samples[c.Name][verb] {
-			user, kernel = append(user, float64(s.UserMicros)), append(kernel, float64(s.KernelMicros))
+			cpu = append(cpu, float64(s.CPUMicros))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.Name, label, millis(percentile(times, 50)),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.Name, label, millis(percentile(times, 50)),
 			millis(percentile(times, 90)), millis(percentile(times, 99)), millis(slices.Min(times)),
-			millis(percentile(user, 50)), millis(percentile(kernel, 50)))
+			millis(percentile(cpu, 50)))
 	})
 	table.Flush()
 }
@@ -198,7 +197,7 @@ func (r *Report) writeRatios(w io.Writer) {
 	fmt.Fprint(table, "\ntimes, with 95 % confidence\t\tp50\tp99\tmedian of rounds\t\n")
 	for _, ratio := range r.Ratios {
 		p50, p99 := "", ""
-		if ratio.hasPercentile {
+		if ratio.P50 != (Estimate{}) {
 			p50, p99 = ratio.P50.String(), ratio.P99.String()
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t\n", ratio.What, ratio.Verb, p50, p99, ratio.Paired)

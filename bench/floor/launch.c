@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // launch PROGRAM [ARGUMENT...]: runs a program and writes to file descriptor 3, in decimal: wait status,
-// nanoseconds from before vfork to after wait4, page faults without I/O, microseconds in user and in kernel
-// mode, peak resident set in KiB.
+// nanoseconds from before vfork to after wait4, page faults without I/O, microseconds of CPU (user and kernel:
+// the kernel tells their sum precisely, but parts it by ticks, which are longer than all this), peak resident
+// set in KiB.
 //
 // A program with more threads and memory than this one would measure itself, too: waking its scheduler costs
 // more than an empty program runs. And on exec the kernel carries the caller's peak resident set over
@@ -35,7 +36,7 @@ int main(int argc, char **argv) {
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	long figures[] = {
 		status, (end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec, usage.ru_minflt,
-		micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss,
+		micros(usage.ru_utime) + micros(usage.ru_stime), usage.ru_maxrss,
 	};
 	char text[256], *at = text;
 	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++) {
