@@ -206,4 +206,3 @@ func (at *attaching) forwarding() error {
 	}
 	return nil
 }
-
