@@ -85,9 +85,10 @@ func checkCounts(t *testing.T, counts map[string]map[string]Counts) {
 			t.Errorf("ADD of %s: %+v", name, n)
 		}
 	}
-	// What an ADD may cost; see also the time of it, which no test can promise.
+	// What an ADD may cost: one answer to each batch, and the veth that the kernel echoes. No test can
+	// promise its time.
 	ours, empty := counts[swiftcni][verbAdd], counts[emptyGo][verbAdd]
-	if ours.Execs != 0 || ours.Sends > 3 || ours.Receives > 3 || ours.Own > empty.Own+70 {
+	if ours.Execs != 0 || ours.Sends > 3 || ours.Receives > 4 || ours.Own > empty.Own+70 {
 		t.Errorf("ADD of swiftcni: %+v, of an empty Go program: %+v", ours, empty)
 	}
 }
@@ -154,6 +155,7 @@ func TestParseTrace(t *testing.T) {
 	const trace = `10    execve("/p", [""...], 0x7ff /* 9 vars */) = 0
 10    socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE) = 3<NETLINK:[143717]>
 10    sendto(3<NETLINK:[143717]>, [{nlmsg_len=20}], 20, 0, NULL, 0) = 20
+10    clone(child_stack=0x35a, flags=CLONE_VM|CLONE_THREAD) = 11
 10    recvfrom(3<NETLINK:[ROUTE:10]>,  <unfinished ...>
 11    futex(0x5a8, FUTEX_WAIT_PRIVATE, 0, NULL) = 0
 10    <... recvfrom resumed>[{nlmsg_len=36}], 4096, 0, NULL, NULL) = 36
@@ -167,7 +169,7 @@ func TestParseTrace(t *testing.T) {
 10    exit_group(0)                     = ?
 `
 	got, err := parseTrace(strings.NewReader(trace))
-	want := Counts{Syscalls: 10, Own: 9, Execs: 1, Sends: 1, Receives: 1, Tasks: 2}
+	want := Counts{Syscalls: 11, Own: 9, Execs: 1, Sends: 1, Receives: 1, Tasks: 2}
 	if err != nil || got != want {
 		t.Errorf("counts %+v, %v; want %+v", got, err, want)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
@@ -67,13 +69,20 @@ func (m *measurer) traceVerb(c Contestant, at container, verb string) (Counts, e
 	if err != nil {
 		return Counts{}, err
 	}
-	trace, err := os.CreateTemp("/run", "trace-")
+	strace, err := exec.LookPath("strace")
 	if err != nil {
 		return Counts{}, err
 	}
-	defer os.Remove(trace.Name())
+	dir := m.Traces
+	if dir == "" {
+		dir = "/run"
+	}
+	trace, err := os.Create(filepath.Join(dir, c.Name+"."+verb+".strace"))
+	if err != nil {
+		return Counts{}, err
+	}
 	defer trace.Close()
-	p.argv = append([]string{"/usr/bin/strace", "-f", "-q", "-yy", "-s", "0", "-o", trace.Name(), "--"}, p.argv...)
+	p.argv = append([]string{strace, "-f", "-q", "-yy", "-s", "0", "-o", trace.Name(), "--"}, p.argv...)
 	if _, err := p.run(m.Launcher); err != nil {
 		return Counts{}, err
 	}
@@ -85,11 +94,13 @@ var (
 	execDone = regexp.MustCompile(`^\d+ +(<\.\.\. execve resumed>|execve\().* = 0$`)
 )
 
-// isScheduler says whether a system call is Go's scheduler's or collector's, whose number depends on time.
+// isScheduler says whether a system call is one of Go's scheduler or collector, whose number depends on time:
+// waits, interruptions, and what each thread does to begin. Threads themselves are counted as tasks.
 func isScheduler(call string) bool {
 	switch call {
 	case "futex", "nanosleep", "clock_nanosleep", "sched_yield", "madvise", "restart_syscall",
-		"rt_sigreturn", "tgkill", "getpid": // the last two interrupt a thread, the third one returns from that
+		"getpid", "tgkill", "rt_sigreturn",
+		"clone", "clone3", "gettid", "sigaltstack", "rt_sigprocmask":
 		return true
 	}
 	return false

@@ -26,6 +26,7 @@ type plan struct {
 	Seed                   uint64
 	Settle                 time.Duration
 	Launcher               string // path of floor/launch.c's program
+	Traces                 string // directory to keep traces in; empty: none is kept
 	Terminal               bool   // progress may rewrite its line
 }
 

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ type options struct {
 	seed                   uint64
 	settle                 time.Duration
 	only                   []string
-	json, swiftcni         string
+	json, swiftcni, traces string
 	plugins                []Contestant
 }
 
@@ -60,6 +61,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.settle, "settle", 20*time.Millisecond, "pause after each measured process, for what the kernel does later")
 	only := f.String("only", "", "comma-separated contestants (default: all)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")
+	f.StringVar(&o.traces, "traces", "", "directory to keep strace's output in, a file for each contestant and verb")
 	f.StringVar(&o.swiftcni, "swiftcni", "", "swiftcni's binary (default: built from ./cmd/swiftcni)")
 	f.Func("plugin", "one more contestant, `NAME=DIR:CONF`: directory of plugins, and configuration file", func(s string) error {
 		c, err := parsePlugin(s)
@@ -127,6 +129,14 @@ func measure(o options, stderr io.Writer) (*Report, error) {
 	if len(contestants) == 0 {
 		return nil, errors.New("no contestant can run")
 	}
+	if o.traces != "" {
+		if o.traces, err = filepath.Abs(o.traces); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(o.traces, 0o755); err != nil {
+			return nil, err
+		}
+	}
 	b, err := box.Start(box.Options{Hostname: "bench"})
 	if err != nil {
 		return nil, err
@@ -134,7 +144,7 @@ func measure(o options, stderr io.Writer) (*Report, error) {
 	defer b.Close()
 	p := plan{
 		Contestants: contestants, Rounds: o.rounds, WarmUp: o.warmUp, Traced: o.traced, Seed: o.seed,
-		Settle: o.settle, Launcher: builder.cache + "/launch", Terminal: isTerminal(stderr),
+		Traces: o.traces, Settle: o.settle, Launcher: builder.cache + "/launch", Terminal: isTerminal(stderr),
 	}
 	results, err := startInside(b, p, stderr)
 	if err != nil {
