@@ -93,8 +93,8 @@ type Link struct {
 	Master int
 	// Group is a number that many links can share. [Batch.Delete] of a Link that has only a Group removes all of it.
 	Group uint32
-	// State is whether the link is up. All else in the same change comes first on Create, but ARPNotify,
-	// RouteLocalnet and LinkLocal come after it on Set.
+	// State is whether the link is up. On Set it takes effect before ARPNotify, RouteLocalnet and LinkLocal, after
+	// all else.
 	State State
 	// Promisc asks for all frames (IFF_PROMISC).
 	Promisc Switch
@@ -107,7 +107,9 @@ type Link struct {
 	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. On Set only.
 	Alias string
 	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
-	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores it.
+	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores it. An end of
+	// a veth that's up makes its address when its peer goes up too, and so is early enough in the change after
+	// its creation.
 	LinkLocal Switch
 	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify). On Set only.
 	ARPNotify Switch

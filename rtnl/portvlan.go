@@ -60,7 +60,7 @@ func (p PortVLAN) encode(b *Batch, v verb) {
 		flags |= vlanUntagged
 	}
 	e := &b.enc
-	spec := e.nest(unix.IFLA_AF_SPEC)
+	spec := e.plainNest(unix.IFLA_AF_SPEC)
 	if p.Last != 0 {
 		vlanInfo(e, flags|vlanRangeBegin, p.VID)
 		vlanInfo(e, flags|vlanRangeEnd, p.Last)

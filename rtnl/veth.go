@@ -19,9 +19,9 @@ const vethInfoPeer = 1
 // doesn't exist yet (ENOTCONN), and goes up in a change of its own.
 //
 // Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too, so that
-// otherwise it's refused here. The two must differ even across namespaces: a link whose index equals its
-// peer's looks to the kernel like one without a peer (dev_get_iflink equals ifindex), and its coming up
-// is then not urgent to linkwatch (net/core/link_watch.c): the port may forward as late as a second after.
+// otherwise it's refused here. The two must differ even across namespaces: of a link whose index equals its
+// peer's, the kernel thinks that it has no peer (dev_get_iflink), and may take its coming up for something that
+// can wait a second (linkwatch_urgent_event, net/core/link_watch.c), so that too is refused.
 //
 // Deleting a Veth deletes its first end, and with it the peer.
 type Veth struct {
