@@ -16,8 +16,9 @@ func newMark() string { return "mark-" + rand.Text() }
 // runScript is the guest's own part: it runs the commands and says on the console where each begins and
 // ends. The empty line before a mark ends what a command may have left open; the parser takes it off again.
 func runScript(mark string, commands int) string {
-	return fmt.Sprintf(`export PATH=/mnt/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp
-mkdir -p /run/tmp /run/netns
+	return fmt.Sprintf(`export PATH=/mnt/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
+busybox mount -t tmpfs tmp /tmp
+mkdir -p /run/netns
 echo 1 > /proc/sys/kernel/printk
 ip link set lo up
 cd /mnt

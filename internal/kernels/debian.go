@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // debianInit is the emulated guest's first process, until it hands over to the commands. Scripts get dash as
-// their shell, since busybox's prefers its own programs, such as ip, to those in PATH.
+// their shell, since busybox's prefers its own programs, such as ip, to those in PATH. Modules are loaded when
+// the kernel asks for them.
 const debianInit = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 ln -sf /usr/sbin/dash /bin/sh
@@ -20,12 +22,12 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
-for module in /modules/*; do insmod $module; done
+echo /bin/modprobe > /proc/sys/kernel/modprobe
 exec dash /mnt/run
 `
 
 // debianTools are the machine's programs that the emulated guest gets, with their libraries, in /usr/sbin.
-var debianTools = []string{"ip", "bridge", "nft", "dash"}
+var debianTools = []string{"ip", "bridge", "nft", "nsenter", "dash"}
 
 // Debian prepares the kernel of Debian's cloud images, which is emulated in software: that needs no /dev/kvm,
 // and takes some ten seconds from boot to power off. What it downloads and unpacks is kept below cache.
@@ -39,7 +41,7 @@ func Debian(cache string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	recipe := append([]string{debianInit}, append(modules, debianTools...)...)
+	recipe := slices.Concat([]string{debianInit}, debianModules, debianTools)
 	dir, err := cached(cache, pkg, recipe, func(dir string) error { return unpackDebian(dir, pkg) })
 	if err != nil {
 		return nil, fmt.Errorf("kernel of %s: %w", pkg, err)
@@ -70,7 +72,7 @@ func unpackDebian(dir, pkg string) error {
 	if err != nil {
 		return err
 	}
-	if err := copyModules(tree, version, filepath.Join(root, "modules")); err != nil {
+	if err := copyParts(tree, root, version, debianModules); err != nil {
 		return err
 	}
 	if err := layOutRoot(root); err != nil {

@@ -19,8 +19,8 @@ func TestDebianKernel(t *testing.T) {
 	files["bin/port"], files["bin/inside"] = "testdata/port", "testdata/inside"
 	var steps []step
 	for _, part := range [][]step{
-		{{"kernel", "uname -r", prefix("6.1.")}, {"rtnl", "cd rtnl && rtnl.test -test.v -test.run 'VLAN|Bridge|Port'", passes}},
-		accessVLAN, trunks, vlanGateway, ends,
+		{{"kernel", "uname -r", prefix("6.1.")}, {"rtnl", "cd rtnl && rtnl.test -test.v", passes}},
+		accessVLAN, trunks, vlanGateway, masquerade, ends,
 	} {
 		steps = append(steps, part...)
 	}
@@ -65,12 +65,28 @@ var vlanGateway = []step{
 	{"reaches_its_neighbour", "inside g1 ping -c1 -W2 10.4.0.3", succeeds},
 }
 
+// masquerade: the outside has no route to the container, so it answers only the host's own address.
+var masquerade = []step{
+	{"outside", `ip netns add out && ip link add uplink type veth peer name lan netns out &&
+		ip address add 192.0.2.2/24 dev uplink && ip link set uplink up &&
+		inside out ip address add 192.0.2.1/24 dev lan && inside out ip link set lan up`, succeeds},
+	{"add_m1", "ip netns add m1 && cni ADD m1 masquerade", succeeds},
+	{"add_m2", "ip netns add m2 && cni ADD m2 masquerade", succeeds},
+	{"outside_knows_no_way_back", "inside out ip route get 10.6.0.2", fails},
+	{"outside_answers", "inside m1 ping -c1 -W2 192.0.2.1", succeeds},
+	{"neighbour_answers", "inside m1 ping -c1 -W2 10.6.0.3", succeeds},
+	{"element_names_its_owner", "nft list ruleset | grep -o '10.6.0.2 comment[^:]*m1/eth0'", succeeds},
+	{"del_m1", "cni DEL m1 masquerade", prints("")},
+	{"del_m2_without_namespace", "ip netns delete m2; cni DEL m2 masquerade", prints("")},
+	{"no_element_left", `nft list ruleset | grep '10\.6\.0\.[0-9]*[^0-9/]'`, prints0},
+}
+
 // ends: after DEL, with and without a namespace, no port and no lease is left.
 var ends = []step{
 	{"del", `for c in "a1 access" "a2 access" "a3 access200" "t1 trunk" "t2 native" "t3 access101" "g1 gateway"; do
 		cni DEL $c || exit; done`, succeeds},
 	{"del_without_namespace", "ip netns delete a4; cni DEL a4 preserved && ip netns delete g2; cni DEL g2 gateway", succeeds},
-	{"no_port_left", "for b in access kept trunk gw; do ip -oneline link show master $b; done | grep -v gw.100", prints0},
+	{"no_port_left", "for b in access kept trunk gw masq; do ip -oneline link show master $b; done | grep -v gw.100", prints0},
 	{"no_lease_left", "find /run/leases -name '10.*'", prints("")},
 }
 

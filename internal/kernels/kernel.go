@@ -39,7 +39,7 @@ type Guest struct {
 	// Programs must be static; /mnt/bin is first in PATH.
 	Files map[string]string
 	// Commands are scripts for dash, run one after the other whatever their exit status, each with /mnt as
-	// its directory. /run can be written to; busybox's programs, iproute2 and nft are in PATH.
+	// its directory. /run and /tmp can be written to; busybox's programs, iproute2 and nft are in PATH.
 	Commands []string
 }
 

@@ -10,17 +10,49 @@ import (
 	"strings"
 )
 
-// modules are what the guests load, with all that these need. user-mode-linux has only some of them.
-var modules = strings.Fields(`bridge veth 8021q br_netfilter
-	nf_tables nft_masq nft_nat nft_chain_nat nft_ct nft_fib_inet nft_redir nft_reject_inet nft_limit nft_counter`)
+// umlModules are what user-mode-linux loads at its start, with all that these need.
+var umlModules = strings.Fields("bridge veth nf_tables nft_masq nft_ct nft_redir nft_limit nft_meta_bridge")
 
-// moduleFiles returns the files of the modules below root/lib/modules/version, in the order in which a kernel
-// that has none of them can load them. Modules that this kernel lacks or has built in are left out.
-func moduleFiles(root, version string) ([]string, error) {
-	if out, err := exec.Command("depmod", "-b", root, version).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("depmod: %w: %s", err, out)
+// debianModules are the parts of kernel/ that the emulated guest gets, for its kernel to load by itself what
+// is asked for, as on any machine.
+var debianModules = []string{
+	"net/bridge", "net/netfilter", "net/ipv4", "net/ipv6", "net/8021q", "net/802", "net/llc", "net/sched",
+	"drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/ifb.ko", "drivers/net/vxlan",
+	"lib", "crypto", "arch/x86/crypto/crc32c-intel.ko",
+}
+
+// copyParts copies parts of the modules of version from the tree below from to that below to, with an index.
+func copyParts(from, to, version string, parts []string) error {
+	from, dir := filepath.Join(from, "lib/modules", version), filepath.Join(to, "lib/modules", version)
+	for _, part := range []string{"modules.builtin", "modules.builtin.modinfo", "modules.order"} {
+		if err := copyTree(filepath.Join(from, part), filepath.Join(dir, part)); err != nil {
+			return err
+		}
 	}
-	var files []string
+	for _, part := range parts {
+		if err := copyTree(filepath.Join(from, "kernel", part), filepath.Join(dir, "kernel", part)); err != nil {
+			return err
+		}
+	}
+	return index(to, version)
+}
+
+func index(root, version string) error {
+	if out, err := exec.Command("depmod", "-b", root, version).CombinedOutput(); err != nil {
+		return fmt.Errorf("depmod: %w: %s", err, out)
+	}
+	return nil
+}
+
+// copyInOrder puts modules, and what they need, into dir: numbered, in an order in which a kernel that has
+// none of them can load them. What this kernel lacks or has built in is left out.
+func copyInOrder(root, version, dir string, modules []string) error {
+	if err := index(root, version); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, name := range modules {
 		// The exit status tells only that there is no such module.
@@ -30,29 +62,15 @@ func moduleFiles(root, version string) ([]string, error) {
 			if len(words) < 2 || words[0] != "insmod" || seen[words[1]] {
 				continue
 			}
+			to := fmt.Sprintf("%02d-%s", len(seen), filepath.Base(words[1]))
 			seen[words[1]] = true
-			files = append(files, words[1])
+			if err := copyTree(words[1], filepath.Join(dir, to)); err != nil {
+				return err
+			}
 		}
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no modules for %s below %s", version, root)
-	}
-	return files, nil
-}
-
-// copyModules puts the modules into dir, numbered in their order.
-func copyModules(root, version, dir string) error {
-	files, err := moduleFiles(root, version)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for i, file := range files {
-		if err := copyTree(file, filepath.Join(dir, fmt.Sprintf("%02d-%s", i, filepath.Base(file)))); err != nil {
-			return err
-		}
+	if len(seen) == 0 {
+		return fmt.Errorf("no modules for %s below %s", version, root)
 	}
 	return nil
 }

@@ -37,12 +37,12 @@ func UML(cache string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := cached(cache, "uml-"+version, modules, func(dir string) error {
+	dir, err := cached(cache, "uml-"+version, umlModules, func(dir string) error {
 		tree := filepath.Join(dir, "tree")
 		if err := copyTree(system, filepath.Join(tree, "lib/modules")); err != nil {
 			return err
 		}
-		if err := copyModules(tree, version, filepath.Join(dir, "modules")); err != nil {
+		if err := copyInOrder(tree, version, filepath.Join(dir, "modules"), umlModules); err != nil {
 			return err
 		}
 		return os.RemoveAll(tree)
