@@ -142,6 +142,7 @@ func measure(o options, stderr io.Writer) (*Report, error) {
 		return nil, err
 	}
 	defer b.Close()
+	load := loadAverage()
 	p := plan{
 		Contestants: contestants, Rounds: o.rounds, WarmUp: o.warmUp, Traced: o.traced, Seed: o.seed,
 		Traces: o.traces, Settle: o.settle, Launcher: builder.cache + "/launch", Terminal: isTerminal(stderr),
@@ -150,5 +151,5 @@ func measure(o options, stderr io.Writer) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newReport(root, p, absent, results), nil
+	return newReport(root, load, p, absent, results), nil
 }

@@ -27,6 +27,7 @@ type Report struct {
 	CPU       string
 	CPUs      int
 	GoVersion string
+	Load      string // load average of the machine's last minute, when the run began
 	IPTables  string // iptables' version and variant, which the reference executes
 	Command   []string
 	Method    string
@@ -54,12 +55,12 @@ const method = "One contestant at a time, never pinned: the plugin may use every
 	"a new container namespace made beforehand; namespaces end together after each round. " +
 	"Leases are on tmpfs. Rounds are shuffled; ADD and DEL of a contestant follow each other after a pause."
 
-func newReport(root string, p plan, absent map[string]string, r *results) *Report {
+func newReport(root, load string, p plan, absent map[string]string, r *results) *Report {
 	var name unix.Utsname
 	_ = unix.Uname(&name) // fails only for a bad pointer
 	report := &Report{
 		Date: time.Now().UTC().Truncate(time.Second), Commit: builder{root: root}.commit(),
-		Kernel: unix.ByteSliceToString(name.Release[:]), CPU: cpuModel(), CPUs: runtime.NumCPU(),
+		Kernel: unix.ByteSliceToString(name.Release[:]), CPU: cpuModel(), CPUs: runtime.NumCPU(), Load: load,
 		GoVersion: runtime.Version(), IPTables: ipTables(), Method: method,
 		Seed: p.Seed, Rounds: p.Rounds, WarmUp: p.WarmUp, Traced: p.Traced, Settle: p.Settle,
 		Contestants: p.Contestants, Absent: absent, Samples: r.Samples, Counts: r.Counts,
@@ -80,6 +81,15 @@ func cpuModel() string {
 		}
 	}
 	return "unknown"
+}
+
+func loadAverage() string {
+	averages, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(averages), " ")
+	return first
 }
 
 func ipTables() string {
@@ -133,8 +143,8 @@ func (r *Report) ratio(verb, name, base string) {
 
 // write prints the report for people.
 func (r *Report) write(w io.Writer) {
-	fmt.Fprintf(w, "\n%s, commit %s, Linux %s, %d × %s, %s, %s, %d rounds, seed %d\n", r.Date.Format("2006-01-02 15:04"),
-		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Rounds, r.Seed)
+	fmt.Fprintf(w, "\n%s, commit %s, Linux %s, %d × %s, %s, %s, load %s, %d rounds, seed %d\n", r.Date.Format("2006-01-02 15:04"),
+		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, r.Rounds, r.Seed)
 	r.writeTimes(w)
 	r.writeCounts(w)
 	r.writeRatios(w)
