@@ -74,19 +74,18 @@ type attaching struct {
 }
 
 func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
+	if at.conn, err = rtnl.Dial(nil); err != nil {
+		return nil, failed("open a netlink socket", err)
+	}
 	defer func() {
 		if err != nil {
 			at.undo.run()
 		}
-		err = errors.Join(err, at.unlock())
-		if err != nil {
+		if err = errors.Join(err, at.unlock()); err != nil {
 			err = asError(err)
 		}
+		at.conn.Close()
 	}()
-	if at.conn, err = rtnl.Dial(nil); err != nil {
-		return nil, failed("open a netlink socket", err)
-	}
-	defer at.conn.Close()
 	addrs, err := at.reserve(ctx)
 	if err != nil {
 		return nil, err

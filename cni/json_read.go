@@ -48,6 +48,10 @@ func (r *reader) note(e *Error) {
 
 // invalid notes that the value at hand isn't what was expected.
 func (r *reader) invalid(expected string) {
+	if len(r.path) == 0 {
+		r.note(invalidKey("", expected))
+		return
+	}
 	r.note(invalidKey(string(r.path), `invalid "`+string(r.path)+`": `+expected))
 }
 

@@ -47,8 +47,8 @@ func parse(text []byte) (*Network, error) {
 	if err != nil {
 		return nil, decodeError(err)
 	}
-	// These two decide which answer is given at all, so a wrong type is a decoding failure.
-	if e := r.first; e != nil && (e.Key == "cniVersion" || e.Key == "name") {
+	// These decide which answer is given at all, so a wrong type is a decoding failure.
+	if e := r.first; e != nil && (e.Key == "" || e.Key == "cniVersion" || e.Key == "name") {
 		return nil, &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + e.Msg, Key: e.Key}
 	}
 	if name == "" {

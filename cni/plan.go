@@ -175,8 +175,12 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 	}
 }
 
-// kernel is the route as the kernel takes it; gw is used where the route names no gateway.
+// kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
+// says that the destination is on the link.
 func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
+	if r.Scope != nil && *r.Scope >= int(rtnl.ScopeLink) {
+		gw = netip.Addr{}
+	}
 	k := rtnl.Route{
 		Dst: r.Dst.Masked(), Gateway: r.gatewayOr(gw), Link: link,
 		MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority,

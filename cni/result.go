@@ -4,7 +4,6 @@ package cni
 
 import (
 	"net/netip"
-	"strconv"
 )
 
 // A Result says what an attachment got, in the newest form; it prints in the form of any version.
@@ -78,19 +77,19 @@ func (r *Result) append(b []byte) ([]byte, error) {
 		}
 		r.legacyIP(w, "ip4", true)
 		r.legacyIP(w, "ip6", false)
-		r.DNS.write(w)
+		r.DNS.write(w, false)
 	case formMiddle:
 		r.writeInterfaces(w, false)
 		r.writeIPs(w, true)
-		writeRoutes(w, r.Routes)
-		r.DNS.write(w)
+		writeRoutes(w, r.Routes, false)
+		r.DNS.write(w, false)
 	case formCurrent:
 		if !r.DNS.empty() {
-			r.DNS.write(w)
+			r.DNS.write(w, true)
 		}
 		r.writeInterfaces(w, true)
 		r.writeIPs(w, false)
-		writeRoutes(w, r.Routes)
+		writeRoutes(w, r.Routes, true)
 	}
 	w.close('}')
 	return w.b, nil
@@ -211,43 +210,71 @@ func (ip *IP) writeGateway(w *writer) {
 	}
 }
 
-func writeRoutes(w *writer, routes []Route) {
+// writeRoutes prints the fields in the order of old, or in alphabetical order.
+func writeRoutes(w *writer, routes []Route, sorted bool) {
 	if len(routes) == 0 {
 		return
 	}
 	w.key("routes").open('[')
 	for _, r := range routes {
 		w.item().open('{')
+		if sorted {
+			w.number("advmss", r.AdvMSS)
+		}
 		w.key("dst").str(r.Dst.String())
 		if r.Gateway.IsValid() {
 			w.key("gw").str(r.Gateway.String())
 		}
-		for _, f := range []struct {
-			key string
-			n   int
-		}{{"mtu", r.MTU}, {"advmss", r.AdvMSS}, {"priority", r.Priority}} {
-			if f.n != 0 {
-				w.key(f.key).num(f.n)
-			}
+		w.number("mtu", r.MTU)
+		if !sorted {
+			w.number("advmss", r.AdvMSS)
 		}
-		if r.Table != nil {
-			w.key("table").raw(strconv.Itoa(*r.Table))
+		w.number("priority", r.Priority)
+		if sorted {
+			w.pointer("scope", r.Scope)
 		}
-		if r.Scope != nil {
-			w.key("scope").raw(strconv.Itoa(*r.Scope))
+		w.pointer("table", r.Table)
+		if !sorted {
+			w.pointer("scope", r.Scope)
 		}
 		w.close('}')
 	}
 	w.close(']')
 }
 
-func (d *DNS) write(w *writer) {
+// number prints a field that's left out when it's zero.
+func (w *writer) number(key string, n int) {
+	if n != 0 {
+		w.key(key).num(n)
+	}
+}
+
+// pointer prints a field that's left out when it's unset.
+func (w *writer) pointer(key string, n *int) {
+	if n != nil {
+		w.key(key).num(*n)
+	}
+}
+
+func (d *DNS) write(w *writer, sorted bool) {
+	domain := func() {
+		if d.Domain != "" {
+			w.key("domain").str(d.Domain)
+		}
+	}
 	w.key("dns").open('{')
+	if sorted {
+		domain()
+	}
 	w.strs("nameservers", d.Nameservers)
-	if d.Domain != "" {
-		w.key("domain").str(d.Domain)
+	if sorted {
+		w.strs("options", d.Options)
+	} else {
+		domain()
 	}
 	w.strs("search", d.Search)
-	w.strs("options", d.Options)
+	if !sorted {
+		w.strs("options", d.Options)
+	}
 	w.close('}')
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/nft"
@@ -165,7 +167,9 @@ func (at *attaching) containerSide() error {
 	p.containerBatch(&b)
 	if b.Len() > 0 {
 		if err := conn.Do(&b); err != nil {
-			return failed("failed to set up the container's link", err)
+			// The kernel knows the link by number, the reader by name.
+			text := strings.ReplaceAll(err.Error(), strconv.Itoa(p.names.peerIndex()), p.attach.IfName)
+			return &Error{Code: CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
 		}
 	}
 	if at.network.bridge.dad && p.hasIPv6() {

@@ -93,7 +93,7 @@ func (n *Network) statusRules() error {
 	if err == nil {
 		defer conn.Close()
 		// What nobody has is missing, if the kernel can look for it at all.
-		nobody := nft.Attachment{Owner: nft.Owner{Network: n.name}, Masquerade: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}}
+		nobody := nft.Attachment{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"}, Masquerade: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}}
 		err = conn.Check(nobody)
 	}
 	if err != nil && !absent(err) {

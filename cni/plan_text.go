@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// String tells what the plan does, one change a line behind the place where it happens.
+func (p *plan) String() string {
+	// A number that no batch holds by chance stands for the bridge's index, which is known only when it runs.
+	const bridge = 1 << 22
+	var s strings.Builder
+	lines := func(place, text string) {
+		for line := range strings.Lines(text) {
+			s.WriteString(place)
+			s.WriteString(line)
+		}
+	}
+	inside := &rtnl.NetNS{}
+	var host, container rtnl.Batch
+	p.hostBatch(&host, bridge, inside)
+	lines("host       ", strings.ReplaceAll(host.String(), strconv.Itoa(bridge), p.network.bridge.name))
+	if rules, ok := p.rules(); ok {
+		for _, prefix := range rules.Masquerade {
+			lines("rules      ", "masquerade "+prefix.String()+" for "+rules.Owner.String()+"\n")
+		}
+		if g := rules.Guard; g != nil {
+			lines("rules      ", "guard "+g.HostLink+" to "+g.MAC.String()+" for "+rules.Owner.String()+"\n")
+		}
+	}
+	for _, c := range p.sysctls() {
+		lines("container  ", "set "+c.name+" to "+c.value+"\n")
+	}
+	p.containerBatch(&container)
+	link := strconv.Itoa(p.names.peerIndex())
+	text := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName).Replace(container.String())
+	lines("container  ", text)
+	return s.String()
+}

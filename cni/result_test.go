@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types020 "github.com/containernetworking/cni/pkg/types/020"
+	types040 "github.com/containernetworking/cni/pkg/types/040"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+)
+
+func fullResult(version string) *Result {
+	table, scope := 0, 253
+	return &Result{
+		CNIVersion: version,
+		Interfaces: []Interface{{Name: "cni0", MAC: "02:00:00:00:00:01"}, {Name: "veth1", MAC: "02:00:00:00:00:02"},
+			{Name: "eth0", MAC: "02:00:00:00:00:03", Sandbox: "/run/netns/<a>&b"}},
+		IPs: []IP{
+			{Address: netip.MustParsePrefix("10.1.0.2/16"), Gateway: netip.MustParseAddr("10.1.0.1"), Interface: 2},
+			{Address: netip.MustParsePrefix("fd00::2/64"), Interface: NoInterface},
+		},
+		Routes: []Route{
+			{Dst: netip.MustParsePrefix("0.0.0.0/0")},
+			{Dst: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fd00::1"), MTU: 1400, AdvMSS: 1360, Priority: 5, Table: &table, Scope: &scope},
+		},
+		DNS: DNS{Nameservers: []string{"8.8.8.8"}, Domain: "example\u2028\x01\"", Search: []string{"a", "b"}, Options: []string{"ndots:2"}},
+	}
+}
+
+// The library's own types, printed by its own encoder, are the judge of every form.
+func TestResultPrintsAsTheLibraryDoes(t *testing.T) {
+	for _, version := range Versions() {
+		t.Run(version, func(t *testing.T) {
+			ours, err := fullResult(version).MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := create.Create(version, ours)
+			if err != nil {
+				t.Fatalf("the library can't read it: %v\n%s", err, ours)
+			}
+			want, err := json.MarshalIndent(theirs, "", "    ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(want) != string(ours) {
+				t.Errorf("printed\n%s\nwant\n%s", ours, want)
+			}
+		})
+	}
+}
+
+func TestEmptyResultPrintsAsTheLibraryDoes(t *testing.T) {
+	for version, theirs := range map[string]any{
+		"0.3.1": &types040.Result{CNIVersion: "0.3.1"},
+		"1.0.0": &types100.Result{CNIVersion: "1.0.0"},
+		"1.1.0": &types100.Result{CNIVersion: "1.1.0"},
+	} {
+		want, _ := json.MarshalIndent(theirs, "", "    ")
+		got, err := (&Result{CNIVersion: version}).MarshalJSON()
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s: got %v\n%s\nwant\n%s", version, err, got, want)
+		}
+	}
+}
+
+func TestLegacyFormFillsGateways(t *testing.T) {
+	text, err := fullResult("0.2.0").MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := types020.NewResult(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := got.(*types020.Result)
+	if gw := r.IP4.Routes[0].GW.String(); gw != "10.1.0.1" {
+		t.Errorf("gw %s, want the address's", gw)
+	}
+	if gw := r.IP6.Routes[0].GW.String(); gw != "fd00::1" {
+		t.Errorf("gw %s, want the route's own", gw)
+	}
+}
+
+func TestLegacyFormNeedsAnAddress(t *testing.T) {
+	if _, err := (&Result{CNIVersion: "0.1.0"}).MarshalJSON(); asError(err).Msg != "cannot convert: no valid IP addresses" {
+		t.Error(err)
+	}
+}
+
+// Whatever is printed is read back the same, in every form.
+func TestResultRoundTrip(t *testing.T) {
+	for _, version := range Versions() {
+		text, err := fullResult(version).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := parseResult(text, version, "prevResult")
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		again, err := r.MarshalJSON()
+		if err != nil || string(again) != string(text) {
+			t.Errorf("%s: %v\n%s\nbecame\n%s", version, err, text, again)
+		}
+	}
+}
+
+func TestErrorPrintsAsTheSpecificationSays(t *testing.T) {
+	got := (&Error{Code: 7, Msg: "a <b>", Details: "c"}).appendJSON(nil, "1.0.0")
+	const want = "{\n    \"cniVersion\": \"1.0.0\",\n    \"code\": 7,\n    \"msg\": \"a \\u003cb\\u003e\",\n    \"details\": \"c\"\n}"
+	if string(got) != want {
+		t.Errorf("got %s", got)
+	}
+	var e types.Error
+	if err := json.Unmarshal(got, &e); err != nil || e.Code != 7 || e.Details != "c" {
+		t.Error(err, e)
+	}
+}
+
+func FuzzParseResult(f *testing.F) {
+	for _, version := range Versions() {
+		text, _ := fullResult(version).MarshalJSON()
+		f.Add(text, version)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, version string) {
+		r, err := parseResult(text, version, "prevResult")
+		if err != nil {
+			return
+		}
+		printed, err := r.MarshalJSON()
+		if err != nil {
+			return
+		}
+		if !json.Valid(printed) {
+			t.Fatalf("not JSON: %s", printed)
+		}
+		if _, err := parseResult(printed, version, "prevResult"); err != nil {
+			t.Fatalf("can't read what was printed: %v\n%s", err, printed)
+		}
+	})
+}
