@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+var update = flag.Bool("update", false, "rewrite the scripts' golden files")
+
+// binariesVar names the directory of the programs under test to the re-executed test binary.
+const binariesVar = "SWIFTCNI_TEST_BINARIES"
+
+// TestMain builds the programs, since inside the tests' namespaces there's no network to fetch a module from,
+// and runs the tests there. By the name of an IPAM plugin of the tests the binary is that plugin.
+func TestMain(m *testing.M) {
+	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "fake-") {
+		os.Exit(fakeIPAM(os.Getenv("CNI_COMMAND"), os.Stdin, os.Stdout, os.Stderr))
+	}
+	if os.Getenv(binariesVar) != "" {
+		nstest.Main(m)
+	}
+	status, err := runWithBinaries()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "swiftcni tests:", err)
+		os.Exit(2)
+	}
+	os.Exit(status)
+}
+
+// runWithBinaries builds into a directory of its own, runs the tests in a child, and removes the directory.
+func runWithBinaries() (status int, err error) {
+	dir, err := os.MkdirTemp("", "swiftcni-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	if err := build(dir); err != nil {
+		return 0, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), binariesVar+"="+dir)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// referenceVersion is the release of the reference plugins that swiftcni is compared with.
+const referenceVersion = "v1.9.1"
+
+// build makes dir/ours, swiftcni with a link for each plugin, and dir/reference.
+func build(dir string) error {
+	ours := filepath.Join(dir, "ours")
+	flags := []string{"-trimpath", "-ldflags", "-s -w"}
+	args := append(append([]string{"build"}, flags...), "-o", filepath.Join(ours, "swiftcni"), ".")
+	if err := goCommand(".", []string{"CGO_ENABLED=0"}, args); err != nil {
+		return err
+	}
+	for _, plugin := range []string{"bridge", "host-local", "loopback"} {
+		if err := os.Symlink("swiftcni", filepath.Join(ours, plugin)); err != nil {
+			return err
+		}
+	}
+	args = append([]string{"install"}, flags...)
+	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback"} {
+		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+referenceVersion)
+	}
+	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
+	env := []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + filepath.Join(dir, "reference")}
+	return goCommand(dir, env, args)
+}
+
+func goCommand(dir string, env, args []string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// oursDir holds swiftcni and its links, referenceDir the reference plugins.
+func oursDir() string      { return filepath.Join(os.Getenv(binariesVar), "ours") }
+func referenceDir() string { return filepath.Join(os.Getenv(binariesVar), "reference") }
