@@ -43,6 +43,7 @@ type detaching struct {
 	host       hostID
 	container  *rtnl.NetNS // nil when it's gone
 	conn       *rtnl.Conn
+	rules      *nft.Conn // nil until it's needed
 
 	record ipam.Record // what the store knows; its zero value knows nothing
 }
@@ -68,6 +69,11 @@ func (d *detaching) close() {
 	}
 	if d.conn != nil {
 		d.conn.Close()
+	}
+	// Closing this socket waits for the elements' memory to be freed, an RCU grace period after they went
+	// (nft_rcv_nl_event, net/netfilter/nf_tables_api.c). By now the link's removal has waited for that.
+	if d.rules != nil {
+		d.rules.Close()
 	}
 }
 
@@ -105,7 +111,7 @@ func (d *detaching) elements() error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer conn.Close()
+	d.rules = conn
 	owner := nft.Owner{Network: d.network.name, ContainerID: d.attachment.ContainerID, IfName: d.attachment.IfName}
 	addrs, known := d.addresses()
 	if !known {
