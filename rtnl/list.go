@@ -118,13 +118,14 @@ type RouteFilter struct {
 	Table  uint32
 }
 
-// Routes lists unicast routes of a table. A route with several next hops is listed once for each.
+// Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several next hops is listed
+// once for each.
 func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 	table := f.Table
 	if table == 0 {
 		table = unix.RT_TABLE_MAIN
 	}
-	return dump(c, "list routes", func() {
+	routes := dump(c, "list routes", func() {
 		c.beginDump(unix.RTM_GETROUTE)
 		c.enc.fixed(f.Family, 0, 0, 0, 0, 0, 0, unix.RTN_UNICAST)
 		c.enc.fixed32(0)
@@ -132,18 +133,32 @@ func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 		if f.Link != 0 {
 			c.enc.u32(unix.RTA_OIF, uint32(f.Link))
 		}
-	}, func(b []byte, add func(Route)) error {
-		r, hops, err := decodeRoute(b)
-		switch {
-		case err != nil:
-			return err
-		case hops == nil:
-			add(r)
-		case !r.nextHops(hops, func(r Route) bool { add(r); return true }):
-			return errShort
+	}, decodeRoutes)
+	return func(yield func(Route, error) bool) {
+		for r, err := range routes {
+			// The kernel makes a table with its first route.
+			if e, ok := errors.AsType[*Error](err); ok && e.Errno == unix.ENOENT {
+				return
+			}
+			if !yield(r, err) {
+				return
+			}
 		}
-		return nil
-	})
+	}
+}
+
+// decodeRoutes decodes a route, once for each next hop.
+func decodeRoutes(b []byte, add func(Route)) error {
+	r, hops, err := decodeRoute(b)
+	switch {
+	case err != nil:
+		return err
+	case hops == nil:
+		add(r)
+	case !r.nextHops(hops, func(r Route) bool { add(r); return true }):
+		return errShort
+	}
+	return nil
 }
 
 // Neighs lists the IPv4 and IPv6 neighbours of a link.
