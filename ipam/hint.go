@@ -46,6 +46,7 @@ func (s *Store) openHint(set int) (hint, error) {
 func (h *hint) write(s *Store, addr netip.Addr) error {
 	text := addr.AppendTo(make([]byte, 0, 64))
 	if h.fd < 0 {
+		s.changed = true
 		flags := unix.O_WRONLY | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		fd, err := openAt(s.fd, h.name, flags, 0o600)
 		if err != nil {

@@ -82,8 +82,12 @@ func (s *Store) readLease(name string) (Owner, leaseForm, error) {
 		return Owner{}, foreignLease, err
 	}
 	defer unix.Close(fd)
-	var buf [maxLease + 1]byte
-	n, err := unix.Read(fd, buf[:])
+	buf := s.buf[:]
+	n, err := unix.Read(fd, buf)
+	if n == len(buf) {
+		buf = make([]byte, maxLease+1)
+		n, err = unix.Pread(fd, buf, 0)
+	}
 	if err == unix.EISDIR || err == unix.EAGAIN {
 		return Owner{}, foreignLease, nil
 	}
@@ -180,6 +184,7 @@ func (s *Store) drop(t *staged) {
 // content, so all of them are links to one file.
 func (s *Store) publish(t *staged, addr netip.Addr) error {
 	name := addr.String()
+	s.changed = true
 	if t.named {
 		return unix.Linkat(s.fd, s.side+stagedName, s.fd, name, 0)
 	}
@@ -191,6 +196,7 @@ func (s *Store) publish(t *staged, addr netip.Addr) error {
 }
 
 func (s *Store) unlinkLease(addr netip.Addr) error {
+	s.changed = true
 	if err := unix.Unlinkat(s.fd, addr.String(), 0); err != nil && err != unix.ENOENT {
 		return s.pathError("remove", addr.String(), err)
 	}

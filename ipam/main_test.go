@@ -3,9 +3,53 @@
 package ipam
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-func TestMain(m *testing.M) { nstest.Main(m) }
+const (
+	hostLocalPackage = "github.com/containernetworking/plugins/plugins/ipam/host-local@v1.9.1"
+	hostLocalVar     = "SWIFTCNI_TEST_HOST_LOCAL"
+)
+
+// TestMain builds the reference's host-local, while there's still a network, into the user's cache.
+func TestMain(m *testing.M) {
+	if words := strings.SplitN(os.Getenv(helperVar), " ", 4); len(words) == 4 {
+		os.Exit(runHelper(words))
+	}
+	if os.Getenv(hostLocalVar) == "" {
+		path, err := buildHostLocal()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "host-local:", err)
+			os.Exit(2)
+		}
+		os.Setenv(hostLocalVar, path)
+	}
+	nstest.Main(m)
+}
+
+func buildHostLocal() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "swiftcni", "host-local-v1.9.1")
+	path := filepath.Join(dir, "host-local")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	cmd := exec.Command("go", "install", hostLocalPackage)
+	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+	cmd.Dir = os.TempDir() // outside of this module
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+}

@@ -60,7 +60,7 @@ func (r *reservation) advance(i int, p *pick) bool {
 			return found
 		}
 	}
-	r.s.flags &^= flagTaken
+	r.s.setFlag(flagTaken, false)
 	p.noMap = true
 	return r.advance(i, p)
 }
@@ -108,7 +108,8 @@ func (r *reservation) reclaim(i int, p *pick) error {
 	if err := r.endStale(exhausted); err != nil {
 		return err
 	}
-	r.s.flags &^= flagTaken
+	r.s.setFlag(flagTaken, false)
+	r.s.setMark() // a crash while the bitmap is made anew must not leave it trusted
 	p.walk, p.tries = newWalk(r.req.Sets[i], p.hint.last), 0
 	if !r.advance(i, p) {
 		return exhausted

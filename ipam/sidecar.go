@@ -41,8 +41,12 @@ func (s *Store) readRecord(dir string, o Owner) (Record, bool, error) {
 }
 
 func (s *Store) readRecordNamed(dir, name string) (Record, bool, error) {
-	var buf [maxRecord + 1]byte
-	n, err := unix.Readlinkat(s.fd, dir+name, buf[:])
+	buf := s.buf[:]
+	n, err := unix.Readlinkat(s.fd, dir+name, buf)
+	if n == len(buf) {
+		buf = make([]byte, maxRecord+1)
+		n, err = unix.Readlinkat(s.fd, dir+name, buf)
+	}
 	if err == unix.ENOENT || err == unix.ELOOP {
 		return Record{}, false, nil
 	}
@@ -142,7 +146,7 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if old {
 		s.flags |= flagOld
 	}
-	s.marked = true
+	s.marked, s.changed = true, true
 	s.setMark()
 	return nil
 }

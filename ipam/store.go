@@ -33,6 +33,8 @@ type Store struct {
 	flags    markFlags
 	last     Record // the record looked up last, whose leases were verified
 	hasLast  bool
+	changed  bool      // the lease directory was changed, and so lost its mark
+	buf      [512]byte // for what's read; longer things get a buffer of their own
 }
 
 // Open makes the network's directory where it's missing and locks it, waiting for others to leave. dir is the
@@ -167,18 +169,29 @@ func (s *Store) look() error {
 	return nil
 }
 
-// setMark says that the sidecar agrees with the leases, in case it does. Who isn't allowed to set times, works
-// without the mark.
+// setMark says that the sidecar agrees with the leases, in case it does and a change took the mark away. Who
+// isn't allowed to set times works without the mark.
 func (s *Store) setMark() {
-	if !s.marked {
+	if !s.marked || !s.changed {
 		return
 	}
+	s.changed = false
 	sec := time.Now().Unix()
 	times := []unix.Timespec{
 		{Nsec: unix.UTIME_OMIT},
 		unix.NsecToTimespec(sec*1e9 + mark(sec, s.ino, s.flags)),
 	}
 	_ = unix.UtimesNanoAt(s.fd, ".", times, 0)
+}
+
+// setFlag changes what the next mark tells.
+func (s *Store) setFlag(f markFlags, on bool) {
+	flags := s.flags &^ f
+	if on {
+		flags |= f
+	}
+	s.changed = s.changed || flags != s.flags
+	s.flags = flags
 }
 
 // openAt is openat(2), begun again when a signal ends it.

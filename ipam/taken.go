@@ -78,14 +78,14 @@ func (s *Store) setTaken(a netip.Addr, taken bool) error {
 	base, place := blockOf(a)
 	fd, err := openAt(s.fd, s.takenPath(base), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		s.flags &^= flagTaken
+		s.setFlag(flagTaken, false)
 		return nil
 	}
 	defer unix.Close(fd)
 	var b [1]byte
 	off := int64(place / 8)
 	if _, err := unix.Pread(fd, b[:], off); err != nil {
-		s.flags &^= flagTaken
+		s.setFlag(flagTaken, false)
 		return nil
 	}
 	bit := byte(1) << (place % 8)
@@ -94,7 +94,7 @@ func (s *Store) setTaken(a netip.Addr, taken bool) error {
 		b[0] |= bit
 	}
 	if n, err := unix.Pwrite(fd, b[:], off); err != nil || n != 1 {
-		s.flags &^= flagTaken
+		s.setFlag(flagTaken, false)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (s *Store) keepTaken() error {
 			return err
 		}
 	}
-	s.flags |= flagTaken
+	s.setFlag(flagTaken, true)
 	return nil
 }
 
