@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/cni"
+)
+
+func newDetach() *cobra.Command {
+	var t target
+	cmd := &cobra.Command{
+		Use:   "detach --id ID [--netns PATH | --pid PID] CONF",
+		Short: "Detach a container from a network; what is detached already is no error",
+		Long: "Detach a container from a network and give its addresses back. The namespace may be gone or left out.\n" +
+			"--mac and --ip are taken and not heeded, so that the flags of attach can be repeated.\n\n" + confHelp + stdinHelp,
+		Args: cobra.ExactArgs(1),
+	}
+	t.flags(cmd)
+	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		a, err := t.attachment(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := readConf(args[0], cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		if err := cni.Detach(cmd.Context(), c.network, a); err != nil {
+			return err
+		}
+		c.notRun(cmd.ErrOrStderr())
+		if out := cmd.OutOrStdout(); isTerminal(out) {
+			fmt.Fprintf(out, "%s is detached from %s: %s is gone, its addresses are free\n", a.ContainerID, c.network.Name(), a.IfName)
+		}
+		return nil
+	})
+	return cmd
+}

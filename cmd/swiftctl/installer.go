@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// modulePath is what a binary of ours says that it was built from.
+const modulePath = "github.com/swiftcni/swiftcni"
+
+// referenceSuffix marks what was there before, which usually are the reference plugins.
+const referenceSuffix = ".reference"
+
+// installer puts one binary and its names into a directory.
+type installer struct {
+	dir, binary string
+	names       []string
+	copy, force bool
+	out         io.Writer
+}
+
+// run looks at everything before it changes anything.
+func (in *installer) run() error {
+	if !ours(in.binary) {
+		if _, err := os.Stat(in.binary); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s is not a swiftcni binary", in.binary)
+	}
+	if err := os.MkdirAll(in.dir, 0o755); err != nil {
+		return err
+	}
+	if err := in.check(); err != nil {
+		return err
+	}
+	if err := in.putBinary(); err != nil {
+		return err
+	}
+	for _, name := range in.names {
+		if err := in.putName(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *installer) path(name string) string { return filepath.Join(in.dir, name) }
+
+func (in *installer) say(what, name string) {
+	fmt.Fprintf(in.out, "%-10s %s\n", what, in.path(name))
+}
+
+// check names all that stands in the way.
+func (in *installer) check() error {
+	var foreign, dirs []string
+	for _, name := range append([]string{binaryName}, in.names...) {
+		info, err := os.Lstat(in.path(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case info.IsDir():
+			dirs = append(dirs, in.path(name))
+		case !in.force && !in.isOurs(name):
+			foreign = append(foreign, in.path(name))
+		}
+	}
+	if dirs != nil {
+		return errors.New("in the way are directories: " + strings.Join(dirs, ", "))
+	}
+	if foreign != nil {
+		return errors.New("files of others are in the way: " + strings.Join(foreign, ", ") +
+			" (--force replaces them and keeps them as NAME" + referenceSuffix + ")")
+	}
+	return nil
+}
+
+// isOurs reports whether a file of the directory is a link to our binary, wherever that is by now, or a binary
+// of ours of any version.
+func (in *installer) isOurs(name string) bool {
+	if target, err := os.Readlink(in.path(name)); err == nil && name != binaryName {
+		return target == binaryName
+	}
+	return ours(in.path(name))
+}
+
+func ours(path string) bool {
+	info, err := buildinfo.ReadFile(path)
+	return err == nil && info.Main.Path == modulePath
+}
+
+// putBinary installs the binary, unless the same one is there.
+func (in *installer) putBinary() error {
+	same, err := sameFile(in.binary, in.path(binaryName))
+	if err != nil {
+		return err
+	}
+	if same {
+		in.say("unchanged", binaryName)
+		return nil
+	}
+	return in.replace("installed", binaryName, func(temp string) error { return copyBinary(in.binary, temp) })
+}
+
+// putName makes one plugin's name lead to the binary.
+func (in *installer) putName(name string) error {
+	target, err := os.Readlink(in.path(name))
+	if !in.copy {
+		if err == nil && target == binaryName {
+			in.say("unchanged", name)
+			return nil
+		}
+		return in.replace("linked", name, func(temp string) error { return os.Symlink(binaryName, temp) })
+	}
+	if err != nil { // no symbolic link
+		same, err := sameFile(in.path(binaryName), in.path(name))
+		if err != nil {
+			return err
+		}
+		if same {
+			in.say("unchanged", name)
+			return nil
+		}
+	}
+	return in.replace("copied", name, func(temp string) error {
+		if os.Link(in.path(binaryName), temp) == nil {
+			return nil
+		}
+		return copyBinary(in.path(binaryName), temp)
+	})
+}
+
+// replace makes a file beside the old one and renames it into place: who executes the old one goes on with it.
+func (in *installer) replace(what, name string, create func(temp string) error) error {
+	temp := in.path("." + name + ".new")
+	// A call that was killed may have left it. Two calls at once would disturb each other, and one then fails.
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := create(temp); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	if err := in.keep(name); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	if err := os.Rename(temp, in.path(name)); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	// Between two links to one file rename(2) does nothing, and leaves both.
+	_ = os.Remove(temp)
+	in.say(what, name)
+	return nil
+}
+
+// keep gives another's file a second name, unless one was kept before. The first name stays until it's
+// replaced, so the plugin is never missing.
+func (in *installer) keep(name string) error {
+	if _, err := os.Lstat(in.path(name)); errors.Is(err, fs.ErrNotExist) || in.isOurs(name) {
+		return nil
+	}
+	kept := name + referenceSuffix
+	err := os.Link(in.path(name), in.path(kept))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil { // a file system without hard links
+		err = os.Rename(in.path(name), in.path(kept))
+	}
+	if err == nil {
+		in.say("kept", kept)
+	}
+	return err
+}
+
+// sameFile reports whether two paths lead to one file, or b is a regular file with the content and mode of a.
+func sameFile(a, b string) (bool, error) {
+	infoA, err := os.Stat(a)
+	if err != nil {
+		return false, err
+	}
+	infoB, err := os.Lstat(b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !infoB.Mode().IsRegular() || infoB.Mode().Perm() != 0o755 || infoA.Size() != infoB.Size() {
+		return false, nil
+	}
+	if os.SameFile(infoA, infoB) {
+		return true, nil
+	}
+	textA, err := os.ReadFile(a)
+	if err != nil {
+		return false, err
+	}
+	textB, err := os.ReadFile(b)
+	return err == nil && bytes.Equal(textA, textB), err
+}
+
+// copyBinary copies to a file that must not exist, and has it on disk before it's given its name: a plugin must
+// not be empty after a power cut.
+func copyBinary(from, to string) (err error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	if _, err := io.Copy(dst, src); err != nil {
+		return err
+	}
+	// Not by OpenFile's mode, from which the umask takes.
+	if err := dst.Chmod(0o755); err != nil {
+		return err
+	}
+	return dst.Sync()
+}

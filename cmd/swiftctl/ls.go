@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/ipam"
+)
+
+func newLs() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List attachments by the leases that they hold",
+		Long: "List the attachments of all networks whose leases are in a directory. Nothing is changed. LINK is the host\n" +
+			"end and EXISTS whether it is there: unknown for leases that host-local took, and for links of another\n" +
+			"network namespace. Networks without IPAM, or with another than host-local, leave no leases to list.\n" +
+			"What can't be read is named on standard error, and makes the exit status 1.",
+		Args: cobra.NoArgs,
+	}
+	dir := cmd.Flags().String("data-dir", ipam.DefaultDir, "`directory` of the leases: host-local's dataDir")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
+		list, err := inventory(*dir)
+		if errors.Is(err, fs.ErrNotExist) && list == nil && !cmd.Flags().Changed("data-dir") {
+			err = nil // nothing was ever leased here
+		}
+		print := printTable
+		if *asJSON {
+			print = printListJSON
+		}
+		return errors.Join(print(cmd.OutOrStdout(), list), err)
+	})
+	return cmd
+}
+
+func printTable(w io.Writer, list []held) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tEXISTS")
+	for _, h := range list {
+		var addrs []string
+		for _, a := range h.Addresses {
+			addrs = append(addrs, a.String())
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, h.ContainerID, dash(h.IfName), dash(strings.Join(addrs, ",")), dash(h.Link), h.Exists)
+	}
+	return t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func printListJSON(w io.Writer, list []held) error {
+	if list == nil {
+		list = []held{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "    ")
+	return e.Encode(list)
+}

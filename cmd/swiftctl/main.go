@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, installs the
+// plugins and serves as an OCI hook.
+//
+// Its exit status is 0 for success, 1 for what failed and 2 for a command line that makes no sense.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	cmd, err := newRoot().ExecuteC()
+	if err == nil {
+		return 0
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.CommandPath(), oneLine(err))
+		return 1
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s (%s --help tells more)\n", cmd.CommandPath(), oneLine(err), cmd.CommandPath())
+	return 2
+}
+
+// oneLine keeps an error, which may be several joined ones, on one line.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+// failure is an error of a command that was called rightly. All others are of its usage.
+type failure struct{ err error }
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// usageError is found wrong only once a command runs.
+type usageError struct{ err error }
+
+func (u *usageError) Error() string { return u.err.Error() }
+func (u *usageError) Unwrap() error { return u.err }
