@@ -17,9 +17,9 @@ const maxTries = 200
 var errContended = errors.New("nft: other programs change the ruleset without pause")
 
 // Attach puts an attachment into the ruleset. When all is as always it sends one transaction of elements and
-// receives one answer. It builds the rules that the kernel says are missing, and replaces elements of the same
-// keys: an address has one owner, and who attaches last is it, as a dead owner's element may have been left.
-// Attaching again what is there changes nothing.
+// receives one answer; a guard takes a look-up before. It builds the rules that the kernel says are missing. Keys
+// that are taken are taken over: an address has one owner, and who attaches last is it, as a dead owner's element
+// may have been left. Attaching again what is there changes nothing.
 //
 // Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
 func (c *Conn) Attach(a Attachment) error {
@@ -30,16 +30,9 @@ func (c *Conn) Attach(a Attachment) error {
 	if len(es) == 0 {
 		return nil
 	}
-	var rules Ruleset // what to build: nothing at first
 	build := false
 	for range maxTries {
-		b := batch{excl: true}
-		b.build(rules)
-		b.create(es)
-		err := c.commit(&b, nil)
-		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
-			err = c.replace(es, rules)
-		}
+		err := c.attach(a, es, build)
 		switch {
 		case err == nil:
 			return nil
@@ -47,7 +40,7 @@ func (c *Conn) Attach(a Attachment) error {
 		case hasErrno(err, unix.ENOENT) && build:
 			return lacking(err)
 		case hasErrno(err, unix.ENOENT):
-			rules, build = a.ruleset(), true
+			build = true
 		default:
 			return err
 		}
@@ -55,29 +48,28 @@ func (c *Conn) Attach(a Attachment) error {
 	return errContended
 }
 
-// replace creates elements some of whose keys are taken: what is right stays, what is another's goes.
-func (c *Conn) replace(es []element, rules Ruleset) error {
-	found, generation, err := c.lookUp(es)
-	if err != nil {
-		return err
-	}
-	stale, err := c.staleMACs(es, found)
-	if err != nil {
-		return err
-	}
+func (c *Conn) attach(a Attachment, es []element, build bool) error {
 	var b batch
-	b.build(rules)
-	b.delete(stale)
-	for i, e := range es {
-		switch f := found[i]; {
-		case f == nil:
-			b.create([]element{e})
-		case !f.same(e):
-			b.delete([]element{*f})
-			b.create([]element{e})
+	var seen *uint32
+	if a.Guard != nil {
+		found, generation, err := c.lookUp([]element{{set: guarded, key: linkKey(a.Guard.HostLink)}})
+		if err != nil {
+			return err
+		}
+		stale, err := c.staleMACs(es, found)
+		if err != nil {
+			return err
+		}
+		if len(stale) > 0 {
+			b.delete(stale)
+			seen = &generation
 		}
 	}
-	return c.commit(&b, &generation)
+	if build {
+		b.build(a.ruleset())
+	}
+	b.put(es)
+	return c.commit(&b, seen)
 }
 
 // staleMACs returns what allows a guarded link another MAC than its new one: its last owner's.

@@ -33,16 +33,12 @@ type Guard struct {
 	MAC net.HardwareAddr
 }
 
-// An element is one entry of a set or verdict map.
+// An element is one entry of a set.
 type element struct {
 	set     set
 	key     []byte
-	chain   string // where a verdict map's element goes to
 	comment string
 }
-
-// same says whether two elements of one key mean the same and belong to the same owner.
-func (e element) same(f element) bool { return e.chain == f.chain && e.comment == f.comment }
 
 // owner returns the part of the comment that names the owner.
 func (e element) owner() string {
@@ -58,11 +54,11 @@ func (e element) guard() (Guard, bool) {
 	return Guard{string(link), mac}, err == nil && len(mac) == macLen && len(link) > 0
 }
 
-// prefix decodes an element of the masquerade maps: the address, with the length of its chain's subnet.
+// prefix decodes an element of a masquerade set: the address, with the length of the set's subnet.
 func (e element) prefix() (netip.Prefix, bool) {
 	addr, ok := netip.AddrFromSlice(e.key)
-	subnet, ok2 := parseChainName(e.chain)
-	return netip.PrefixFrom(addr, subnet.Bits()), ok && ok2 && subnet.Contains(addr)
+	p, ok2 := subnet(e.set.name)
+	return netip.PrefixFrom(addr, p.Bits()), ok && ok2 && p.Contains(addr)
 }
 
 const macLen = 6
@@ -72,12 +68,12 @@ func (a Attachment) elements() []element {
 	comment := a.Owner.comment()
 	es := make([]element, 0, len(a.Masquerade)+2)
 	for _, p := range a.Masquerade {
-		es = append(es, element{set: masqueradeSet(p.Addr()), key: p.Addr().AsSlice(), chain: chainName(p), comment: comment})
+		es = append(es, element{masqueradeSet(p), p.Addr().AsSlice(), comment})
 	}
 	if g := a.Guard; g != nil {
 		es = append(es,
-			element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()},
-			element{set: allowed, key: allowedKey(*g), comment: comment})
+			element{guarded, linkKey(g.HostLink), comment + " " + g.MAC.String()},
+			element{allowed, allowedKey(*g), comment})
 	}
 	return es
 }
@@ -102,7 +98,7 @@ func (a Attachment) check(hint bool) error {
 		return err
 	}
 	for _, p := range a.Masquerade {
-		if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() || p.Addr().Zone() != "" {
 			return fmt.Errorf("nft: %s: masquerade %s: not an address with its subnet's length", a.Owner, p)
 		}
 	}

@@ -5,7 +5,6 @@ package nft
 import (
 	"bytes"
 	"errors"
-	"strconv"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -26,11 +25,11 @@ func (c *Conn) Check(a Attachment) error {
 		return err
 	}
 	for i, e := range es {
-		missing := &MissingError{Owner: a.Owner, What: "element " + e.set.table().String() + " " + e.set.String() + " " + e.keyText()}
+		missing := &MissingError{Owner: a.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch f := found[i]; {
 		case f == nil:
 			return missing
-		case !f.same(e):
+		case f.comment != e.comment:
 			missing.Found = f.String()
 			return missing
 		}
@@ -50,12 +49,11 @@ func (c *Conn) checkRules(a Attachment) error {
 			if !ok {
 				return &MissingError{Owner: a.Owner, What: "chain " + t.String() + " " + want.name}
 			}
-			n, err := c.countRules(want)
-			if err != nil {
+			if ok, err = c.hasRule(want); err != nil {
 				return err
 			}
-			if n != len(want.rules) {
-				return &MissingError{Owner: a.Owner, What: "rule " + strconv.Itoa(n+1) + " of chain " + t.String() + " " + want.name}
+			if !ok {
+				return &MissingError{Owner: a.Owner, What: "rule of chain " + t.String() + " " + want.name}
 			}
 		}
 	}
@@ -68,62 +66,55 @@ func (c *Conn) hasChain(want chain) (bool, error) {
 	if err != nil || replies[0].errno != 0 {
 		return false, err
 	}
-	return covers(replies[0].data, want.message(unix.NFT_MSG_NEWCHAIN)[0]), nil
+	return covers(replies[0].data, want.message(unix.NFT_MSG_NEWCHAIN)), nil
 }
 
-// countRules counts the rules that a chain begins with as it should. Rules behind them aren't ours.
-func (c *Conn) countRules(want chain) (int, error) {
-	rules := want.message(unix.NFT_MSG_NEWRULE)
-	for i := range rules {
-		exprs, err := attribute(rules[i], unix.NFTA_RULE_EXPRESSIONS)
-		if err != nil {
-			return 0, err
-		}
-		rules[i] = exprs
+// hasRule says whether a chain begins with its rule. Rules behind it aren't ours.
+func (c *Conn) hasRule(want chain) (bool, error) {
+	exprs, err := attribute(want.message(unix.NFT_MSG_NEWRULE), unix.NFTA_RULE_EXPRESSIONS)
+	if err != nil {
+		return false, err
 	}
 	for range maxTries {
-		n, place := 0, 0
+		first, ok := true, false
 		err := c.dump(listRules(want.table, want.name), func(data []byte) error {
 			got, err := decodeRule(data)
-			if err == nil && place == n && n < len(rules) && sameExpressions(got.exprs, rules[n]) {
-				n++
-			}
-			place++
+			ok = ok || first && sameExpressions(got.exprs, exprs)
+			first = false
 			return err
 		})
 		if !errors.Is(err, errChanged) {
-			return n, err
+			return ok, err
 		}
 	}
-	return 0, errContended
+	return false, errContended
 }
 
-// message returns the attributes of the messages of one kind that create the chain.
-func (c chain) message(kind int) [][]byte {
+// message returns the attributes of the message of a kind that creates the chain.
+func (c chain) message(kind int) []byte {
 	var b batch
 	b.chain(c)
-	var found [][]byte
 	for _, m := range b.messages() {
 		if m.Header.Type == messageType(kind) {
-			found = append(found, m.Data[genMessageLen:])
+			return m.Data[genMessageLen:]
 		}
 	}
-	return found
+	return nil
 }
 
-// sameExpressions compares a rule's expressions one by one. What the kernel adds doesn't matter: it fills
-// in what was left at its default.
+// sameExpressions compares the expressions of two rules one by one: got is the kernel's, want ours.
 func sameExpressions(got, want []byte) bool {
 	g, w := attributes{rest: got}, attributes{rest: want}
 	for w.next() {
-		if !g.next() || g.kind != w.kind || !coversExpression(g.value, w.value) {
+		if !g.next() || g.kind != w.kind || !sameExpression(g.value, w.value) {
 			return false
 		}
 	}
 	return !g.next() && w.err == nil && g.err == nil
 }
 
-func coversExpression(got, want []byte) bool {
+// sameExpression lets the kernel add attributes that are zero: it fills in what was left at its default.
+func sameExpression(got, want []byte) bool {
 	name, _ := attribute(want, unix.NFTA_EXPR_NAME)
 	if gotName, _ := attribute(got, unix.NFTA_EXPR_NAME); !bytes.Equal(gotName, name) {
 		return false
@@ -136,6 +127,12 @@ func coversExpression(got, want []byte) bool {
 			continue
 		}
 		if !coversAttribute(gotData, w) {
+			return false
+		}
+	}
+	for g := (attributes{rest: gotData}); g.next(); {
+		asked, _ := attribute(wantData, g.kind)
+		if asked == nil && len(bytes.Trim(g.value, "\x00")) > 0 {
 			return false
 		}
 	}

@@ -147,35 +147,14 @@ func decodeElement(b []byte, s set) (element, error) {
 				return e, err
 			}
 			e.key = bytes.Clone(key)
-		case unix.NFTA_SET_ELEM_DATA:
-			verdict, err := attribute(as.value, unix.NFTA_DATA_VERDICT)
-			if err != nil {
-				return e, err
-			}
-			// A verdict other than goto isn't ours: its chain stays empty, which equals none of ours.
-			if e.chain, err = decodeGoto(verdict); err != nil {
-				return e, err
-			}
 		case unix.NFTA_SET_ELEM_USERDATA:
 			e.comment = comment(as.value)
 		}
 	}
-	if as.err == nil && len(e.key) != s.keyLen() {
+	if as.err == nil && len(e.key) != s.key.len() {
 		return e, errMalformed
 	}
 	return e, as.err
-}
-
-func (s set) keyLen() int { return [...]int{4, 16, unix.IFNAMSIZ, unix.IFNAMSIZ + 8}[s] }
-
-func decodeGoto(verdict []byte) (chain string, err error) {
-	code, err := attribute(verdict, unix.NFTA_VERDICT_CODE)
-	if err != nil || len(code) != 4 || int32(binary.BigEndian.Uint32(code)) != unix.NFT_GOTO {
-		return "", err
-	}
-	name, err := attribute(verdict, unix.NFTA_VERDICT_CHAIN)
-	name, _, _ = bytes.Cut(name, []byte{0})
-	return string(name), err
 }
 
 // comment finds the comment in the userdata of a rule or an element: a list of type, length and value, one

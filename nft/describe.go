@@ -54,6 +54,8 @@ func verb(t netlink.HeaderType) string {
 		return "delete rules"
 	case messageType(unix.NFT_MSG_NEWSET):
 		return "create set"
+	case messageType(unix.NFT_MSG_GETSET):
+		return "list sets"
 	case messageType(unix.NFT_MSG_NEWSETELEM):
 		return "create element"
 	case messageType(unix.NFT_MSG_GETSETELEM):

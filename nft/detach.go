@@ -4,9 +4,9 @@ package nft
 
 import "golang.org/x/sys/unix"
 
-// Detach takes an attachment out of the ruleset. Its addresses and its guard's link are hints where to look,
-// all else about them doesn't matter: what is found there goes only if it's this owner's. What isn't there
-// is no error.
+// Detach takes an attachment out of the ruleset. Its prefixes, the same as at Attach, and its guard's link are hints
+// where to look: what is found there goes only if it's this owner's. What isn't there is no error.
+// Where the hints are lost, [Conn.DetachOwner] looks everywhere.
 //
 // It also removes what the CNI project's bridge plugin, with its nftables backend, left for this owner: its
 // masquerade rules and its spoof check. That costs a question in the same send when there's nothing.

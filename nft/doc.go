@@ -2,10 +2,10 @@
 
 // Package nft keeps swiftcni's part of the nftables ruleset: masquerade, and the guard against spoofed MACs.
 //
-// Rules never depend on who is attached. They stand once per host and once per subnet, and look into sets
-// and verdict maps; an [Attachment] is a few elements of these. So attaching is one small transaction,
-// what a packet pays doesn't grow with the attachments, and each element says in its comment whose it is
-// (an [Owner]): detaching and garbage collection need no database.
+// Rules never depend on who is attached. There is one for each subnet, and one for the guard, and they look
+// into sets; an [Attachment] is a few elements of these. So attaching is one small transaction, what a
+// packet pays doesn't grow with the attachments, and each element says in its comment whose it is (an
+// [Owner]): detaching and garbage collection need no database.
 //
 // A [Conn] is a socket in one network namespace. [Conn.Attach] sends elements only, and builds the
 // [Ruleset] when the kernel says that it isn't there; nothing is asked first. Look-ups are by key, never
@@ -16,4 +16,9 @@
 // Neither the nft nor the iptables program is needed. The kernel must have nf_tables with the families
 // inet (and bridge, for the guard) and masquerade in inet (Linux 5.2): what is missing is named by an
 // [UnsupportedError].
+//
+// Choices that measurement made. The sets aren't verdict maps, since the kernel validates all gotos of a
+// map at each commit that adds one: 32 µs with one element became 464 with 10,000, where a set's stay at 25.
+// Nothing on the way of an Attach is meant to be refused, except once for each new subnet: a refused
+// transaction costs an RCU grace period, 8 to 15 ms.
 package nft

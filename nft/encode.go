@@ -19,7 +19,7 @@ import (
 // A batch is the messages of one transaction. The zero batch is empty and ready.
 type batch struct {
 	library nftables.Conn
-	excl    bool // whether elements that are there already refuse the transaction
+	lastID  uint32
 }
 
 // messages returns the batch's messages without the frame of a transaction, with no answer asked for.
@@ -38,11 +38,7 @@ func (b *batch) messages() []netlink.Message {
 	}
 	ms := caught[1 : len(caught)-1]
 	for i := range ms {
-		h := &ms[i].Header
-		h.Flags &^= netlink.Acknowledge | netlink.Echo
-		if b.excl && h.Type == messageType(unix.NFT_MSG_NEWSETELEM) {
-			h.Flags |= netlink.Excl
-		}
+		ms[i].Header.Flags &^= netlink.Acknowledge | netlink.Echo
 	}
 	return ms
 }
@@ -50,11 +46,21 @@ func (b *batch) messages() []netlink.Message {
 // elementsPerMessage keeps the list of elements under the 64 KiB that an attribute holds.
 const elementsPerMessage = 256
 
-// create adds elements, delete deletes them: a message for each set, or several if there are many.
+// create adds elements that aren't there, delete deletes elements that are. Each set takes a message, or
+// several if there are many.
 func (b *batch) create(es []element) { b.elements(es, b.library.SetAddElements) }
 func (b *batch) delete(es []element) { b.elements(keysOf(es), b.library.SetDeleteElements) }
 
-// keysOf returns elements without their values, which a deletion doesn't need.
+// put makes elements so, whether their keys are taken or not, and whoever's they were. To refuse a transaction costs
+// the kernel an RCU grace period, milliseconds; to add what may be there, delete what then is there, and add
+// it anew can't be refused, and packets see only the end of it.
+func (b *batch) put(es []element) {
+	b.create(es)
+	b.delete(es)
+	b.create(es)
+}
+
+// keysOf returns elements without their comments, which a deletion doesn't need.
 func keysOf(es []element) []element {
 	keys := make([]element, len(es))
 	for i, e := range es {
@@ -63,45 +69,30 @@ func keysOf(es []element) []element {
 	return keys
 }
 
+// elements adds a message for each run of elements of one set.
 func (b *batch) elements(es []element, add func(*nftables.Set, []nftables.SetElement) error) {
-	for s := range sets {
+	for len(es) > 0 {
+		s := es[0].set
 		var list []nftables.SetElement
-		for _, e := range es {
-			if e.set != s {
-				continue
-			}
-			list = append(list, encodeElement(e))
-			if len(list) == elementsPerMessage {
-				_ = add(s.object(), list) // fails for anonymous sets only
-				list = nil
-			}
+		for len(es) > 0 && es[0].set == s && len(list) < elementsPerMessage {
+			list = append(list, nftables.SetElement{Key: es[0].key, Comment: es[0].comment})
+			es = es[1:]
 		}
-		if list != nil {
-			_ = add(s.object(), list)
-		}
+		_ = add(s.object(), list) // fails for anonymous sets only
 	}
 }
 
-func encodeElement(e element) nftables.SetElement {
-	v := nftables.SetElement{Key: e.key, Comment: e.comment}
-	if e.chain != "" {
-		v.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.chain}
-	}
-	return v
-}
-
-// object returns the library's description of a set. The ID only needs to differ within a batch; the
-// library would count one up in a variable that its connections share without a lock.
+// object returns the library's description of a set.
 func (s set) object() *nftables.Set {
-	o := &nftables.Set{Table: s.table().object(), Name: s.String(), ID: uint32(s) + 1, KeyByteOrder: binaryutil.BigEndian}
-	switch s {
-	case masq4:
-		o.IsMap, o.KeyType, o.DataType = true, nftables.TypeIPAddr, nftables.TypeVerdict
-	case masq6:
-		o.IsMap, o.KeyType, o.DataType = true, nftables.TypeIP6Addr, nftables.TypeVerdict
-	case guarded:
+	o := &nftables.Set{Table: s.table.object(), Name: s.name, KeyByteOrder: binaryutil.BigEndian}
+	switch s.key {
+	case address4:
+		o.KeyType = nftables.TypeIPAddr
+	case address6:
+		o.KeyType = nftables.TypeIP6Addr
+	case link:
 		o.KeyType, o.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
-	case allowed:
+	case linkAndMAC:
 		// Two types, so no error. It isn't marked as a concatenation: that is for sets with intervals.
 		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
 		o.KeyByteOrder = nil
@@ -118,10 +109,13 @@ func (t table) object() *nftables.Table {
 func (b *batch) build(r Ruleset) {
 	for _, t := range r.tables() {
 		b.library.AddTable(t.object())
-		for s := range sets {
-			if s.table() == t {
-				_ = b.library.AddSet(s.object(), nil) // fails for anonymous sets only
-			}
+		for _, s := range r.sets(t) {
+			o := s.object()
+			// It only needs to differ within the batch; the library would count it up in a variable that its
+			// connections share without a lock.
+			b.lastID++
+			o.ID = b.lastID
+			_ = b.library.AddSet(o, nil) // fails for anonymous sets only
 		}
 		for _, c := range r.chains(t) {
 			b.chain(c)
@@ -130,19 +124,16 @@ func (b *batch) build(r Ruleset) {
 }
 
 func (b *batch) chain(c chain) {
-	o := &nftables.Chain{Name: c.name, Table: c.table.object()}
-	if c.hook != nil {
-		accept := nftables.ChainPolicyAccept
-		o.Type = nftables.ChainType(c.hook.kind)
-		o.Hooknum = nftables.ChainHookRef(nftables.ChainHook(c.hook.number))
-		o.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority))
-		o.Policy = &accept
+	accept := nftables.ChainPolicyAccept
+	o := &nftables.Chain{
+		Name: c.name, Table: c.table.object(), Type: nftables.ChainType(c.hook.kind),
+		Hooknum:  nftables.ChainHookRef(nftables.ChainHook(c.hook.number)),
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority)),
+		Policy:   &accept,
 	}
 	b.library.AddChain(o)
 	b.library.FlushChain(o)
-	for _, r := range c.rules {
-		b.library.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs()})
-	}
+	b.library.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: c.rule.exprs()})
 }
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {
@@ -159,58 +150,52 @@ func (b *batch) deleteChain(t table, chain string) {
 
 // exprs returns a rule as the nft program compiles it, so that it also prints it.
 func (r rule) exprs() []expr.Any {
-	switch r.kind {
-	case vmap4:
-		return append(protocol(unix.NFPROTO_IPV4), network(12, 4), lookupVerdict(masq4))
-	case vmap6:
-		return append(protocol(unix.NFPROTO_IPV6), network(8, 16), lookupVerdict(masq6))
-	case returnTo:
-		return append(destination(r.prefix), &expr.Verdict{Kind: expr.VerdictReturn})
-	case masquerade:
-		return []expr.Any{&expr.Masq{}}
-	case dropSpoofed:
+	if !r.subnet.IsValid() {
 		return []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
-			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: guarded.String()},
+			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: guarded.name},
 			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
 			// The MAC lands right behind the name: registers 1 and 2 are 16 bytes each, and adjacent.
 			&expr.Payload{DestRegister: unix.NFT_REG_2, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: macLen},
-			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: allowed.String(), Invert: true},
+			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: allowed.name, Invert: true},
 			&expr.Verdict{Kind: expr.VerdictDrop},
 		}
 	}
-	return nil
-}
-
-func protocol(family byte) []expr.Any {
-	return []expr.Any{
+	// Source addresses stand at byte 12 (IPv4) and 8 (IPv6) of their headers.
+	family, offset := byte(unix.NFPROTO_IPV4), uint32(12)
+	if r.subnet.Addr().Is6() {
+		family, offset = unix.NFPROTO_IPV6, 8
+	}
+	s := masqueradeSet(r.subnet)
+	es := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: unix.NFT_REG_1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: []byte{family}},
+		network(offset, uint32(s.key.len())),
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name},
 	}
+	es = append(es, outside(r.subnet)...)
+	es = append(es, outside(multicast(r.subnet))...)
+	return append(es, &expr.Masq{})
 }
 
 func network(offset, n uint32) expr.Any {
 	return &expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n}
 }
 
-func lookupVerdict(s set) expr.Any {
-	return &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.String(), DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true}
-}
-
-// destination matches packets to a prefix. Addresses stand at byte 16 (IPv4) and 24 (IPv6) of their headers.
-// A prefix of whole bytes is compared without a mask, as the nft program does it too: so rules that a firewall
-// saved and restored are still the same.
-func destination(p netip.Prefix) []expr.Any {
-	family, offset := byte(unix.NFPROTO_IPV4), uint32(16)
+// outside matches packets to addresses not in a prefix. Destinations stand at byte 16 (IPv4) and 24 (IPv6) of their
+// headers. A prefix of whole bytes is compared without a mask, as the nft program does it too: so rules that a
+// firewall saved and restored are still the same.
+func outside(p netip.Prefix) []expr.Any {
+	offset := uint32(16)
 	if p.Addr().Is6() {
-		family, offset = unix.NFPROTO_IPV6, 24
+		offset = 24
 	}
-	addr := p.Masked().Addr().AsSlice()
-	if p.Bits() > 0 && p.Bits()%8 == 0 {
+	addr := p.Addr().AsSlice()
+	if p.Bits()%8 == 0 {
 		addr = addr[:p.Bits()/8]
 	}
 	n := uint32(len(addr))
-	es := append(protocol(family), network(offset, n))
+	es := []expr.Any{network(offset, n)}
 	if p.Bits() < len(addr)*8 {
 		mask := make([]byte, n)
 		for i := range p.Bits() {
@@ -218,5 +203,5 @@ func destination(p netip.Prefix) []expr.Any {
 		}
 		es = append(es, &expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: n, Mask: mask, Xor: make([]byte, n)})
 	}
-	return append(es, &expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: addr})
+	return append(es, &expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: addr})
 }

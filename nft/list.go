@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // whose comment is no owner, are left out. An error ends it.
 func (c *Conn) Attachments(network string) iter.Seq2[Attachment, error] {
 	return func(yield func(Attachment, error) bool) {
-		es, err := c.list(masq4, masq6, guarded)
+		es, err := c.list()
 		if err != nil {
 			yield(Attachment{}, err)
 			return
@@ -47,11 +48,10 @@ func attachments(es []element, network string) []Attachment {
 			a = &Attachment{Owner: o}
 			byOwner[o] = a
 		}
-		if e.set == guarded {
-			if g, ok := e.guard(); ok {
-				a.Guard = &g
-			}
-		} else if p, ok := e.prefix(); ok {
+		if g, ok := e.guard(); ok && e.set == guarded {
+			a.Guard = &g
+		}
+		if p, ok := e.prefix(); ok {
 			a.Masquerade = append(a.Masquerade, p)
 		}
 	}
@@ -105,7 +105,7 @@ func (c *Conn) DetachExcept(network string, valid []Owner) error {
 
 // purge takes out the elements of chosen owners, and the reference's masquerade rules with a chosen hash.
 func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) error {
-	es, err := c.list(masq4, masq6, guarded, allowed)
+	es, err := c.list()
 	if err != nil {
 		return err
 	}
@@ -150,19 +150,23 @@ func (c *Conn) remove(es []element) error {
 // maxListings bounds how often elements are listed for a list that no change went through.
 const maxListings = 10
 
-// list returns all elements of sets, none if there's no such set. The kernel goes through a set in pieces
-// and may pass over an element when others go meanwhile, so a list made while the ruleset changed is made
+// list returns all elements of all our sets, none if there's no such set. The kernel goes through a set in
+// pieces and may pass over an element when others go meanwhile, so a list made while the ruleset changed is made
 // again. Where it never stays still, what any of the listings had is the answer.
-func (c *Conn) list(of ...set) ([]element, error) {
+func (c *Conn) list() ([]element, error) {
 	all := map[string]element{}
 	for range maxListings {
 		_, before, err := c.askIn(nil)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range of {
+		sets, err := c.sets()
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range sets {
 			err := c.dump(listElements(s), func(data []byte) error {
-				return decodeElements(data, s, func(e element) { all[s.String()+string(e.key)] = e })
+				return decodeElements(data, s, func(e element) { all[s.table.String()+s.name+string(e.key)] = e })
 			})
 			if err != nil && !errors.Is(err, errChanged) && !hasErrno(err, unix.ENOENT) {
 				return nil, err
@@ -176,9 +180,26 @@ func (c *Conn) list(of ...set) ([]element, error) {
 			break
 		}
 	}
-	es := make([]element, 0, len(all))
-	for _, e := range all {
-		es = append(es, e)
+	return slices.Collect(maps.Values(all)), nil
+}
+
+// sets lists our sets, the subnets' by their names.
+func (c *Conn) sets() ([]set, error) {
+	sets := []set{guarded, allowed}
+	err := c.dump(listSets(masqueradeTable), func(data []byte) error {
+		as := attributes{rest: data}
+		for as.next() {
+			if as.kind != unix.NFTA_SET_NAME {
+				continue
+			}
+			if p, ok := subnet(as.text()); ok {
+				sets = append(sets, masqueradeSet(p))
+			}
+		}
+		return as.err
+	})
+	if errors.Is(err, errChanged) || hasErrno(err, unix.ENOENT) {
+		err = nil // the generations tell
 	}
-	return es, nil
+	return sets, err
 }

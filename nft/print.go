@@ -18,100 +18,55 @@ func (r Ruleset) String() string {
 	for _, t := range r.tables() {
 		fmt.Fprintf(&b, "table %s {\n", t)
 		separator := ""
-		for s := range sets {
-			if s.table() == t {
-				fmt.Fprintf(&b, "%s\t%s {\n\t\ttype %s\n\t}\n", separator, s.noun(), s.datatype())
-				separator = "\n"
-			}
+		for _, x := range r.sets(t) {
+			fmt.Fprintf(&b, "%s\tset %s {\n\t\ttype %s\n\t}\n", separator, x.name, x.key)
+			separator = "\n"
 		}
 		for _, c := range r.chains(t) {
-			b.WriteString(separator + c.String())
+			fmt.Fprintf(&b, "%s\tchain %s {\n", separator, c.name)
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.hook.kind, c.hook.name, c.hook.priorityName)
+			fmt.Fprintf(&b, "\t\t%s\n\t}\n", c.rule)
 		}
 		b.WriteString("}\n")
 	}
 	return b.String()
 }
 
-// String prints a chain as it stands in its table.
-func (c chain) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\tchain %s {\n", c.name)
-	if h := c.hook; h != nil {
-		fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", h.kind, h.name, h.priorityName)
-	}
-	for _, r := range c.rules {
-		fmt.Fprintf(&b, "\t\t%s\n", r)
-	}
-	b.WriteString("\t}\n")
-	return b.String()
-}
-
 func (r rule) String() string {
-	switch r.kind {
-	case vmap4:
-		return "ip saddr vmap @masq4"
-	case vmap6:
-		return "ip6 saddr vmap @masq6"
-	case returnTo:
-		family := "ip"
-		if r.prefix.Addr().Is6() {
-			family = "ip6"
-		}
-		text := r.prefix.String()
-		if r.prefix.IsSingleIP() {
-			text = r.prefix.Addr().String()
-		}
-		if r.prefix.Bits() == 0 {
-			// Every address is in it. The nft program shows what is compared.
-			text = fmt.Sprintf("& %[1]s == %[1]s", r.prefix.Addr())
-		}
-		return fmt.Sprintf("%s daddr %s return", family, text)
-	case masquerade:
-		return "masquerade"
-	case dropSpoofed:
+	p := r.subnet
+	if !p.IsValid() {
 		return "iifname @guarded iifname . ether saddr != @allowed drop"
 	}
-	return ""
-}
-
-// noun is what the nft program calls the set with its kind.
-func (s set) noun() string {
-	if s.table() == masqueradeTable {
-		return "map " + s.String()
+	family, text := "ip", p.String()
+	if p.Addr().Is6() {
+		family = "ip6"
 	}
-	return "set " + s.String()
-}
-
-func (s set) datatype() string {
-	return [...]string{"ipv4_addr : verdict", "ipv6_addr : verdict", "ifname", "ifname . ether_addr"}[s]
+	if p.IsSingleIP() {
+		text = p.Addr().String()
+	}
+	return fmt.Sprintf("%[1]s saddr @%[2]s %[1]s daddr != %[3]s %[1]s daddr != %[4]s masquerade", family, masqueradeSet(p).name, text, multicast(p))
 }
 
 // String prints what Attach adds as commands of the nft program, one a line.
 func (a Attachment) String() string {
 	var b strings.Builder
 	for _, e := range a.elements() {
-		fmt.Fprintf(&b, "add element %s %s { %s }\n", e.set.table(), e.set, e)
+		fmt.Fprintf(&b, "add element %s %s { %s }\n", e.set.table, e.set.name, e)
 	}
 	return b.String()
 }
 
 // String prints an element as the nft program writes it.
-func (e element) String() string {
-	s := fmt.Sprintf("%s comment %q", e.keyText(), e.comment)
-	if e.chain != "" {
-		s += " : goto " + e.chain
-	}
-	return s
-}
+func (e element) String() string { return fmt.Sprintf("%s comment %q", e.keyText(), e.comment) }
 
 func (e element) keyText() string {
-	if e.set == masq4 || e.set == masq6 {
-		a, _ := netip.AddrFromSlice(e.key)
+	if a, ok := netip.AddrFromSlice(e.key); ok && e.set.table == masqueradeTable {
 		return a.String()
 	}
-	name, _, _ := bytes.Cut(e.key[:unix.IFNAMSIZ], []byte{0})
+	name, mac := e.key[:unix.IFNAMSIZ], e.key[unix.IFNAMSIZ:]
+	name, _, _ = bytes.Cut(name, []byte{0})
 	if e.set == allowed {
-		return fmt.Sprintf("%q . %s", name, net.HardwareAddr(e.key[unix.IFNAMSIZ:][:macLen]))
+		return fmt.Sprintf("%q . %s", name, net.HardwareAddr(mac[:macLen]))
 	}
 	return fmt.Sprintf("%q", name)
 }

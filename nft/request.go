@@ -25,8 +25,13 @@ func listRules(t table, chain string) netlink.Message {
 
 // listElements asks for the elements of one set.
 func listElements(s set) netlink.Message {
-	return request(unix.NFT_MSG_GETSETELEM, s.table().family,
-		nameAttribute{unix.NFTA_SET_ELEM_LIST_TABLE, s.table().name}, nameAttribute{unix.NFTA_SET_ELEM_LIST_SET, s.String()})
+	return request(unix.NFT_MSG_GETSETELEM, s.table.family,
+		nameAttribute{unix.NFTA_SET_ELEM_LIST_TABLE, s.table.name}, nameAttribute{unix.NFTA_SET_ELEM_LIST_SET, s.name})
+}
+
+// listSets asks for the sets of one table. The kernel filters; a table that isn't there has none.
+func listSets(t table) netlink.Message {
+	return request(unix.NFT_MSG_GETSET, t.family, nameAttribute{unix.NFTA_SET_TABLE, t.name})
 }
 
 // getGeneration asks for the ruleset's generation, which each transaction counts up.

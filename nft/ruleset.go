@@ -40,40 +40,12 @@ func familyName(family byte) string {
 	return "family " + strconv.Itoa(int(family))
 }
 
-// A set is one of our sets or verdict maps. All are plain hash tables: a set of intervals is copied whole at
-// each commit.
-type set int
-
-const (
-	masq4   set = iota // verdict map: address → chain of its subnet
-	masq6              // the same for IPv6
-	guarded            // links whose source MACs are guarded; the comment holds the MAC too
-	allowed            // link and MAC that may be together
-	sets               // how many there are
-)
-
-func (s set) String() string { return [...]string{"masq4", "masq6", "guarded", "allowed"}[s] }
-
-func (s set) table() table {
-	if s == guarded || s == allowed {
-		return guardTable
-	}
-	return masqueradeTable
-}
-
-func masqueradeSet(a netip.Addr) set {
-	if a.Is4() {
-		return masq4
-	}
-	return masq6
-}
-
-// A chain is a chain of the ruleset with its rules. A hook makes it a base chain, whose policy is to accept.
+// A chain is a base chain of the ruleset, whose policy is to accept, with its one rule.
 type chain struct {
 	table table
 	name  string
-	hook  *hook
-	rules []rule
+	hook  hook
+	rule  rule
 }
 
 type hook struct {
@@ -82,26 +54,12 @@ type hook struct {
 	priority                 int32
 }
 
-// A rule is one of the few rules that there are.
+// A rule is one of the two that there are.
 type rule struct {
-	kind   ruleKind
-	prefix netip.Prefix // of returnTo
+	subnet netip.Prefix // masquerade what leaves it; the zero prefix: drop spoofed frames
 }
 
-type ruleKind int
-
-const (
-	vmap4       ruleKind = iota // ip saddr vmap @masq4
-	vmap6                       // ip6 saddr vmap @masq6
-	returnTo                    // ip daddr PREFIX return
-	masquerade                  // masquerade
-	dropSpoofed                 // iifname @guarded iifname . ether saddr != @allowed drop
-)
-
-const (
-	postrouting = "postrouting"
-	prerouting  = "prerouting"
-)
+const prerouting = "prerouting"
 
 func (r Ruleset) tables() []table {
 	var ts []table
@@ -114,16 +72,28 @@ func (r Ruleset) tables() []table {
 	return ts
 }
 
-// chains returns a table's chains: the base chain, then the subnets' in their order, each once.
+func (r Ruleset) sets(t table) []set {
+	if t == guardTable {
+		return []set{guarded, allowed}
+	}
+	var ss []set
+	for _, p := range r.subnets() {
+		ss = append(ss, masqueradeSet(p))
+	}
+	return ss
+}
+
+// chains returns a table's chains, each with its rule. Each subnet has a base chain of its own, so that who builds
+// one needn't know the others; only a connection's first packet visits them.
 func (r Ruleset) chains(t table) []chain {
 	if t == guardTable {
 		// NF_BR_PRE_ROUTING and NF_BR_PRI_NAT_DST_BRIDGED (linux/netfilter_bridge.h): the nft program calls that priority dstnat.
-		return []chain{{t, prerouting, &hook{"filter", prerouting, "dstnat", 0, -300}, []rule{{kind: dropSpoofed}}}}
+		return []chain{{t, prerouting, hook{"filter", prerouting, "dstnat", 0, -300}, rule{}}}
 	}
-	// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
-	cs := []chain{{t, postrouting, &hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, []rule{{kind: vmap4}, {kind: vmap6}}}}
+	var cs []chain
 	for _, p := range r.subnets() {
-		cs = append(cs, chain{t, chainName(p), nil, []rule{{returnTo, p}, {returnTo, multicast(p)}, {kind: masquerade}}})
+		// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
+		cs = append(cs, chain{t, masqueradeSet(p).name, hook{"nat", "postrouting", "srcnat", unix.NF_INET_POST_ROUTING, 100}, rule{p}})
 	}
 	return cs
 }

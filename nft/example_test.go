@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft_test
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+func Example() {
+	c, err := nft.Dial()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	a := nft.Attachment{
+		Owner:      nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"},
+		Masquerade: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24")},
+	}
+	if err := c.Attach(a); err != nil {
+		log.Fatal(err)
+	}
+	for a, err := range c.Attachments("mynet") {
+		fmt.Println(a.Owner, a.Masquerade, err)
+	}
+	if err := c.Detach(a); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.Check(a))
+	// Output:
+	// mynet/c1/eth0 [10.1.0.2/24] <nil>
+	// nft: mynet/c1/eth0: element inet swiftcni masq4-10.1.0.0/24 10.1.0.2 is missing
+}
+
+func ExampleRuleset() {
+	fmt.Print(nft.Ruleset{Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}})
+	// Output:
+	// table inet swiftcni {
+	// 	set masq4-10.1.0.0/24 {
+	// 		type ipv4_addr
+	// 	}
+	//
+	// 	chain masq4-10.1.0.0/24 {
+	// 		type nat hook postrouting priority srcnat; policy accept;
+	// 		ip saddr @masq4-10.1.0.0/24 ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade
+	// 	}
+	// }
+}
+
+func ExampleAttachment() {
+	fmt.Print(nft.Attachment{
+		Owner:      nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"},
+		Masquerade: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24"), netip.MustParsePrefix("fd00:1::2/64")},
+		Guard:      &nft.Guard{HostLink: "swc1", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}},
+	})
+	// Output:
+	// add element inet swiftcni masq4-10.1.0.0/24 { 10.1.0.2 comment "mynet/c1/eth0" }
+	// add element inet swiftcni masq6-fd00-1--/64 { fd00:1::2 comment "mynet/c1/eth0" }
+	// add element bridge swiftcni guarded { "swc1" comment "mynet/c1/eth0 02:00:00:00:00:01" }
+	// add element bridge swiftcni allowed { "swc1" . 02:00:00:00:00:01 comment "mynet/c1/eth0" }
+}
