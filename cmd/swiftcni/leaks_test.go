@@ -28,7 +28,7 @@ type traces struct {
 	links    []string // host ends
 	elements []string // lines of the ruleset that name an owner
 	leases   []string // "file: content"
-	records  []string // "file -> target"
+	records  []string // files
 	inside   []string // "container/link"
 }
 
@@ -112,11 +112,10 @@ func (s *traces) readStore(dir string) error {
 			return err
 		}
 		if d.Type()&fs.ModeSymlink != 0 {
-			to, err := os.Readlink(path)
-			if !strings.HasPrefix(d.Name(), "@") {
-				s.records = append(s.records, path+" -> "+to)
+						if !strings.HasPrefix(d.Name(), "@") {
+				s.records = append(s.records, path)
 			}
-			return err
+			return nil
 		}
 		if _, err := netip.ParseAddr(d.Name()); err != nil {
 			return nil
