@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -45,32 +44,12 @@ func (n *Network) checkBridge() error {
 	return nil
 }
 
-// checkHostLocal validates the ranges and makes them canonical.
+// checkHostLocal finds what is wrong with the ranges.
 func (n *Network) checkHostLocal() error {
-	sets, err := n.ipam.canonicalSets()
-	var overlap *ipam.OverlapError
-	if err != nil && !errors.As(err, &overlap) {
-		return err
+	if n.ipam.setsErr != nil {
+		return n.ipam.setsErr
 	}
-	n.ipam.sets = sets
-	if formOf(n.version()) == formLegacy {
-		var v4, v6 int
-		for _, s := range sets {
-			if s[0].Subnet.Addr().Is4() {
-				v4++
-			} else {
-				v6++
-			}
-		}
-		if v4 > 1 || v6 > 1 {
-			return onePerFamily(n.cniVersion)
-		}
-	}
-	return err
-}
-
-func onePerFamily(cniVersion string) error {
-	return invalidKey("ipam", "CNI version "+cniVersion+" does not support more than 1 address per family")
+	return nil
 }
 
 // ensureBridge returns the bridge's index. On the common path that's two look-ups without a lock.
@@ -166,7 +145,7 @@ func (at *attaching) settleGateways(link int, name string, added []netip.Prefix)
 	// With the primary address of a subnet the kernel removes its secondaries, the gateway maybe among them.
 	b.Reset()
 	for _, gw := range added {
-		b.Ensure(rtnl.Addr{Link: link, Prefix: gw})
+		b.Ensure(at.network.bridge.gatewayAddr(link, gw))
 	}
 	return failed("failed to set bridge addr", at.conn.Do(&b))
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -128,20 +129,41 @@ func ignoreUnsupported(err error) error {
 	return failed("clean up nftables", err)
 }
 
-// addresses says where to look for elements: the leases, else what the runtime handed back. When neither is
-// there but the attachment may have had addresses, they aren't known.
+// addresses says where to look for elements: the leases, else what the runtime handed back, with their subnets'
+// lengths. When neither is there but the attachment may have had addresses, or a length can't be told since the
+// configuration has changed, they aren't known.
 func (d *detaching) addresses() (list []netip.Prefix, known bool) {
-	for _, a := range d.record.Addrs {
-		list = append(list, netip.PrefixFrom(a, a.BitLen()))
-	}
-	if d.network.prev != nil {
-		for _, ip := range d.network.prev.IPs {
+	n := d.network
+	if n.prev != nil {
+		for _, ip := range n.prev.IPs {
 			list = append(list, ip.Address)
 		}
 	}
+	for _, a := range d.record.Addrs {
+		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr() == a }) {
+			continue
+		}
+		bits := n.ipam.subnetBits(a)
+		if bits < 0 {
+			return nil, false
+		}
+		list = append(list, netip.PrefixFrom(a, bits))
+	}
 	// host-local's store would know; without IPAM there never were any.
-	known = list != nil || d.network.ipam.plugin == hostLocal || !d.network.hasAddresses()
+	known = list != nil || n.ipam.plugin == hostLocal || !n.hasAddresses()
 	return list, known
+}
+
+// subnetBits returns the length of the subnet that the configuration puts an address in, or -1.
+func (k *ipamKeys) subnetBits(a netip.Addr) int {
+	for _, set := range k.sets {
+		for _, r := range set {
+			if r.Subnet.Contains(a) {
+				return r.Subnet.Bits()
+			}
+		}
+	}
+	return -1
 }
 
 // guard says where to look for the spoof check's elements.

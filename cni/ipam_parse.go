@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -185,18 +186,46 @@ func parseWanted(s string) (netip.Addr, bool) {
 	return a.Unmap(), err == nil && a.Zone() == ""
 }
 
-// rangeSets joins the three sources of range sets in the order that numbers them, and makes them canonical.
-func (k *ipamKeys) canonicalSets() ([]ipam.RangeSet, error) {
+// joinSets joins the three sources of range sets in the order that numbers them, and makes them canonical.
+func (k *ipamKeys) joinSets(cniVersion string) {
 	if !k.present {
-		return nil, invalidKey("ipam", "IPAM config missing 'ipam' key")
+		k.setsErr = invalidKey("ipam", "IPAM config missing 'ipam' key")
+		return
 	}
 	sets := slices.Clone(k.runtime)
 	if k.hasShort {
 		sets = append(sets, ipam.RangeSet{k.short})
 	}
 	sets, err := ipam.CanonicalSets(append(sets, k.ranges...))
-	if err != nil {
-		return nil, &Error{Code: CodeInvalidNetwork, Msg: err.Error(), Key: "ipam", Err: err}
+	var overlap *ipam.OverlapError
+	switch {
+	case err != nil && !errors.As(err, &overlap):
+		k.setsErr = &Error{Code: CodeInvalidNetwork, Msg: err.Error(), Key: "ipam", Err: err}
+	case severalOfAFamily(cniVersion, sets):
+		k.setsErr = onePerFamily(cniVersion)
+	case err != nil:
+		k.setsErr = &Error{Code: CodeInvalidNetwork, Msg: err.Error(), Key: "ipam", Err: err}
 	}
-	return sets, nil
+	k.sets = sets
+}
+
+// severalOfAFamily reports whether the sets give more than a result of this version can hold.
+func severalOfAFamily(cniVersion string, sets []ipam.RangeSet) bool {
+	v, ok := parseVersion(cniVersion)
+	if !ok || formOf(v) != formLegacy {
+		return false
+	}
+	var v4, v6 int
+	for _, s := range sets {
+		if s[0].Subnet.Addr().Is4() {
+			v4++
+		} else {
+			v6++
+		}
+	}
+	return v4 > 1 || v6 > 1
+}
+
+func onePerFamily(cniVersion string) *Error {
+	return invalidKey("ipam", "CNI version "+cniVersion+" does not support more than 1 address per family")
 }

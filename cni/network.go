@@ -94,6 +94,7 @@ type ipamKeys struct {
 	ranges     []ipam.RangeSet
 	runtime    []ipam.RangeSet // runtimeConfig.ipRanges
 	sets       []ipam.RangeSet // all of them, canonical
+	setsErr    *Error
 	routes     []Route
 	resolvConf string
 	want       []netip.Addr // runtimeConfig.ips and args.cni.ips

@@ -62,6 +62,7 @@ func parse(text []byte) (*Network, error) {
 		n.cniVersion = "0.1.0"
 	}
 	n.parsePrevResult()
+	n.ipam.joinSets(n.cniVersion)
 	if r.first != nil {
 		return n, r.first
 	}

@@ -136,7 +136,7 @@ func (p *plan) hasIPv6() bool {
 func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
 	keys := &p.network.bridge
 	for _, gw := range p.bridgeGateways() {
-		b.Create(rtnl.Addr{Link: bridge, Prefix: gw})
+		b.Create(keys.gatewayAddr(bridge, gw))
 	}
 	b.Create(rtnl.Veth{
 		Link: rtnl.Link{Index: p.names.index, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
@@ -150,6 +150,11 @@ func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
 	if keys.filtersVLANs() {
 		portVLANs(b, p.names.index, keys.vlan, keys.trunk, keys.keepDefaultVLAN)
 	}
+}
+
+// gatewayAddr is a gateway on the bridge. Its first containers shouldn't wait until it's found to be unique.
+func (b *bridgeKeys) gatewayAddr(link int, gw netip.Prefix) rtnl.Addr {
+	return rtnl.Addr{Link: link, Prefix: gw, NoDAD: gw.Addr().Is6() && !b.dad}
 }
 
 // bridgeGateways are the addresses of the bridge itself: with a VLAN they belong to a link of that VLAN.

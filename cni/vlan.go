@@ -47,7 +47,7 @@ func (at *attaching) ensureVLANGateway(bridge int) error {
 	}
 	var b rtnl.Batch
 	for _, gw := range at.plan.gateways {
-		b.Create(rtnl.Addr{Link: index, Prefix: gw})
+		b.Create(k.gatewayAddr(index, gw))
 	}
 	added, err := at.sortRefusals(at.conn.Do(&b), at.plan.gateways)
 	if err == nil && len(added) > 0 {
