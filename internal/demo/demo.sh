@@ -48,7 +48,7 @@ install_what_is_missing() {
 	[[ ${#missing[@]} == 0 ]] && return
 	echo "Installing ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
-	{ apt-get update -qq && apt-get install -qq --no-install-recommends "${missing[@]}"; } < /dev/null > /dev/null
+	{ apt-get update -qq && apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}"; } < /dev/null > /dev/null
 }
 
 # gather_plugins makes the plugin directory: every plugin is the one binary under another name.

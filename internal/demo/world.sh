@@ -73,8 +73,8 @@ make_bundle() {
 
 # add_hooks NAME: runc shall call "swiftctl hook" when the container has been created, and when it has stopped.
 add_hooks() {
-	change_config "$1" --arg swiftctl "$SWIFTCTL" --arg plugins "$CNI_PATH" --arg network "$HERE/mynet.conf" '
-		{path: $swiftctl, args: ["swiftctl", "hook", "--plugin-dir", $plugins, $network], timeout: 10} as $hook
+	change_config "$1" --arg swiftctl "$SWIFTCTL" --arg network "$HERE/mynet.conf" '
+		{path: $swiftctl, args: ["swiftctl", "hook", $network], timeout: 10} as $hook
 		| .hooks = {createRuntime: [$hook], poststop: [$hook]}'
 }
 

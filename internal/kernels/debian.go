@@ -30,7 +30,7 @@ exec dash /mnt/run
 var debianTools = []string{"ip", "bridge", "nft", "nsenter", "dash"}
 
 // Debian prepares the kernel of Debian's cloud images, which is emulated in software: that needs no /dev/kvm,
-// and takes some ten seconds from boot to power off. What it downloads and unpacks is kept below cache.
+// and takes three seconds from boot to power off on a quiet machine. What it downloads and unpacks is kept below cache.
 func Debian(cache string) (*Kernel, error) {
 	err := need(map[string]string{"qemu-system-x86_64": "qemu-system-x86", "modprobe": "kmod",
 		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables"})

@@ -19,7 +19,7 @@ func TestDebianKernel(t *testing.T) {
 	files["bin/port"], files["bin/inside"] = "testdata/port", "testdata/inside"
 	var steps []step
 	for _, part := range [][]step{
-		{{"kernel", "uname -r", prefix("6.1.")}, {"rtnl", "cd rtnl && rtnl.test -test.v", passes}},
+		{{"kernel", "uname -r", prefix("6.1.")}, {"rtnl", "cd rtnl && rtnl.test -test.v -test.timeout 40s", passes}},
 		accessVLAN, trunks, vlanGateway, masquerade, ends,
 	} {
 		steps = append(steps, part...)

@@ -25,7 +25,7 @@ exec dash /mnt/run
 
 // UML prepares user-mode-linux: Linux as a program, with the machine's file system as its own, read-only.
 // Its nf_tables knows the bridge family alone; "ip", "ip6" and "inet" answer EOPNOTSUPP. Boot to power off
-// takes five seconds. Its modules in loading order are kept below cache.
+// takes three seconds. Its modules in loading order are kept below cache.
 func UML(cache string) (*Kernel, error) {
 	err := need(map[string]string{"linux.uml": "user-mode-linux", "modprobe": "kmod", "busybox": "busybox-static",
 		"ip": "iproute2", "nft": "nftables"})

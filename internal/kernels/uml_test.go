@@ -27,7 +27,8 @@ func TestKernelWithoutNftablesFamilies(t *testing.T) {
 				t.Error("the error doesn't name nftables")
 			}
 		}},
-		{"host_has_no_new_link", "ip -brief link | cut -d' ' -f1", prints("lo")},
+		// A bridge stays as it does after a DEL: other containers may be about to join it.
+		{"host_has_no_port", "ip -brief link | grep -v '^masq ' | cut -d' ' -f1", prints("lo")},
 		{"container_has_no_new_link", "ip -netns c1 -brief link | cut -d' ' -f1", prints("lo")},
 		{"no_lease", "find /run/leases -name '10.*'", prints("")},
 		{"del_is_fine", "cni DEL c1 masquerade", prints("")},
