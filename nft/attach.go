@@ -4,6 +4,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -17,9 +18,11 @@ const maxTries = 200
 var errContended = errors.New("nft: other programs change the ruleset without pause")
 
 // Attach puts an attachment into the ruleset. When all is as always it sends one transaction of elements and
-// receives one answer; a guard takes a look-up before. It builds the rules that the kernel says are missing. Keys
-// that are taken are taken over: an address has one owner, and who attaches last is it, as a dead owner's element
-// may have been left. Attaching again what is there changes nothing.
+// receives one answer. It builds the rules that the kernel says are missing. Keys that the kernel says are
+// taken are taken over: an address has one owner, and who attaches last is it, as a dead owner's element may have
+// been left. Attaching again what is there changes nothing.
+//
+// Each "says" costs an RCU grace period, about 10 ms: that is what the kernel takes to refuse a transaction.
 //
 // Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
 func (c *Conn) Attach(a Attachment) error {
@@ -30,9 +33,16 @@ func (c *Conn) Attach(a Attachment) error {
 	if len(es) == 0 {
 		return nil
 	}
+	var rules Ruleset // what to build: nothing at first
 	build := false
 	for range maxTries {
-		err := c.attach(a, es, build)
+		var b batch
+		b.build(rules)
+		b.create(es)
+		err := c.commit(&b, nil)
+		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
+			err = c.replace(es, rules)
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -40,7 +50,7 @@ func (c *Conn) Attach(a Attachment) error {
 		case hasErrno(err, unix.ENOENT) && build:
 			return lacking(err)
 		case hasErrno(err, unix.ENOENT):
-			build = true
+			rules, build = a.ruleset(), true
 		default:
 			return err
 		}
@@ -48,28 +58,43 @@ func (c *Conn) Attach(a Attachment) error {
 	return errContended
 }
 
-func (c *Conn) attach(a Attachment, es []element, build bool) error {
+// Build builds what of a ruleset is missing, and replaces the rules of its chains by what they should be. Attach
+// does it by itself, but has to be refused first: call Build where the rules are likely missing, as on a host
+// whose bridge was missing too, or to repair them after a firewall's flush.
+func (c *Conn) Build(r Ruleset) error {
+	for _, p := range r.Subnets {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return fmt.Errorf("nft: masquerade of subnet %s: not a subnet", p)
+		}
+	}
 	var b batch
-	var seen *uint32
-	if a.Guard != nil {
-		found, generation, err := c.lookUp([]element{{set: guarded, key: linkKey(a.Guard.HostLink)}})
-		if err != nil {
-			return err
-		}
-		stale, err := c.staleMACs(es, found)
-		if err != nil {
-			return err
-		}
-		if len(stale) > 0 {
-			b.delete(stale)
-			seen = &generation
+	b.build(r)
+	return lacking(c.commit(&b, nil))
+}
+
+// replace creates elements some of whose keys are taken: what is right stays, what is another's goes.
+func (c *Conn) replace(es []element, rules Ruleset) error {
+	found, generation, err := c.lookUp(es)
+	if err != nil {
+		return err
+	}
+	stale, err := c.staleMACs(es, found)
+	if err != nil {
+		return err
+	}
+	var b batch
+	b.build(rules)
+	b.delete(stale)
+	for i, e := range es {
+		switch f := found[i]; {
+		case f == nil:
+			b.create([]element{e})
+		case f.comment != e.comment:
+			b.delete([]element{*f})
+			b.create([]element{e})
 		}
 	}
-	if build {
-		b.build(a.ruleset())
-	}
-	b.put(es)
-	return c.commit(&b, seen)
+	return c.commit(&b, &generation)
 }
 
 // staleMACs returns what allows a guarded link another MAC than its new one: its last owner's.

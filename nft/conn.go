@@ -39,7 +39,9 @@ func Dial() (*Conn, error) {
 	return &Conn{socket: s}, nil
 }
 
-// Close closes the socket.
+// Close closes the socket. If anything was deleted from the ruleset in the last few milliseconds, by any process,
+// the kernel first frees it, which takes an RCU grace period, about 10 ms; so does the end of the process with an
+// open Conn. Who can't wait leaves the descriptor to another process or thread.
 func (c *Conn) Close() error { return c.socket.Close() }
 
 // commit sends a transaction. generation, if not nil, is the ruleset's generation that the transaction was

@@ -38,7 +38,12 @@ func (b *batch) messages() []netlink.Message {
 	}
 	ms := caught[1 : len(caught)-1]
 	for i := range ms {
-		ms[i].Header.Flags &^= netlink.Acknowledge | netlink.Echo
+		h := &ms[i].Header
+		h.Flags &^= netlink.Acknowledge | netlink.Echo
+		// Without it the kernel takes an element that's there for success, and leaves it with its owner.
+		if h.Type == messageType(unix.NFT_MSG_NEWSETELEM) {
+			h.Flags |= netlink.Excl
+		}
 	}
 	return ms
 }
@@ -46,19 +51,10 @@ func (b *batch) messages() []netlink.Message {
 // elementsPerMessage keeps the list of elements under the 64 KiB that an attribute holds.
 const elementsPerMessage = 256
 
-// create adds elements that aren't there, delete deletes elements that are. Each set takes a message, or
-// several if there are many.
+// create adds elements, delete deletes them; the transaction is refused if their keys are taken, or not there.
+// Each set takes a message, or several if there are many.
 func (b *batch) create(es []element) { b.elements(es, b.library.SetAddElements) }
 func (b *batch) delete(es []element) { b.elements(keysOf(es), b.library.SetDeleteElements) }
-
-// put makes elements so, whether their keys are taken or not, and whoever's they were. To refuse a transaction costs
-// the kernel an RCU grace period, milliseconds; to add what may be there, delete what then is there, and add
-// it anew can't be refused, and packets see only the end of it.
-func (b *batch) put(es []element) {
-	b.create(es)
-	b.delete(es)
-	b.create(es)
-}
 
 // keysOf returns elements without their comments, which a deletion doesn't need.
 func keysOf(es []element) []element {

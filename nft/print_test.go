@@ -37,9 +37,9 @@ func TestRulesetString(t *testing.T) {
 	for name, r := range rulesets {
 		t.Run(name, func(t *testing.T) {
 			ns := nstest.New(t, "host")
-			var b batch
-			b.build(r)
-			must(t, dial(t, ns).commit(&b, nil))
+			c := dial(t, ns)
+			must(t, c.Build(r))
+			must(t, c.Build(r))
 			if diff := cmp.Diff(list(t, ns), r.String()); diff != "" {
 				t.Errorf("nft's text (-), ours (+):\n%s", diff)
 			}

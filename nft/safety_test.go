@@ -28,14 +28,9 @@ func TestAttachSendsElementsOnly(t *testing.T) {
 	c := dial(t, nstest.New(t, "host"))
 	must(t, c.Attach(guardedBy(attachment("c1", "10.1.0.2/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")))
 	b := guardedBy(attachment("c2", "10.1.0.3/24", "fd00:1::3/64"), "swc2", "02:00:00:00:00:02")
-	// Each set's elements are put by three messages; BEGIN and END frame them. No second try, no look-up.
-	bare := Attachment{Owner: b.Owner, Masquerade: b.Masquerade}
-	if n := messages(c, func() { must(t, c.Attach(bare)) }); n != 2*3+2 {
-		t.Errorf("Attach sent %d messages, want 8", n)
-	}
-	// A guard asks for the generation and for its link.
-	if n := messages(c, func() { must(t, c.Attach(b)) }); n != 2+4*3+2 {
-		t.Errorf("Attach with a guard sent %d messages, want 16", n)
+	// A set's elements are one message; BEGIN and END frame them. No second try, no look-up.
+	if n := messages(c, func() { must(t, c.Attach(b)) }); n != 4+2 {
+		t.Errorf("Attach sent %d messages, want 6", n)
 	}
 	if _, err := c.receive(0); err == nil {
 		t.Error("Attach left an answer behind")
@@ -95,6 +90,28 @@ func TestFlushIsRepaired(t *testing.T) {
 		must(t, c.Detach(b))
 		must(t, c.Attach(b))
 		must(t, c.Check(b))
+	}
+}
+
+// Emptied chains aren't noticed by an Attach, whose elements find their set; Check notices, Build repairs.
+func TestBuildRepairsEmptiedChains(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	a := guardedBy(attachment("c1", "10.1.0.2/24"), "swc1", "02:00:00:00:00:01")
+	must(t, c.Build(a.ruleset()))
+	if n := messages(c, func() { must(t, c.Attach(a)) }); n != 3+2 {
+		t.Errorf("Attach after Build sent %d messages, want 5", n)
+	}
+	nstest.Run(t, ns, "nft", "flush table inet swiftcni; flush table bridge swiftcni")
+	if err := c.Check(a); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a flush of the tables: Check: got %v, want not exist", err)
+	}
+	must(t, c.Build(a.ruleset()))
+	must(t, c.Check(a))
+	for _, p := range []string{"0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104"} {
+		if err := c.Build(Ruleset{Subnets: prefixes(p)}); err == nil {
+			t.Errorf("subnet %s was built", p)
+		}
 	}
 }
 
