@@ -116,7 +116,7 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 	for {
 		ms, err := c.nl.Receive()
 		op, isOp := errors.AsType[*netlink.OpError](err)
-		seq := c.seq
+		var seq uint32
 		switch {
 		case err == nil && len(ms) == 0:
 			continue
@@ -129,6 +129,7 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 				refused = append(refused, refusal(b.change(first+int(step)), first+int(step), op))
 			}
 		case errors.Is(err, unix.ENOBUFS):
+			c.sock.Drain()
 			return refused, fmt.Errorf("answers were lost, the changes may have been made: %w", err)
 		default:
 			return refused, err

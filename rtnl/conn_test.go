@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -220,6 +222,38 @@ func TestThousandDeletesInOneBatch(t *testing.T) {
 	}
 	for a, err := range host.Addrs(1, 0) {
 		t.Errorf("left: %+v %v", a, err)
+	}
+}
+
+// TestLostAnswers: with a receive buffer that's far too small, answers are lost. That's said, and late answers that
+// remain don't pass for those of the next request.
+func TestLostAnswers(t *testing.T) {
+	host := newSide(t, "host")
+	if err := unix.SetsockoptInt(host.sock.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+		t.Fatal(err)
+	}
+	var b Batch
+	for range 100 {
+		b.Delete(Link{Name: "nosuch"})
+	}
+	b.Create(Bridge{Link: Link{Name: "made"}})
+	err := host.Do(&b)
+	if !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "answers were lost") {
+		t.Fatalf("got %v, want ENOBUFS", err)
+	}
+	if _, err := host.Index("made"); err != nil {
+		t.Errorf("a change was lost with its answer: %v", err)
+	}
+	b.Reset()
+	b.Set(Link{Name: "lo", State: Up})
+	if err := host.Do(&b); err != nil {
+		t.Errorf("next batch: %v", err)
+	}
+	if e := host.refused(t, func(b *Batch) { b.Delete(Link{Index: 999}) }); e.Change != "delete link 999" {
+		t.Errorf("got %v", e)
+	}
+	if l, err := host.Link("made"); err != nil || l.Name != "made" {
+		t.Errorf("link %+v: %v", l, err)
 	}
 }
 

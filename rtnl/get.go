@@ -128,6 +128,9 @@ func (a *answer) take(m netlink.Message, err error) {
 	if op, ok := errors.AsType[*netlink.OpError](err); ok && op.Sequence != 0 {
 		m.Header.Sequence, err = op.Sequence, refusal(a.what, 0, op)
 	} else if err != nil {
+		if errors.Is(err, unix.ENOBUFS) {
+			a.c.sock.Drain()
+		}
 		m.Header.Sequence, err = a.c.seq, fmt.Errorf("rtnl: %s: %w", a.what, err)
 	}
 	if m.Header.Sequence != a.c.seq {

@@ -73,7 +73,8 @@ func (c *Conn) WaitDAD(link int, timeout time.Duration) (err error) {
 		case errors.Is(err, unix.EAGAIN):
 			return d.timeout(timeout)
 		case errors.Is(err, unix.ENOBUFS):
-			// Events were lost: look again, once.
+			// Events were lost: look again.
+			c.sock.Drain()
 			err = d.list(c)
 		}
 		if err != nil && err != ErrInterrupted {

@@ -149,6 +149,18 @@ func (s *Socket) receiveDatagram() ([]byte, error) {
 	}
 }
 
+// Drain throws away what's queued. After a receive's ENOBUFS it has to: until the queue has been empty, the kernel
+// drops further answers without a word (NETLINK_S_CONGESTED), and to wait for one could be for ever.
+func (s *Socket) Drain() {
+	var b [1]byte
+	for {
+		_, _, err := unix.Recvfrom(s.fd, b[:], unix.MSG_DONTWAIT)
+		if err != nil && err != unix.EINTR && err != unix.ENOBUFS {
+			return
+		}
+	}
+}
+
 // Parse takes the first message off a datagram. A refusal quotes the refused message whole, so a large one
 // doesn't fit the buffer: its number is kept and what was cut, the kernel's text, is given up. Any other
 // message that is cut, or a header that lies about its length, is an error.
