@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRemovedIsGone removes a port, finds it gone at both ends, and makes it again at once under the same names
+// and indexes, many times over one conn.
+func TestRemovedIsGone(t *testing.T) {
+	host, container := newSide(t, "host"), newSide(t, "container")
+	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0", State: Up}}) })
+	for range 30 {
+		host.must(t, func(b *Batch) {
+			b.Create(Veth{
+				Link: Link{Index: 20, Name: "host0", Master: 10, State: Up, Queues: 1},
+				Peer: Link{Index: 30, Name: "eth0", NetNS: container.ns, Queues: 1},
+			})
+		})
+		container.must(t, func(b *Batch) { b.Set(Link{Index: 30, State: Up}) })
+		if err := host.Remove(20, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := host.Index("host0"); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("host end is there: %v", err)
+		}
+		if _, err := container.Index("eth0"); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("container end is there: %v", err)
+		}
+	}
+}
+
+func TestRemoveWhatIsAbsent(t *testing.T) {
+	host := newSide(t, "host")
+	for _, index := range []int{999, 0, -1} {
+		err := host.Remove(index, nil)
+		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, fs.ErrNotExist) || !contains(e.Change, "delete link") {
+			t.Errorf("removing %d: %v", index, err)
+		}
+	}
+	// lo can't be removed, and says so.
+	if err := host.Remove(1, nil); !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Errorf("removing lo: %v, want EOPNOTSUPP", err)
+	}
+	if _, err := host.Link("lo"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemoveTellsOfItsSender(t *testing.T) {
+	host := newSide(t, "host")
+	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0"}}) })
+	sentinel := errors.New("no helper")
+	if err := host.Remove(10, func(int, []byte) error { return sentinel }); !errors.Is(err, sentinel) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := host.Index("cni0"); err != nil {
+		t.Error(err)
+	}
+	sent := 0
+	err := host.Remove(10, func(fd int, m []byte) error {
+		sent++
+		return unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	})
+	if err != nil || sent != 1 {
+		t.Errorf("sent %d times: %v", sent, err)
+	}
+	if _, err := host.Index("cni0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestRemoveAmongOthersEvents: a conn that's deafened by events still learns that its link is gone.
+func TestRemoveAmongOthersEvents(t *testing.T) {
+	host := newSide(t, "host")
+	if err := unix.SetsockoptInt(host.sock.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+		t.Fatal(err)
+	}
+	host.must(t, func(b *Batch) { b.Create(Veth{Link: Link{Index: 20, Name: "a"}, Peer: Link{Index: 21, Name: "b"}}) })
+	if err := host.Remove(20, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.Index("a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func BenchmarkRemove(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		remove func(s side) error
+	}{
+		{"unlisted", func(s side) error { return s.Remove(20, nil) }},
+		{"acknowledged", func(s side) error {
+			var b Batch
+			b.Delete(Link{Index: 20})
+			return s.Do(&b)
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			host, container := newSide(b, "host"), newSide(b, "container")
+			host.must(b, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0", State: Up}}) })
+			for b.Loop() {
+				b.StopTimer()
+				host.must(b, func(b *Batch) {
+					b.Create(Veth{
+						Link: Link{Index: 20, Name: "host0", Master: 10, State: Up, Queues: 1},
+						Peer: Link{Index: 30, Name: "eth0", NetNS: container.ns, Queues: 1},
+					})
+				})
+				b.StartTimer()
+				if err := bench.remove(host); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
