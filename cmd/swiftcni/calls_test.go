@@ -175,7 +175,10 @@ func withKey(conf []byte, key string, value []byte) ([]byte, error) {
 	if err := json.Unmarshal(conf, &object); err != nil {
 		return nil, fmt.Errorf("%w in %s", err, conf)
 	}
-	key, rest, nested := strings.Cut(key, ".")
+	rest, nested := "", false
+	if !strings.HasPrefix(key, "cni.dev/") {
+		key, rest, nested = strings.Cut(key, ".")
+	}
 	switch {
 	case nested:
 		inner := object[key]

@@ -112,7 +112,7 @@ func (s *traces) readStore(dir string) error {
 			return err
 		}
 		if d.Type()&fs.ModeSymlink != 0 {
-						if !strings.HasPrefix(d.Name(), "@") {
+			if !strings.HasPrefix(d.Name(), "@") {
 				s.records = append(s.records, path)
 			}
 			return nil
