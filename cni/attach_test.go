@@ -335,8 +335,29 @@ func TestGCKeepsValidAttachments(t *testing.T) {
 	if l := left(t, n, atts[1]); l != nil {
 		t.Error("left behind:", l)
 	}
-	if err := GC(t.Context(), n, nil); asError(err).Key != "cni.dev/valid-attachments" {
-		t.Error("GC without a list:", err)
+}
+
+// Without a list only the dead go.
+func TestGCWithoutAListActsOnProof(t *testing.T) {
+	n := network(t, masqueraded)
+	live, dead := attachment(t, "live"), attachment(t, "dead")
+	for _, a := range []Attachment{live, dead} {
+		if _, err := Attach(t.Context(), n, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeLink(t, namesOf(n.name, "dead", "eth0", 0).link)
+	if err := GC(t.Context(), n, nil); err != nil {
+		t.Fatal(err)
+	}
+	if l := left(t, n, dead); l != nil {
+		t.Error("left behind:", l)
+	}
+	if l := left(t, n, live); len(l) != 3 {
+		t.Errorf("the live one has %v", l)
+	}
+	if err := Detach(t.Context(), n, live); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -5,6 +5,8 @@ package cni
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -12,11 +14,9 @@ import (
 )
 
 // GC removes every attachment of the network that isn't valid: elements, leases, links. A valid attachment
-// needs ContainerID and IfName only. An empty list removes all; other networks aren't touched.
+// needs ContainerID and IfName only. An empty list removes all; a nil one, which is no list, removes only what is
+// provably dead. Other networks aren't touched.
 func GC(ctx context.Context, n *Network, valid []Attachment) error {
-	if valid == nil {
-		return invalidKey("cni.dev/valid-attachments", `GC needs "cni.dev/valid-attachments", a list of {containerID, ifname}`)
-	}
 	if err := n.checkBridge(); err != nil {
 		return err
 	}
@@ -25,9 +25,20 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 		return failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	g := &collection{network: n, conn: conn, keep: map[ipam.Owner]bool{}}
-	for _, a := range valid {
-		g.keep[a.owner()] = true
+	host, err := readHostID()
+	if err != nil {
+		return err
+	}
+	g := &collection{network: n, conn: conn}
+	if valid == nil {
+		alive := host.aliveBy(conn)
+		g.keeps = func(r ipam.Record) bool { return alive(r) }
+	} else {
+		g.valid = map[ipam.Owner]bool{}
+		for _, a := range valid {
+			g.valid[a.owner()] = true
+		}
+		g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	}
 	err = errors.Join(g.leasesAndElements(), g.links())
 	if n.ipam.plugin != "" && n.ipam.plugin != hostLocal {
@@ -48,46 +59,63 @@ func (n *Network) delegateGC(ctx context.Context) error {
 type collection struct {
 	network *Network
 	conn    *rtnl.Conn
-	keep    map[ipam.Owner]bool
+	valid   map[ipam.Owner]bool    // nil: nobody said who is valid
+	keeps   func(ipam.Record) bool // what the pass leaves alone
 }
 
 func (g *collection) leasesAndElements() (err error) {
 	n := g.network
 	if n.ipam.plugin != hostLocal {
-		return g.elements()
+		return g.elements(nil)
 	}
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
 	if absent(err) {
-		return g.elements()
+		return g.elements(nil)
 	}
 	if err != nil {
-		return errors.Join(failed("open the lease store", err), g.elements())
+		return errors.Join(failed("open the lease store", err), g.elements(nil))
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	// Elements first, and under the lock: see Detach.
-	if err := g.elements(); err != nil {
+	dead, err := ownersExcept(store, g.keeps)
+	if err != nil {
 		return err
 	}
-	return releaseExcept(store, g.keep)
+	// Elements first, and under the lock: see Detach.
+	if err := g.elements(dead); err != nil {
+		return err
+	}
+	return releaseAll(store, dead)
 }
 
-func (g *collection) elements() error {
+// elements removes those of owners that aren't valid or, if nobody said who is, of the dead.
+func (g *collection) elements(dead []ipam.Owner) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	var keep []nft.Owner
-	for o := range g.keep {
-		keep = append(keep, nft.Owner{Network: g.network.name, ContainerID: o.ContainerID, IfName: o.IfName})
+	if g.valid == nil {
+		return ignoreUnsupported(conn.DetachOwner(g.owners(dead)...))
 	}
-	return ignoreUnsupported(conn.DetachExcept(g.network.name, keep))
+	return ignoreUnsupported(conn.DetachExcept(g.network.name, g.owners(slices.Collect(maps.Keys(g.valid)))))
 }
 
-// links removes the network's host ends that no valid attachment has: they are known by name and MAC.
+func (g *collection) owners(of []ipam.Owner) []nft.Owner {
+	list := make([]nft.Owner, len(of))
+	for i, o := range of {
+		list[i] = nft.Owner{Network: g.network.name, ContainerID: o.ContainerID, IfName: o.IfName}
+	}
+	return list
+}
+
+// links removes the network's host ends that no valid attachment has: they are known by name and MAC. A link
+// that's there proves nobody's death.
 func (g *collection) links() error {
+	if g.valid == nil {
+		return nil
+	}
 	keep := map[string]bool{}
-	for o := range g.keep {
+	for o := range g.valid {
 		for attempt := range attempts {
 			keep[namesOf(g.network.name, o.ContainerID, o.IfName, attempt).link] = true
 		}

@@ -72,32 +72,39 @@ func (n *Network) checkLease(a Attachment) error {
 	return nil
 }
 
+// gcHostLocal ends the leases of whoever isn't valid. Without a list it knows of nobody's death.
 func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkHostLocal(); err != nil {
 		return err
 	}
 	if valid == nil {
-		return invalidKey("cni.dev/valid-attachments", `GC needs "cni.dev/valid-attachments", a list of {containerID, ifname}`)
+		return nil
 	}
 	keep := map[ipam.Owner]bool{}
 	for _, a := range valid {
 		keep[a.owner()] = true
 	}
-	return n.existing(func(s *ipam.Store) error { return releaseExcept(s, keep) })
+	return n.existing(func(s *ipam.Store) error {
+		dead, err := ownersExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
+		return errors.Join(err, releaseAll(s, dead))
+	})
 }
 
-// releaseExcept ends the leases of all owners but those to keep.
-func releaseExcept(s *ipam.Store, keep map[ipam.Owner]bool) (err error) {
-	var dead []ipam.Owner
+// ownersExcept lists who holds leases, but for those to keep.
+func ownersExcept(s *ipam.Store, keeps func(ipam.Record) bool) (list []ipam.Owner, err error) {
 	for r, err := range s.Records() {
 		if err != nil {
-			return failed("list leases", err)
+			return nil, failed("list leases", err)
 		}
-		if !keep[r.Owner] {
-			dead = append(dead, r.Owner)
+		if !keeps(r) {
+			list = append(list, r.Owner)
 		}
 	}
-	for _, o := range dead {
+	return list, nil
+}
+
+func releaseAll(s *ipam.Store, owners []ipam.Owner) (err error) {
+	for _, o := range owners {
 		err = errors.Join(err, s.Release(o))
 	}
 	return failed("release leases", err)

@@ -290,7 +290,7 @@ func (n *Network) runtimeField(r *reader, key string) error {
 // parseValid reads GC's list. Both of its keys say the same; the last one wins.
 func (n *Network) parseValid(r *reader) error {
 	valid := []Attachment{}
-	present, err := r.list(func() error {
+	_, err := r.list(func() error {
 		var a Attachment
 		err := r.object(func(key string) error {
 			switch key {
@@ -307,9 +307,8 @@ func (n *Network) parseValid(r *reader) error {
 		valid = append(valid, a)
 		return err
 	})
-	if present {
-		n.valid = valid
-	}
+	// libcni writes an empty list as null: the key itself is the list.
+	n.valid = valid
 	return err
 }
 

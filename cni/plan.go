@@ -254,7 +254,11 @@ func portVLANs(b *rtnl.Batch, link, vlan int, trunk []vlanRange, keepDefault boo
 		b.Delete(rtnl.PortVLAN{Link: link, VID: 1, Last: maxVLAN})
 	}
 	for _, r := range trunk {
-		b.Create(rtnl.PortVLAN{Link: link, VID: r.first, Last: r.last})
+		v := rtnl.PortVLAN{Link: link, VID: r.first}
+		if r.last > r.first {
+			v.Last = r.last
+		}
+		b.Create(v)
 	}
 	native := vlan
 	if native == 0 {
