@@ -251,10 +251,15 @@ func TestCnitoolGCLeavesNothing(t *testing.T) {
 	h := newHost(t)
 	h.must("add", "c1")
 	h.must("add", "c2")
-	// Of c2, libcni remembers nothing, as after a lost DEL: only the plugin can find it.
+	// Of c2, libcni remembers nothing, as after a lost DEL, and its container is gone: only the plugin can find it.
 	if _, err := h.Run("find", "/var/lib/cni/results", "-type", "f", "-delete"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := h.Run("ip", "netns", "del", "c2"); err != nil {
+		t.Fatal(err)
+	}
+	h.must("del", "c1")
+	h.wantState("lost", []string{"10.7.0.3", "fd00:7::3"}, 0)
 	h.must("gc", "c1")
 	h.wantState("collected", nil, 0)
 	h.must("gc", "c1")
