@@ -77,7 +77,7 @@ func (c *Conn) MTU(name string) (int, error) {
 type Flags struct {
 	// Up is the administrative state, as [State].
 	Up bool
-	// Running: the link is operationally up (or its driver can't tell), so a port forwards.
+	// Running: the link is operationally up, or the kernel can't tell or hasn't looked yet, as just after its birth.
 	Running bool
 	// Promisc: all frames were asked for by [Link].Promisc.
 	Promisc bool

@@ -83,7 +83,8 @@ type Link struct {
 	// is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On Set and Delete,
 	// 0 means by Name. It can't be given on Ensure.
 	Index int
-	// Name has at most 15 bytes. On Set with an Index it's the new name.
+	// Name has at most 15 bytes. On Set with an Index it's the new name, which before Linux 6.2 only a link that's
+	// down can take (EBUSY).
 	Name string
 	// MAC is the hardware address. Without one on Create the kernel picks a random one.
 	MAC net.HardwareAddr

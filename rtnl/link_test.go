@@ -68,7 +68,8 @@ func TestSettingsOfALink(t *testing.T) {
 	attach(t, host, container)
 	m := mac(t, "02:00:00:00:00:77")
 	host.must(t, func(b *Batch) {
-		b.Set(Link{Index: 20, Name: "renamed", Alias: "c1/eth0", MAC: m, MTU: 1400, Group: 3, ARPNotify: On, RouteLocalnet: On, Master: NoMaster, State: Down})
+		b.Set(Link{Index: 20, State: Down})
+		b.Set(Link{Index: 20, Name: "renamed", Alias: "c1/eth0", MAC: m, MTU: 1400, Group: 3, ARPNotify: On, RouteLocalnet: On, Master: NoMaster})
 	})
 	l, err := host.Link("renamed")
 	if err != nil {
