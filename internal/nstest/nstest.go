@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -20,14 +21,21 @@ import (
 // insideVar marks the re-executed test binary.
 const insideVar = "SWIFTCNI_TEST_NAMESPACE"
 
+// Tests are what [Main] runs: a *testing.M, or what wraps one.
+type Tests interface{ Run() int }
+
 // Main runs a package's tests in a new network and mount namespace (and, where the caller isn't root, in a
 // new user namespace), so that no test can reach the machine's own network. Call it as the whole of TestMain:
 //
 //	func TestMain(m *testing.M) { nstest.Main(m) }
 //
 // Inside, /run is an empty tmpfs, /sys shows the new namespace, and lo is down as in any new namespace.
-func Main(m *testing.M) {
+func Main(m Tests) {
 	if os.Getenv(insideVar) != "" {
+		// A fuzzing worker is started from inside, where all is prepared.
+		if slices.Contains(os.Args, "-test.fuzzworker") {
+			os.Exit(m.Run())
+		}
 		if err := prepare(); err != nil {
 			fmt.Fprintln(os.Stderr, "nstest:", err)
 			os.Exit(2)
