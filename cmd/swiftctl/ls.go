@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -49,14 +50,20 @@ func printTable(w io.Writer, list []held) error {
 		for _, a := range h.Addresses {
 			addrs = append(addrs, a.String())
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, h.ContainerID, dash(h.IfName), dash(strings.Join(addrs, ",")), dash(h.Link), h.Exists)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, cell(h.ContainerID), cell(h.IfName),
+			cell(strings.Join(addrs, ",")), cell(h.Link), h.Exists)
 	}
 	return t.Flush()
 }
 
-func dash(s string) string {
+// cell is a value as one word of the table. What a lease holds may be anything, so what could move the cursor or
+// the columns is quoted.
+func cell(s string) string {
 	if s == "" {
 		return "-"
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
 	return s
 }
