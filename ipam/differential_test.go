@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -27,9 +28,25 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
+// refusal is an error of the reference, by its text.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // hostLocal runs the reference. It returns the addresses that ADD gave, or its error's text.
 func hostLocal(t testing.TB, dir, command string, o Owner, ranges []RangeSet, want []netip.Addr) (string, string) {
 	t.Helper()
+	got, err := hostLocalError(dir, command, o, ranges, want)
+	if msg, ok := errors.AsType[refusal](err); ok {
+		return "", string(msg)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got, ""
+}
+
+func hostLocalError(dir, command string, o Owner, ranges []RangeSet, want []netip.Addr) (string, error) {
 	type jsonRange struct {
 		Subnet     string `json:"subnet"`
 		RangeStart string `json:"rangeStart"`
@@ -50,7 +67,7 @@ func hostLocal(t testing.TB, dir, command string, o Owner, ranges []RangeSet, wa
 		"args": map[string]any{"cni": map[string]any{"ips": want}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	cmd := exec.Command(os.Getenv(hostLocalVar))
 	cmd.Env = []string{"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + o.ContainerID, "CNI_IFNAME=" + o.IfName, "CNI_NETNS=/x", "CNI_PATH=/x"}
@@ -62,20 +79,20 @@ func hostLocal(t testing.TB, dir, command string, o Owner, ranges []RangeSet, wa
 	}
 	if len(out) > 0 {
 		if err := json.Unmarshal(out, &answer); err != nil {
-			t.Fatalf("host-local said %s: %v", out, err)
+			return "", fmt.Errorf("host-local said %s: %w", out, err)
 		}
 	}
 	if err != nil {
 		if answer.Msg == "" {
-			t.Fatalf("host-local: %v, %s", err, out)
+			return "", fmt.Errorf("host-local: %w, %s", err, out)
 		}
-		return "", answer.Msg
+		return "", refusal(answer.Msg)
 	}
 	var got []string
 	for _, ip := range answer.IPs {
 		got = append(got, ip.Address.Addr().String())
 	}
-	return strings.Join(got, " "), ""
+	return strings.Join(got, " "), nil
 }
 
 // TestLikeHostLocal runs the same random sequences here and there, in directories of their own, and compares
