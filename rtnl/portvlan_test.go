@@ -121,3 +121,27 @@ func TestPortVLANBytes(t *testing.T) {
 	}
 	compareGolden(t, "portvlan", annotate(&b))
 }
+
+// TestVLANListing decodes a listing as Linux 6.1 sends it: a VLAN alone, then a range.
+func TestVLANListing(t *testing.T) {
+	var e encoder
+	e.fixed(unix.AF_BRIDGE, 0, 0, 0)
+	e.fixed32(41)
+	entry := e.nest(bridgeVLANDBItem)
+	vlanInfo(&e, vlanPVID|vlanUntagged, 100)
+	e.buf[entry+4+2] = vlanDBInfo
+	e.endNest(entry)
+	entry = e.nest(bridgeVLANDBItem)
+	vlanInfo(&e, 0, 200)
+	e.buf[entry+4+2] = vlanDBInfo
+	e.u16(vlanDBRange, 209)
+	e.endNest(entry)
+	var got []PortVLAN
+	if err := decodeVLANs(e.buf, func(p PortVLAN) { got = append(got, p) }); err != nil {
+		t.Fatal(err)
+	}
+	want := []PortVLAN{{Link: 41, VID: 100, PVID: true, Untagged: true}, {Link: 41, VID: 200, Last: 209}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
