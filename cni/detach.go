@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -18,6 +19,15 @@ import (
 // to somebody else while a rule still serves its last owner. It needs no namespace, what's gone already is no
 // error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
 func Detach(ctx context.Context, n *Network, a Attachment) error {
+	return detach(ctx, n, a, false)
+}
+
+// detachAndExit is Detach for a process that then ends: what the kernel still has to do is left to a child.
+func detachAndExit(ctx context.Context, n *Network, a Attachment) error {
+	return detach(ctx, n, a, offload.Reaped())
+}
+
+func detach(ctx context.Context, n *Network, a Attachment, exits bool) error {
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -25,7 +35,7 @@ func Detach(ctx context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return err
 	}
-	d := &detaching{network: n, attachment: a, host: host}
+	d := &detaching{network: n, attachment: a, host: host, exits: exits}
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
@@ -42,6 +52,7 @@ type detaching struct {
 	network    *Network
 	attachment Attachment
 	host       hostID
+	exits      bool        // the process ends after this
 	container  *rtnl.NetNS // nil when it's gone
 	conn       *rtnl.Conn
 	rules      *nft.Conn // nil until it's needed
@@ -71,10 +82,11 @@ func (d *detaching) close() {
 	if d.conn != nil {
 		d.conn.Close()
 	}
-	// Closing this socket waits for the elements' memory to be freed, an RCU grace period after they went
-	// (nft_rcv_nl_event, net/netfilter/nf_tables_api.c). By now the link's removal has waited for that.
-	if d.rules != nil {
-		d.rules.Close()
+	// Closing this socket waits about 10 ms until the elements' memory is freed, an RCU grace period after they
+	// went (nft_rcv_nl_event, net/netfilter/nf_tables_api.c). A child that was left with the link's removal has a
+	// copy of it, and closes it last.
+	if d.rules != nil && !d.exits {
+		go d.rules.Close()
 	}
 }
 
@@ -192,18 +204,10 @@ func (d *detaching) hostLink() string {
 // link removes the pair of links by its host end, which is known by the record or by its derived names; one
 // that the reference made is known by its name in the container alone.
 func (d *detaching) link() error {
-	if r := d.record; r.Index != 0 && r.Boot == d.host.boot && r.NetNS == d.host.netns.Ino {
-		if name, err := d.conn.Name(r.Index); err == nil && d.hasMAC(name, r.MAC) {
-			return d.remove(d.conn, rtnl.Link{Index: r.Index})
-		}
+	if index := d.hostEnd(); index != 0 {
+		return d.remove(d.conn, index)
 	}
-	for attempt := range attempts {
-		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
-		if d.hasMAC(nm.link, nm.mac.String()) {
-			return d.remove(d.conn, rtnl.Link{Name: nm.link})
-		}
-	}
-	if d.container == nil || d.container.ID() == d.host.netns && d.isPlainLink() {
+	if d.container == nil {
 		return nil
 	}
 	conn, err := rtnl.Dial(d.container)
@@ -211,14 +215,31 @@ func (d *detaching) link() error {
 		return failed("open a netlink socket in the container", err)
 	}
 	defer conn.Close()
-	return d.remove(conn, rtnl.Link{Name: d.attachment.IfName})
+	l, err := conn.Link(d.attachment.IfName)
+	if absent(err) || err == nil && l.Kind != "veth" && d.container.ID() == d.host.netns {
+		return nil // gone, or one of the host's own where host and container share a namespace
+	}
+	if err != nil {
+		return failed("failed to lookup "+quote(d.attachment.IfName), err)
+	}
+	return d.remove(conn, l.Index)
 }
 
-// isPlainLink guards the host's own links when host and container share a namespace: there only a veth can be
-// an attachment.
-func (d *detaching) isPlainLink() bool {
-	l, err := d.conn.Link(d.attachment.IfName)
-	return err != nil || l.Kind != "veth"
+// hostEnd returns the index of the attachment's host end, or 0.
+func (d *detaching) hostEnd() int {
+	if r := d.record; r.Index != 0 && r.Boot == d.host.boot && r.NetNS == d.host.netns.Ino {
+		if name, err := d.conn.Name(r.Index); err == nil && d.hasMAC(name, r.MAC) {
+			return r.Index
+		}
+	}
+	for attempt := range attempts {
+		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
+		if d.hasMAC(nm.link, nm.mac.String()) {
+			index, _ := d.conn.Index(nm.link)
+			return index
+		}
+	}
+	return 0
 }
 
 func (d *detaching) hasMAC(link, mac string) bool {
@@ -226,10 +247,13 @@ func (d *detaching) hasMAC(link, mac string) bool {
 	return err == nil && got.String() == mac
 }
 
-func (d *detaching) remove(conn *rtnl.Conn, l rtnl.Link) error {
-	var b rtnl.Batch
-	b.Delete(l)
-	if err := conn.Do(&b); err != nil && !absent(err) {
+// remove returns when the link is unlisted, not when its memory is freed.
+func (d *detaching) remove(conn *rtnl.Conn, index int) error {
+	var send func(int, []byte) error
+	if d.exits {
+		send = offload.Send
+	}
+	if err := conn.Remove(index, send); err != nil && !absent(err) {
 		return failed("failed to delete the link", err)
 	}
 	return nil

@@ -25,7 +25,7 @@ type plugin struct {
 // plugins lists the names that the binary answers to, by the name that it's called by.
 func plugins() []plugin {
 	return []plugin{
-		{name: "bridge", add: Attach, del: Detach, check: Check, gc: GC, status: Status},
+		{name: "bridge", add: Attach, del: detachAndExit, check: Check, gc: GC, status: Status},
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
 	}

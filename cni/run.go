@@ -88,7 +88,11 @@ func (at *attaching) linkRefused(e *rtnl.Error) error {
 	case e.Errno == unix.EBUSY:
 		return errors.Join(errNameTaken, e)
 	case errors.Is(e, fs.ErrExist):
+		// The kernel says the same of a name that's taken here or there, and of an index that's taken here.
 		mac, err := at.conn.MAC(nm.link)
+		if _, taken := at.conn.Name(nm.index); absent(err) && taken == nil {
+			return errors.Join(errNameTaken, e)
+		}
 		if absent(err) || at.container.ID() == at.host.netns && mac.String() != nm.mac.String() {
 			return &Error{Code: CodeAttached, Err: e, Key: "CNI_IFNAME",
 				Msg: "container veth name (" + quote(ifName) + ") peer provided (" + quote(nm.link) + ") already exists"}

@@ -120,7 +120,7 @@ func (h *host) must(verb, container string) string {
 // refused runs cnitool, which must fail, with an error that says why.
 func (h *host) refused(verb, container, why string) {
 	h.t.Helper()
-	if out, err := h.call(verb, container); err == nil || !regexp.MustCompile("(?i)" + why).MatchString(err.Error()+out) {
+	if out, err := h.call(verb, container); err == nil || !regexp.MustCompile("(?i)"+why).MatchString(err.Error()+out) {
 		h.t.Errorf("%s %s: error %v, want one about %s", verb, container, err, why)
 	}
 }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && (amd64 || arm64)
+
+// Package offload leaves a slow sendto(2) to a process that outlives this one.
+//
+// Deleting a link keeps its sender in the kernel for an RCU barrier of 15 to 35 ms after the link is gone.
+// A plugin's process that ended meanwhile would be waited for all the same, so the call must be another
+// process's: a child that shares this one's memory (clone(2) with CLONE_VM), has no stack frames, no Go and no
+// libc, and makes raw system calls alone. A fork would copy page tables, and executing a program would start one.
+package offload
+
+import (
+	"slices"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// request is what the child reads; its layout is known to the assembly.
+type request struct {
+	fd      uintptr
+	message uintptr
+	length  uintptr
+	addr    uintptr // struct sockaddr_nl
+	all     uint64  // signal mask that blocks all
+	saved   uint64  // the caller's mask
+}
+
+const (
+	pageSize   = 4096
+	maxMessage = pageSize/2 - 128
+)
+
+// clone blocks all signals, starts the child on a stack, and restores the mask. The child closes standard
+// input, output and error, so that nobody waits for it there, sends, and exits without telling its parent.
+//
+//go:noescape
+func clone(stack uintptr, r *request) (pid int)
+
+// Send passes a message to the kernel on a netlink socket and returns at once, while a child is in sendto(2).
+// The child has a copy of every descriptor but the standard ones, and so keeps them open until it ends.
+func Send(fd int, message []byte) error {
+	if len(message) > maxMessage {
+		return unix.EMSGSIZE
+	}
+	// Memory that nothing here ever frees or moves: request, address and message below, the stack above them.
+	page, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	base := unsafe.Pointer(unsafe.SliceData(page))
+	r := (*request)(base)
+	const addrAt, messageAt = 64, 128
+	*(*uint16)(unsafe.Add(base, addrAt)) = unix.AF_NETLINK
+	copy(page[messageAt:], message)
+	*r = request{fd: uintptr(fd), message: uintptr(base) + messageAt, length: uintptr(len(message)), addr: uintptr(base) + addrAt, all: ^uint64(0)}
+	if pid := clone(uintptr(base)+pageSize-16, r); pid < 0 {
+		_ = unix.Munmap(page)
+		return unix.Errno(-pid)
+	}
+	return nil
+}
+
+// Reaped reports whether PID 1, which inherits orphans, is known as an init that reaps them. Under any other,
+// a container's main program or a machine's agent, each child would stay as a zombie.
+func Reaped() bool {
+	fd, err := unix.Open("/proc/1/comm", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var b [32]byte
+	n, _ := unix.Read(fd, b[:])
+	return slices.Contains(inits[:], strings.TrimSpace(string(b[:max(n, 0)])))
+}
+
+// inits are the programs that reap whatever they inherit, by their comm.
+var inits = [...]string{"systemd", "init", "tini", "docker-init", "dumb-init", "catatonit", "podman-init", "s6-svscan", "runit", "openrc-init", "pause"}

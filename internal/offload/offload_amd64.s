@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "textflag.h"
+
+#define SYS_close 3
+#define SYS_rt_sigprocmask 14
+#define SYS_sendto 44
+#define SYS_clone 56
+#define SYS_exit 60
+#define SIG_SETMASK 2
+#define CLONE_VM 0x100
+
+// func clone(stack uintptr, r *request) (pid int)
+// R12 and R13 keep the request and the result: the kernel preserves them, and the child's are the parent's.
+TEXT ·clone(SB), NOSPLIT, $0-24
+	MOVQ r+8(FP), R12
+	MOVQ $SIG_SETMASK, DI
+	LEAQ 32(R12), SI
+	LEAQ 40(R12), DX
+	MOVQ $8, R10
+	MOVQ $SYS_rt_sigprocmask, AX
+	SYSCALL
+	MOVQ $CLONE_VM, DI
+	MOVQ stack+0(FP), SI
+	XORL DX, DX
+	XORL R10, R10
+	XORL R8, R8
+	MOVQ $SYS_clone, AX
+	SYSCALL
+	TESTQ AX, AX
+	JEQ  child
+	MOVQ AX, R13
+	MOVQ $SIG_SETMASK, DI
+	LEAQ 40(R12), SI
+	XORL DX, DX
+	MOVQ $8, R10
+	MOVQ $SYS_rt_sigprocmask, AX
+	SYSCALL
+	MOVQ R13, pid+16(FP)
+	RET
+child:
+	XORL DI, DI
+	MOVQ $SYS_close, AX
+	SYSCALL
+	MOVQ $1, DI
+	MOVQ $SYS_close, AX
+	SYSCALL
+	MOVQ $2, DI
+	MOVQ $SYS_close, AX
+	SYSCALL
+	MOVQ 0(R12), DI
+	MOVQ 8(R12), SI
+	MOVQ 16(R12), DX
+	XORL R10, R10
+	MOVQ 24(R12), R8
+	MOVQ $12, R9
+	MOVQ $SYS_sendto, AX
+	SYSCALL
+	XORL DI, DI
+	MOVQ $SYS_exit, AX
+	SYSCALL
+	INT  $3
