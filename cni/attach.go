@@ -71,6 +71,8 @@ type attaching struct {
 	store *ipam.Store // locked from the reservation until the link exists; nil outside
 	plan  *plan
 	undo  undoList
+
+	newBridge bool // this call made it
 }
 
 func (at *attaching) run(ctx context.Context) (_ *Result, err error) {

@@ -86,6 +86,7 @@ func (at *attaching) createBridge() (int, error) {
 	if err := at.conn.Do(&b); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, failed("failed to create bridge "+quote(k.name)+": could not add "+quote(k.name), err)
 	}
+	at.newBridge = true
 	index, err := at.conn.Index(k.name)
 	if err != nil {
 		return 0, failed("failed to create bridge "+quote(k.name), err)

@@ -146,6 +146,13 @@ func (at *attaching) rules() error {
 		return failed("set up nftables", err)
 	}
 	defer conn.Close()
+	if at.newBridge {
+		// Nobody was attached before, so the rules aren't there either: a transaction that the kernel refuses
+		// first would cost an RCU grace period, about 10 ms.
+		if err := conn.Build(nft.Ruleset{Subnets: elements.Masquerade, Guard: elements.Guard != nil}); err != nil {
+			return failed("set up nftables", err)
+		}
+	}
 	at.undo.push("ruleset elements", func() error { return detachElements(elements) })
 	return failed("set up nftables", conn.Attach(elements))
 }
