@@ -109,7 +109,6 @@ func badVersions() []badInput {
 		{name: "CHECK without prevResult", verb: "CHECK", code: 7, msg: "Required prevResult missing"},
 		{name: "CHECK with a prevResult of another form", verb: "CHECK", replace: `prevResult={"cniVersion":"0.4.0"}`, code: 7, key: "prevResult"},
 		{name: "CHECK with a prevResult that's a list", verb: "CHECK", replace: `prevResult=[]`, code: 7, key: "prevResult"},
-		{name: "GC without a list", verb: "GC", code: 7, key: "cni.dev/valid-attachments"},
 		{name: "GC with an object", verb: "GC", conf: `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","cni.dev/valid-attachments":{}}`, code: 7, key: "cni.dev/valid-attachments"},
 		{name: "GC with an unnamed attachment", verb: "GC", conf: `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","cni.dev/valid-attachments":[{"containerID":"live"}]}`, code: 7, key: "cni.dev/valid-attachments"},
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // toJSON is for values that can't fail.
@@ -43,6 +45,9 @@ func (s traces) all() []string {
 // hostEnd is how both swiftcni and the reference name the host's end of a pair.
 var hostEnd = regexp.MustCompile(`^veth[0-9a-f]{8}$`)
 
+// owned finds a comment that names an owner: ours, the reference's masquerade, its spoof check.
+var owned = regexp.MustCompile(`comment "(\S+/|[0-9a-f]{16}-[0-9a-f]{16}|macspoofchk-)`)
+
 // traces looks for what attachments left.
 func (w *world) traces() (s traces, err error) {
 	links, err := w.links("")
@@ -59,7 +64,7 @@ func (w *world) traces() (s traces, err error) {
 		return s, fmt.Errorf("nft list ruleset: %w: %s", err, ruleset)
 	}
 	for line := range strings.Lines(ruleset) {
-		if strings.Contains(line, "comment") || strings.Contains(line, "elements = {") {
+		if owned.MatchString(line) || strings.Contains(line, "elements = {") {
 			s.elements = append(s.elements, strings.TrimSpace(line))
 		}
 	}
@@ -124,7 +129,7 @@ func (s *traces) readStore(dir string) error {
 		s.leases = append(s.leases, path+": "+string(text))
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
 	return err

@@ -259,7 +259,8 @@ var uninteresting = []*regexp.Regexp{
 	// The kernel's own address of the link comes up in its own time.
 	regexp.MustCompile(`(?m)^.*(fe80::|multicast ff00::|anycast fe80::).*$`),
 	// Ours skips duplicate address detection by flag, the reference by sysctl; both have accept_dad 0.
-	regexp.MustCompile(` nodad`),
+	// Of the gateway's address ours skips it as well.
+	regexp.MustCompile(` (nodad|tentative)`),
 	regexp.MustCompile(`(?m)^\d+: `), // indexes
 	regexp.MustCompile(`link-netns\S* \S+`),
 	regexp.MustCompile(`@\S+:`),

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reach sends one echo request as the host or a container and waits a second for the reply.
-func (w *world) reach(name string, to netip.Addr) error {
-	return w.do(name, func() error { return echo(to) })
+// reach sends one echo request as the host or a container and waits so many seconds for the reply.
+func (w *world) reach(name string, to netip.Addr, seconds int64) error {
+	return w.do(name, func() error { return echo(to, seconds) })
 }
 
-func echo(to netip.Addr) error {
+func echo(to netip.Addr, seconds int64) error {
 	family, protocol, request, reply := unix.AF_INET, unix.IPPROTO_ICMP, byte(8), byte(0)
 	var dst unix.Sockaddr
 	if to.Is4() {
@@ -28,7 +28,7 @@ func echo(to netip.Addr) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: seconds}); err != nil {
 		return err
 	}
 	message := []byte{request, 0, 0, 0, 0x53, 0x57, 0, 1}
@@ -42,6 +42,9 @@ func echo(to netip.Addr) error {
 	buf := make([]byte, 256)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("echo reply from %s: %w", to, err)
 		}

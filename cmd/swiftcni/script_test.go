@@ -198,6 +198,9 @@ func parseCall(ts *testscript.TestScript, c call, args []string) (call, error) {
 
 func runIn(ts *testscript.TestScript, neg bool, name string, args []string) {
 	out, err := worldOf(ts).exec(name, args[0], args[1:]...)
+	if out != "" && !strings.HasSuffix(out, "\n") {
+		out += "\n" // a golden file ends with one
+	}
 	fmt.Fprint(ts.Stdout(), out)
 	if (err != nil) != neg {
 		ts.Fatalf("%v: %s", err, out)
@@ -212,7 +215,11 @@ func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
 	if from == "host" {
 		from = ""
 	}
-	if err := worldOf(ts).reach(from, to); (err != nil) != neg {
+	seconds := int64(3) // a neighbour that missed the first question is asked again after one
+	if neg {
+		seconds = 1
+	}
+	if err := worldOf(ts).reach(from, to, seconds); (err != nil) != neg {
 		ts.Fatalf("reach: %v", err)
 	}
 }
