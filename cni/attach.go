@@ -46,6 +46,9 @@ func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
 	if a.NetNS == "" {
 		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_NETNS] missing", Key: "CNI_NETNS"}
 	}
+	if err := n.allow("ADD"); err != nil {
+		return nil, err
+	}
 	if err := n.checkBridge(); err != nil {
 		return nil, err
 	}

@@ -41,7 +41,8 @@ func openNetNS(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 }
 
 func errSameNetNS() error {
-	return &Error{Code: CodeInvalidNetNS, Msg: "plugin's netns and netns from CNI_NETNS should not be the same", Key: "CNI_NETNS"}
+	return &Error{Code: CodeInvalidNetNS, Msg: "plugin's netns and netns from CNI_NETNS should not be the same", Key: "CNI_NETNS",
+		Details: "the container has no network namespace of its own"}
 }
 
 // readSysctl reads a file below /proc/sys by system calls alone: os.File would register it with the poller.

@@ -25,6 +25,17 @@ func Parse(text []byte) (*Network, error) {
 	return n, nil
 }
 
+// ParseForDetach reads what it can of a configuration that may have turned invalid since its containers were
+// attached: [Detach] works with that. Without a name, or from what isn't JSON, there's no network, and the error
+// says why.
+func ParseForDetach(text []byte) (*Network, error) {
+	n, err := parse(text)
+	if n != nil {
+		return n, nil
+	}
+	return nil, err
+}
+
 // parse returns the network as far as it can be read, which is what DEL works with, and the first error.
 // Without a name there is no network.
 func parse(text []byte) (*Network, error) {

@@ -27,7 +27,7 @@ func newAttach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin())
+		c, err := readConf(args[0], cmd.InOrStdin(), cni.Parse)
 		if err != nil {
 			return err
 		}

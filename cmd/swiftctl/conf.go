@@ -31,8 +31,11 @@ type conf struct {
 	others  []string // plugins of the list besides the bridge plugin
 }
 
+// parser is [cni.Parse], or [cni.ParseForDetach] where a configuration that has turned invalid must still serve.
+type parser func(text []byte) (*cni.Network, error)
+
 // readConf reads the configuration at path; "-" is stdin.
-func readConf(path string, stdin io.Reader) (*conf, error) {
+func readConf(path string, stdin io.Reader, parse parser) (*conf, error) {
 	text, err := readConfText(path, stdin)
 	if err != nil {
 		return nil, err
@@ -41,7 +44,7 @@ func readConf(path string, stdin io.Reader) (*conf, error) {
 	if text, c.others, err = bridgeOf(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.network, err = cni.Parse(text); err != nil {
+	if c.network, err = parse(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	n := c.network

@@ -24,7 +24,7 @@ func newDetach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin())
+		c, err := readConf(args[0], cmd.InOrStdin(), cni.ParseForDetach)
 		if err != nil {
 			return err
 		}

@@ -81,7 +81,11 @@ func (h *hook) run(ctx context.Context, stdin io.Reader, path string) error {
 }
 
 func (h *hook) serve(ctx context.Context, s *state, path string) error {
-	c, err := readConf(path, nil)
+	parse := cni.ParseForDetach
+	if s.attaches() {
+		parse = cni.Parse
+	}
+	c, err := readConf(path, nil, parse)
 	if err != nil {
 		return err
 	}
