@@ -149,7 +149,7 @@ func killAt(t *testing.T, dir, verb, prepare, call string, n int) bool {
 		}
 	}
 	release(t, dir, owner("victim"))
-	if got := contents(t, dir); strings.Contains(got, "victim") {
+	if got := contents(t, dir); strings.Contains(got, "victim") || strings.Count(got, " next|") != 2 {
 		t.Fatalf("%s: a release left\n%s", where, got)
 	}
 	if _, err := reserve(t, dir, Request{Owner: owner("victim"), Sets: set, Record: evidence}); err != nil {
