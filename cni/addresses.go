@@ -59,7 +59,11 @@ func ipamError(err error) error {
 	if errors.As(err, &duplicate) {
 		return &Error{Code: CodeAttached, Msg: err.Error(), Err: err}
 	}
-	return failed("reserve addresses", err)
+	var taken *ipam.TakenError
+	if errors.As(err, &taken) {
+		return &Error{Code: CodeAttached, Msg: err.Error(), Err: err}
+	}
+	return &Error{Code: CodeInternal, Msg: err.Error(), Err: err}
 }
 
 // checkDelegated refuses what a delegate may not answer, before the kernel would do so halfway.

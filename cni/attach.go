@@ -75,7 +75,8 @@ type attaching struct {
 	plan  *plan
 	undo  undoList
 
-	newBridge bool // this call made it
+	newBridge bool             // this call made it
+	bridgeMAC net.HardwareAddr // before the port joined
 }
 
 func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
@@ -110,6 +111,9 @@ func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
 		return nil, err
 	}
 	if err := at.containerSide(); err != nil {
+		return nil, err
+	}
+	if err := at.portUp(); err != nil {
 		return nil, err
 	}
 	return at.result()

@@ -3,8 +3,10 @@
 package cni
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -66,6 +68,12 @@ func (at *attaching) ensureBridge() (int, error) {
 	if err != nil {
 		return 0, failed("failed to lookup "+quote(k.name), err)
 	}
+	if at.bridgeMAC, err = at.conn.MAC(k.name); err != nil {
+		return 0, failed("failed to lookup "+quote(k.name), err)
+	}
+	if !bytes.Equal(at.bridgeMAC, at.ownBridgeMAC()) {
+		at.refuseAdvertisements() // as was done with one that we made
+	}
 	if flags.Up && (flags.Promisc || !k.promisc) && !k.filtersVLANs() {
 		return index, nil
 	}
@@ -76,7 +84,7 @@ func (at *attaching) ensureBridge() (int, error) {
 func (at *attaching) createBridge() (int, error) {
 	k := &at.network.bridge
 	bridge := rtnl.Bridge{
-		Link: rtnl.Link{Name: k.name, MTU: max(k.mtu, 0), MAC: bridgeMAC(k.name, at.host.boot, at.host.netns.Ino)},
+		Link: rtnl.Link{Name: k.name, MTU: max(k.mtu, 0), MAC: at.ownBridgeMAC()},
 	}
 	if k.filtersVLANs() {
 		bridge.VLANFiltering = rtnl.On
@@ -91,9 +99,18 @@ func (at *attaching) createBridge() (int, error) {
 	if err != nil {
 		return 0, failed("failed to create bridge "+quote(k.name), err)
 	}
-	// A router advertisement from a container must not configure the host.
-	_ = writeSysctl(sysctl6(k.name, "accept_ra"), "0")
+	at.refuseAdvertisements()
 	return index, at.mendBridge(index)
+}
+
+// ownBridgeMAC is the MAC of the bridges that this package makes.
+func (at *attaching) ownBridgeMAC() net.HardwareAddr {
+	return bridgeMAC(at.network.bridge.name, at.host.boot, at.host.netns.Ino)
+}
+
+// refuseAdvertisements keeps a container's router advertisements from configuring the host.
+func (at *attaching) refuseAdvertisements() {
+	_ = writeSysctl(sysctl6(at.network.bridge.name, "accept_ra"), "0")
 }
 
 // mendBridge makes an existing bridge what the network needs: a bridge at all, up, promiscuous, filtering.
@@ -116,6 +133,29 @@ func (at *attaching) mendBridge(index int) error {
 		b.Set(rtnl.Bridge{Link: rtnl.Link{Index: index}, VLANFiltering: rtnl.On})
 	}
 	return failed("failed to create bridge "+quote(k.name), at.conn.Do(&b))
+}
+
+// pinBridge keeps the MAC of a bridge that has the gateway's address. A bridge that somebody else made may follow
+// its ports' lowest; setting the MAC that it had before this port joined ends that.
+func (at *attaching) pinBridge(bridge int, newGateway bool) error {
+	k := &at.network.bridge
+	if at.newBridge || !k.gateway() || len(at.plan.gateways) == 0 || k.vlan != 0 {
+		return nil
+	}
+	now, err := at.conn.MAC(k.name)
+	if err != nil {
+		return failed("failed to lookup "+quote(k.name), err)
+	}
+	if !newGateway && bytes.Equal(now, at.bridgeMAC) {
+		return nil
+	}
+	mac := at.bridgeMAC
+	if bytes.Equal(mac, make([]byte, len(mac))) {
+		mac = at.ownBridgeMAC() // a bridge that lost its last port has none (br_stp_recalculate_bridge_id)
+	}
+	var b rtnl.Batch
+	b.Set(rtnl.Link{Index: bridge, MAC: mac})
+	return failed("failed to set bridge addr", at.conn.Do(&b))
 }
 
 // settleGateways looks at the addresses beside the gateways that were just added to a link. One that conflicts

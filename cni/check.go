@@ -5,7 +5,6 @@ package cni
 import (
 	"context"
 	"errors"
-	"net/netip"
 
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -162,14 +161,11 @@ func (c *checking) checkHostEnd() error {
 
 func (c *checking) checkIPs() error {
 	for _, ip := range c.prev.IPs {
-		found := false
-		for addr, err := range c.inside.Addrs(c.container.Index, 0) {
-			if err != nil {
-				return failed("list the container's addresses", err)
-			}
-			found = found || addr.Prefix == ip.Address
+		on, err := c.inside.HasAddr(c.container.Index, ip.Address)
+		if err != nil {
+			return failed("list the container's addresses", err)
 		}
-		if !found {
+		if !on {
 			return wrong("Failed to match addr " + ip.Address.String() + " on interface " + c.attachment.IfName)
 		}
 	}
@@ -212,19 +208,12 @@ func (c *checking) checkGateway() error {
 		}
 		link = index
 	}
-	for _, ip := range c.prev.IPs {
-		if !ip.Gateway.IsValid() {
-			continue
+	for _, want := range k.gatewaysOf(c.prev.IPs) {
+		on, err := c.host.HasAddr(link, want)
+		if err != nil {
+			return failed("list the bridge's addresses", err)
 		}
-		want := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
-		found := false
-		for addr, err := range c.host.Addrs(link, 0) {
-			if err != nil {
-				return failed("list the bridge's addresses", err)
-			}
-			found = found || addr.Prefix == want
-		}
-		if !found {
+		if !on {
 			return wrong("gateway " + want.String() + " is not on " + quote(name))
 		}
 	}

@@ -57,7 +57,8 @@ type detaching struct {
 	conn       *rtnl.Conn
 	rules      *nft.Conn // nil until it's needed
 
-	record ipam.Record // what the store knows; its zero value knows nothing
+	record    ipam.Record // what the store knows; its zero value knows nothing
+	storeLost bool        // there is no store to know anything
 }
 
 func (d *detaching) open() error {
@@ -98,6 +99,7 @@ func (d *detaching) leaseAndElements() (err error) {
 		return d.elements()
 	}
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	d.storeLost = err != nil
 	if absent(err) {
 		return d.elements()
 	}
@@ -162,7 +164,7 @@ func (d *detaching) addresses() (list []netip.Prefix, known bool) {
 		list = append(list, netip.PrefixFrom(a, bits))
 	}
 	// host-local's store would know; without IPAM there never were any.
-	known = list != nil || n.ipam.plugin == hostLocal || !n.hasAddresses()
+	known = list != nil || n.ipam.plugin == hostLocal && !d.storeLost || !n.hasAddresses()
 	return list, known
 }
 
@@ -178,11 +180,8 @@ func (k *ipamKeys) subnetBits(a netip.Addr) int {
 	return -1
 }
 
-// guard says where to look for the spoof check's elements.
+// guard says where to look for the spoof check's elements, which may be there though the key isn't any more.
 func (d *detaching) guard() *nft.Guard {
-	if !d.network.bridge.macSpoofCheck {
-		return nil
-	}
 	g := &nft.Guard{HostLink: d.hostLink()}
 	if d.network.prev != nil {
 		for _, i := range d.network.prev.Interfaces {

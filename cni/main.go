@@ -114,7 +114,7 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 	a, badArgs := attachmentFromEnvironment(getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
-		if invalid == nil {
+		if invalid == nil && p.name != "loopback" { // which has no use for arguments, and so no opinion
 			invalid = badArgs
 		}
 		if invalid != nil {

@@ -10,6 +10,7 @@ import (
 // Limits of what is taken from outside.
 const (
 	maxInput  = 16 << 20 // bytes of a configuration; GC lists attachments by the thousand
+	maxName   = 255      // NAME_MAX (linux/limits.h): a network's name is a directory's
 	maxVLAN   = 4094     // IEEE 802.1Q
 	maxIfName = 15       // IFNAMSIZ less the final NUL (linux/if.h)
 	maxMTU    = 65535    // ETH_MAX_MTU (linux/if_ether.h)
@@ -64,6 +65,9 @@ func parse(text []byte) (*Network, error) {
 	}
 	if name == "" {
 		return nil, invalidKey("name", "missing network name")
+	}
+	if len(name) > maxName {
+		return nil, &Error{Code: CodeInvalidNetwork, Msg: "network name is too long: expected at most 255 characters", Details: name, Key: "name"}
 	}
 	if !validID(name) {
 		return nil, &Error{Code: CodeInvalidNetwork, Msg: "invalid characters found in network name", Details: name, Key: "name"}

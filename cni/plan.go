@@ -43,26 +43,31 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 		if b.gateway() && !ip.Gateway.IsValid() {
 			ip.Gateway = ip.Address.Masked().Addr().Next()
 		}
-		if b.gateway() {
-			p.addGateway(netip.PrefixFrom(ip.Gateway, ip.Address.Bits()))
-		}
 	}
+	p.gateways = b.gatewaysOf(p.ips)
 	if b.isDefaultGateway {
 		p.addDefaultRoutes()
 	}
 	return p
 }
 
-// addGateway puts a gateway on the bridge once. Two that conflict with each other can't both be there:
-// forceAddress lets the last one win, and without it checkGateways refuses them.
-func (p *plan) addGateway(gw netip.Prefix) {
-	if slices.Contains(p.gateways, gw) {
-		return
+// gatewaysOf lists the gateways of addresses that the bridge gets, each once. Two that conflict with each other
+// can't both be there: forceAddress lets the last one win, and without it checkGateways refuses them.
+func (b *bridgeKeys) gatewaysOf(ips []IP) (list []netip.Prefix) {
+	if !b.gateway() {
+		return nil
 	}
-	if p.network.bridge.forceAddress {
-		p.gateways = slices.DeleteFunc(p.gateways, func(other netip.Prefix) bool { return conflict(gw, other) })
+	for _, ip := range ips {
+		gw := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
+		if !gw.IsValid() || slices.Contains(list, gw) {
+			continue
+		}
+		if b.forceAddress {
+			list = slices.DeleteFunc(list, func(other netip.Prefix) bool { return conflict(gw, other) })
+		}
+		list = append(list, gw)
 	}
-	p.gateways = append(p.gateways, gw)
+	return list
 }
 
 // checkGateways refuses gateways that conflict with each other, before anything is touched.

@@ -18,8 +18,11 @@ import (
 // errNameTaken says that a derived name or index belongs to a stranger, and the next ones should be tried.
 var errNameTaken = errors.New("derived name is taken by another link")
 
-// dadTimeout bounds the wait for duplicate address detection.
-const dadTimeout = 5 * time.Second
+// Bounds of what an attach waits for.
+const (
+	dadTimeout  = 5 * time.Second // duplicate address detection
+	portTimeout = 3 * time.Second // a port's becoming operational
+)
 
 // hostSide makes the link and joins the bridge: one send when the bridge is as it should be.
 func (at *attaching) hostSide() error {
@@ -41,6 +44,9 @@ func (at *attaching) hostSide() error {
 		err = errors.Join(err, at.settleGateways(bridge, keys.name, added))
 	}
 	if err != nil {
+		return err
+	}
+	if err := at.pinBridge(bridge, len(added) > 0); err != nil {
 		return err
 	}
 	if keys.vlan != 0 && len(p.gateways) > 0 {
@@ -187,6 +193,14 @@ func (at *attaching) containerSide() error {
 		return failed("duplicate address detection", conn.WaitDAD(p.names.peerIndex(), dadTimeout))
 	}
 	return nil
+}
+
+// portUp waits until the bridge port can forward, so that the container's first packet isn't lost.
+func (at *attaching) portUp() error {
+	if at.network.bridge.containerDown {
+		return nil
+	}
+	return failed("bridge port in error state", at.conn.WaitUp(at.names.index, portTimeout))
 }
 
 // enterContainer opens a socket in the container's namespace and sets its sysctls, which have no netlink form.

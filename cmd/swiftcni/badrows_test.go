@@ -58,7 +58,7 @@ func badVariables() []badInput {
 		{name: "IgnoreUnknown maybe", env: env{"CNI_ARGS": "IgnoreUnknown=maybe"}, code: 4, msg: "IgnoreUnknown"},
 		{name: "argument IP isn't one", env: env{"CNI_ARGS": "IP=10.1.2.999"}, code: 4, msg: "10.1.2.999"},
 		{name: "argument MAC isn't one", env: env{"CNI_ARGS": "MAC=nonsense"}, code: 7, msg: "failed to make veth pair"},
-		{name: "argument IP in use", env: env{"CNI_ARGS": "IP=10.1.2.2"}, code: 999, msg: "requested IP address 10.1.2.2 is not available in range set 10.1.2.1-10.1.2.254"},
+		{name: "argument IP in use", env: env{"CNI_ARGS": "IP=10.1.2.2"}, code: 101, msg: "requested IP address 10.1.2.2 is not available in range set 10.1.2.1-10.1.2.254"},
 		{name: "argument IP is the gateway", env: env{"CNI_ARGS": "IP=10.1.2.1"}, code: 999, msg: "requested ip 10.1.2.1 is subnet's gateway"},
 		{name: "argument IP is outside", env: env{"CNI_ARGS": "IP=10.9.9.9"}, code: 999, msg: "failed to allocate all requested IPs: 10.9.9.9"},
 	}

@@ -42,7 +42,7 @@ func TestScratchImage(t *testing.T) {
 	call := func(verb string) string {
 		t.Helper()
 		// The descriptor survives the change of root, so the namespace is entered first.
-		cmd := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(host)+"/ns/net", "chroot", root, "/bridge")
+		cmd := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(host)+"/ns/net", "/usr/sbin/chroot", root, "/bridge")
 		cmd.Env = []string{"CNI_COMMAND=" + verb, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_PATH=/",
 			"CNI_NETNS=/proc/" + strconv.Itoa(container) + "/ns/net"}
 		cmd.Stdin = strings.NewReader(strings.ReplaceAll(budgetConf, "DIR", "/var/lib/leases"))
