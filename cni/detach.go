@@ -144,24 +144,26 @@ func ignoreUnsupported(err error) error {
 }
 
 // addresses says where to look for elements: the leases, else what the runtime handed back, with their subnets'
-// lengths. When neither is there but the attachment may have had addresses, or a length can't be told since the
-// configuration has changed, they aren't known.
+// lengths. When neither is there but the attachment may have had addresses, or a length isn't known, they aren't.
 func (d *detaching) addresses() (list []netip.Prefix, known bool) {
 	n := d.network
+	list = append(list, d.record.Prefixes...)
 	if n.prev != nil {
 		for _, ip := range n.prev.IPs {
-			list = append(list, ip.Address)
+			if !slices.Contains(list, ip.Address) {
+				list = append(list, ip.Address)
+			}
 		}
 	}
 	for _, a := range d.record.Addrs {
-		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr() == a }) {
-			continue
-		}
-		bits := n.ipam.subnetBits(a)
-		if bits < 0 {
+		if !slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr() == a }) {
+			// A lease of the reference's: it never made an element of ours, unless the store was rebuilt.
+			if bits := n.ipam.subnetBits(a); bits >= 0 {
+				list = append(list, netip.PrefixFrom(a, bits))
+				continue
+			}
 			return nil, false
 		}
-		list = append(list, netip.PrefixFrom(a, bits))
 	}
 	// host-local's store would know; without IPAM there never were any.
 	known = list != nil || n.ipam.plugin == hostLocal && !d.storeLost || !n.hasAddresses()

@@ -22,11 +22,15 @@ func (o Owner) String() string { return o.ContainerID + "/" + o.IfName }
 type Record struct {
 	Owner Owner
 	Addrs []netip.Addr // of all its leases in this network
-	Boot  string       // boot ID, /proc/sys/kernel/random/boot_id
-	NetNS uint64       // inode of the host-side network namespace
-	Link  string       // name of the host-side link
-	Index int          // its index
-	MAC   string       // its hardware address, or the container's: the caller's choice
+	// Prefixes are addresses with their subnets' lengths, as they were given. They are hints: there are none of
+	// what host-local gave, and may be some of what isn't held any more.
+	Prefixes []netip.Prefix
+
+	Boot  string // boot ID, /proc/sys/kernel/random/boot_id
+	NetNS uint64 // inode of the host-side network namespace
+	Link  string // name of the host-side link
+	Index int    // its index
+	MAC   string // its hardware address, or the container's: the caller's choice
 }
 
 const (
@@ -83,6 +87,13 @@ func (r *Record) text() (string, error) {
 			b = append(b, ',')
 		}
 		b = a.AppendTo(b)
+		for _, p := range r.Prefixes {
+			if p.Addr() == a {
+				b = append(b, '/')
+				b = strconv.AppendInt(b, int64(p.Bits()), 10)
+				break
+			}
+		}
 	}
 	b = append(b, ' ')
 	b = append(b, orDash(r.Boot)...)
@@ -112,11 +123,20 @@ func parseRecord(name, text string) (r Record, ok bool) {
 	}
 	if fields[1] != "" {
 		for a := range strings.SplitSeq(fields[1], ",") {
+			a, bits, prefixed := strings.Cut(a, "/")
 			addr, ok := parseAddr(a)
 			if !ok {
 				return Record{}, false
 			}
 			r.Addrs = append(r.Addrs, addr)
+			if prefixed {
+				n, err := strconv.Atoi(bits)
+				p := netip.PrefixFrom(addr, n)
+				if err != nil || !p.IsValid() || strconv.Itoa(n) != bits {
+					return Record{}, false
+				}
+				r.Prefixes = append(r.Prefixes, p)
+			}
 		}
 	}
 	var err error

@@ -12,7 +12,7 @@ type Request struct {
 	Owner  Owner
 	Sets   []RangeSet   // canonical, see [CanonicalSets]; a set's place names its last_reserved_ip file
 	Want   []netip.Addr // addresses to be given; each must lie in a set of its own
-	Record Record       // evidence; Owner and Addrs are filled in by Reserve
+	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
 
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
 	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
@@ -245,13 +245,15 @@ func (r *reservation) publish() error {
 func (r *reservation) writeRecord(replace bool) error {
 	r.record = r.req.Record
 	r.record.Owner = r.req.Owner
-	r.record.Addrs = nil
+	r.record.Addrs, r.record.Prefixes = nil, nil
 	if r.had {
 		r.record.Addrs = append(r.record.Addrs, r.prior.Addrs...)
+		r.record.Prefixes = append(r.record.Prefixes, r.prior.Prefixes...)
 	}
 	for i := range r.picks {
-		if r.picks[i].addr.IsValid() {
-			r.record.Addrs = append(r.record.Addrs, r.picks[i].addr)
+		if p := &r.picks[i]; p.addr.IsValid() {
+			r.record.Addrs = append(r.record.Addrs, p.addr)
+			r.record.Prefixes = append(r.record.Prefixes, netip.PrefixFrom(p.addr, r.req.Sets[i][p.rng].Subnet.Bits()))
 		}
 	}
 	return r.s.writeRecord(r.dir, &r.record, replace)
