@@ -30,7 +30,7 @@ test-deps: ## what the tests need of Debian (as root)
 	internal/testdeps.sh
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
-	go test -timeout 30m -run '$(RUN)' $(PKG)
+	go test $(GOTESTFLAGS) -timeout 30m -run '$(RUN)' $(PKG)
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }
