@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stateDirs are where plugins keep what outlives them, in the box.
+var stateDirs = [...]string{"/var/lib/cni", "/run/cni"}
+
+// host is what one trial happens on: a network namespace, which the calling thread stands in, containers, and
+// empty state directories.
+type host struct {
+	netns      int // descriptor
+	containers map[string]int
+	references *references
+	trial      int
+}
+
+func containerPath(id string) string { return filepath.Join("/run/netns", id) }
+
+func newHost(trial int, refs *references) (*host, error) {
+	for _, dir := range stateDirs {
+		if err := empty(dir); err != nil {
+			return nil, err
+		}
+	}
+	h := &host{netns: -1, containers: map[string]int{}, references: refs, trial: trial}
+	fd, err := newNetNS()
+	if err != nil {
+		return nil, err
+	}
+	h.netns = fd
+	if err := refs.watch(fd, trial); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// empty removes what a directory holds; a mount point can't be removed itself.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
+// newNetNS makes a network namespace, which the thread ends up in.
+func newNetNS() (fd int, err error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return -1, fmt.Errorf("new network namespace: %w", err)
+	}
+	return unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// add makes a container's namespace and returns its path.
+func (h *host) add(id string) (path string, err error) {
+	path = containerPath(id)
+	fd, err := newNetNS()
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return "", err
+	}
+	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		return "", fmt.Errorf("name network namespace %s: %w", path, err)
+	}
+	h.containers[id] = 1
+	if err := h.references.watch(fd, h.trial); err != nil {
+		return "", err
+	}
+	return path, h.enter()
+}
+
+func (h *host) enter() error { return unix.Setns(h.netns, unix.CLONE_NEWNET) }
+
+// inside runs fn in a container's namespace. fn is given nothing to keep it open.
+func (h *host) inside(id string, fn func() error) error {
+	fd, err := unix.Open(containerPath(id), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	err = unix.Setns(fd, unix.CLONE_NEWNET)
+	unix.Close(fd)
+	if err == nil {
+		err = fn()
+	}
+	return errors.Join(err, h.enter())
+}
+
+// vanish ends a container's namespace, unless somebody holds it.
+func (h *host) vanish(id string) error {
+	if h.containers[id] == 0 {
+		return nil
+	}
+	delete(h.containers, id)
+	return errors.Join(unix.Unmount(containerPath(id), unix.MNT_DETACH), os.Remove(containerPath(id)))
+}
+
+// close leaves nothing of the harness's own. The thread stays in the namespace until it makes the next one, or
+// goes elsewhere.
+func (h *host) close() {
+	for id := range h.containers {
+		_ = h.vanish(id)
+	}
+	unix.Close(h.netns)
+}
+
+// reap waits for every process that a trial has left, orphans included, which are the harness's children as it's
+// their subreaper. What doesn't end by itself is killed and returned.
+func reap(limit time.Duration) (left []string) {
+	killed := make(chan []string, 1)
+	watchdog := time.AfterFunc(limit, func() { killed <- killChildren() })
+	for {
+		var status unix.WaitStatus
+		if _, err := wait(-1, &status); err != nil {
+			break
+		}
+	}
+	if !watchdog.Stop() {
+		left = <-killed
+	}
+	return left
+}
+
+func killChildren() (list []string) {
+	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, task := range tasks {
+		text, _ := os.ReadFile(task)
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				continue
+			}
+			name, _ := os.ReadFile("/proc/" + field + "/comm")
+			list = append(list, "process "+strings.TrimSpace(string(name)))
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	return list
+}

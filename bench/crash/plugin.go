@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Plugin is a CNI plugin on trial.
+type Plugin struct {
+	Name string
+	// Path is the executable's. Its directory is CNI_PATH.
+	Path   string
+	Config string
+	// Leases is host-local's dataDir, or empty where the configuration has none.
+	Leases string `json:",omitempty"`
+	Bridge string `json:",omitempty"`
+}
+
+// runLimit is how long a verb may take before it counts as hung.
+const runLimit = 20 * time.Second
+
+// answer is what a verb said.
+type answer struct {
+	status unix.WaitStatus
+	stdout string
+	stderr string
+	late   bool // it hung, and was killed
+}
+
+func (a answer) ok() bool { return a.status == 0 }
+
+func (a answer) String() string {
+	s := fmt.Sprintf("exit status %d", a.status.ExitStatus())
+	if a.status.Signaled() {
+		s = a.status.Signal().String()
+	}
+	if a.late {
+		s = fmt.Sprintf("hung for %v", runLimit)
+	}
+	return strings.TrimSpace(s + " " + strings.TrimSpace(a.stdout) + " " + firstLine(a.stderr))
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// result is the part of an ADD's answer that matters here. IPs is empty in versions before 0.3.0.
+type result struct {
+	IPs []struct {
+		Address netip.Prefix `json:"address"`
+	} `json:"ips"`
+	IP4 struct {
+		IP netip.Prefix `json:"ip"`
+	} `json:"ip4"`
+}
+
+func (a answer) addresses() (list []netip.Addr) {
+	var r result
+	if json.Unmarshal([]byte(a.stdout), &r) != nil {
+		return nil
+	}
+	for _, ip := range r.IPs {
+		list = append(list, ip.Address.Addr())
+	}
+	if r.IP4.IP.IsValid() {
+		list = append(list, r.IP4.IP.Addr())
+	}
+	return list
+}
+
+// refusal checks the specification's form of an error: exit status 1, and one JSON object with a code.
+func (a answer) refusal() error {
+	if !a.status.Exited() || a.status.ExitStatus() != 1 {
+		return fmt.Errorf("failure isn't exit status 1: %v", a)
+	}
+	var e struct {
+		Code uint   `json:"code"`
+		Msg  string `json:"msg"`
+	}
+	d := json.NewDecoder(strings.NewReader(a.stdout))
+	if err := d.Decode(&e); err != nil || e.Code == 0 {
+		return fmt.Errorf("failure without an error object: %v", a)
+	}
+	if d.More() {
+		return fmt.Errorf("failure with more than one object: %v", a)
+	}
+	return nil
+}
+
+// crashed says whether the Go runtime gave up, which no plugin can turn into an error.
+func (a answer) crashed() bool {
+	return a.status.ExitStatus() == 2 && (strings.Contains(a.stderr, "runtime") || strings.Contains(a.stderr, "goroutine"))
+}
+
+// call is a verb about to run.
+type call struct {
+	verb  string
+	id    string
+	netns string
+	prev  string   // prevResult, or empty
+	valid []string // for GC: container IDs
+}
+
+// config is what the call reads from standard input.
+func (p *Plugin) config(c call) (string, error) {
+	if c.prev == "" && c.verb != "GC" {
+		return p.Config, nil
+	}
+	var conf map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(p.Config), &conf); err != nil {
+		return "", err
+	}
+	if c.prev != "" {
+		conf["prevResult"] = json.RawMessage(c.prev)
+	}
+	if c.verb == "GC" {
+		valid := []map[string]string{}
+		for _, id := range c.valid {
+			valid = append(valid, map[string]string{"containerID": id, "ifname": "eth0"})
+		}
+		encoded, err := json.Marshal(valid)
+		if err != nil {
+			return "", err
+		}
+		conf["cni.dev/valid-attachments"], conf["cni.dev/attachments"] = encoded, encoded
+	}
+	encoded, err := json.Marshal(conf)
+	return string(encoded), err
+}
+
+// started holds what a process reads and writes.
+type started struct {
+	argv                  []string
+	attr                  *syscall.ProcAttr
+	stdin, stdout, stderr *os.File
+}
+
+func (p *Plugin) prepare(c call) (*started, error) {
+	config, err := p.config(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &started{argv: []string{p.Path}}
+	stdin, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.stdin = stdin
+	// A configuration is smaller than a pipe (64 KiB), so this doesn't wait for a reader.
+	_, err = w.WriteString(config)
+	err = errors.Join(err, w.Close())
+	for _, f := range []**os.File{&s.stdout, &s.stderr} {
+		if err == nil {
+			*f, err = memFile()
+		}
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.attr = &syscall.ProcAttr{
+		Files: []uintptr{s.stdin.Fd(), s.stdout.Fd(), s.stderr.Fd()},
+		Env: []string{
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"CNI_COMMAND=" + c.verb, "CNI_CONTAINERID=" + c.id, "CNI_NETNS=" + c.netns, "CNI_IFNAME=eth0",
+			"CNI_PATH=" + filepath.Dir(p.Path),
+		},
+	}
+	return s, nil
+}
+
+func memFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "output"), nil
+}
+
+func (s *started) close() {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func (s *started) answer(status unix.WaitStatus, late bool) (a answer, err error) {
+	a = answer{status: status, late: late}
+	for _, f := range []struct {
+		file *os.File
+		text *string
+	}{{s.stdout, &a.stdout}, {s.stderr, &a.stderr}} {
+		b := make([]byte, 1<<16)
+		n, err := unix.Pread(int(f.file.Fd()), b, 0)
+		if err != nil {
+			return a, err
+		}
+		*f.text = string(b[:n])
+	}
+	return a, nil
+}
+
+// run runs a verb undisturbed in the calling thread's network namespace.
+func (p *Plugin) run(c call) (answer, error) {
+	s, err := p.prepare(c)
+	if err != nil {
+		return answer{}, err
+	}
+	defer s.close()
+	pid, err := syscall.ForkExec(p.Path, s.argv, s.attr)
+	if err != nil {
+		return answer{}, fmt.Errorf("start %s: %w", p.Path, err)
+	}
+	late := false
+	watchdog := time.AfterFunc(runLimit, func() {
+		late = true
+		_ = unix.Kill(pid, unix.SIGKILL)
+	})
+	var status unix.WaitStatus
+	_, err = wait(pid, &status)
+	watchdog.Stop()
+	if err != nil {
+		return answer{}, err
+	}
+	return s.answer(status, late)
+}
+
+// trace runs a verb under a tracer.
+func (p *Plugin) trace(c call, t *tracer) (answer, error) {
+	s, err := p.prepare(c)
+	if err != nil {
+		return answer{}, err
+	}
+	defer s.close()
+	t.limit = 3 * runLimit
+	if err := t.run(p.Path, s.argv, s.attr); err != nil {
+		return answer{}, err
+	}
+	return s.answer(t.status, t.late)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// tryAll records each plugin's verbs, disturbs them at what was recorded, and reports.
+func tryAll(o options, plugins []Plugin, stderr io.Writer) (*Report, error) {
+	p, err := newPool(o.boxes, plugins, stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	s := &schedule{options: o, pool: p, report: newReport(plugins), stderr: stderr}
+	for i := range plugins {
+		for _, mode := range o.modes {
+			if err := s.mode(&plugins[i], mode); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s.report, nil
+}
+
+type schedule struct {
+	options
+	pool   *pool
+	report *Report
+	stderr io.Writer
+	ids    int
+	calls  map[string]*Outcome // recorded runs by plugin, verb and cold
+}
+
+// mode does all trials of one mode.
+func (s *schedule) mode(p *Plugin, mode string) error {
+	var trials []Trial
+	for _, verb := range s.verbs {
+		for _, cold := range []bool{true, false} {
+			more, err := s.trialsOf(p, mode, verb, cold)
+			if err != nil {
+				return err
+			}
+			trials = append(trials, more...)
+		}
+	}
+	if p.Name != ours && s.sample > 1 {
+		var some []Trial
+		for i := 0; i < len(trials); i += s.sample {
+			some = append(some, trials[i])
+		}
+		trials = some
+	}
+	for i := range trials {
+		s.ids++
+		trials[i].ID = s.ids
+	}
+	began := time.Now()
+	outcomes, err := s.pool.try(trials, s.show)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stderr, "%s: %s: %d trials in %v\n", p.Name, mode, len(trials), time.Since(began).Round(time.Millisecond))
+	s.report.add(outcomes)
+	return nil
+}
+
+// show prints one trial at once, where that's asked for.
+func (s *schedule) show(o *Outcome) {
+	if !s.verbose {
+		return
+	}
+	fmt.Fprintf(s.stderr, "%v (%v)\n", o.Trial, time.Duration(o.Micros)*time.Microsecond)
+	for _, l := range [][]string{o.Log, o.Leaks, o.Wrong, o.Twice} {
+		for _, line := range l {
+			fmt.Fprintf(s.stderr, "\t%s\n", strings.TrimSpace(line))
+		}
+	}
+}
+
+// recorded returns a verb's undisturbed run.
+func (s *schedule) recorded(p *Plugin, verb string, cold bool) (*Outcome, error) {
+	key := fmt.Sprint(p.Name, verb, cold)
+	if o := s.calls[key]; o != nil {
+		return o, nil
+	}
+	s.ids++
+	o, err := s.pool.one(Trial{ID: s.ids, Plugin: p.Name, Mode: modeRecord, Verb: verb, Cold: cold})
+	if err != nil {
+		return nil, err
+	}
+	if !o.clean() {
+		return nil, fmt.Errorf("%v, undisturbed: %s", o.Trial, strings.Join(append(append(o.Wrong, o.Leaks...), o.Twice...), "; "))
+	}
+	if s.calls == nil {
+		s.calls = map[string]*Outcome{}
+	}
+	s.calls[key] = &o
+	return &o, nil
+}
+
+// calls of a run at which something is to happen.
+func (s *schedule) chosen(o *Outcome) (list []Call) {
+	began := s.from.Name == ""
+	for _, c := range o.Calls {
+		began = began || c == s.from
+		if !began || s.only.Name != "" && c != s.only || !s.all && s.only.Name == "" && isRuntime(c.Name) {
+			continue
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (s *schedule) trialsOf(p *Plugin, mode, verb string, cold bool) (trials []Trial, err error) {
+	run, err := s.recorded(p, verb, cold)
+	if err != nil {
+		return nil, err
+	}
+	base := Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold}
+	switch mode {
+	case modeKill:
+		for _, c := range s.chosen(run) {
+			t := base
+			t.At = c
+			trials = append(trials, t)
+			if verb != "CHECK" && !(s.quick && cold) {
+				t.Gone = true
+				trials = append(trials, t)
+			}
+		}
+	}
+	return trials, nil
+}

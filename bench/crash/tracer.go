@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is one system call of a run: the Nth of its name, over all threads and processes of the run. Counting by
+// name makes a run repeatable although the Go runtime's own calls come in another order each time.
+type Call struct {
+	Name string
+	Nth  int
+}
+
+func (c Call) String() string { return fmt.Sprintf("%s#%d", c.Name, c.Nth) }
+
+// verdict is what becomes of a system call that's about to begin.
+type verdict struct {
+	kill  bool          // the whole run ends here, and the call isn't made
+	after bool          // with kill: the call is made first
+	errno syscall.Errno // the call isn't made and fails with this; close(2) is made all the same
+}
+
+// tracer follows a process with all its threads and children and asks decide at each system call.
+type tracer struct {
+	decide  func(Call) verdict
+	limit   time.Duration
+	prepare func(pid int) error // before the program's first instruction; may be nil
+
+	root   int
+	status unix.WaitStatus
+	tasks  map[int]*task
+	counts map[string]int
+	fds    map[int]int // netlink sockets' protocols by descriptor
+	calls  []Call
+	sends  map[int]int // netlink protocol: index in calls of the last send
+	killed bool
+	late   bool // the time limit ended it
+}
+
+// task is one thread under trace.
+type task struct {
+	pending *verdict // of the call that it's in
+	socket  int      // protocol of the netlink socket that's being opened, or -1
+	begun   bool     // its first stop, which attaching brings, has been seen
+}
+
+const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
+	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
+
+// run traces a program from its start until the last process of it has ended. The calling thread must be locked:
+// a tracee belongs to the thread that started it.
+func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
+	t.tasks, t.counts, t.fds, t.sends = map[int]*task{}, map[string]int{}, map[int]int{}, map[int]int{}
+	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
+	pid, err := syscall.ForkExec(path, argv, attr)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", path, err)
+	}
+	t.root = pid
+	t.tasks[pid] = &task{begun: true, socket: -1}
+	var status unix.WaitStatus
+	if _, err := wait(pid, &status); err != nil || !status.Stopped() {
+		return fmt.Errorf("trace %s: status %#x: %w", path, status, err)
+	}
+	if err := unix.PtraceSetOptions(pid, traceOptions); err != nil {
+		return fmt.Errorf("trace %s: %w", path, err)
+	}
+	if t.prepare != nil {
+		if err := t.prepare(pid); err != nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			return err
+		}
+	}
+	watchdog := time.AfterFunc(t.limit, func() {
+		t.late = true
+		_ = unix.Kill(pid, unix.SIGKILL)
+	})
+	defer watchdog.Stop()
+	t.resume(pid, 0)
+	return t.loop()
+}
+
+func (t *tracer) loop() error {
+	for len(t.tasks) > 0 {
+		var status unix.WaitStatus
+		pid, err := wait(-1, &status)
+		if errors.Is(err, unix.ECHILD) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("wait for tracees: %w", err)
+		}
+		if status.Exited() || status.Signaled() {
+			if pid == t.root {
+				t.status = status
+			}
+			delete(t.tasks, pid)
+			continue
+		}
+		if status.Stopped() {
+			t.stopped(pid, status)
+		}
+	}
+	return nil
+}
+
+// stopped handles a stop and lets the task go on.
+func (t *tracer) stopped(pid int, status unix.WaitStatus) {
+	k := t.tasks[pid]
+	if k == nil { // a new task may stop before its parent's event tells of it
+		k = &task{socket: -1}
+		t.tasks[pid] = k
+	}
+	signal := status.StopSignal()
+	switch {
+	case signal == unix.SIGTRAP|0x80:
+		t.syscall(pid, k)
+		signal = 0
+	case signal == unix.SIGTRAP && status>>16 != 0: // an event: clone, fork, exec
+		signal = 0
+	case signal == unix.SIGSTOP && !k.begun:
+		k.begun, signal = true, 0
+	}
+	t.resume(pid, signal)
+}
+
+// resume fails only where the task has just been killed.
+func (t *tracer) resume(pid int, signal syscall.Signal) {
+	_ = unix.PtraceSyscall(pid, int(signal))
+}
+
+// syscallInfo is struct ptrace_syscall_info (linux/ptrace.h, Linux 5.3).
+type syscallInfo struct {
+	op   uint8
+	_    [3]uint8
+	arch uint32
+	_    [2]uint64 // instruction and stack pointers
+	// At entry nr and its arguments; at exit rval, and whether it's an error.
+	nr   uint64
+	args [6]uint64
+	_    [2]uint64
+}
+
+func (t *tracer) syscall(pid int, k *task) {
+	var info syscallInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(pid),
+		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	switch {
+	case errno != 0 || t.killed:
+	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY:
+		t.entry(pid, k, &info)
+	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
+		t.exit(pid, k, int64(info.nr))
+	}
+}
+
+func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
+	name := callName(info.nr)
+	t.counts[name]++
+	call := Call{name, t.counts[name]}
+	t.calls = append(t.calls, call)
+	k.socket = -1
+	switch name {
+	case "socket":
+		if info.args[0] == unix.AF_NETLINK {
+			k.socket = int(info.args[2])
+		}
+	case "sendto", "sendmsg":
+		if protocol, ok := t.fds[int(info.args[0])]; ok {
+			t.sends[protocol] = len(t.calls) - 1
+		}
+	}
+	v := t.decide(call)
+	switch {
+	case v.kill && !v.after:
+		t.kill()
+	case v.kill:
+		k.pending = &v
+	case v.errno != 0:
+		k.pending = &v
+		if name != "close" {
+			_ = skipCall(pid)
+		}
+	}
+}
+
+func (t *tracer) exit(pid int, k *task, value int64) {
+	if k.socket >= 0 && value >= 0 {
+		t.fds[int(value)] = k.socket
+	}
+	v := k.pending
+	k.pending = nil
+	switch {
+	case v == nil:
+	case v.kill:
+		t.kill()
+	default:
+		_ = setResult(pid, -int64(v.errno))
+	}
+}
+
+// kill ends all processes of the run at once, as the end of their cgroup would. A thread's ID serves as its
+// process's.
+func (t *tracer) kill() {
+	t.killed = true
+	for pid := range t.tasks {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// wait is wait4(2) for any kind of child, begun again when a signal ends it.
+func wait(pid int, status *unix.WaitStatus) (int, error) {
+	for {
+		got, err := unix.Wait4(pid, status, unix.WALL, nil)
+		if err != unix.EINTR {
+			return got, err
+		}
+	}
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The modes of trial.
+const (
+	modeRecord = "record" // nothing happens; the calls of the run are written down
+	modeKill   = "kill"
+	modeFail   = "fail"
+	modePower  = "power"
+	modeLimits = "limits"
+)
+
+// Trial is one disturbance of one verb.
+type Trial struct {
+	ID     int
+	Plugin string
+	Mode   string
+	Verb   string
+	// Cold hosts have never had an attachment. On others one is alive while the trial happens.
+	Cold bool
+	// Gone ends the container's namespace before the clean-up.
+	Gone bool `json:",omitempty"`
+	// At is the system call where it happens.
+	At    Call
+	Errno syscall.Errno `json:",omitempty"`
+	// Event is what happens instead, in the modes power and limits.
+	Event string `json:",omitempty"`
+	Limit int    `json:",omitempty"`
+}
+
+func (t Trial) String() string {
+	words := []string{t.Plugin, t.Mode, t.Verb, "warm"}
+	if t.Cold {
+		words[3] = "cold"
+	}
+	if t.Gone {
+		words = append(words, "gone")
+	}
+	if t.Event != "" {
+		words = append(words, t.Event)
+	}
+	if t.Limit != 0 {
+		words = append(words, fmt.Sprint(t.Limit))
+	}
+	if t.At.Name != "" {
+		words = append(words, t.At.String())
+	}
+	if t.Errno != 0 {
+		words = append(words, errnoName(t.Errno))
+	}
+	return strings.Join(words, " ")
+}
+
+// Outcome is what came of a trial.
+type Outcome struct {
+	Trial   Trial
+	Reached bool     // the call was made
+	Leaks   []string `json:",omitempty"` // what was left
+	Wrong   []string `json:",omitempty"` // what didn't hold
+	Twice   []string `json:",omitempty"` // addresses that two containers had
+	Crashed bool     `json:",omitempty"` // the runtime gave up
+	Calls   []Call   `json:",omitempty"`
+	// LastSend is the place in Calls of the last message to each netlink protocol.
+	LastSend map[int]int `json:",omitempty"`
+	Log      []string    `json:",omitempty"`
+	Micros   int64
+}
+
+func (o *Outcome) clean() bool { return len(o.Leaks)+len(o.Wrong)+len(o.Twice) == 0 }
+
+// trying is a trial at work.
+type trying struct {
+	*Outcome
+	plugin *Plugin
+	host   *host
+	shared snapshot // what may stay
+	live   map[string][]netip.Addr
+	result map[string]string // ADD's answers
+}
+
+func (t *trying) wrong(format string, args ...any) {
+	t.Wrong = append(t.Wrong, fmt.Sprintf(format, args...))
+}
+
+func (t *trying) note(verb, id string, a answer) {
+	t.Log = append(t.Log, fmt.Sprintf("%s %s: %v", verb, id, a))
+}
+
+// verb runs a verb undisturbed.
+func (t *trying) verb(verb, id string) (answer, error) {
+	a, err := t.plugin.run(t.call(verb, id))
+	t.note(verb, id, a)
+	return a, err
+}
+
+func (t *trying) call(verb, id string) call {
+	c := call{verb: verb, id: id, netns: containerPath(id)}
+	switch verb {
+	case "CHECK", "DEL":
+		c.prev = t.result[id]
+	case "GC":
+		c.id, c.netns = "", ""
+		c.valid = []string{}
+		for _, id := range slices.Sorted(maps.Keys(t.live)) {
+			if id != victim {
+				c.valid = append(c.valid, id)
+			}
+		}
+	}
+	return c
+}
+
+// The containers of a trial: one that lives through it on a warm host, one that's attached afterwards, and
+// between them the victim.
+const (
+	bystander = "c0"
+	victim    = "c1"
+	successor = "c2"
+)
+
+// attach attaches a container undisturbed, which must succeed and get an address that nobody has.
+func (t *trying) attach(id string) error {
+	if _, err := t.host.add(id); err != nil {
+		return err
+	}
+	a, err := t.verb("ADD", id)
+	if err != nil {
+		return err
+	}
+	t.attached(id, a)
+	return nil
+}
+
+func (t *trying) attached(id string, a answer) {
+	if !a.ok() {
+		t.wrong("ADD %s: %v", id, a)
+		return
+	}
+	addrs := a.addresses()
+	for other, has := range t.live {
+		for _, x := range addrs {
+			if slices.Contains(has, x) {
+				t.Twice = append(t.Twice, fmt.Sprintf("%s has the address %v of %s", id, x, other))
+			}
+		}
+	}
+	t.live[id], t.result[id] = addrs, a.stdout
+}
+
+// detach must succeed, whatever the trial has left.
+func (t *trying) detach(id string) error {
+	a, err := t.verb("DEL", id)
+	if err != nil {
+		return err
+	}
+	if !a.ok() {
+		t.wrong("DEL %s: %v", id, a)
+	}
+	delete(t.live, id)
+	return nil
+}
+
+// intact checks that an attachment that nobody touched is whole.
+func (t *trying) intact(id string) error {
+	if t.live[id] == nil {
+		return nil
+	}
+	a, err := t.verb("CHECK", id)
+	if err == nil && !a.ok() {
+		t.wrong("CHECK %s: %v", id, a)
+	}
+	return err
+}
+
+// begin makes the host as the verb needs it.
+func (t *trying) begin() error {
+	if !t.Trial.Cold {
+		if err := t.attach(bystander); err != nil {
+			return err
+		}
+	}
+	if t.Trial.Verb == "ADD" {
+		_, err := t.host.add(victim)
+		return err
+	}
+	return t.attach(victim)
+}
+
+// disturbed runs the verb of the trial under a tracer.
+func (t *trying) disturbed(tr *tracer) (answer, error) {
+	a, err := t.plugin.trace(t.call(t.Trial.Verb, victim), tr)
+	t.note(t.Trial.Verb, victim+" (disturbed)", a)
+	if a.late {
+		t.wrong("%s: %v", t.Trial.Verb, a)
+	}
+	return a, err
+}
+
+// here makes a verdict at the trial's call, once.
+func (t *trying) here(v verdict) func(Call) verdict {
+	return func(c Call) verdict {
+		if t.Reached || c != t.Trial.At {
+			return verdict{}
+		}
+		t.Reached = true
+		return v
+	}
+}
+
+// end detaches everything, and then nothing may be left but what all share.
+func (t *trying) end() error {
+	if t.Trial.Gone {
+		if err := t.host.vanish(victim); err != nil {
+			return err
+		}
+	}
+	if err := t.detach(victim); err != nil {
+		return err
+	}
+	for _, id := range []string{bystander, successor} {
+		if err := t.intact(id); err != nil {
+			return err
+		}
+	}
+	for _, id := range []string{bystander, successor} {
+		if t.result[id] == "" {
+			continue
+		}
+		if err := t.detach(id); err != nil {
+			return err
+		}
+	}
+	return t.nothingLeft("")
+}
+
+// nothingLeft notes what is there beyond what all share.
+func (t *trying) nothingLeft(when string) error {
+	now, err := t.host.take()
+	if err != nil {
+		return err
+	}
+	for _, line := range now.beyond(t.shared) {
+		t.Leaks = append(t.Leaks, line+when)
+	}
+	return nil
+}
+
+// try runs a trial on a fresh host.
+func (w *worker) try(t Trial) (Outcome, error) {
+	p := w.plugins[t.Plugin]
+	if p == nil {
+		return Outcome{}, fmt.Errorf("no plugin is called %q", t.Plugin)
+	}
+	shared, err := w.sharedOf(p)
+	if err != nil {
+		return Outcome{}, err
+	}
+	began := time.Now()
+	h, err := newHost(t.ID, w.references)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome := Outcome{Trial: t}
+	at := &trying{Outcome: &outcome, plugin: p, host: h, shared: shared,
+		live: map[string][]netip.Addr{}, result: map[string]string{}}
+	switch t.Mode {
+	case modeRecord:
+		err = at.record()
+	case modeKill:
+		err = at.kill()
+	default:
+		err = fmt.Errorf("no mode is called %q", t.Mode)
+	}
+	h.close()
+	outcome.Leaks = append(outcome.Leaks, reap(reapLimit)...)
+	outcome.Micros = time.Since(began).Microseconds()
+	return outcome, errors.Join(err, w.home())
+}
+
+// record runs the verb without a disturbance.
+func (t *trying) record() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	tr := &tracer{decide: func(Call) verdict { return verdict{} }}
+	a, err := t.disturbed(tr)
+	if err != nil {
+		return err
+	}
+	if !a.ok() {
+		t.wrong("%s: %v", t.Trial.Verb, a)
+	}
+	t.Calls, t.LastSend = tr.calls, tr.sends
+	return t.end()
+}
+
+// kill kills the verb at a system call. Then another container must get an address of its own, and DEL must
+// leave nothing.
+func (t *trying) kill() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	a, err := t.disturbed(&tracer{decide: t.here(verdict{kill: true})})
+	if err != nil {
+		return err
+	}
+	if t.Trial.Verb == "ADD" && a.ok() {
+		t.attached(victim, a)
+	}
+	if addrs, err := t.addressesOf(victim); err != nil {
+		return err
+	} else if len(addrs) > 0 {
+		t.live[victim] = addrs
+	}
+	if err := t.attach(successor); err != nil {
+		return err
+	}
+	return t.end()
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideVar marks the copy of the program that tries, in a box. It reads plugins, then trials, and writes an
+// outcome for each.
+const insideVar = "SWIFTCNI_CRASH_INSIDE"
+
+const (
+	reapLimit   = 5 * time.Second  // for orphans to end
+	settleLimit = 10 * time.Second // for the kernel to clean namespaces up
+)
+
+// question is what a worker is asked: a trial, or with Settle which namespaces are still held.
+type question struct {
+	Trial  Trial
+	Settle bool `json:",omitempty"`
+}
+
+type reply struct {
+	Outcome Outcome
+	Held    map[int]int `json:",omitempty"` // trial: namespaces
+	Err     string      `json:",omitempty"`
+}
+
+// worker tries on one thread, since a thread is what stands in a network namespace and what traces.
+type worker struct {
+	plugins    map[string]*Plugin
+	shared     map[string]snapshot
+	references *references
+	netns      int // where no trial happens
+}
+
+// insideMain works, if that's what the process was started for.
+func insideMain() {
+	if os.Getenv(insideVar) == "" {
+		return
+	}
+	os.Unsetenv(insideVar)
+	runtime.LockOSThread()
+	if err := work(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "crash:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func work(r io.Reader, w io.Writer) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a subreaper: %w", err)
+	}
+	netns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	refs, err := newReferences()
+	if err != nil {
+		return err
+	}
+	k := &worker{plugins: map[string]*Plugin{}, shared: map[string]snapshot{}, references: refs, netns: netns}
+	in, out := json.NewDecoder(r), json.NewEncoder(w)
+	var plugins []Plugin
+	if err := in.Decode(&plugins); err != nil {
+		return err
+	}
+	for i := range plugins {
+		k.plugins[plugins[i].Name] = &plugins[i]
+	}
+	for {
+		var q question
+		if err := in.Decode(&q); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := out.Encode(k.answer(q)); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *worker) answer(q question) (r reply) {
+	var err error
+	if q.Settle {
+		r.Held, err = w.references.settle(settleLimit)
+	} else {
+		r.Outcome, err = w.try(q.Trial)
+	}
+	if err != nil {
+		r.Err = err.Error()
+	}
+	return r
+}
+
+// home brings the thread out of the trial's namespace, which then may end.
+func (w *worker) home() error { return unix.Setns(w.netns, unix.CLONE_NEWNET) }
+
+// sharedOf finds out what a plugin leaves behind for good: what all attachments share, and what the first one
+// makes. Attachments by other names than those of the trials show that.
+func (w *worker) sharedOf(p *Plugin) (snapshot, error) {
+	if s, ok := w.shared[p.Name]; ok {
+		return s, nil
+	}
+	h, err := newHost(0, w.references)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
+	t := &trying{Outcome: &Outcome{}, plugin: p, host: h, live: map[string][]netip.Addr{}, result: map[string]string{}}
+	ids := []string{"d0", "d1", "d2"}
+	for _, id := range ids {
+		if err := t.attach(id); err != nil {
+			return nil, err
+		}
+	}
+	if a, err := t.verb("GC", ""); err != nil {
+		return nil, err
+	} else if !a.ok() && a.refusal() != nil {
+		t.wrong("GC: %v", a)
+	}
+	for _, id := range ids {
+		if err := t.detach(id); err != nil {
+			return nil, err
+		}
+	}
+	reap(reapLimit)
+	if !t.clean() {
+		return nil, fmt.Errorf("%s doesn't work undisturbed: %s", p.Name, strings.Join(append(t.Wrong, t.Twice...), "; "))
+	}
+	s, err := h.take()
+	w.shared[p.Name] = s
+	return s, err
+}
+
+// addressesOf returns the addresses that a container really has.
+func (t *trying) addressesOf(id string) (list []netip.Addr, err error) {
+	err = t.host.inside(id, func() error {
+		links, err := net.Interfaces()
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			addrs, err := l.Addrs()
+			if err != nil {
+				return err
+			}
+			for _, a := range addrs {
+				n, ok := a.(*net.IPNet)
+				if ok && l.Flags&net.FlagLoopback == 0 && !n.IP.IsLinkLocalUnicast() {
+					addr, _ := netip.AddrFromSlice(n.IP)
+					list = append(list, addr.Unmap())
+				}
+			}
+		}
+		return nil
+	})
+	return list, err
+}
