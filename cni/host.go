@@ -5,7 +5,6 @@ package cni
 import (
 	"errors"
 	"io/fs"
-	"strconv"
 
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -94,5 +93,3 @@ func enableForwarding(four bool) error {
 
 // absent reports whether an error says that something isn't there.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-func formatInode(id rtnl.NetNSID) string { return strconv.FormatUint(id.Ino, 10) }

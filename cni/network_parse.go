@@ -2,10 +2,7 @@
 
 package cni
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // Limits of what is taken from outside.
 const (
@@ -328,6 +325,3 @@ func (n *Network) parseValid(r *reader) error {
 }
 
 func quote(s string) string { return strconv.Quote(s) }
-
-// lower is for keys and words that match in any case.
-func lower(s string) string { return strings.ToLower(s) }
