@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// The operations on a network as a whole: GC and STATUS.
+
+func (r *runner) gc(o *op) error     { return r.collect(o, 0) }
+func (r *runner) killGC(o *op) error { return r.collect(o, o.delay) }
+
+// collect runs GC with a list, from which one live attachment in fifty is missing. Nothing else runs on the network.
+func (r *runner) collect(o *op, kill time.Duration) error {
+	n := r.model.networks[o.at[0].network]
+	n.collection.Lock()
+	defer n.collection.Unlock()
+	r.model.Lock()
+	valid := []validAttachment{}
+	var rest []*attachment
+	for a := range r.model.all(n) {
+		switch {
+		case a.state == live && a.broken&faultNetNS == 0 && o.more.IntN(50) > 0:
+			valid = append(valid, validAttachment{a.slot.id, n.ifName})
+		default:
+			rest = append(rest, a)
+		}
+	}
+	var guests []*guest
+	for _, g := range n.guests {
+		if g.state == live && o.more.IntN(10) > 0 {
+			valid = append(valid, validAttachment{g.id, guestIfName})
+		} else {
+			guests = append(guests, g)
+		}
+	}
+	r.model.Unlock()
+	c := call{program: r.bridge, verb: "GC", config: n.config(nil, valid), kill: kill}
+	out, err := c.run()
+	r.model.Lock()
+	defer r.model.Unlock()
+	if err != nil {
+		return err
+	}
+	r.count(o.name, out.short())
+	r.judgeGC(o, n, rest, guests, out)
+	return nil
+}
+
+// judgeGC brings what wasn't listed up to date.
+func (r *runner) judgeGC(o *op, n *network, rest []*attachment, guests []*guest, out *outcome) {
+	s := absent
+	if !r.meetGC(o, n, out) || out.killed {
+		s = uncertain
+	}
+	for _, a := range rest {
+		if a.state != absent {
+			a.become(s)
+			a.remember(fmt.Sprintf("%d %s without it → %s", o.number, o.name, out))
+		}
+	}
+	for _, g := range guests {
+		if g.state != absent {
+			g.state, g.addrs = s, nil
+			n.released++
+		}
+	}
+}
+
+func (r *runner) meetGC(o *op, n *network, out *outcome) bool {
+	switch {
+	case out.hung:
+		r.violate(o.number, hangs, text(n.name), fmt.Sprintf("GC took more than %v", processBound), nil)
+	case out.killed || out.exit == 0:
+		return true
+	default:
+		r.violate(o.number, unexpectedError, text("GC of "+n.name), out.String(), nil)
+	}
+	return false
+}
+
+func (r *runner) gcDead(o *op) error     { return r.collectDead(o, 0) }
+func (r *runner) killGCDead(o *op) error { return r.collectDead(o, o.delay) }
+
+// collectDead runs GC without a list, which acts on proof of death alone and so may meet anything.
+func (r *runner) collectDead(o *op, kill time.Duration) error {
+	n := r.model.networks[o.at[0].network]
+	n.collection.RLock()
+	defer n.collection.RUnlock()
+	r.model.Lock()
+	dead := map[*attachment]int{}
+	for a := range r.model.all(n) {
+		if a.state == live && a.broken&faultLink != 0 && !a.busy && n.ipam != "" {
+			dead[a] = a.generation
+		}
+	}
+	r.model.Unlock()
+	c := call{program: r.bridge, verb: "GC", config: n.config(nil, nil), kill: kill}
+	out, err := c.run()
+	r.model.Lock()
+	defer r.model.Unlock()
+	if err != nil {
+		return err
+	}
+	r.count(o.name, out.short())
+	if !r.meetGC(o, n, out) || out.killed || r.plan.Foreign {
+		return nil
+	}
+	for a, generation := range dead {
+		if a.generation == generation && !a.busy {
+			a.become(absent)
+			a.remember(fmt.Sprintf("%d %s → %s", o.number, o.name, out))
+		}
+	}
+	return nil
+}
+
+// status runs STATUS. A bridge that's just being made may be down.
+func (r *runner) status(o *op) error {
+	n := r.model.networks[o.at[0].network]
+	r.model.Lock()
+	sure, bridge := n.bridgeSure, n.bridgeGone.mark()
+	r.model.Unlock()
+	c := call{program: r.bridge, verb: "STATUS", config: n.config(nil, nil)}
+	out, err := c.run()
+	r.model.Lock()
+	defer r.model.Unlock()
+	if err != nil {
+		return err
+	}
+	r.count(o.name, out.short())
+	fine := out.exit == 0 || out.code() == codeLimited && (!sure || n.bridgeGone.since(bridge))
+	if out.hung || !fine {
+		r.violate(o.number, unexpectedError, text("STATUS of "+n.name), out.String(), nil)
+	}
+	return nil
+}

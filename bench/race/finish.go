@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/ipam"
+)
+
+// finish checks all that's attached by the plugin's own CHECK, takes it away, and looks for what's left.
+func (r *runner) finish() error {
+	last := r.report.Ops
+	if err := r.checkAll(last); err != nil {
+		return err
+	}
+	if err := r.detachAll(last); err != nil {
+		return err
+	}
+	for _, n := range r.model.networks {
+		if err := r.collectAll(last, n); err != nil {
+			return err
+		}
+	}
+	if err := r.pause(last); err != nil {
+		return err
+	}
+	for _, n := range r.model.networks {
+		r.checkStore(last, n)
+	}
+	if r.stopped.Load() {
+		return errViolated
+	}
+	return nil
+}
+
+// each does something to all attachments that a predicate picks.
+func (r *runner) each(number int, name string, picks func(*attachment) bool, do func(*op, *attachment) error) error {
+	for _, s := range r.model.slots {
+		for _, a := range s.attachments {
+			if !picks(a) {
+				continue
+			}
+			o := newSchedule(r.plan, r.model.networks).op(number)
+			o.number, o.name = number, name
+			o.coins ^= uint64(s.number) << 3 * 0x9e3779b97f4a7c15
+			if err := do(o, a); err != nil {
+				return err
+			}
+			if r.stopped.Load() {
+				return errViolated
+			}
+		}
+	}
+	return nil
+}
+
+func (r *runner) checkAll(number int) error {
+	return r.each(number, "last check", func(a *attachment) bool { return a.state == live }, r.inspect)
+}
+
+func (r *runner) detachAll(number int) error {
+	err := r.each(number, "last del", func(a *attachment) bool { return a.state != absent },
+		func(o *op, a *attachment) error { return r.detach(o, a, 0) })
+	if err != nil {
+		return err
+	}
+	for _, n := range r.model.networks {
+		for _, g := range n.guests {
+			if g.state == absent {
+				continue
+			}
+			if err := r.lease(&op{number: number, kind: kind{name: "last reference del"}}, g, "DEL", 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// collectAll runs GC with an empty list, after which not even empty leases of the reference may be left.
+func (r *runner) collectAll(number int, n *network) error {
+	c := call{program: r.bridge, verb: "GC", config: n.config(nil, []validAttachment{})}
+	out, err := c.run()
+	if err != nil {
+		return err
+	}
+	r.count("last gc", out.short())
+	if !r.plan.Foreign {
+		r.meetGC(&op{number: number}, n, out)
+		r.model.guestKilled = false
+	}
+	return nil
+}
+
+// checkStore asks the lease store itself, and looks for files that nobody needs.
+func (r *runner) checkStore(number int, n *network) {
+	if n.ipam == "" || r.plan.Foreign {
+		return
+	}
+	s, err := ipam.Open(filepath.Dir(n.ipam), n.name)
+	if err == nil {
+		err = errors.Join(s.Check(), s.Close())
+	}
+	if err != nil {
+		r.violate(number, storeDamaged, text(n.name), err.Error(), nil)
+	}
+	for _, dir := range []string{n.ipam, filepath.Join(filepath.Dir(n.ipam), ".swiftcni", n.name)} {
+		list, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.violate(number, storeDamaged, text(n.name), err.Error(), nil)
+		}
+		for _, e := range list {
+			if !belongs(e.Name()) {
+				r.violate(number, ownerless, text(fmt.Sprintf("file %s/%s", dir, e.Name())), "all is detached", nil)
+			}
+		}
+	}
+}
+
+// belongs knows the files of a store that holds nothing.
+func belongs(name string) bool {
+	return name == "lock" || name == "@taken" || strings.HasPrefix(name, "last_reserved_ip.") || strings.HasPrefix(name, "@boot.")
+}

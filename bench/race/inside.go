@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/box"
+)
+
+// insideVar marks the copy of the program that runs in the box. It reads a plan and writes a report.
+const insideVar = "SWIFTCNI_RACE_INSIDE"
+
+// A Plan is all that a run depends on.
+type Plan struct {
+	Seed                 uint64
+	Ops, Workers         int
+	Networks, Containers int
+	Every                int           // operations between pauses
+	Duration             time.Duration // 0 is no limit
+
+	Plugins   string   // directory of the plugin bridge
+	HostLocal string   // the reference's host-local, which shares the leases
+	Conf      string   // the only network's configuration; empty: networks of our choice
+	Foreign   bool     // the plugins aren't ours: what only ours promise isn't asked
+	Without   []string // kinds of operations to leave out
+	KeepGoing bool
+	Verbose   bool
+}
+
+// startInside carries the plan out in the box.
+func startInside(b *box.Box, p Plan, stderr io.Writer) (*Report, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	cmd := b.Command(self)
+	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(encoded), stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("in the box: %w", err)
+	}
+	var r Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return &r, nil
+}
+
+// insideMain carries a plan out, if that's what the process was started for.
+func insideMain() {
+	if os.Getenv(insideVar) == "" {
+		return
+	}
+	os.Unsetenv(insideVar)
+	var p Plan
+	err := json.NewDecoder(os.Stdin).Decode(&p)
+	var r *Report
+	if err == nil {
+		r, err = carryOut(p, os.Stderr)
+	}
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(r)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "race:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command race sets a seeded random workload of real plugin processes against a model of what must hold.
+//
+//	go run ./bench/race                          # 2,000 operations, a random seed
+//	go run ./bench/race -seed 7 -ops 10000       # replays a run
+//	go run ./bench/race -plugin /opt/cni/bin     # another bridge plugin, counting what it gets wrong
+//
+// In a host in a box, workers attach and detach hundreds of containers to several networks, kill plugins
+// halfway, end containers without DEL, delete bridges and links, flush the ruleset, and let the CNI project's
+// host-local lease from the same directories. Every few hundred operations all pause, and what is in the kernel
+// and on disk is compared with the model: no address twice, nothing without an owner, every attachment that
+// nobody disturbed whole, no process left behind. The last step detaches everything, after which nothing
+// may be left.
+//
+// The kinds and parameters of all operations follow from the seed. With one worker so does their order and so the
+// run; only the moment at which a kill hits its victim is the clock's.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/box"
+)
+
+func main() {
+	box.Main()
+	insideMain()
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "race:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command line's.
+type options struct {
+	Plan
+	json bool
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("race", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.Ops, "ops", 2000, "operations")
+	f.DurationVar(&o.Duration, "duration", 0, "stop at the first pause after this time, whatever -ops says; 0: never")
+	f.IntVar(&o.Workers, "workers", 4, "operations at once; with 1 a seed replays a run in its order")
+	f.IntVar(&o.Networks, "networks", 4, "networks")
+	f.IntVar(&o.Containers, "containers", 120, "containers")
+	f.IntVar(&o.Every, "every", 250, "operations between pauses, at which everything is looked at")
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of the run; 0 picks one and prints it")
+	without := f.String("without", "", "comma-separated kinds of operations to leave out, by the names that the report prints")
+	plugin := f.String("plugin", "", "`DIR[:CONF]`: another bridge plugin's directory, and a configuration file to use as the only network")
+	f.StringVar(&o.Plugins, "swiftcni", "", "`DIR` of swiftcni's bridge (default: built from ./cmd/swiftcni)")
+	f.BoolVar(&o.KeepGoing, "keep-going", false, "count violations rather than stop at the first; so with -plugin")
+	f.BoolVar(&o.Verbose, "v", false, "print each operation")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case o.Ops < 1 || o.Workers < 1 || o.Networks < 1 || o.Containers < 1 || o.Every < 1:
+		return o, errors.New("-ops, -workers, -networks, -containers and -every must be at least 1")
+	}
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64N(1<<32-1) + 1
+	}
+	if *without != "" {
+		o.Without = strings.Split(*without, ",")
+	}
+	return o, o.parsePlugin(*plugin)
+}
+
+// parsePlugin takes DIR[:CONF].
+func (p *Plan) parsePlugin(s string) error {
+	if s == "" {
+		return nil
+	}
+	dir, conf, found := strings.Cut(s, ":")
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	p.Plugins, p.Foreign, p.KeepGoing = dir, true, true
+	if !found {
+		return nil
+	}
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return err
+	}
+	p.Conf = string(text)
+	return nil
+}
+
+// errViolated says that the report has at least one violation.
+var errViolated = errors.New("the model was violated")
+
+// run is the program.
+func run(args []string, stdout, stderr io.Writer) error {
+	o, err := parseFlags(args, stderr)
+	if err != nil {
+		return err
+	}
+	if err := build(&o.Plan, stderr); err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "race: seed %d, %d operations by %d workers\n", o.Seed, o.Ops, o.Workers)
+	report, err := race(o.Plan, stderr)
+	if err != nil {
+		return fmt.Errorf("seed %d: %w", o.Seed, err)
+	}
+	if o.json {
+		err = json.NewEncoder(stdout).Encode(report)
+	} else {
+		report.write(stdout)
+	}
+	if err == nil && report.Violations > 0 {
+		err = errViolated
+	}
+	return err
+}
+
+// race carries a plan out in a box of its own.
+func race(p Plan, stderr io.Writer) (*Report, error) {
+	b, err := box.Start(box.Options{Hostname: "race"})
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	started := time.Now()
+	r, err := startInside(b, p, stderr)
+	if r != nil {
+		r.Took = time.Since(started)
+	}
+	return r, err
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+)
+
+// dataDir holds the leases of all networks, on the box's own tmpfs.
+const dataDir = "/run/leases"
+
+// A network is what containers are attached to, and the model of what all its attachments share.
+type network struct {
+	name, bridge, ifName string
+	conf                 map[string]any
+	ipam                 string         // directory of its leases; empty: it has no addresses
+	subnets              []netip.Prefix // one address is given from each
+	capacity             int            // addresses of the smallest subnet
+	masquerade, guard    bool
+	share                int // of all operations, relative to other networks
+
+	// collection keeps GC with a list and everything else apart, as the specification (section 2, "GC")
+	// asks of runtimes.
+	collection sync.RWMutex
+
+	// Below, guarded by the model's lock.
+	bridgeGone disturbance // its bridge was deleted
+	bridgeSure bool        // the bridge is there and up
+	adding     int         // ADDs at work
+	released   int         // attachments that ended so far
+	guests     []*guest
+}
+
+// networks makes the plan's networks: of four kinds, again and again.
+func (p *Plan) networks() ([]*network, error) {
+	if p.Conf != "" {
+		n, err := networkFrom(p.Conf)
+		return []*network{n}, err
+	}
+	var list []*network
+	for i := range p.Networks {
+		list = append(list, p.network(i))
+	}
+	return list, nil
+}
+
+func (p *Plan) network(i int) *network {
+	n := &network{name: fmt.Sprintf("race%d", i), bridge: fmt.Sprintf("br%d", i), ifName: fmt.Sprintf("eth%d", i)}
+	n.conf = map[string]any{"cniVersion": "1.1.0", "name": n.name, "type": "bridge", "bridge": n.bridge}
+	four := func(bits int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), 0}), bits)
+	}
+	switch i % 4 {
+	case 0:
+		n.masquerade, n.share = true, 3
+		n.addresses(four(26))
+	case 1:
+		n.masquerade, n.share = true, 4
+		six := netip.AddrFrom16([16]byte{0xfd, 0x99, 15: 0, 7: byte(i)})
+		n.addresses(four(25), netip.PrefixFrom(six, 112))
+	case 2:
+		n.share = 2
+		n.addresses(four(28))
+	case 3:
+		n.guard, n.share = true, 2
+		n.conf["macspoofchk"] = true
+	}
+	if n.masquerade {
+		n.conf["ipMasq"] = true
+		if p.Foreign {
+			n.conf["ipMasqBackend"] = "nftables"
+		}
+	}
+	return n
+}
+
+// addresses gives a network one address from each subnet, with a route for each family.
+func (n *network) addresses(subnets ...netip.Prefix) {
+	var ranges [][]map[string]string
+	var routes []map[string]string
+	for _, s := range subnets {
+		ranges = append(ranges, []map[string]string{{"subnet": s.String()}})
+		to := "192.0.2.0/24"
+		if s.Addr().Is6() {
+			to = "2001:db8::/32"
+		}
+		routes = append(routes, map[string]string{"dst": to})
+	}
+	n.conf["isGateway"] = true
+	n.conf["ipam"] = map[string]any{"type": "host-local", "dataDir": dataDir, "ranges": ranges, "routes": routes}
+	n.ipam, n.subnets = dataDir+"/"+n.name, subnets
+	// The subnet's own address, the gateway and the broadcast address aren't given.
+	n.capacity = 1<<(32-subnets[0].Bits()) - 3
+}
+
+// networkFrom takes a user's configuration. Little is asked of what it means.
+func networkFrom(text string) (*network, error) {
+	var known struct {
+		Name, Bridge string
+		IPAM         struct {
+			Type, Subnet, DataDir string
+			Ranges                [][]struct{ Subnet string }
+		}
+	}
+	n := &network{ifName: "eth0", share: 1, bridge: "cni0"}
+	err := json.Unmarshal([]byte(text), &known)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &n.conf)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	n.name = known.Name
+	if known.Bridge != "" {
+		n.bridge = known.Bridge
+	}
+	if known.IPAM.Type != "host-local" {
+		return n, nil
+	}
+	n.ipam = known.IPAM.DataDir + "/" + n.name
+	if known.IPAM.DataDir == "" {
+		n.ipam = "/var/lib/cni/networks/" + n.name
+	}
+	subnets := []string{known.IPAM.Subnet}
+	if known.IPAM.Subnet == "" {
+		subnets = nil
+	}
+	for _, set := range known.IPAM.Ranges {
+		for _, r := range set {
+			subnets = append(subnets, r.Subnet)
+		}
+	}
+	for _, s := range subnets {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("configuration: %w", err)
+		}
+		n.subnets = append(n.subnets, p)
+	}
+	return n, nil
+}
+
+// config is what a plugin reads for a verb.
+func (n *network) config(prev json.RawMessage, valid []validAttachment) []byte {
+	c := maps.Clone(n.conf)
+	if prev != nil {
+		c["prevResult"] = prev
+	}
+	if valid != nil {
+		c["cni.dev/valid-attachments"] = valid
+	}
+	return encode(c)
+}
+
+// validAttachment is an element of GC's list.
+type validAttachment struct {
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifname"`
+}
+
+func encode(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // maps, lists and strings only
+	}
+	return text
+}
+
+// elements reports whether attachments have elements in the ruleset.
+func (n *network) elements() bool { return n.masquerade || n.guard }
