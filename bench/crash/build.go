@@ -47,7 +47,7 @@ func standardConfig(leases string) string {
 		"cniVersion": "1.1.0", "name": "crash", "type": "bridge", "bridge": "cnibr0",
 		"isGateway": true, "ipMasq": true, "ipMasqBackend": "nftables",
 		"ipam": map[string]any{
-			"type": "host-local", "subnet": "172.19.1.0/28", "dataDir": leases,
+			"type": "host-local", "subnet": "172.19.1.0/28", "rangeStart": "172.19.1.2", "rangeEnd": "172.19.1.4", "dataDir": leases,
 			"routes": []map[string]string{{"dst": "0.0.0.0/0"}},
 		},
 	}

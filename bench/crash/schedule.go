@@ -133,6 +133,21 @@ func (s *schedule) trialsOf(p *Plugin, mode, verb string, cold bool) (trials []T
 				trials = append(trials, t)
 			}
 		}
+	case modeFail:
+		for _, c := range s.chosen(run) {
+			if isRuntime(c.Name) {
+				continue // no runtime survives that
+			}
+			errnos := errnosOf(c.Name)
+			if s.quick && len(errnos) > 2 {
+				errnos = errnos[:2]
+			}
+			for _, e := range errnos {
+				t := base
+				t.At, t.Errno = c, e
+				trials = append(trials, t)
+			}
+		}
 	}
 	return trials, nil
 }

@@ -42,6 +42,33 @@ func isLease(line string) bool {
 	return err == nil && !strings.Contains(path, "/@")
 }
 
+// normal is s with the same name for every host end, which the reference takes at random, and how many lines
+// then are alike.
+func (s snapshot) normal() snapshot {
+	counts := map[string]int{}
+	for line := range s {
+		counts[randomName.ReplaceAllString(line, "veth*")]++
+	}
+	n := snapshot{}
+	for line, count := range counts {
+		if count > 1 {
+			line = fmt.Sprintf("%s (%d)", line, count)
+		}
+		n[line] = true
+	}
+	return n
+}
+
+// less returns what s lacks of other.
+func (s snapshot) less(other snapshot) (list []string) {
+	for line := range other {
+		if !s[line] {
+			list = append(list, line)
+		}
+	}
+	return sorted(list)
+}
+
 // take looks at everything.
 func (h *host) take() (snapshot, error) {
 	s := snapshot{}
@@ -66,6 +93,9 @@ func (h *host) take() (snapshot, error) {
 
 // randomName is how both swiftcni and the reference name the host's end of a pair.
 var randomName = regexp.MustCompile(`\bveth[0-9a-f]{8}\b`)
+
+// bootID is in the name of a file that swiftcni makes once in each boot.
+var bootID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // links are links, addresses that somebody gave them, routes and permanent neighbours of the thread's namespace.
 func (s snapshot) links(where string) error {
@@ -201,7 +231,7 @@ func (s snapshot) files(dir string) error {
 		if err != nil || path == dir {
 			return err
 		}
-		s["file "+path] = true
+		s["file "+bootID.ReplaceAllString(path, "BOOT")] = true
 		if d.Name() == "lock" && d.Type().IsRegular() && held(path) {
 			s["lock "+path] = true
 		}

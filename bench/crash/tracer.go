@@ -25,6 +25,7 @@ func (c Call) String() string { return fmt.Sprintf("%s#%d", c.Name, c.Nth) }
 type verdict struct {
 	kill  bool          // the whole run ends here, and the call isn't made
 	after bool          // with kill: the call is made first
+	hook  func() error  // runs before the call is made
 	errno syscall.Errno // the call isn't made and fails with this; close(2) is made all the same
 }
 
@@ -41,6 +42,7 @@ type tracer struct {
 	fds    map[int]int // netlink sockets' protocols by descriptor
 	calls  []Call
 	sends  map[int]int // netlink protocol: index in calls of the last send
+	failed error       // of a hook
 	killed bool
 	late   bool // the time limit ended it
 }
@@ -93,7 +95,7 @@ func (t *tracer) loop() error {
 		var status unix.WaitStatus
 		pid, err := wait(-1, &status)
 		if errors.Is(err, unix.ECHILD) {
-			return nil
+			break
 		}
 		if err != nil {
 			return fmt.Errorf("wait for tracees: %w", err)
@@ -109,7 +111,7 @@ func (t *tracer) loop() error {
 			t.stopped(pid, status)
 		}
 	}
-	return nil
+	return t.failed
 }
 
 // stopped handles a stop and lets the task go on.
@@ -179,6 +181,9 @@ func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 		}
 	}
 	v := t.decide(call)
+	if v.hook != nil {
+		t.failed = errors.Join(t.failed, v.hook())
+	}
 	switch {
 	case v.kill && !v.after:
 		t.kill()

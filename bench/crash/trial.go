@@ -3,14 +3,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // The modes of trial.
@@ -35,9 +33,11 @@ type Trial struct {
 	// At is the system call where it happens.
 	At    Call
 	Errno syscall.Errno `json:",omitempty"`
-	// Event is what happens instead, in the modes power and limits.
+	// Event is what happens instead, in the modes power and limits, and Limit how much of it.
 	Event string `json:",omitempty"`
 	Limit int    `json:",omitempty"`
+	// Whole demands that a verb that says success after the event has really done all its work.
+	Whole bool `json:",omitempty"`
 }
 
 func (t Trial) String() string {
@@ -71,6 +71,7 @@ type Outcome struct {
 	Wrong   []string `json:",omitempty"` // what didn't hold
 	Twice   []string `json:",omitempty"` // addresses that two containers had
 	Crashed bool     `json:",omitempty"` // the runtime gave up
+	Refused string   `json:",omitempty"` // an undisturbed verb, with these words: it isn't implemented
 	Calls   []Call   `json:",omitempty"`
 	// LastSend is the place in Calls of the last message to each netlink protocol.
 	LastSend map[int]int `json:",omitempty"`
@@ -85,9 +86,10 @@ type trying struct {
 	*Outcome
 	plugin *Plugin
 	host   *host
-	shared snapshot // what may stay
+	known  *known
 	live   map[string][]netip.Addr
 	result map[string]string // ADD's answers
+	hurt   bool              // the event took something from attachments that nobody disturbed
 }
 
 func (t *trying) wrong(format string, args ...any) {
@@ -122,8 +124,11 @@ func (t *trying) call(verb, id string) call {
 	return c
 }
 
+// maxFill is how many containers fill a range; a larger one isn't filled.
+const maxFill = 6
+
 // The containers of a trial: one that lives through it on a warm host, one that's attached afterwards, and
-// between them the victim.
+// between them the victim. Others, f0, f1, …, fill what's left of the range.
 const (
 	bystander = "c0"
 	victim    = "c1"
@@ -170,6 +175,28 @@ func (t *trying) detach(id string) error {
 	}
 	delete(t.live, id)
 	return nil
+}
+
+// fill attaches containers until none gets an address any more: whatever is free for the plugin must be free.
+func (t *trying) fill() (n int, err error) {
+	for n = range maxFill {
+		id := fmt.Sprintf("f%d", n)
+		if _, err := t.host.add(id); err != nil {
+			return n, err
+		}
+		a, err := t.verb("ADD", id)
+		if err != nil {
+			return n, err
+		}
+		if !a.ok() {
+			if err := a.refusal(); err != nil {
+				t.wrong("ADD %s in a full range: %v", id, err)
+			}
+			return n, nil
+		}
+		t.attached(id, a)
+	}
+	return maxFill, nil
 }
 
 // intact checks that an attachment that nobody touched is whole.
@@ -229,15 +256,20 @@ func (t *trying) end() error {
 	if err := t.detach(victim); err != nil {
 		return err
 	}
-	for _, id := range []string{bystander, successor} {
+	return t.detachOthers()
+}
+
+func (t *trying) detachOthers() error {
+	others := slices.Sorted(maps.Keys(t.live))
+	for _, id := range others {
+		if t.hurt && id == bystander {
+			continue
+		}
 		if err := t.intact(id); err != nil {
 			return err
 		}
 	}
-	for _, id := range []string{bystander, successor} {
-		if t.result[id] == "" {
-			continue
-		}
+	for _, id := range others {
 		if err := t.detach(id); err != nil {
 			return err
 		}
@@ -251,81 +283,8 @@ func (t *trying) nothingLeft(when string) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range now.beyond(t.shared) {
+	for _, line := range now.beyond(t.known.shared) {
 		t.Leaks = append(t.Leaks, line+when)
 	}
 	return nil
-}
-
-// try runs a trial on a fresh host.
-func (w *worker) try(t Trial) (Outcome, error) {
-	p := w.plugins[t.Plugin]
-	if p == nil {
-		return Outcome{}, fmt.Errorf("no plugin is called %q", t.Plugin)
-	}
-	shared, err := w.sharedOf(p)
-	if err != nil {
-		return Outcome{}, err
-	}
-	began := time.Now()
-	h, err := newHost(t.ID, w.references)
-	if err != nil {
-		return Outcome{}, err
-	}
-	outcome := Outcome{Trial: t}
-	at := &trying{Outcome: &outcome, plugin: p, host: h, shared: shared,
-		live: map[string][]netip.Addr{}, result: map[string]string{}}
-	switch t.Mode {
-	case modeRecord:
-		err = at.record()
-	case modeKill:
-		err = at.kill()
-	default:
-		err = fmt.Errorf("no mode is called %q", t.Mode)
-	}
-	h.close()
-	outcome.Leaks = append(outcome.Leaks, reap(reapLimit)...)
-	outcome.Micros = time.Since(began).Microseconds()
-	return outcome, errors.Join(err, w.home())
-}
-
-// record runs the verb without a disturbance.
-func (t *trying) record() error {
-	if err := t.begin(); err != nil {
-		return err
-	}
-	tr := &tracer{decide: func(Call) verdict { return verdict{} }}
-	a, err := t.disturbed(tr)
-	if err != nil {
-		return err
-	}
-	if !a.ok() {
-		t.wrong("%s: %v", t.Trial.Verb, a)
-	}
-	t.Calls, t.LastSend = tr.calls, tr.sends
-	return t.end()
-}
-
-// kill kills the verb at a system call. Then another container must get an address of its own, and DEL must
-// leave nothing.
-func (t *trying) kill() error {
-	if err := t.begin(); err != nil {
-		return err
-	}
-	a, err := t.disturbed(&tracer{decide: t.here(verdict{kill: true})})
-	if err != nil {
-		return err
-	}
-	if t.Trial.Verb == "ADD" && a.ok() {
-		t.attached(victim, a)
-	}
-	if addrs, err := t.addressesOf(victim); err != nil {
-		return err
-	} else if len(addrs) > 0 {
-		t.live[victim] = addrs
-	}
-	if err := t.attach(successor); err != nil {
-		return err
-	}
-	return t.end()
 }

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +40,7 @@ type reply struct {
 // worker tries on one thread, since a thread is what stands in a network namespace and what traces.
 type worker struct {
 	plugins    map[string]*Plugin
-	shared     map[string]snapshot
+	known      map[string]*known
 	references *references
 	netns      int // where no trial happens
 }
@@ -72,7 +71,7 @@ func work(r io.Reader, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	k := &worker{plugins: map[string]*Plugin{}, shared: map[string]snapshot{}, references: refs, netns: netns}
+	k := &worker{plugins: map[string]*Plugin{}, known: map[string]*known{}, references: refs, netns: netns}
 	in, out := json.NewDecoder(r), json.NewEncoder(w)
 	var plugins []Plugin
 	if err := in.Decode(&plugins); err != nil {
@@ -109,43 +108,6 @@ func (w *worker) answer(q question) (r reply) {
 
 // home brings the thread out of the trial's namespace, which then may end.
 func (w *worker) home() error { return unix.Setns(w.netns, unix.CLONE_NEWNET) }
-
-// sharedOf finds out what a plugin leaves behind for good: what all attachments share, and what the first one
-// makes. Attachments by other names than those of the trials show that.
-func (w *worker) sharedOf(p *Plugin) (snapshot, error) {
-	if s, ok := w.shared[p.Name]; ok {
-		return s, nil
-	}
-	h, err := newHost(0, w.references)
-	if err != nil {
-		return nil, err
-	}
-	defer h.close()
-	t := &trying{Outcome: &Outcome{}, plugin: p, host: h, live: map[string][]netip.Addr{}, result: map[string]string{}}
-	ids := []string{"d0", "d1", "d2"}
-	for _, id := range ids {
-		if err := t.attach(id); err != nil {
-			return nil, err
-		}
-	}
-	if a, err := t.verb("GC", ""); err != nil {
-		return nil, err
-	} else if !a.ok() && a.refusal() != nil {
-		t.wrong("GC: %v", a)
-	}
-	for _, id := range ids {
-		if err := t.detach(id); err != nil {
-			return nil, err
-		}
-	}
-	reap(reapLimit)
-	if !t.clean() {
-		return nil, fmt.Errorf("%s doesn't work undisturbed: %s", p.Name, strings.Join(append(t.Wrong, t.Twice...), "; "))
-	}
-	s, err := h.take()
-	w.shared[p.Name] = s
-	return s, err
-}
 
 // addressesOf returns the addresses that a container really has.
 func (t *trying) addressesOf(id string) (list []netip.Addr, err error) {

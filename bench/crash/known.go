@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// known is what a plugin does undisturbed.
+type known struct {
+	// shared is what it leaves behind for good: what all attachments share, and what the first one makes.
+	shared snapshot
+	// size is how many attachments a range takes, at most maxFill.
+	size int
+	runs map[string]*course // by verb and temperature
+}
+
+// course is a verb undisturbed.
+type course struct {
+	before, after snapshot // normal ones
+}
+
+// knownOf finds out what a plugin does, once.
+func (w *worker) knownOf(p *Plugin) (*known, error) {
+	if k, ok := w.known[p.Name]; ok {
+		return k, nil
+	}
+	k := &known{runs: map[string]*course{}}
+	t, err := w.fresh(p, k, Trial{Plugin: p.Name, Mode: modeRecord})
+	if err != nil {
+		return nil, err
+	}
+	defer t.host.close()
+	if k.size, err = t.fill(); err != nil {
+		return nil, err
+	}
+	a, err := t.verb("GC", "")
+	if err != nil {
+		return nil, err
+	}
+	if !a.ok() && a.refusal() != nil {
+		t.wrong("GC: %v", a)
+	}
+	for n := range k.size + 1 {
+		if err := t.detach(fmt.Sprintf("f%d", n)); err != nil {
+			return nil, err
+		}
+	}
+	reap(reapLimit)
+	if k.size == 0 || !t.clean() {
+		return nil, fmt.Errorf("%s doesn't work undisturbed: %s; %s", p.Name, strings.Join(append(t.Wrong, t.Twice...), "; "),
+			strings.Join(t.Log, "; "))
+	}
+	k.shared, err = t.host.take()
+	w.known[p.Name] = k
+	return k, err
+}
+
+// fresh is a trial on a host of its own, where nothing has happened yet.
+func (w *worker) fresh(p *Plugin, k *known, t Trial) (*trying, error) {
+	h, err := newHost(t.ID, w.references)
+	if err != nil {
+		return nil, err
+	}
+	return &trying{Outcome: &Outcome{Trial: t}, plugin: p, host: h, known: k,
+		live: map[string][]netip.Addr{}, result: map[string]string{}}, nil
+}
+
+// runOf finds out what the trial's verb makes of a host undisturbed.
+func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
+	key := runKey(trial)
+	if k.runs[key] != nil {
+		return nil
+	}
+	t, err := w.fresh(p, k, Trial{Plugin: p.Name, Mode: modeRecord, Verb: trial.Verb, Cold: trial.Cold})
+	if err != nil {
+		return err
+	}
+	defer t.host.close()
+	if err := t.begin(); err != nil {
+		return err
+	}
+	var r course
+	before, err := t.host.take()
+	if err != nil {
+		return err
+	}
+	if _, err := t.verb(trial.Verb, victim); err != nil {
+		return err
+	}
+	reap(reapLimit)
+	after, err := t.host.take()
+	if err != nil {
+		return err
+	}
+	r.before, r.after = before.normal(), after.normal()
+	k.runs[key] = &r
+	return nil
+}
+
+func runKey(t Trial) string { return fmt.Sprint(t.Verb, t.Cold) }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// try runs a trial on a fresh host.
+func (w *worker) try(trial Trial) (Outcome, error) {
+	p := w.plugins[trial.Plugin]
+	if p == nil {
+		return Outcome{}, fmt.Errorf("no plugin is called %q", trial.Plugin)
+	}
+	k, err := w.knownOf(p)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if trial.Mode == modeFail {
+		if err := w.runOf(p, k, trial); err != nil {
+			return Outcome{}, err
+		}
+	}
+	began := time.Now()
+	t, err := w.fresh(p, k, trial)
+	if err != nil {
+		return Outcome{}, err
+	}
+	switch trial.Mode {
+	case modeRecord:
+		err = t.record()
+	case modeKill:
+		err = t.kill()
+	case modeFail:
+		err = t.fail()
+	case modePower:
+		err = t.power()
+	case modeLimits:
+		err = t.limits()
+	default:
+		err = fmt.Errorf("no mode is called %q", trial.Mode)
+	}
+	t.host.close()
+	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.Micros = time.Since(began).Microseconds()
+	return *t.Outcome, errors.Join(err, w.home())
+}
+
+// record runs the verb without a disturbance.
+func (t *trying) record() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	tr := &tracer{decide: func(Call) verdict { return verdict{} }}
+	a, err := t.disturbed(tr)
+	if err != nil {
+		return err
+	}
+	t.Reached = true
+	t.Calls, t.LastSend = tr.calls, tr.sends
+	if !a.ok() {
+		if err := a.refusal(); t.Trial.Verb != "GC" || err != nil {
+			t.wrong("%s: %v", t.Trial.Verb, a)
+		}
+		t.Refused = firstLine(a.stdout)
+	}
+	return t.end()
+}
+
+// kill kills the verb at a system call. Then other containers must get addresses of their own, and DEL must
+// leave nothing.
+func (t *trying) kill() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	a, err := t.disturbed(&tracer{decide: t.here(verdict{kill: true})})
+	if err != nil {
+		return err
+	}
+	return t.afterwards(a)
+}
+
+// afterwards takes what the victim really has, fills the range, and cleans up.
+func (t *trying) afterwards(a answer) error {
+	if t.Trial.Verb == "ADD" && a.ok() {
+		t.attached(victim, a)
+	}
+	delete(t.live, victim)
+	if t.host.containers[victim] != 0 {
+		addrs, err := t.addressesOf(victim)
+		if err != nil {
+			return err
+		}
+		if len(addrs) > 0 {
+			t.live[victim] = addrs
+		}
+	}
+	if err := t.attach(successor); err != nil {
+		return err
+	}
+	if _, err := t.fill(); err != nil {
+		return err
+	}
+	return t.end()
+}
+
+// fail lets a system call fail. A verb that says success must have done all that it does undisturbed; one that
+// says failure must say so as the specification wants it, and an ADD leaves nothing, even before DEL.
+func (t *trying) fail() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	a, err := t.disturbed(&tracer{decide: t.here(verdict{errno: t.Trial.Errno})})
+	if err != nil {
+		return err
+	}
+	if err := t.judge(a); err != nil {
+		return err
+	}
+	return t.afterwards(a)
+}
+
+// judge compares what a verb says with what it did.
+func (t *trying) judge(a answer) error {
+	if a.crashed() {
+		t.Crashed = true
+		return nil
+	}
+	undisturbed := t.known.runs[runKey(t.Trial)]
+	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	now, err := t.host.take()
+	if err != nil {
+		return err
+	}
+	if a.ok() {
+		now = now.normal()
+		for _, line := range now.less(undisturbed.after) {
+			t.wrong("%s succeeded without %s", t.Trial.Verb, line)
+		}
+		for _, line := range undisturbed.after.less(now) {
+			t.Leaks = append(t.Leaks, line+" after success")
+		}
+		return nil
+	}
+	if err := a.refusal(); err != nil {
+		t.wrong("%v", err)
+	}
+	if t.Trial.Verb != "ADD" {
+		return nil
+	}
+	for line := range t.known.shared {
+		undisturbed.before[line] = true
+	}
+	for _, line := range undisturbed.before.less(now.normal()) {
+		t.Leaks = append(t.Leaks, line+" after failure, before DEL")
+	}
+	return nil
+}
