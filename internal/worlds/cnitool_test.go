@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
 )
@@ -259,6 +260,12 @@ func TestCnitoolGCLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.must("del", "c1")
+	// The kernel ends the namespace, and with it the link, in its own time.
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if links, err := h.Run("ip", "-brief", "link", "show", "master", "world0"); err == nil && strings.TrimSpace(links) == "" {
+			break
+		}
+	}
 	h.wantState("lost", []string{"10.7.0.3", "fd00:7::3"}, 0)
 	h.must("gc", "c1")
 	h.wantState("collected", nil, 0)
