@@ -5,8 +5,6 @@ package cni
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -25,14 +23,11 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 		return failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	host, err := readHostID()
-	if err != nil {
-		return err
-	}
 	g := &collection{network: n, conn: conn}
 	if valid == nil {
-		alive := host.aliveBy(conn)
-		g.keeps = func(r ipam.Record) bool { return alive(r) }
+		if err := g.keepAlive(); err != nil {
+			return err
+		}
 	} else {
 		g.valid = map[ipam.Owner]bool{}
 		for _, a := range valid {
@@ -50,6 +45,38 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 	return nil
 }
 
+// Reclaim ends the leases and elements of a network's attachments that are provably dead, and says whose they
+// were. It needs no configuration but where the leases are: dataDir is host-local's key, "" its default. For timers.
+func Reclaim(dataDir, network string) ([]ipam.Record, error) {
+	if dataDir == "" {
+		dataDir = defaultDataDir
+	}
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return nil, failed("open a netlink socket", err)
+	}
+	defer conn.Close()
+	n := &Network{name: network, ipam: ipamKeys{plugin: hostLocal, dataDir: dataDir}}
+	g := &collection{network: n, conn: conn}
+	if err := g.keepAlive(); err != nil {
+		return nil, err
+	}
+	if err := g.leasesAndElements(); err != nil {
+		return nil, asError(err)
+	}
+	return g.ended, nil
+}
+
+// keepAlive makes the pass leave alone whatever isn't provably dead.
+func (g *collection) keepAlive() error {
+	host, err := readHostID()
+	if err != nil {
+		return err
+	}
+	g.keeps = host.aliveBy(g.conn)
+	return nil
+}
+
 // delegateGC passes GC on to the network's IPAM plugin, as the specification demands.
 func (n *Network) delegateGC(ctx context.Context) error {
 	return n.delegate(ctx, "GC", Attachment{Path: pathFromEnvironment()})
@@ -61,6 +88,7 @@ type collection struct {
 	conn    *rtnl.Conn
 	valid   map[ipam.Owner]bool    // nil: nobody said who is valid
 	keeps   func(ipam.Record) bool // what the pass leaves alone
+	ended   []ipam.Record          // what it didn't
 }
 
 func (g *collection) leasesAndElements() (err error) {
@@ -76,7 +104,7 @@ func (g *collection) leasesAndElements() (err error) {
 		return errors.Join(failed("open the lease store", err), g.elements(nil))
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	dead, err := ownersExcept(store, g.keeps)
+	dead, err := recordsExcept(store, g.keeps)
 	if err != nil {
 		return err
 	}
@@ -84,28 +112,34 @@ func (g *collection) leasesAndElements() (err error) {
 	if err := g.elements(dead); err != nil {
 		return err
 	}
+	g.ended = dead
 	return releaseAll(store, dead)
 }
 
 // elements removes those of owners that aren't valid or, if nobody said who is, of the dead.
-func (g *collection) elements(dead []ipam.Owner) error {
+func (g *collection) elements(dead []ipam.Record) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
+	var owners []nft.Owner
+	add := func(o ipam.Owner) {
+		owners = append(owners, nft.Owner{Network: g.network.name, ContainerID: o.ContainerID, IfName: o.IfName})
+	}
 	if g.valid == nil {
-		return ignoreUnsupported(conn.DetachOwner(g.owners(dead)...))
+		for _, r := range dead {
+			add(r.Owner)
+		}
+		if owners == nil {
+			return nil
+		}
+		return ignoreUnsupported(conn.DetachOwner(owners...))
 	}
-	return ignoreUnsupported(conn.DetachExcept(g.network.name, g.owners(slices.Collect(maps.Keys(g.valid)))))
-}
-
-func (g *collection) owners(of []ipam.Owner) []nft.Owner {
-	list := make([]nft.Owner, len(of))
-	for i, o := range of {
-		list[i] = nft.Owner{Network: g.network.name, ContainerID: o.ContainerID, IfName: o.IfName}
+	for o := range g.valid {
+		add(o)
 	}
-	return list
+	return ignoreUnsupported(conn.DetachExcept(g.network.name, owners))
 }
 
 // links removes the network's host ends that no valid attachment has: they are known by name and MAC. A link

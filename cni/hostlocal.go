@@ -85,27 +85,27 @@ func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
 		keep[a.owner()] = true
 	}
 	return n.existing(func(s *ipam.Store) error {
-		dead, err := ownersExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
+		dead, err := recordsExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
 		return errors.Join(err, releaseAll(s, dead))
 	})
 }
 
-// ownersExcept lists who holds leases, but for those to keep.
-func ownersExcept(s *ipam.Store, keeps func(ipam.Record) bool) (list []ipam.Owner, err error) {
+// recordsExcept lists who holds leases, but for those to keep.
+func recordsExcept(s *ipam.Store, keeps func(ipam.Record) bool) (list []ipam.Record, err error) {
 	for r, err := range s.Records() {
 		if err != nil {
 			return nil, failed("list leases", err)
 		}
 		if !keeps(r) {
-			list = append(list, r.Owner)
+			list = append(list, r)
 		}
 	}
 	return list, nil
 }
 
-func releaseAll(s *ipam.Store, owners []ipam.Owner) (err error) {
-	for _, o := range owners {
-		err = errors.Join(err, s.Release(o))
+func releaseAll(s *ipam.Store, records []ipam.Record) (err error) {
+	for _, r := range records {
+		err = errors.Join(err, s.Release(r.Owner))
 	}
 	return failed("release leases", err)
 }
