@@ -153,6 +153,9 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		return nil, failed("open the lease store", err)
 	}
 	at.store = store
+	if err := at.restoreLost(store); err != nil {
+		return nil, err
+	}
 	owner := at.attachment.owner()
 	leases, err := store.Reserve(ipam.Request{
 		Owner: owner,

@@ -413,3 +413,46 @@ func TestEmbedderGetsValidation(t *testing.T) {
 		t.Error("something was touched:", err)
 	}
 }
+
+// The directory of the leases is wiped while containers run: nobody's address is given away, and DEL still works.
+func TestWipedStoreIsRestored(t *testing.T) {
+	n := network(t, `"isGateway": true, "ipMasq": true, "ipam": { "type": "host-local", "dataDir": "DIR/leases",
+		"ranges": [ [ { "subnet": "10.9.0.0/24" } ], [ { "subnet": "fd00:9::/64" } ] ] }`)
+	var atts []Attachment
+	given := map[netip.Prefix]bool{}
+	attach := func(id string) {
+		t.Helper()
+		a := attachment(t, id)
+		res, err := Attach(t.Context(), n, a)
+		if err != nil {
+			t.Fatal(id, err)
+		}
+		for _, ip := range res.IPs {
+			if given[ip.Address] {
+				t.Errorf("%s got %v, which another one has", id, ip.Address)
+			}
+			given[ip.Address] = true
+		}
+		atts = append(atts, a)
+	}
+	attach("c1")
+	attach("c2")
+	if err := os.RemoveAll(n.ipam.dataDir); err != nil {
+		t.Fatal(err)
+	}
+	attach("c3")
+	if _, err := Attach(t.Context(), n, atts[0]); asError(err).Code != CodeAttached {
+		t.Error("a live owner was attached again:", err)
+	}
+	for _, a := range atts {
+		if l := left(t, n, a); len(l) != 3 {
+			t.Errorf("%s has %v, want link, elements, leases", a.ContainerID, l)
+		}
+		if err := Detach(t.Context(), n, a); err != nil {
+			t.Error(err)
+		}
+		if l := left(t, n, a); l != nil {
+			t.Errorf("%s left behind: %v", a.ContainerID, l)
+		}
+	}
+}

@@ -149,6 +149,9 @@ func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
 		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
 			NetNS: container},
 	})
+	// The host end needs no address of its own: one would cost its share of every neighbour's multicast. What it's
+	// called outside is for people, and for whoever must find out whose it is.
+	b.Set(rtnl.Link{Index: p.names.index, Alias: alias(p.owner()), LinkLocal: rtnl.Off})
 	if keys.hairpin || keys.isolated {
 		b.Set(rtnl.Port{Link: p.names.index, Hairpin: rtnl.SwitchOf(keys.hairpin), Isolated: rtnl.SwitchOf(keys.isolated)})
 	}

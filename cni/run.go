@@ -74,6 +74,9 @@ func (at *attaching) sortRefusals(err error, gateways []netip.Prefix) (added []n
 		case first != nil: // what follows a refusal is refused in its wake
 		case e.Step == len(gateways):
 			first = at.linkRefused(e)
+		case e.Step == len(gateways)+1:
+			// What the host end is called outside, and that it needs no IPv6 address: a kernel without IPv6
+			// refuses that, and the attachment works all the same.
 		default:
 			first = failed("set up the bridge port", e)
 		}

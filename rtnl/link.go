@@ -126,6 +126,8 @@ type Link struct {
 	OperState OperState
 	// Promiscuity counts who asked for all frames: Promisc, bridges, captures. Read only.
 	Promiscuity int
+
+	peerNetNS netNSNumber // IFLA_LINK_NETNSID
 }
 
 // encode appends the change of a link.
@@ -336,4 +338,10 @@ func (l *Link) writeRest(w *words) {
 	if l.NetNS != nil {
 		w.word("netns", w.path(l.NetNS))
 	}
+}
+
+// A netNSNumber is the number that a namespace has given to another one (linux/net_namespace.h). Zero is a number.
+type netNSNumber struct {
+	number int32
+	known  bool
 }

@@ -66,6 +66,8 @@ func (m *linkMessage) attribute(a *attrs) {
 		m.NetNS = &NetNS{fd: int(int32(a.u32()))}
 	case unix.IFLA_LINK:
 		m.PeerIndex = int(int32(a.u32()))
+	case unix.IFLA_LINK_NETNSID:
+		m.peerNetNS = netNSNumber{int32(a.u32()), true}
 	case unix.IFLA_OPERSTATE:
 		m.OperState = OperState(a.u8())
 	case unix.IFLA_PROMISCUITY:

@@ -191,6 +191,23 @@ func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.S
 	})
 }
 
+// PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever namespace that is
+// (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers when it's asked about a link.
+func (c *Conn) PeerAddrs(l Link) iter.Seq2[Addr, error] {
+	return dump(c, "list peer's addresses", func() {
+		requestAddrs(c, l.PeerIndex, unix.AF_UNSPEC)
+		if l.peerNetNS.known {
+			c.enc.u32(unix.IFA_TARGET_NETNSID, uint32(l.peerNetNS.number))
+		}
+	}, func(b []byte, add func(Addr)) error {
+		a, err := decodeAddr(b)
+		if err == nil {
+			add(a)
+		}
+		return err
+	})
+}
+
 func requestAddrs(c *Conn, link int, family uint8) {
 	c.beginDump(unix.RTM_GETADDR)
 	c.enc.fixed(family, 0, 0, 0)
