@@ -8,8 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
 )
@@ -36,30 +36,37 @@ const (
 // inventory lists what is held of every network in dir, by network, container and interface. The list is as
 // whole as the errors allow.
 func inventory(dir string) ([]held, error) {
-	entries, err := os.ReadDir(dir)
+	networks, err := networksIn(dir)
 	if err != nil {
 		return nil, err
 	}
 	links, err := readLinks()
 	list := []held{}
-	for _, e := range entries {
-		// The store keeps what it knows besides leases in a directory with a dot.
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		of, networkErr := networkInventory(dir, e.Name(), links)
+	for _, name := range networks {
+		of, networkErr := networkInventory(dir, name, links)
 		list = append(list, of...)
 		err = errors.Join(err, networkErr)
 	}
 	return list, err
 }
 
+// networksIn lists the networks whose leases are in dir, by name. What no network can be called isn't one.
+func networksIn(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() && networkName.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// networkName is the CNI specification's rule. The store keeps what it knows besides leases in a directory with a dot.
+var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
 // networkInventory lists one network. It reads the leases once and the records once, however many there are.
 func networkInventory(dir, network string, links *links) (list []held, err error) {
 	store, err := ipam.OpenReadOnly(dir, network)
-	if errors.Is(err, ipam.ErrInvalid) {
-		return nil, nil // no network can have this name
-	}
 	if err != nil {
 		return nil, err
 	}

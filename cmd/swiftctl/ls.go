@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -35,7 +36,7 @@ func newLs() *cobra.Command {
 		}
 		print := printTable
 		if *asJSON {
-			print = printListJSON
+			print = printListJSON[held]
 		}
 		return errors.Join(print(cmd.OutOrStdout(), list), err)
 	})
@@ -46,14 +47,18 @@ func printTable(w io.Writer, list []held) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tEXISTS")
 	for _, h := range list {
-		var addrs []string
-		for _, a := range h.Addresses {
-			addrs = append(addrs, a.String())
-		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, cell(h.ContainerID), cell(h.IfName),
-			cell(strings.Join(addrs, ",")), cell(h.Link), h.Exists)
+			cell(joinAddrs(h.Addresses)), cell(h.Link), h.Exists)
 	}
 	return t.Flush()
+}
+
+func joinAddrs(list []netip.Addr) string {
+	var texts []string
+	for _, a := range list {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 // cell is a value as one word of the table. What a lease holds may be anything, so what could move the cursor or
@@ -68,9 +73,9 @@ func cell(s string) string {
 	return s
 }
 
-func printListJSON(w io.Writer, list []held) error {
+func printListJSON[T any](w io.Writer, list []T) error {
 	if list == nil {
-		list = []held{}
+		list = []T{}
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "    ")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, installs the
-// plugins and serves as an OCI hook.
+// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, ends what is
+// left of dead ones, installs the plugins and serves as an OCI hook.
 //
 // Its exit status is 0 for success, 1 for what failed and 2 for a command line that makes no sense.
 package main

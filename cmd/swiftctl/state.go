@@ -69,6 +69,10 @@ func readBundle(dir string) (*bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
+	return parseBundle(name, text)
+}
+
+func parseBundle(name string, text []byte) (*bundle, error) {
 	b := new(bundle)
 	if err := json.Unmarshal(text, b); err != nil {
 		return nil, fmt.Errorf("bundle: %s: %w", name, err)
