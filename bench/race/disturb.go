@@ -112,14 +112,12 @@ func change(b *rtnl.Batch) error {
 	return c.Do(b)
 }
 
-// each does something to all attachments of some networks. Those that are live before get the fault for certain,
-// unless they change meanwhile.
-func (r *runner) disturb(networks []*network, d []*disturbance, f fault, what string, do func() error) error {
+// disturb does something to all attachments of some networks. Those that were live before have the fault for
+// certain afterwards, unless they changed meanwhile.
+func (r *runner) disturb(networks []*network, d *disturbance, f fault, what string, do func() error) error {
 	before := map[*attachment]int{}
 	r.model.Lock()
-	for _, d := range d {
-		d.begun++
-	}
+	d.begun++
 	for _, n := range networks {
 		for a := range r.model.all(n) {
 			if a.state == live {
@@ -138,9 +136,7 @@ func (r *runner) disturb(networks []*network, d []*disturbance, f fault, what st
 			a.remember(what)
 		}
 	}
-	for _, d := range d {
-		d.ended++
-	}
+	d.ended++
 	return err
 }
 
@@ -159,7 +155,7 @@ func (r *runner) deleteBridge(o *op) error {
 		}
 		return nil
 	}
-	return r.disturb([]*network{n}, []*disturbance{&n.bridgeGone}, faultBridge, fmt.Sprintf("%d %s", o.number, o.name), do)
+	return r.disturb([]*network{n}, &n.bridgeGone, faultBridge, fmt.Sprintf("%d %s", o.number, o.name), do)
 }
 
 // flushRuleset does what a firewall's start script does.
@@ -171,7 +167,7 @@ func (r *runner) flushRuleset(o *op) error {
 			networks = append(networks, n)
 		}
 	}
-	return r.disturb(networks, []*disturbance{&r.model.flushed}, faultRules, fmt.Sprintf("%d %s", o.number, o.name), func() error {
+	return r.disturb(networks, &r.model.flushed, faultRules, fmt.Sprintf("%d %s", o.number, o.name), func() error {
 		return program("nft", "flush", "ruleset")
 	})
 }

@@ -39,22 +39,23 @@ func (r *runner) finish() error {
 	return nil
 }
 
-// each does something to all attachments that a predicate picks.
+// each does something to all attachments that a predicate picks, with the choices of operations to come.
 func (r *runner) each(number int, name string, picks func(*attachment) bool, do func(*op, *attachment) error) error {
+	next := number
 	for _, s := range r.model.slots {
 		for _, a := range s.attachments {
 			if !picks(a) {
 				continue
 			}
-			o := newSchedule(r.plan, r.model.networks).op(number)
+			o := r.schedule.op(next)
 			o.number, o.name = number, name
-			o.coins ^= uint64(s.number) << 3 * 0x9e3779b97f4a7c15
 			if err := do(o, a); err != nil {
 				return err
 			}
 			if r.stopped.Load() {
 				return errViolated
 			}
+			next++
 		}
 	}
 	return nil

@@ -23,11 +23,13 @@ type Plan struct {
 	Networks, Containers int
 	Every                int           // operations between pauses
 	Duration             time.Duration // 0 is no limit
+	KillWithin           time.Duration // of a process's start
 
 	Plugins   string   // directory of the plugin bridge
 	HostLocal string   // the reference's host-local, which shares the leases
 	Conf      string   // the only network's configuration; empty: networks of our choice
 	Foreign   bool     // the plugins aren't ours: what only ours promise isn't asked
+	FullDel   bool     // each DEL comes with all that a runtime may know
 	Without   []string // kinds of operations to leave out
 	KeepGoing bool
 	Verbose   bool

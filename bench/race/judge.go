@@ -118,11 +118,12 @@ func (r *runner) judgeAttached(o *op, a *attachment, before moment, out *outcome
 	if a.doubtful&faultBridge == 0 {
 		n.bridgeSure = true
 	}
-	a.result, a.prev, a.host = result{}, json.RawMessage(out.stdout), ""
+	a.result, a.prev, a.host = result{}, nil, ""
 	if err := json.Unmarshal(out.stdout, &a.result); err != nil {
 		r.wrong(o.number, badResult, a, "%v: %s", err, out.stdout)
 		return
 	}
+	a.prev = out.stdout
 	for _, i := range a.result.Interfaces {
 		if i.Sandbox == "" && i.Name != n.bridge {
 			a.host = i.Name
@@ -178,6 +179,9 @@ func (r *runner) judgeDel(o *op, a *attachment, before moment, out *outcome) {
 
 // judgeCheck compares a CHECK with the model.
 func (r *runner) judgeCheck(o *op, a *attachment, before moment, out *outcome) {
+	if before.state != live {
+		return // GC took it while this waited for GC's end
+	}
 	e := expectation{success: true}
 	if before.broken|before.doubtful|a.faults()|r.model.disturbed(a.net, before) != 0 {
 		e.codes = []uint{codeInternal, codeEnvironment}

@@ -63,6 +63,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.Containers, "containers", 120, "containers")
 	f.IntVar(&o.Every, "every", 250, "operations between pauses, at which everything is looked at")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the run; 0 picks one and prints it")
+	f.DurationVar(&o.KillWithin, "kill-within", 6*time.Millisecond, "kills hit within this time of a process's start; a slower plugin needs more")
+	f.BoolVar(&o.FullDel, "full-del", false, "give each DEL its namespace and, if there was one, its prevResult")
 	without := f.String("without", "", "comma-separated kinds of operations to leave out, by the names that the report prints")
 	plugin := f.String("plugin", "", "`DIR[:CONF]`: another bridge plugin's directory, and a configuration file to use as the only network")
 	f.StringVar(&o.Plugins, "swiftcni", "", "`DIR` of swiftcni's bridge (default: built from ./cmd/swiftcni)")
@@ -75,6 +77,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case o.KillWithin < time.Millisecond:
+		return o, errors.New("-kill-within must be at least 1ms")
 	case o.Ops < 1 || o.Workers < 1 || o.Networks < 1 || o.Containers < 1 || o.Every < 1:
 		return o, errors.New("-ops, -workers, -networks, -containers and -every must be at least 1")
 	}

@@ -56,14 +56,14 @@ func (p *Plan) network(i int) *network {
 	}
 	switch i % 4 {
 	case 0:
-		n.masquerade, n.share = true, 3
+		n.share = 3
 		n.addresses(four(26))
 	case 1:
 		n.masquerade, n.share = true, 4
 		six := netip.AddrFrom16([16]byte{0xfd, 0x99, 15: 0, 7: byte(i)})
 		n.addresses(four(25), netip.PrefixFrom(six, 112))
 	case 2:
-		n.share = 2
+		n.masquerade, n.share = true, 2
 		n.addresses(four(28))
 	case 3:
 		n.guard, n.share = true, 2

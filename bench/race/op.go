@@ -34,8 +34,8 @@ func kinds() []kind {
 		{"end container while adding", 15, (*runner).addToDying},
 		{"delete link", 20, (*runner).deleteLink},
 		{"rename link", 10, (*runner).renameLink},
-		{"delete bridge", 3, (*runner).deleteBridge},
-		{"flush ruleset", 2, (*runner).flushRuleset},
+		{"delete bridge", 2, (*runner).deleteBridge},
+		{"flush ruleset", 1, (*runner).flushRuleset},
 		{"reference add", 20, (*runner).referenceAdd},
 		{"reference del", 16, (*runner).referenceDel},
 		{"kill reference", 6, (*runner).killReference},
@@ -69,10 +69,11 @@ type schedule struct {
 	networks   []*network
 	shares     int
 	containers int
+	killWithin time.Duration
 }
 
 func newSchedule(p Plan, networks []*network) *schedule {
-	s := &schedule{seed: p.Seed, networks: networks, containers: p.Containers}
+	s := &schedule{seed: p.Seed, networks: networks, containers: p.Containers, killWithin: p.KillWithin}
 	for _, k := range kinds() {
 		if !slices.Contains(p.Without, k.name) {
 			s.kinds = append(s.kinds, k)
@@ -98,8 +99,7 @@ func (s *schedule) op(number int) *op {
 	for i := range o.at {
 		o.at[i] = place{slot: r.IntN(s.containers), network: s.network(r.IntN(s.shares))}
 	}
-	// A plugin takes some milliseconds, of which the first one is its start.
-	o.delay = time.Duration(200+r.IntN(6000)) * time.Microsecond
+	o.delay = time.Duration(r.Int64N(int64(s.killWithin))) + time.Microsecond
 	o.coins = r.Uint64()
 	return o
 }

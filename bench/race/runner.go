@@ -14,11 +14,12 @@ import (
 
 // A runner carries out a plan.
 type runner struct {
-	plan   Plan
-	model  *model
-	bridge string // the plugin
-	names  *namespaces
-	out    io.Writer
+	plan     Plan
+	model    *model
+	schedule *schedule
+	bridge   string // the plugin
+	names    *namespaces
+	out      io.Writer
 
 	mu       sync.Mutex // guards what follows
 	report   Report
@@ -33,25 +34,25 @@ func carryOut(p Plan, out io.Writer) (*Report, error) {
 		return nil, err
 	}
 	r := &runner{
-		plan: p, model: newModel(networks, p.Containers), bridge: filepath.Join(p.Plugins, "bridge"),
-		out: out, reported: map[string]bool{},
+		plan: p, model: newModel(networks, p.Containers), schedule: newSchedule(p, networks),
+		bridge: filepath.Join(p.Plugins, "bridge"), out: out, reported: map[string]bool{},
 	}
 	r.report = Report{Seed: p.Seed, Workers: p.Workers, Counts: map[string]map[string]int{}, Kinds: map[string]int{}}
 	if r.names, err = startNamespaces(); err != nil {
 		return nil, err
 	}
-	if err := r.run(newSchedule(p, networks)); err != nil && !errors.Is(err, errViolated) {
+	if err := r.run(); err != nil && !errors.Is(err, errViolated) {
 		return nil, err
 	}
 	return &r.report, nil
 }
 
 // run carries out all operations, then takes everything away.
-func (r *runner) run(s *schedule) error {
+func (r *runner) run() error {
 	started := time.Now()
 	for done := 0; done < r.plan.Ops; {
 		next := min(done+r.plan.Every, r.plan.Ops)
-		if err := r.batch(s, done, next); err != nil {
+		if err := r.batch(done, next); err != nil {
 			return err
 		}
 		r.report.Ops = next
@@ -70,7 +71,7 @@ func (r *runner) run(s *schedule) error {
 }
 
 // batch carries out operations from, up to but without to, by all workers at once.
-func (r *runner) batch(s *schedule, from, to int) error {
+func (r *runner) batch(from, to int) error {
 	var next atomic.Int64
 	next.Store(int64(from))
 	failures := make(chan error, r.plan.Workers)
@@ -81,7 +82,7 @@ func (r *runner) batch(s *schedule, from, to int) error {
 				if i >= to {
 					break
 				}
-				o := s.op(i)
+				o := r.schedule.op(i)
 				if err := o.do(r, o); err != nil {
 					r.stopped.Store(true)
 					failures <- fmt.Errorf("operation %d, %s: %w", i, o.name, err)

@@ -116,11 +116,11 @@ func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	defer a.net.collection.RUnlock()
 	c := call{program: r.bridge, verb: "DEL", id: a.slot.id, ifName: a.net.ifName, kill: kill}
 	what := "DEL"
-	if !r.plan.leanDel(o, a) {
+	if o.coin(6) || r.plan.FullDel {
 		c.netns, what = a.slot.path, what+" with namespace"
 	}
 	var prev json.RawMessage
-	if a.prev != nil && o.coin(7) {
+	if a.prev != nil && (o.coin(7) || r.plan.FullDel) {
 		prev, what = a.prev, what+" with prevResult"
 	}
 	c.config = a.net.config(prev, nil)
@@ -136,9 +136,6 @@ func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	r.judgeDel(o, a, before, out)
 	return nil
 }
-
-// leanDel says whether a DEL comes without a namespace.
-func (p *Plan) leanDel(o *op, a *attachment) bool { return o.coin(6) }
 
 func (r *runner) check(o *op) error {
 	return r.on(o, func(a *attachment) bool { return a.state == live },

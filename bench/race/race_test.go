@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/box"
+)
+
+func TestMain(m *testing.M) {
+	box.Main()
+	insideMain()
+	os.Exit(m.Run())
+}
+
+// plan is a small run of our own plugin.
+func plan(t *testing.T, seed uint64, ops int) Plan {
+	t.Helper()
+	p := Plan{Seed: seed, Ops: ops, Workers: 4, Networks: 4, Containers: 60, Every: 100, KillWithin: 6 * time.Millisecond}
+	if err := build(&p, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func carry(t *testing.T, p Plan) *Report {
+	t.Helper()
+	var progress strings.Builder
+	r, err := race(p, &progress)
+	if err != nil {
+		t.Fatalf("seed %d: %v\n%s", p.Seed, err, progress.String())
+	}
+	return r
+}
+
+func mustHold(t *testing.T, r *Report) {
+	t.Helper()
+	if r.Violations > 0 || r.Pauses < 2 || r.MostAttached == 0 {
+		var text strings.Builder
+		r.write(&text)
+		t.Error(text.String())
+	}
+}
+
+func TestModelHoldsForAFixedSeed(t *testing.T) {
+	p := plan(t, 2, 400)
+	p.Workers = 1
+	mustHold(t, carry(t, p))
+}
+
+func TestModelHoldsForARandomSeed(t *testing.T) {
+	seed := rand.Uint64N(1 << 32)
+	t.Logf("seed %d", seed)
+	mustHold(t, carry(t, plan(t, seed, 400)))
+}
+
+// With one worker, and without what the clock has a say in, a seed replays a run.
+func TestASeedReplaysARun(t *testing.T) {
+	p := plan(t, 3, 200)
+	p.Workers = 1
+	for _, k := range kinds() {
+		if strings.HasPrefix(k.name, "kill") || strings.HasPrefix(k.name, "end container") {
+			p.Without = append(p.Without, k.name)
+		}
+	}
+	first, second := carry(t, p), carry(t, p)
+	mustHold(t, first)
+	if !reflect.DeepEqual(first.Counts, second.Counts) {
+		t.Errorf("first run: %v\nsecond run: %v", first.Counts, second.Counts)
+	}
+}
+
+func TestAScheduleFollowsFromItsSeed(t *testing.T) {
+	tell := func(seed uint64) (list []string) {
+		p := Plan{Seed: seed, Networks: 4, Containers: 100, KillWithin: time.Second}
+		networks, err := p.networks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSchedule(p, networks)
+		for i := range 1000 {
+			o := s.op(i)
+			list = append(list, fmt.Sprint(o.name, o.at, o.delay, o.coins, o.more.Uint64()))
+		}
+		return list
+	}
+	one := tell(1)
+	if !slices.Equal(one, tell(1)) {
+		t.Error("one seed, two schedules")
+	}
+	if slices.Equal(one, tell(2)) {
+		t.Error("two seeds, one schedule")
+	}
+}
+
+func TestEveryKindComesUp(t *testing.T) {
+	p := Plan{Seed: 4, Networks: 4, Containers: 10, KillWithin: time.Second}
+	networks, err := p.networks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	s := newSchedule(p, networks)
+	for i := range 10000 {
+		seen[s.op(i).name]++
+	}
+	for _, k := range kinds() {
+		if want := k.weight * 10000 / s.total; seen[k.name] < want/2 || seen[k.name] > want*2+10 {
+			t.Errorf("%s: %d of 10000, expected about %d", k.name, seen[k.name], want)
+		}
+	}
+}
+
+// faulty are plugins that do one thing wrong around ours, and what must be said of them.
+var faulty = []struct{ name, script, kind string }{
+	{"swallows DEL", `[ $CNI_COMMAND = DEL ] || exec $ours`, ownerless},
+	{"swallows GC", `[ $CNI_COMMAND = GC ] || exec $ours`, ownerless},
+	{"gives an address twice", `exec sed "s,/run/leases,/run/leases/$CNI_CONTAINERID," | $ours`, addressTwice},
+	{"loses the link", `$ours || exit; [ $CNI_COMMAND != ADD ] || nsenter --net=$CNI_NETNS ip link delete $CNI_IFNAME`, notWhole},
+	{"loses the route", `$ours || exit; [ $CNI_COMMAND != ADD ] || nsenter --net=$CNI_NETNS ip route flush proto boot`, notWhole},
+	{"loses the elements", `$ours || exit; [ $CNI_COMMAND != ADD ] || nft flush ruleset`, notWhole},
+	{"leaves the elements", `[ $CNI_COMMAND != DEL ] || exec unshare --net $ours; exec $ours`, ownerless},
+	{"refuses DEL", `[ $CNI_COMMAND != DEL ] || { echo '{"code":999,"msg":"no"}'; exit 1; }; exec $ours`, unexpectedError},
+	{"fails without a word", `out=$($ours) || exit 1; echo "$out"`, noAnswer},
+	{"attaches twice", `$ours || { [ $CNI_COMMAND = ADD ] && echo '{"ips":[]}'; }`, unexpectedAnswer},
+	{"answers nonsense", `$ours >/dev/null; echo '{"ips":[{"address":"10.1.2.3/24"}]}'`, badResult},
+	{"leaves a process", `[ $CNI_COMMAND != STATUS ] || { sleep 100 >/dev/null 2>&1 & }; exec $ours`, processLeft},
+}
+
+func TestFaultyPluginsAreCaught(t *testing.T) {
+	ours := plan(t, 5, 200)
+	for _, f := range faulty {
+		t.Run(f.name, func(t *testing.T) {
+			p := ours
+			p.Plugins, p.KeepGoing = t.TempDir(), true
+			script := "#!/bin/sh\nours=" + filepath.Join(ours.Plugins, "bridge") + "\n" + f.script + "\n"
+			if err := os.WriteFile(filepath.Join(p.Plugins, "bridge"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r := carry(t, p)
+			if r.Kinds[f.kind] == 0 {
+				t.Errorf("not caught: %v", r.Kinds)
+			}
+			t.Log(slices.Sorted(maps.Keys(r.Kinds)))
+		})
+	}
+}
+
+// A run that's to stop at the first violation says where, of whom, and what happened to it before.
+func TestAViolationStopsTheRun(t *testing.T) {
+	p := plan(t, 6, 300)
+	p.Plugins = t.TempDir()
+	script := "#!/bin/sh\n[ $CNI_COMMAND = DEL ] || exec " + filepath.Join(plan(t, 6, 1).Plugins, "bridge") + "\n"
+	if err := os.WriteFile(filepath.Join(p.Plugins, "bridge"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := carry(t, p)
+	var text strings.Builder
+	r.write(&text)
+	for _, want := range []string{"VIOLATION at operation", "seed 6", "ADD → ok", "replay: -seed 6"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q isn't in the report:\n%s", want, text.String())
+		}
+	}
+	if r.Ops == p.Ops && r.Counts["last gc"] != nil {
+		t.Error("the run went on")
+	}
+}
