@@ -37,41 +37,38 @@ const (
 	required
 )
 
-// variables is the specification's table, in the order in which the variables are looked at.
-var variables = [...]struct {
-	name              string
-	verbs             [5]need // ADD, CHECK, DEL, GC, STATUS
-	problem           func(string) *Error
-	requiredAtVERSION bool
-}{
-	{name: "CNI_COMMAND", verbs: [5]need{required, required, required, required, required}, requiredAtVERSION: true},
-	{name: "CNI_CONTAINERID", verbs: [5]need{required, required, required}, problem: containerIDError},
-	{name: "CNI_NETNS", verbs: [5]need{required, required, optional}},
-	{name: "CNI_IFNAME", verbs: [5]need{required, required, required}, problem: ifNameError},
-	{name: "CNI_ARGS", verbs: [5]need{optional, optional, optional}},
-	{name: "CNI_PATH", verbs: [5]need{required, required, required, required, required}},
-}
-
+// verbs that look at more than the command, in the order of the table's columns.
 var verbs = [5]string{"ADD", "CHECK", "DEL", "GC", "STATUS"}
 
-// checkEnvironment walks the table: a bad value ends it at once, missing ones are named together.
-// An unknown verb needs what ADD needs of nothing but the command; it's refused after the configuration.
+// variables is the specification's table, in the order in which the variables are looked at. CNI_COMMAND, which
+// every verb has, isn't in it.
+var variables = [...]struct {
+	name    string
+	needs   [len(verbs)]need
+	problem func(string) *Error
+}{
+	{name: "CNI_CONTAINERID", needs: [...]need{required, required, required, ignored, ignored}, problem: containerIDError},
+	{name: "CNI_NETNS", needs: [...]need{required, required, optional, ignored, ignored}},
+	{name: "CNI_IFNAME", needs: [...]need{required, required, required, ignored, ignored}, problem: ifNameError},
+	{name: "CNI_ARGS", needs: [...]need{optional, optional, optional, ignored, ignored}},
+	{name: "CNI_PATH", needs: [...]need{required, required, required, required, required}},
+}
+
+// checkEnvironment walks the table: a bad value ends it at once, missing ones are named together. VERSION needs
+// nothing, and a verb that isn't one is refused after the configuration.
 func checkEnvironment(verb string, getenv func(string) string) error {
 	column := slices.Index(verbs[:], verb)
+	if column < 0 {
+		return nil
+	}
 	var missing []string
 	for _, v := range variables {
-		want := ignored
-		switch {
-		case column >= 0:
-			want = v.verbs[column]
-		case v.requiredAtVERSION:
-			want = required
-		}
 		value := getenv(v.name)
-		if want == required && value == "" {
+		switch {
+		case v.needs[column] != required:
+		case value == "":
 			missing = append(missing, v.name)
-		}
-		if want == required && value != "" && v.problem != nil {
+		case v.problem != nil:
 			if err := v.problem(value); err != nil {
 				return err
 			}
