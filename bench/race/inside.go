@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
@@ -33,6 +34,19 @@ type Plan struct {
 	Without   []string // kinds of operations to leave out
 	KeepGoing bool
 	Verbose   bool
+}
+
+// flags are those that make the plan.
+func (p *Plan) flags() string {
+	s := fmt.Sprintf("-seed %d -ops %d -workers %d -networks %d -containers %d -every %d -kill-within %v",
+		p.Seed, p.Ops, p.Workers, p.Networks, p.Containers, p.Every, p.KillWithin)
+	if p.FullDel {
+		s += " -full-del"
+	}
+	if p.Without != nil {
+		s += fmt.Sprintf(" -without %q", strings.Join(p.Without, ","))
+	}
+	return s
 }
 
 // startInside carries the plan out in the box.

@@ -42,7 +42,7 @@ type expectation struct {
 func (r *runner) meet(o *op, a *attachment, verb string, e expectation, out *outcome) bool {
 	switch {
 	case out.hung:
-		r.wrong(o.number, hangs, a, "%s took more than %v", verb, processBound)
+		r.wrong(o.number, hangs, a, "%s took more than %v: %s", verb, processBound, out.stuck)
 	case out.killed:
 		return true
 	case out.exit == 0 && e.success:

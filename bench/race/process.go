@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,6 +36,7 @@ type outcome struct {
 	killed, hung   bool // it ended by our hand: because it should, because it took too long
 	stdout, stderr []byte
 	err            *pluginError // nil if it succeeded, or printed no error object
+	stuck          string       // where in the kernel it hung
 	took           time.Duration
 }
 
@@ -48,7 +50,7 @@ type pluginError struct {
 func (o *outcome) String() string {
 	switch {
 	case o.hung:
-		return fmt.Sprintf("hung, killed after %v", processBound)
+		return fmt.Sprintf("hung, killed after %v: %s", processBound, o.stuck)
 	case o.killed:
 		return "killed"
 	case o.exit == 0:
@@ -99,9 +101,10 @@ func (c *call) run() (*outcome, error) {
 		return nil, fmt.Errorf("start %s: %w", c.program, err)
 	}
 	o := &outcome{}
-	var hung atomic.Bool
+	var stuck atomic.Pointer[string]
 	bound := time.AfterFunc(processBound, func() {
-		hung.Store(true)
+		where := kernelStacks(p.Pid)
+		stuck.Store(&where)
 		_ = p.Kill()
 	})
 	defer bound.Stop()
@@ -121,9 +124,25 @@ func (c *call) run() (*outcome, error) {
 		return nil, fmt.Errorf("wait for %s: %w", c.program, err)
 	}
 	status := state.Sys().(syscall.WaitStatus)
-	o.exit, o.hung = state.ExitCode(), hung.Load()
+	o.exit = state.ExitCode()
+	if where := stuck.Load(); where != nil {
+		o.hung, o.stuck = true, *where
+	}
 	o.killed = c.kill > 0 && status.Signaled() && status.Signal() == syscall.SIGKILL
 	return o, c.read(o, files)
+}
+
+// kernelStacks says where in the kernel each thread of a process is.
+func kernelStacks(pid int) string {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	var all []string
+	for _, t := range threads {
+		call, _ := os.ReadFile(filepath.Join(t, "syscall"))
+		stack, _ := os.ReadFile(filepath.Join(t, "stack"))
+		frames := strings.Fields(strings.ReplaceAll(string(stack), "[<0>]", ""))
+		all = append(all, "system call "+strings.TrimSpace(string(call))+" in "+strings.Join(frames, " "))
+	}
+	return strings.Join(all, "; ")
 }
 
 // files are standard input, output and error: in memory, so that nobody need feed or drain them.

@@ -19,8 +19,9 @@ type Report struct {
 	Seed         uint64
 	Ops, Workers int
 	Took         time.Duration
-	Pauses       int // at which everything was looked at
-	MostAttached int // attachments at a pause
+	Pauses       int    // at which everything was looked at
+	MostAttached int    // attachments at a pause
+	Replay       string // the flags that repeat the run
 	// Counts are outcomes by kind of operation.
 	Counts map[string]map[string]int
 	// Violations counts them, each kind once for each attachment, and Kinds by kind.
@@ -59,7 +60,7 @@ func (r *Report) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%d violations\n", r.Violations)
 	if r.Violations > 0 {
-		fmt.Fprintf(w, "replay: -seed %d -ops %d -workers %d\n", r.Seed, r.Ops, r.Workers)
+		fmt.Fprintf(w, "replay: %s\n", r.Replay)
 	}
 }
 

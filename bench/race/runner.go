@@ -37,7 +37,7 @@ func carryOut(p Plan, out io.Writer) (*Report, error) {
 		plan: p, model: newModel(networks, p.Containers), schedule: newSchedule(p, networks),
 		bridge: filepath.Join(p.Plugins, "bridge"), out: out, reported: map[string]bool{},
 	}
-	r.report = Report{Seed: p.Seed, Workers: p.Workers, Counts: map[string]map[string]int{}, Kinds: map[string]int{}}
+	r.report = Report{Seed: p.Seed, Workers: p.Workers, Replay: p.flags(), Counts: map[string]map[string]int{}, Kinds: map[string]int{}}
 	if r.names, err = startNamespaces(); err != nil {
 		return nil, err
 	}
