@@ -34,6 +34,11 @@ func newHost(trial int, refs *references) (*host, error) {
 			return nil, err
 		}
 	}
+	return bootHost(trial, refs)
+}
+
+// bootHost makes a host with the state directories as they are.
+func bootHost(trial int, refs *references) (*host, error) {
 	h := &host{netns: -1, containers: map[string]int{}, references: refs, trial: trial}
 	fd, err := newNetNS()
 	if err != nil {

@@ -59,7 +59,7 @@ func (t *trying) record() error {
 		return err
 	}
 	t.Reached = true
-	t.Calls, t.LastSend = tr.calls, tr.sends
+	t.Calls = tr.calls
 	if !a.ok() {
 		if err := a.refusal(); t.Trial.Verb != "GC" || err != nil {
 			t.wrong("%s: %v", t.Trial.Verb, a)

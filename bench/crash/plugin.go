@@ -245,7 +245,7 @@ func (p *Plugin) trace(c call, t *tracer) (answer, error) {
 		return answer{}, err
 	}
 	defer s.close()
-	t.limit = 3 * runLimit
+	t.limit = runLimit
 	if err := t.run(p.Path, s.argv, s.attr); err != nil {
 		return answer{}, err
 	}

@@ -2,5 +2,154 @@
 
 package main
 
-func (t *trying) power() error  { return nil }
-func (t *trying) limits() error { return nil }
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"golang.org/x/sys/unix"
+)
+
+// Damages of a power cut. Nothing is ever synced, so that a file's name, and its directory's times, may be on disk
+// before its content is.
+const (
+	damageNone  = "as written"
+	damageEmpty = "files empty"
+	damageTorn  = "files torn"
+	damageZeros = "files zeroed" // what ext4 and XFS may leave of blocks that were allocated, not written
+	damageLast  = "last file empty"
+)
+
+func damages() []string {
+	return []string{damageNone, damageEmpty, damageTorn, damageZeros, damageLast}
+}
+
+// power cuts the power right after a verb has changed a file. The host boots again with what's on its disk: with
+// no links, no containers, and another boot ID. Then the range must be as large as ever, no address may be given
+// twice, and all must come and go as on any other day.
+func (t *trying) power() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	if _, err := t.disturbed(&tracer{decide: t.here(verdict{kill: true, after: true})}); err != nil {
+		return err
+	}
+	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	if err := damage(t.Trial.Event); err != nil {
+		return err
+	}
+	if err := t.reboot(); err != nil {
+		return err
+	}
+	defer func() { _ = unix.Unmount(bootIDFile, unix.MNT_DETACH) }()
+	n, err := t.fill()
+	if err != nil {
+		return err
+	}
+	if n < t.known.size {
+		t.wrong("after a reboot the range takes %d attachments, not %d", n, t.known.size)
+	}
+	if err := t.checkStore(); err != nil {
+		return err
+	}
+	return t.detachOthers()
+}
+
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// reboot leaves nothing of the host but its disk.
+func (t *trying) reboot() error {
+	t.host.close()
+	h, err := bootHost(t.Trial.ID, t.host.references)
+	if err != nil {
+		return err
+	}
+	t.host = h
+	clear(t.live)
+	clear(t.result)
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	id := fmt.Sprintf("%x-%x-%x-%x-%x\n", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	const fake = "/run/boot_id"
+	if err := os.WriteFile(fake, []byte(id), 0o444); err != nil {
+		return err
+	}
+	return unix.Mount(fake, bootIDFile, "", unix.MS_BIND, "")
+}
+
+// checkStore asks swiftcni's store for what it finds wrong with itself, where there is one.
+func (t *trying) checkStore() error {
+	sidecar := filepath.Join(t.plugin.Leases, ".swiftcni")
+	networks, err := os.ReadDir(sidecar)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, network := range networks {
+		store, err := ipam.OpenReadOnly(t.plugin.Leases, network.Name())
+		if err == nil {
+			err = errors.Join(store.Check(), store.Close())
+		}
+		if err != nil {
+			t.wrong("the store: %v", err)
+		}
+	}
+	return nil
+}
+
+// damage changes what's in the state directories, as a file system may that was cut off: contents alone, whose
+// writing was never waited for, and no directory.
+func damage(kind string) error {
+	if kind == damageNone {
+		return nil
+	}
+	newest, last := "", int64(0)
+	for _, dir := range stateDirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(path, &st); err != nil {
+				return err
+			}
+			if at := st.Ctim.Nano(); at > last && st.Size > 0 {
+				newest, last = path, at
+			}
+			if kind == damageLast {
+				return nil
+			}
+			return damageFile(path, kind)
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if kind == damageLast && newest != "" {
+		return os.Truncate(newest, 0)
+	}
+	return nil
+}
+
+func damageFile(path, kind string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case damageTorn:
+		text = text[:len(text)/2]
+	case damageZeros:
+		text = bytes.Repeat([]byte{0}, len(text))
+	default:
+		text = nil
+	}
+	return os.WriteFile(path, text, 0o644)
+}

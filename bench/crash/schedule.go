@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -124,30 +125,87 @@ func (s *schedule) trialsOf(p *Plugin, mode, verb string, cold bool) (trials []T
 	base := Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold}
 	switch mode {
 	case modeKill:
-		for _, c := range s.chosen(run) {
-			t := base
-			t.At = c
-			trials = append(trials, t)
-			if verb != "CHECK" && !(s.quick && cold) {
-				t.Gone = true
-				trials = append(trials, t)
-			}
-		}
+		return s.kills(base, run), nil
 	case modeFail:
-		for _, c := range s.chosen(run) {
-			if isRuntime(c.Name) {
-				continue // no runtime survives that
-			}
-			errnos := errnosOf(c.Name)
-			if s.quick && len(errnos) > 2 {
-				errnos = errnos[:2]
-			}
-			for _, e := range errnos {
-				t := base
-				t.At, t.Errno = c, e
-				trials = append(trials, t)
-			}
+		return s.failures(base, run), nil
+	case modePower:
+		return s.powerCuts(base, run), nil
+	}
+	return s.limits(base, p, run), nil
+}
+
+func (s *schedule) kills(base Trial, run *Outcome) (trials []Trial) {
+	for _, c := range s.chosen(run) {
+		base.At, base.Gone = c, false
+		trials = append(trials, base)
+		if base.Verb != "CHECK" && !(s.quick && base.Cold) {
+			base.Gone = true
+			trials = append(trials, base)
 		}
 	}
-	return trials, nil
+	return trials
+}
+
+func (s *schedule) failures(base Trial, run *Outcome) (trials []Trial) {
+	for _, c := range s.chosen(run) {
+		if isRuntime(c.Name) {
+			continue // no runtime survives that
+		}
+		errnos := errnosOf(c.Name)
+		if s.quick && len(errnos) > 1 {
+			errnos = errnos[c.Nth%len(errnos):][:1]
+		}
+		for _, e := range errnos {
+			base.At, base.Errno = c, e
+			trials = append(trials, base)
+		}
+	}
+	return trials
+}
+
+// powerCuts come after each change of a file, with each kind of damage.
+func (s *schedule) powerCuts(base Trial, run *Outcome) (trials []Trial) {
+	if base.Verb == "CHECK" {
+		return nil
+	}
+	for _, c := range s.chosen(run) {
+		if !changesFiles(c.Name) {
+			continue
+		}
+		for _, damage := range damages() {
+			base.At, base.Event = c, damage
+			trials = append(trials, base)
+		}
+	}
+	return trials
+}
+
+// limits are events at each call, and resources that run out for the whole of a verb.
+func (s *schedule) limits(base Trial, p *Plugin, run *Outcome) (trials []Trial) {
+	if base.Verb == "CHECK" || base.Verb == "GC" {
+		return nil
+	}
+	for i, c := range run.Calls {
+		if !slices.Contains(s.chosen(run), c) || s.quick && i%2 == 0 {
+			continue
+		}
+		for _, event := range []string{eventVanish, eventFlush, eventBridge} {
+			t := base
+			t.At, t.Event = c, event
+			trials = append(trials, t)
+		}
+	}
+	for event, most := range scarcities() {
+		for n := range most {
+			t := base
+			t.Event, t.Limit = event, n+1
+			trials = append(trials, t)
+		}
+	}
+	if !base.Cold && base.Verb == "ADD" && p.Bridge != "" {
+		t := base
+		t.Event = eventPorts
+		trials = append(trials, t)
+	}
+	return trials
 }

@@ -34,6 +34,7 @@ type tracer struct {
 	decide  func(Call) verdict
 	limit   time.Duration
 	prepare func(pid int) error // before the program's first instruction; may be nil
+	opened  func(pid, fd int)   // when it has opened a netlink socket; may be nil
 
 	root   int
 	status unix.WaitStatus
@@ -42,6 +43,7 @@ type tracer struct {
 	fds    map[int]int // netlink sockets' protocols by descriptor
 	calls  []Call
 	sends  map[int]int // netlink protocol: index in calls of the last send
+	hooked int         // index in calls of a hook's call
 	failed error       // of a hook
 	killed bool
 	late   bool // the time limit ended it
@@ -51,6 +53,7 @@ type tracer struct {
 type task struct {
 	pending *verdict // of the call that it's in
 	socket  int      // protocol of the netlink socket that's being opened, or -1
+	again   bool     // the kernel begins its last call again, which is no other call
 	begun   bool     // its first stop, which attaching brings, has been seen
 }
 
@@ -166,6 +169,10 @@ func (t *tracer) syscall(pid int, k *task) {
 
 func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 	name := callName(info.nr)
+	if k.again {
+		k.again = false
+		return
+	}
 	t.counts[name]++
 	call := Call{name, t.counts[name]}
 	t.calls = append(t.calls, call)
@@ -182,6 +189,7 @@ func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 	}
 	v := t.decide(call)
 	if v.hook != nil {
+		t.hooked = len(t.calls) - 1
 		t.failed = errors.Join(t.failed, v.hook())
 	}
 	switch {
@@ -200,8 +208,14 @@ func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 func (t *tracer) exit(pid int, k *task, value int64) {
 	if k.socket >= 0 && value >= 0 {
 		t.fds[int(value)] = k.socket
+		if t.opened != nil {
+			t.opened(t.root, int(value))
+		}
 	}
 	v := k.pending
+	if k.again = isRestart(value); k.again {
+		return
+	}
 	k.pending = nil
 	switch {
 	case v == nil:
@@ -211,6 +225,10 @@ func (t *tracer) exit(pid int, k *task, value int64) {
 		_ = setResult(pid, -int64(v.errno))
 	}
 }
+
+// isRestart says whether a call ends only to be made again: ERESTARTSYS and its like (include/linux/errno.h). A
+// write to a sysctl of forwarding does so as long as somebody else holds the lock that it needs, hundreds of times.
+func isRestart(value int64) bool { return value <= -512 && value >= -516 && value != -515 }
 
 // kill ends all processes of the run at once, as the end of their cgroup would. A thread's ID serves as its
 // process's.

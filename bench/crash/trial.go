@@ -36,8 +36,6 @@ type Trial struct {
 	// Event is what happens instead, in the modes power and limits, and Limit how much of it.
 	Event string `json:",omitempty"`
 	Limit int    `json:",omitempty"`
-	// Whole demands that a verb that says success after the event has really done all its work.
-	Whole bool `json:",omitempty"`
 }
 
 func (t Trial) String() string {
@@ -73,10 +71,8 @@ type Outcome struct {
 	Crashed bool     `json:",omitempty"` // the runtime gave up
 	Refused string   `json:",omitempty"` // an undisturbed verb, with these words: it isn't implemented
 	Calls   []Call   `json:",omitempty"`
-	// LastSend is the place in Calls of the last message to each netlink protocol.
-	LastSend map[int]int `json:",omitempty"`
-	Log      []string    `json:",omitempty"`
-	Micros   int64
+	Log     []string `json:",omitempty"`
+	Micros  int64
 }
 
 func (o *Outcome) clean() bool { return len(o.Leaks)+len(o.Wrong)+len(o.Twice) == 0 }
