@@ -194,8 +194,8 @@ func (c *comparison) checkHostEnds() {
 			if a.state == uncertain || a.faults()&faultNetNS != 0 {
 				allowed++
 			}
-			for attempt := range 4 {
-				known[hostEnd(n.name, a.slot.id, n.ifName, attempt)] = !c.plan.Foreign
+			for attempt := 0; attempt < 4 && !c.plan.Foreign; attempt++ {
+				known[hostEnd(n.name, a.slot.id, n.ifName, attempt)] = true
 			}
 		}
 	}

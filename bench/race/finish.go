@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -32,6 +33,11 @@ func (r *runner) finish() error {
 	}
 	for _, n := range r.model.networks {
 		r.checkStore(last, n)
+	}
+	if r.plan.Foreign {
+		if err := r.checkForeignRules(last); err != nil {
+			return err
+		}
 	}
 	if r.stopped.Load() {
 		return errViolated
@@ -95,6 +101,28 @@ func (r *runner) collectAll(number int, n *network) error {
 	if !r.plan.Foreign {
 		r.meetGC(&op{number: number}, n, out)
 		r.model.guestKilled = false
+	}
+	return nil
+}
+
+// checkForeignRules looks for rules that name a container, in whatever words another plugin does.
+func (r *runner) checkForeignRules(number int) error {
+	out, err := exec.Command("nft", "list", "ruleset").Output()
+	if err != nil {
+		return fmt.Errorf("nft list ruleset: %w", err)
+	}
+	ids := map[string]bool{}
+	for _, s := range r.model.slots {
+		for i := range s.generation {
+			ids[s.idOf(i+1)] = true
+		}
+	}
+	left := map[string]bool{}
+	for _, word := range strings.FieldsFunc(string(out), func(c rune) bool { return strings.ContainsRune(" \t\n\",;:/", c) }) {
+		if ids[word] && !left[word] {
+			left[word] = true
+			r.violate(number, ownerless, text("rules of "+word), "all is detached", nil)
+		}
 	}
 	return nil
 }

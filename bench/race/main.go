@@ -66,7 +66,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.KillWithin, "kill-within", 6*time.Millisecond, "kills hit within this time of a process's start; a slower plugin needs more")
 	f.BoolVar(&o.FullDel, "full-del", false, "give each DEL its namespace and, if there was one, its prevResult")
 	without := f.String("without", "", "comma-separated kinds of operations to leave out, by the names that the report prints")
-	plugin := f.String("plugin", "", "`DIR[:CONF]`: another bridge plugin's directory, and a configuration file to use as the only network")
+	plugin := f.String("plugin", "", "`DIR[:CONF]`: another bridge plugin's directory, and a configuration file, of version 1.0.0 or 1.1.0, for the only network")
 	f.StringVar(&o.Plugins, "swiftcni", "", "`DIR` of swiftcni's bridge (default: built from ./cmd/swiftcni)")
 	f.BoolVar(&o.KeepGoing, "keep-going", false, "count violations rather than stop at the first; so with -plugin")
 	f.BoolVar(&o.Verbose, "v", false, "print each operation")
@@ -110,6 +110,17 @@ func (p *Plan) parsePlugin(s string) error {
 		return err
 	}
 	p.Conf = string(text)
+	var known struct{ CNIVersion string }
+	if err := json.Unmarshal(text, &known); err != nil {
+		return fmt.Errorf("%s: %w", conf, err)
+	}
+	switch known.CNIVersion {
+	case "1.1.0":
+	case "1.0.0": // its verbs are ADD, DEL and CHECK
+		p.Without = append(p.Without, "gc", "gc dead", "kill gc", "kill gc dead", "status")
+	default:
+		return fmt.Errorf("%s: cniVersion %q, expected 1.0.0 or 1.1.0", conf, known.CNIVersion)
+	}
 	return nil
 }
 

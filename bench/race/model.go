@@ -77,8 +77,10 @@ type slot struct {
 // renew makes it another container's.
 func (s *slot) renew() {
 	s.generation++
-	s.id = fmt.Sprintf("c%d-%d", s.number, s.generation)
+	s.id = s.idOf(s.generation)
 }
+
+func (s *slot) idOf(generation int) string { return fmt.Sprintf("c%d-%d", s.number, generation) }
 
 // A guest is an owner that leases by the reference's host-local, from the same directory.
 type guest struct {

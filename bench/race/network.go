@@ -93,11 +93,19 @@ func (n *network) addresses(subnets ...netip.Prefix) {
 	n.conf["isGateway"] = true
 	n.conf["ipam"] = map[string]any{"type": "host-local", "dataDir": dataDir, "ranges": ranges, "routes": routes}
 	n.ipam, n.subnets = dataDir+"/"+n.name, subnets
-	// The subnet's own address, the gateway and the broadcast address aren't given.
-	n.capacity = 1<<(32-subnets[0].Bits()) - 3
+	n.capacity = capacity(subnets)
 }
 
-// networkFrom takes a user's configuration. Little is asked of what it means.
+// capacity is how many addresses the smallest subnet has. Its own, the gateway and the broadcast address aren't given.
+func capacity(subnets []netip.Prefix) int {
+	least := 1 << 20
+	for _, s := range subnets {
+		least = min(least, 1<<min(s.Addr().BitLen()-s.Bits(), 20)-3)
+	}
+	return least
+}
+
+// networkFrom takes a user's configuration. Its ranges should be whole subnets, as what else they say isn't looked at.
 func networkFrom(text string) (*network, error) {
 	var known struct {
 		Name, Bridge string
@@ -141,6 +149,7 @@ func networkFrom(text string) (*network, error) {
 		}
 		n.subnets = append(n.subnets, p)
 	}
+	n.capacity = capacity(n.subnets)
 	return n, nil
 }
 
