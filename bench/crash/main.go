@@ -78,7 +78,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	}
 	f.Func("verb", "comma-separated `verbs` (default: ADD,DEL,CHECK,GC)", list(&o.verbs, allVerbs))
 	f.Func("mode", "comma-separated `modes` (default: kill,fail,power,limits)", list(&o.modes, allModes))
-	f.BoolVar(&o.quick, "quick", false, "a size for CI: one error for each system call, and a namespace gone on warm hosts alone")
+	f.BoolVar(&o.quick, "quick", false, "a size for CI: at each system call, but with one of the errors, damages and events")
 	f.BoolVar(&o.all, "all", false, "also at the language runtime's own system calls, such as mmap and futex")
 	f.Func("from", "begin at this system call of each run, `NAME#K`", callFlag(&o.from))
 	f.Func("only", "at this system call alone, `NAME#K`", callFlag(&o.only))

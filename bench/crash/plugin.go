@@ -48,7 +48,7 @@ func (a answer) String() string {
 	if a.late {
 		s = fmt.Sprintf("hung for %v", runLimit)
 	}
-	return strings.TrimSpace(s + " " + strings.TrimSpace(a.stdout) + " " + firstLine(a.stderr))
+	return strings.TrimSpace(s + " " + strings.Join(strings.Fields(a.stdout), " ") + " " + firstLine(a.stderr))
 }
 
 func firstLine(s string) string {

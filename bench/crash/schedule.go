@@ -138,7 +138,7 @@ func (s *schedule) kills(base Trial, run *Outcome) (trials []Trial) {
 	for _, c := range s.chosen(run) {
 		base.At, base.Gone = c, false
 		trials = append(trials, base)
-		if base.Verb != "CHECK" && !(s.quick && base.Cold) {
+		if base.Verb != "CHECK" && !(s.quick && (base.Cold || c.Nth%2 == 0)) {
 			base.Gone = true
 			trials = append(trials, base)
 		}
@@ -172,7 +172,10 @@ func (s *schedule) powerCuts(base Trial, run *Outcome) (trials []Trial) {
 		if !changesFiles(c.Name) {
 			continue
 		}
-		for _, damage := range damages() {
+		for i, damage := range damages() {
+			if s.quick && i != 0 && i != 1+c.Nth%(len(damages())-1) {
+				continue
+			}
 			base.At, base.Event = c, damage
 			trials = append(trials, base)
 		}
@@ -186,10 +189,13 @@ func (s *schedule) limits(base Trial, p *Plugin, run *Outcome) (trials []Trial) 
 		return nil
 	}
 	for i, c := range run.Calls {
-		if !slices.Contains(s.chosen(run), c) || s.quick && i%2 == 0 {
+		if !slices.Contains(s.chosen(run), c) {
 			continue
 		}
-		for _, event := range []string{eventVanish, eventFlush, eventBridge} {
+		for n, event := range []string{eventVanish, eventFlush, eventBridge} {
+			if s.quick && n != i%3 {
+				continue
+			}
 			t := base
 			t.At, t.Event = c, event
 			trials = append(trials, t)

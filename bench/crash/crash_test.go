@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/box"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes the test binary a box's first process, a worker, or a plugin that leaks, where it's called so.
+func TestMain(m *testing.M) {
+	box.Main()
+	insideMain()
+	if kind, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "leaky-"); ok {
+		os.Exit(leak(kind))
+	}
+	os.Exit(m.Run())
+}
+
+// leaky plugins do all that swiftcni does, and one thing wrong. The text is what their trials must tell.
+var leaky = map[string]string{
+	"del":     "file /var/lib/cni/networks/crash/172.19.1.3",
+	"link":    "host link leak-c1",
+	"rule":    "nft table inet leak-c1",
+	"file":    "file /var/lib/cni/networks/tmp-c1",
+	"process": "process sleep",
+	"netns":   "network namespaces held",
+	"address": "has the address 172.19.1.2 of",
+	"words":   "failure without an error object",
+}
+
+// leak is such a plugin. It runs as the real one's neighbour.
+func leak(kind string) int {
+	verb, id := os.Getenv("CNI_COMMAND"), os.Getenv("CNI_CONTAINERID")
+	run := func(command string) {
+		if err := exec.Command("sh", "-c", command).Run(); err != nil {
+			fmt.Fprintln(os.Stderr, command, err)
+		}
+	}
+	if verb == "DEL" && kind == "del" {
+		return 0
+	}
+	if verb == "ADD" {
+		switch kind {
+		case "link":
+			run("ip link add leak-" + id + " type veth peer name peer-" + id)
+		case "rule":
+			run("nft add table inet leak-" + id)
+		case "file":
+			run("mkdir -p /var/lib/cni/networks; touch /var/lib/cni/networks/tmp-" + id)
+		case "process":
+			run("sleep 1000 >/dev/null 2>&1 </dev/null &")
+		case "netns":
+			run("touch /run/held-" + id + "; mount --bind " + os.Getenv("CNI_NETNS") + " /run/held-" + id)
+		}
+	}
+	cmd := exec.Command(filepath.Join(filepath.Dir(os.Args[0]), "bridge"))
+	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
+	out, err := cmd.Output()
+	if kind == "address" && verb == "ADD" {
+		out = bytes.ReplaceAll(out, []byte("172.19.1.3/"), []byte("172.19.1.2/"))
+	}
+	if err != nil && kind == "words" {
+		out = []byte("it didn't work\n")
+	}
+	_, _ = os.Stdout.Write(out)
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// build builds swiftcni into a directory of the test's own.
+func build(t *testing.T) Plugin {
+	t.Helper()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := builder{root: root, cache: t.TempDir(), progress: io.Discard}.ours("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func start(t *testing.T, boxes int, plugins ...Plugin) *pool {
+	t.Helper()
+	p, err := newPool(boxes, plugins, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// TestSwiftcniLeavesNothing tries a sample of all modes, spread over the calls of each verb.
+func TestSwiftcniLeavesNothing(t *testing.T) {
+	p := build(t)
+	pool := start(t, 6, p)
+	const step = 40
+	for _, mode := range []string{modeKill, modeFail, modePower, modeLimits} {
+		t.Run(mode, func(t *testing.T) {
+			s := &schedule{options: options{quick: true}, pool: pool, report: newReport(nil), stderr: io.Discard}
+			var trials []Trial
+			for _, verb := range []string{"ADD", "CHECK", "DEL", "GC"} {
+				for _, cold := range []bool{true, false} {
+					all, err := s.trialsOf(&p, mode, verb, cold)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := len(trials) % step; i < len(all); i += step {
+						trials = append(trials, all[i])
+					}
+				}
+			}
+			if len(trials) < 8 {
+				t.Fatalf("only %d trials", len(trials))
+			}
+			for i := range trials {
+				trials[i].ID = i + 1
+			}
+			outcomes, err := pool.try(trials, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reached := 0
+			for _, o := range outcomes {
+				if len(o.Leaks) > 0 {
+					t.Errorf("%v: %q\n%s", o.Trial, o.Leaks, strings.Join(o.Log, "\n"))
+				}
+				if o.Reached {
+					reached++
+				}
+			}
+			if reached < len(trials)*9/10 {
+				t.Errorf("of %d system calls only %d were made", len(trials), reached)
+			}
+		})
+	}
+}
+
+func TestLeaksAreFound(t *testing.T) {
+	p := build(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugins := []Plugin{p}
+	for kind := range leaky {
+		bad := p
+		bad.Name, bad.Path = kind, filepath.Join(filepath.Dir(p.Path), "leaky-"+kind)
+		if err := os.Symlink(self, bad.Path); err != nil {
+			t.Fatal(err)
+		}
+		plugins = append(plugins, bad)
+	}
+	pool := start(t, 1, plugins...)
+	for kind, want := range leaky {
+		t.Run(kind, func(t *testing.T) {
+			o, err := pool.one(Trial{ID: 1, Plugin: kind, Mode: modeKill, Verb: "DEL", At: Call{"exit_group", 1}})
+			all := strings.Join(slices.Concat(o.Leaks, o.Wrong, o.Twice), "\n")
+			if err != nil { // so bad that it doesn't even work undisturbed
+				all = err.Error()
+			}
+			if !strings.Contains(all, want) {
+				t.Errorf("%q isn't told:\n%s\n%s", want, all, strings.Join(o.Log, "\n"))
+			}
+		})
+	}
+}
+
+// A failure that's put in is what the program sees, and counting survives threads and children.
+func TestCallsAreCountedAndFail(t *testing.T) {
+	p := build(t)
+	pool := start(t, 1, p)
+	record, err := pool.one(Trial{ID: 1, Plugin: p.Name, Mode: modeRecord, Verb: "ADD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"openat", "linkat", "symlinkat", "socket", "sendmsg", "exit_group"} {
+		if !slices.Contains(record.Calls, Call{name, 1}) {
+			t.Errorf("no %s among the calls of an ADD", name)
+		}
+	}
+	failed, err := pool.one(Trial{ID: 2, Plugin: p.Name, Mode: modeFail, Verb: "ADD", At: Call{"linkat", 1}, Errno: unix.ENOSPC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !failed.Reached || !strings.Contains(strings.Join(failed.Log, "\n"), "no space left on device") {
+		t.Errorf("the ADD doesn't say why it failed:\n%s", strings.Join(failed.Log, "\n"))
+	}
+	if !failed.clean() {
+		t.Errorf("%q %q %q", failed.Leaks, failed.Wrong, failed.Twice)
+	}
+}
+
+func TestRulesetIsTakenApart(t *testing.T) {
+	s := snapshot{}
+	s.rulesetText(`table inet swiftcni {
+	set masq4 {
+		type ipv4_addr
+		elements = { 172.19.1.2 comment "crash/c1/eth0",
+			     172.19.1.3 comment "crash/c2/eth0" }
+	}
+
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+	}
+}`)
+	for _, want := range []string{
+		"nft table inet swiftcni", "nft table inet swiftcni set masq4",
+		`nft table inet swiftcni set masq4 element 172.19.1.2 comment "crash/c1/eth0"`,
+		`nft table inet swiftcni set masq4 element 172.19.1.3 comment "crash/c2/eth0"`,
+		"nft table inet swiftcni chain postrouting type nat hook postrouting priority srcnat; policy accept;",
+	} {
+		if !s[want] {
+			t.Errorf("no %q in %q", want, sorted(keys(s)))
+		}
+	}
+}
