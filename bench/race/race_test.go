@@ -146,7 +146,7 @@ func TestFaultyPluginsAreCaught(t *testing.T) {
 	for _, f := range faulty {
 		t.Run(f.name, func(t *testing.T) {
 			p := ours
-			p.Plugins, p.KeepGoing = t.TempDir(), true
+			p.Plugins, p.KeepGoing, p.Every = t.TempDir(), true, p.Ops
 			for _, k := range kinds() {
 				if f.only != nil && !slices.Contains(f.only, k.name) {
 					p.Without = append(p.Without, k.name)
