@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -165,13 +166,28 @@ func (at *attaching) reserveLocal() (*Result, error) {
 			Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino,
 			Link: at.names.link, Index: at.names.index, MAC: at.names.mac.String(),
 		},
-		Alive: at.host.aliveBy(at.conn),
+		Alive:  at.host.aliveBy(at.conn),
+		Ending: n.endElements,
 	})
 	if err != nil {
 		return nil, ipamError(err)
 	}
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
+}
+
+// endElements removes the elements of an attachment that is dead, before its leases end.
+func (n *Network) endElements(r ipam.Record) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	owner := nft.Owner{Network: n.name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
+	if len(r.Prefixes) < len(r.Addrs) {
+		return ignoreUnsupported(conn.DetachOwner(owner))
+	}
+	return ignoreUnsupported(conn.Detach(nft.Attachment{Owner: owner, Masquerade: r.Prefixes, Guard: &nft.Guard{HostLink: r.Link}}))
 }
 
 // release gives the leases of this call back, while the store is still locked or after.

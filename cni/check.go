@@ -225,7 +225,7 @@ func (c *checking) checkGateway() error {
 func (c *checking) checkRules() error {
 	k := &c.network.bridge
 	a := nft.Attachment{Owner: nft.Owner{Network: c.network.name, ContainerID: c.attachment.ContainerID, IfName: c.attachment.IfName}}
-	ours := ofNetwork(c.network.name, c.hostEnd.Name, c.hostEnd.MAC)
+	ours := ofNetwork(c.network.name, c.hostEnd)
 	if k.ipMasq && ours {
 		for _, ip := range c.prev.IPs {
 			a.Masquerade = append(a.Masquerade, ip.Address)

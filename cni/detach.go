@@ -15,8 +15,8 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Detach takes an attachment away: elements, leases, links, in this order, so that an address is never given
-// to somebody else while a rule still serves its last owner. It needs no namespace, what's gone already is no
+// Detach takes an attachment away: elements, link, leases, in this order and under the store's lock, so that an
+// address is never given to somebody else while a rule or a container still has it. It needs no namespace, what's gone already is no
 // error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
 func Detach(ctx context.Context, n *Network, a Attachment) error {
 	return detach(ctx, n, a, false)
@@ -40,7 +40,7 @@ func detach(ctx context.Context, n *Network, a Attachment, exits bool) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	err = errors.Join(d.leaseAndElements(), d.link(), d.delegated(ctx))
+	err = errors.Join(d.underLock(), d.delegated(ctx))
 	if err != nil {
 		return asError(err)
 	}
@@ -91,30 +91,29 @@ func (d *detaching) close() {
 	}
 }
 
-// leaseAndElements removes the elements before their addresses are released, all under the store's lock:
-// so nobody else can own the addresses yet.
-func (d *detaching) leaseAndElements() (err error) {
+// underLock does all but what another IPAM plugin does. An error of one step doesn't keep the others from being
+// done, but a lease is only released once nothing uses its address.
+func (d *detaching) underLock() (err error) {
 	n := d.network
 	if n.ipam.plugin != hostLocal {
-		return d.elements()
+		return errors.Join(d.elements(), d.link())
 	}
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
 	d.storeLost = err != nil
-	if absent(err) {
-		return d.elements()
-	}
 	if err != nil {
-		return errors.Join(failed("open the lease store", err), d.elements())
+		if absent(err) {
+			err = nil
+		}
+		return errors.Join(failed("open the lease store", err), d.elements(), d.link())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	owner := d.attachment.owner()
 	record, _, err := store.Lookup(owner)
 	if err != nil {
-		return errors.Join(failed("look up the lease", err), d.elements())
+		return errors.Join(failed("look up the lease", err), d.elements(), d.link())
 	}
 	d.record = record
-	if err := d.elements(); err != nil {
-		// An address whose element stays must not be given away.
+	if err := errors.Join(d.elements(), d.link()); err != nil {
 		return err
 	}
 	return failed("release the lease", store.Release(owner))
@@ -238,6 +237,10 @@ func (d *detaching) hostEnd() int {
 		if d.hasMAC(nm.link, nm.mac.String()) {
 			index, _ := d.conn.Index(nm.link)
 			return index
+		}
+		// Somebody may have renamed it: the index survives that.
+		if name, err := d.conn.Name(nm.index); err == nil && d.hasMAC(name, nm.mac.String()) {
+			return nm.index
 		}
 	}
 	return 0

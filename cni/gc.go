@@ -35,7 +35,7 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 		}
 		g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	}
-	err = errors.Join(g.leasesAndElements(), g.links())
+	err = g.run()
 	if n.ipam.plugin != "" && n.ipam.plugin != hostLocal {
 		err = errors.Join(err, n.delegateGC(ctx))
 	}
@@ -61,7 +61,7 @@ func Reclaim(dataDir, network string) ([]ipam.Record, error) {
 	if err := g.keepAlive(); err != nil {
 		return nil, err
 	}
-	if err := g.leasesAndElements(); err != nil {
+	if err := g.run(); err != nil {
 		return nil, asError(err)
 	}
 	return g.ended, nil
@@ -91,25 +91,25 @@ type collection struct {
 	ended   []ipam.Record          // what it didn't
 }
 
-func (g *collection) leasesAndElements() (err error) {
+// run goes in Detach's order, and under the same lock.
+func (g *collection) run() (err error) {
 	n := g.network
 	if n.ipam.plugin != hostLocal {
-		return g.elements(nil)
+		return errors.Join(g.elements(nil), g.links())
 	}
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
-	if absent(err) {
-		return g.elements(nil)
-	}
 	if err != nil {
-		return errors.Join(failed("open the lease store", err), g.elements(nil))
+		if absent(err) {
+			err = nil
+		}
+		return errors.Join(failed("open the lease store", err), g.elements(nil), g.links())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	dead, err := recordsExcept(store, g.keeps)
 	if err != nil {
 		return err
 	}
-	// Elements first, and under the lock: see Detach.
-	if err := g.elements(dead); err != nil {
+	if err := errors.Join(g.elements(dead), g.links()); err != nil {
 		return err
 	}
 	g.ended = dead
@@ -142,16 +142,16 @@ func (g *collection) elements(dead []ipam.Record) error {
 	return ignoreUnsupported(conn.DetachExcept(g.network.name, owners))
 }
 
-// links removes the network's host ends that no valid attachment has: they are known by name and MAC. A link
+// links removes the network's host ends that no valid attachment has: they are known by index and MAC. A link
 // that's there proves nobody's death.
 func (g *collection) links() error {
 	if g.valid == nil {
 		return nil
 	}
-	keep := map[string]bool{}
+	keep := map[int]bool{}
 	for o := range g.valid {
 		for attempt := range attempts {
-			keep[namesOf(g.network.name, o.ContainerID, o.IfName, attempt).link] = true
+			keep[namesOf(g.network.name, o.ContainerID, o.IfName, attempt).index] = true
 		}
 	}
 	var b rtnl.Batch
@@ -159,7 +159,7 @@ func (g *collection) links() error {
 		if err != nil {
 			return failed("list links", err)
 		}
-		if ofNetwork(g.network.name, l.Name, l.MAC) && !keep[l.Name] {
+		if ofNetwork(g.network.name, l) && !keep[l.Index] {
 			b.Delete(rtnl.Link{Index: l.Index})
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // names are the ways in which an attachment's link is known. All are derived from the owner, so DEL and GC
@@ -30,9 +32,9 @@ const attempts = 4
 
 // namesOf derives an attachment's names. attempt counts up when a name is found taken.
 //
-// The host end's MAC is fe, two octets of the network, three of the owner, of which the name shows the same
-// three: a link whose name and MAC agree is ours, and its MAC says of which network. A first octet of fe is
-// the highest that a local unicast address has, so a bridge that follows its ports' lowest MAC ignores it.
+// The host end's MAC is fe, two octets of the network, three of the owner: with an index in our range it says of
+// which network a link is, whatever it's called. A first octet of fe is the highest that a local unicast address
+// has, so a bridge that follows its ports' lowest MAC ignores it.
 func namesOf(network, containerID, ifName string, attempt int) names {
 	owner := sha512.Sum512([]byte(network + "\x00" + containerID + "\x00" + ifName + "\x00" + strconv.Itoa(attempt)))
 	net := networkMark(network)
@@ -51,13 +53,11 @@ func networkMark(network string) [2]byte {
 	return [2]byte{sum[0], sum[1]}
 }
 
-// ofNetwork reports whether a link's name and MAC agree and name the network: then it's one that [namesOf] named.
-func ofNetwork(network, link string, mac net.HardwareAddr) bool {
+// ofNetwork reports whether a link is one that [namesOf] named for the network: by MAC and index, since a name
+// can be changed by anybody.
+func ofNetwork(network string, l rtnl.Link) bool {
 	mark := networkMark(network)
-	if len(mac) != 6 || mac[0] != 0xfe || mac[1] != mark[0] || mac[2] != mark[1] {
-		return false
-	}
-	return len(link) == len("veth")+8 && link[:4] == "veth" && link[4:10] == hex.EncodeToString(mac[3:])
+	return l.Index >= leastIndex && len(l.MAC) == 6 && l.MAC[0] == 0xfe && l.MAC[1] == mark[0] && l.MAC[2] == mark[1]
 }
 
 // peerIndex is the container end's index. It must differ from the host end's: the kernel takes a link whose

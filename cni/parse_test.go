@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // Every key refuses every other type, and names itself.
@@ -149,7 +151,7 @@ func TestNamesAreDerived(t *testing.T) {
 			t.Errorf("%+v", nm)
 		}
 		for _, other := range []string{"n", "nc", "m", "x"} {
-			if ofNetwork(other, nm.link, nm.mac) != (other == owner[0]) {
+			if ofNetwork(other, rtnl.Link{Index: nm.index, MAC: nm.mac}) != (other == owner[0]) {
 				t.Errorf("%v taken as of %s or not", owner, other)
 			}
 		}

@@ -3,12 +3,14 @@
 package cni
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // restoreLost gives live attachments their leases back where the store can't be trusted, as when somebody wiped
@@ -37,6 +39,9 @@ func (at *attaching) liveRecords() (live []ipam.Record, err error) {
 		}
 		r := ipam.Record{Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino, Link: l.Name, Index: l.Index, MAC: l.MAC.String()}
 		for a, err := range at.conn.PeerAddrs(l) {
+			if errors.Is(err, unix.EINVAL) || absent(err) {
+				break // the peer's namespace is dying
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -71,14 +76,14 @@ func alias(o nft.Owner) string {
 	return s
 }
 
-// ownerOf reads a host end's alias, and believes it only if the link is called as that owner's would be.
+// ownerOf reads a host end's alias, and believes it only if the link has the index of that owner's.
 func ownerOf(network string, l rtnl.Link) (ipam.Owner, bool) {
 	parts := strings.Split(l.Alias, "/")
-	if len(parts) != 3 || parts[0] != network || !ofNetwork(network, l.Name, l.MAC) {
+	if len(parts) != 3 || parts[0] != network || !ofNetwork(network, l) {
 		return ipam.Owner{}, false
 	}
 	for attempt := range attempts {
-		if namesOf(network, parts[1], parts[2], attempt).link == l.Name {
+		if namesOf(network, parts[1], parts[2], attempt).index == l.Index {
 			return ipam.Owner{ContainerID: parts[1], IfName: parts[2]}, true
 		}
 	}

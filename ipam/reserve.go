@@ -17,6 +17,10 @@ type Request struct {
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
 	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
 	Alive func(Record) bool
+
+	// Ending is called before the leases of a dead attachment end, for what else the caller keeps by its
+	// addresses. Its error keeps them. Nil is nothing to do.
+	Ending func(Record) error
 }
 
 // Reserve gives the owner an address of each set, in their order, or nothing at all. Where the owner's earlier
@@ -138,7 +142,7 @@ func (r *reservation) lookBack() error {
 		}
 		if r.dead(&prior) {
 			r.again = slices.Clone(prior.Addrs)
-			return s.end(&prior)
+			return r.end(&prior)
 		}
 		r.prior, r.had, r.held = prior, true, prior.Addrs
 	}
@@ -152,6 +156,16 @@ func (r *reservation) lookBack() error {
 		r.held = append(slices.Clip(r.held), prior.Addrs...)
 	}
 	return err
+}
+
+// end ends a dead attachment.
+func (r *reservation) end(rec *Record) error {
+	if r.req.Ending != nil {
+		if err := r.req.Ending(*rec); err != nil {
+			return err
+		}
+	}
+	return r.s.end(rec)
 }
 
 // dead reports whether a record's attachment provably doesn't exist.

@@ -134,7 +134,7 @@ func (r *reservation) endVerified(rec *Record) error {
 	if rec.Addrs, err = r.s.verify(rec.Owner, rec.Addrs); err != nil {
 		return err
 	}
-	return r.s.end(rec)
+	return r.end(rec)
 }
 
 // endStale counts the leases of e's set and ends those of dead attachments.
