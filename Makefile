@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Small, and alike wherever it's built; one static binary.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
-.PHONY: help build install demo test test-deps lint golden fuzz bench bench-quick check arm64 clean
+.PHONY: help build install demo test test-deps lint golden fuzz bench bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -50,6 +50,15 @@ bench: build ## ADD and DEL beside the reference, a floor in C and empty process
 
 bench-quick: build ## the same in half a minute
 	go run ./bench -quick
+
+crash: ## kill and fail every system call of ADD, DEL, CHECK and GC; ours beside the reference (as root)
+	go run ./bench/crash
+
+race: ## 10,000 random operations against a model (as root; SEED=n replays)
+	go run ./bench/race -ops 10000 $(if $(SEED),-seed $(SEED))
+
+soak: ## a million of them
+	go run ./bench/race -ops 1000000
 
 arm64: ## cross-build
 	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftcni ./cmd/swiftcni
