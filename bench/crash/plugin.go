@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -224,9 +225,9 @@ func (p *Plugin) run(c call) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("start %s: %w", p.Path, err)
 	}
-	late := false
+	var late atomic.Bool
 	watchdog := time.AfterFunc(runLimit, func() {
-		late = true
+		late.Store(true)
 		_ = unix.Kill(pid, unix.SIGKILL)
 	})
 	var status unix.WaitStatus
@@ -235,7 +236,7 @@ func (p *Plugin) run(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return s.answer(status, late)
+	return s.answer(status, late.Load())
 }
 
 // trace runs a verb under a tracer.
@@ -249,5 +250,5 @@ func (p *Plugin) trace(c call, t *tracer) (answer, error) {
 	if err := t.run(p.Path, s.argv, s.attr); err != nil {
 		return answer{}, err
 	}
-	return s.answer(t.status, t.late)
+	return s.answer(t.status, t.late.Load())
 }

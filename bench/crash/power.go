@@ -72,6 +72,7 @@ func (t *trying) reboot() error {
 	t.host = h
 	clear(t.live)
 	clear(t.result)
+	t.refused = nil
 	var b [16]byte
 	_, _ = rand.Read(b[:])
 	id := fmt.Sprintf("%x-%x-%x-%x-%x\n", b[:4], b[4:6], b[6:8], b[8:10], b[10:])

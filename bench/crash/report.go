@@ -106,6 +106,15 @@ func (r *Report) write(w io.Writer) {
 	for _, p := range r.Plugins {
 		r.writeFailures(w, p.Name)
 	}
+	for _, p := range r.Plugins {
+		var all tally
+		for _, at := range rows {
+			if c := cells[at][p.Name]; c != nil {
+				all.missed, all.crashed = all.missed+c.missed, all.crashed+c.crashed
+			}
+		}
+		fmt.Fprintf(w, "\n%s: %d runs ended before their system call came, and in %d the runtime gave up.", p.Name, all.missed, all.crashed)
+	}
 	fmt.Fprintf(w, "\nLinux %s, %.0f s. clean: nothing was left and everything held; leaks: something was left after DEL;\n"+
 		"wrong: a verb failed that had to succeed, or broke the specification; twice: an address had two owners.\n", r.Kernel, r.Seconds)
 }

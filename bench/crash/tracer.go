@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -46,7 +47,7 @@ type tracer struct {
 	hooked int         // index in calls of a hook's call
 	failed error       // of a hook
 	killed bool
-	late   bool // the time limit ended it
+	late   atomic.Bool // the time limit ended it
 }
 
 // task is one thread under trace.
@@ -85,7 +86,7 @@ func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
 		}
 	}
 	watchdog := time.AfterFunc(t.limit, func() {
-		t.late = true
+		t.late.Store(true)
 		_ = unix.Kill(pid, unix.SIGKILL)
 	})
 	defer watchdog.Stop()
@@ -123,18 +124,33 @@ func (t *tracer) stopped(pid int, status unix.WaitStatus) {
 	if k == nil { // a new task may stop before its parent's event tells of it
 		k = &task{socket: -1}
 		t.tasks[pid] = k
+		if t.killed {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 	signal := status.StopSignal()
 	switch {
 	case signal == unix.SIGTRAP|0x80:
 		t.syscall(pid, k)
 		signal = 0
-	case signal == unix.SIGTRAP && status>>16 != 0: // an event: clone, fork, exec
+	case signal == unix.SIGTRAP && status>>16 != 0:
+		t.event(pid, status.TrapCause())
 		signal = 0
 	case signal == unix.SIGSTOP && !k.begun:
 		k.begun, signal = true, 0
 	}
 	t.resume(pid, signal)
+}
+
+// event learns of a new task from its parent, since the parent may be killed before the task stops for the first time.
+func (t *tracer) event(pid, cause int) {
+	if cause == unix.PTRACE_EVENT_EXEC {
+		return
+	}
+	child, err := unix.PtraceGetEventMsg(pid)
+	if err == nil && t.tasks[int(child)] == nil {
+		t.tasks[int(child)] = &task{socket: -1}
+	}
 }
 
 // resume fails only where the task has just been killed.

@@ -80,12 +80,13 @@ func (o *Outcome) clean() bool { return len(o.Leaks)+len(o.Wrong)+len(o.Twice) =
 // trying is a trial at work.
 type trying struct {
 	*Outcome
-	plugin *Plugin
-	host   *host
-	known  *known
-	live   map[string][]netip.Addr
-	result map[string]string // ADD's answers
-	hurt   bool              // the event took something from attachments that nobody disturbed
+	plugin  *Plugin
+	host    *host
+	known   *known
+	live    map[string][]netip.Addr
+	result  map[string]string // ADD's answers
+	refused []string          // ADDs for which there was no address, and which a runtime deletes all the same
+	hurt    bool              // the event took something from attachments that nobody disturbed
 }
 
 func (t *trying) wrong(format string, args ...any) {
@@ -188,6 +189,7 @@ func (t *trying) fill() (n int, err error) {
 			if err := a.refusal(); err != nil {
 				t.wrong("ADD %s in a full range: %v", id, err)
 			}
+			t.refused = append(t.refused, id)
 			return n, nil
 		}
 		t.attached(id, a)
@@ -265,22 +267,24 @@ func (t *trying) detachOthers() error {
 			return err
 		}
 	}
-	for _, id := range others {
+	for _, id := range append(others, t.refused...) {
 		if err := t.detach(id); err != nil {
 			return err
 		}
 	}
-	return t.nothingLeft("")
+	return t.nothingLeft()
 }
 
-// nothingLeft notes what is there beyond what all share.
-func (t *trying) nothingLeft(when string) error {
+// nothingLeft notes what is there beyond what all share, once those have ended that may take a little longer than
+// their verb.
+func (t *trying) nothingLeft() error {
+	t.Leaks = append(t.Leaks, reap(reapLimit)...)
 	now, err := t.host.take()
 	if err != nil {
 		return err
 	}
 	for _, line := range now.beyond(t.known.shared) {
-		t.Leaks = append(t.Leaks, line+when)
+		t.Leaks = append(t.Leaks, line)
 	}
 	return nil
 }
