@@ -40,7 +40,7 @@ func detach(ctx context.Context, n *Network, a Attachment, exits bool) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	err = errors.Join(d.underLock(), d.delegated(ctx))
+	err = errors.Join(d.underLock(), d.delegated(ctx), d.netnsErr)
 	if err != nil {
 		return asError(err)
 	}
@@ -57,6 +57,7 @@ type detaching struct {
 	conn       *rtnl.Conn
 	rules      *nft.Conn // nil until it's needed
 
+	netnsErr  error       // the container's namespace is the host's own
 	record    ipam.Record // what the store knows; its zero value knows nothing
 	storeLost bool        // there is no store to know anything
 }
@@ -66,7 +67,8 @@ func (d *detaching) open() error {
 		ns, err := openNetNS(d.attachment, d.host.netns)
 		var e *Error
 		if errors.As(err, &e) && e.Code == CodeInvalidNetNS {
-			return err
+			// Its process's number is a host's process now: what it held is freed all the same.
+			d.netnsErr = err
 		}
 		// A path that leads nowhere, or to the plain file that a lost mount leaves, is a namespace that's gone.
 		d.container = ns
@@ -216,8 +218,8 @@ func (d *detaching) link() error {
 	}
 	defer conn.Close()
 	l, err := conn.Link(d.attachment.IfName)
-	if absent(err) || err == nil && l.Kind != "veth" && d.container.ID() == d.host.netns {
-		return nil // gone, or one of the host's own where host and container share a namespace
+	if absent(err) || err == nil && (l.Kind != "veth" || d.isAnothers(l.Index)) {
+		return nil // gone, or not an attachment's, or the path leads to another container by now
 	}
 	if err != nil {
 		return failed("failed to lookup "+quote(d.attachment.IfName), err)
@@ -225,25 +227,26 @@ func (d *detaching) link() error {
 	return d.remove(conn, l.Index)
 }
 
-// hostEnd returns the index of the attachment's host end, or 0.
+// hostEnd returns the index of the attachment's host end, or 0. Index and MAC are derived from the owner, and hold
+// through a rename; a name alone may be that of another owner whose hash begins alike, and a record anybody's.
 func (d *detaching) hostEnd() int {
-	if r := d.record; r.Index != 0 && r.Boot == d.host.boot && r.NetNS == d.host.netns.Ino {
-		if name, err := d.conn.Name(r.Index); err == nil && d.hasMAC(name, r.MAC) {
-			return r.Index
-		}
-	}
 	for attempt := range attempts {
 		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
-		if d.hasMAC(nm.link, nm.mac.String()) {
-			index, _ := d.conn.Index(nm.link)
-			return index
-		}
-		// Somebody may have renamed it: the index survives that.
 		if name, err := d.conn.Name(nm.index); err == nil && d.hasMAC(name, nm.mac.String()) {
 			return nm.index
 		}
 	}
 	return 0
+}
+
+// isAnothers reports whether a link in the container is one that some other owner's names chose.
+func (d *detaching) isAnothers(index int) bool {
+	for attempt := range attempts {
+		if index == namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt).peerIndex() {
+			return false
+		}
+	}
+	return index >= leastIndex
 }
 
 func (d *detaching) hasMAC(link, mac string) bool {

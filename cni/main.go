@@ -49,7 +49,7 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		about(name, stderr)
 		return 0
 	}
-	out, cniVersion, err := serve(name, verb, getenv, stdin)
+	out, undo, cniVersion, err := serve(name, verb, getenv, stdin)
 	if err != nil {
 		out, exit = asError(err).appendJSON(nil, cniVersion), 1
 	}
@@ -57,6 +57,11 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		return exit
 	}
 	if _, err := stdout.Write(out); err != nil {
+		// An attachment that nobody hears of must not stay.
+		if undo != nil {
+			undo()
+		}
+		_, _ = io.WriteString(stderr, "swiftcni: print the answer: "+err.Error()+"\n")
 		return 1
 	}
 	return exit
@@ -82,34 +87,34 @@ func findPlugin(name string) *plugin {
 }
 
 // serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
-// version, and then the plugin's own.
-func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out []byte, cniVersion string, err error) {
+// version, and then the plugin's own. undo takes back what was done, in case the answer can't be given.
+func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out []byte, undo func(), cniVersion string, err error) {
 	if err := checkEnvironment(verb, getenv); err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	if verb == "VERSION" {
-		return versionAnswer(), "", nil
+		return versionAnswer(), nil, "", nil
 	}
 	text, err := readInput(stdin)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	n, invalid := parse(text)
 	if n == nil {
-		return nil, "", invalid
+		return nil, nil, "", invalid
 	}
 	if !slices.Contains(verbs[:], verb) {
-		return nil, n.cniVersion, &Error{Code: CodeInvalidEnvironment, Msg: "unknown CNI_COMMAND: " + verb, Key: "CNI_COMMAND"}
+		return nil, nil, n.cniVersion, &Error{Code: CodeInvalidEnvironment, Msg: "unknown CNI_COMMAND: " + verb, Key: "CNI_COMMAND"}
 	}
 	if err := n.allow(verb); err != nil {
-		return nil, n.cniVersion, err
+		return nil, nil, n.cniVersion, err
 	}
 	p := findPlugin(name)
 	if p == nil {
 		p = findPlugin(n.plugin)
 	}
 	if p == nil {
-		return nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+		return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
 	}
 	a, badArgs := attachmentFromEnvironment(getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
@@ -118,11 +123,14 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 			invalid = badArgs
 		}
 		if invalid != nil {
-			return nil, n.cniVersion, invalid
+			return nil, nil, n.cniVersion, invalid
 		}
 	}
 	out, err = p.do(verb, n, a)
-	return out, n.cniVersion, err
+	if verb == "ADD" && err == nil {
+		undo = func() { _ = p.del(context.Background(), n, a) }
+	}
+	return out, undo, n.cniVersion, err
 }
 
 func (p *plugin) do(verb string, n *Network, a Attachment) ([]byte, error) {

@@ -180,8 +180,9 @@ func ifNameProblem(name string) string {
 		return "interface name is . or .."
 	case strings.ContainsAny(name, "/:") || strings.ContainsFunc(name, unicode.IsSpace):
 		return "interface name contains / or : or whitespace characters"
-	case strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsRune(name, '%'):
-		return "interface name contains % or control characters"
+	case strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsAny(name, "%\"\\"):
+		// The kernel expands % at creation; quotes would not survive in the ruleset's comments.
+		return `interface name contains %, ", \ or control characters`
 	}
 	return ""
 }

@@ -106,7 +106,7 @@ func (at *attaching) linkRefused(e *rtnl.Error) error {
 			return &Error{Code: CodeAttached, Err: e, Key: "CNI_IFNAME",
 				Msg: "container veth name (" + quote(ifName) + ") peer provided (" + quote(nm.link) + ") already exists"}
 		}
-		if err == nil && mac.String() != nm.mac.String() {
+		if index, _ := at.conn.Index(nm.link); err == nil && (index != nm.index || mac.String() != nm.mac.String()) {
 			return errors.Join(errNameTaken, e)
 		}
 		return &Error{Code: CodeAttached, Err: e, Key: "CNI_CONTAINERID",

@@ -45,7 +45,7 @@ func traced(t *testing.T, inject []string, words ...string) []string {
 
 const (
 	openCalls    = "openat openat flock "
-	closeCalls   = " close close"
+	closeCalls   = " flock close close"
 	reserveCalls = openCalls + "fstat readlinkat openat read openat write symlinkat linkat pwrite64 utimensat close close" + closeCalls
 	releaseCalls = openCalls + "fstat readlinkat openat read close unlinkat unlinkat utimensat" + closeCalls
 	missCalls    = openCalls + "fstat readlinkat faccessat" + closeCalls

@@ -91,7 +91,7 @@ func open(dir, network string, mode openMode) (*Store, error) {
 
 // takeLock opens the lock as host-local does, by the same name and mode, and waits for it.
 func (s *Store) takeLock() error {
-	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC // so as not to wait at a FIFO
 	if !s.readOnly {
 		flags |= unix.O_CREAT
 	}
@@ -122,6 +122,8 @@ func (s *Store) Close() error {
 	}
 	var err error
 	if s.lock >= 0 {
+		// Closing isn't enough: a child that shares the descriptor would go on to hold the lock.
+		_ = unix.Flock(s.lock, unix.LOCK_UN)
 		err = unix.Close(s.lock)
 	}
 	err = errors.Join(err, unix.Close(s.fd))

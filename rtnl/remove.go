@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -43,9 +44,10 @@ func (c *Conn) Remove(index int, send func(fd int, message []byte) error) error 
 	}
 	var b Batch
 	b.Delete(Link{Index: index})
-	err := send(c.sock.FD(), c.removal(&b))
+	message := c.removal(&b)
+	err := send(c.sock.FD(), message)
 	if err == nil {
-		err = c.awaitGone(index, failed)
+		err = c.awaitGone(index, message, failed)
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Change = b.change(0)
@@ -70,9 +72,10 @@ func (c *Conn) removal(b *Batch) []byte {
 	return m
 }
 
-// awaitGone receives until the link is unlisted, or its removal refused.
-func (c *Conn) awaitGone(index int, failed <-chan error) error {
-	for {
+// awaitGone receives until the link is unlisted, or its removal refused. Where a sender that can't tell has failed,
+// the message is sent once more from here: the removal of what's gone is refused, and that of what's going waits.
+func (c *Conn) awaitGone(index int, message []byte, failed <-chan error) error {
+	for sent := false; ; {
 		ms, err := c.nl.Receive()
 		op, isOp := errors.AsType[*netlink.OpError](err)
 		switch {
@@ -94,6 +97,13 @@ func (c *Conn) awaitGone(index int, failed <-chan error) error {
 				err = nil
 			}
 			if err != nil || c.isUnlisted(index) {
+				return err
+			}
+			if sent {
+				return os.ErrDeadlineExceeded
+			}
+			sent = true
+			if err := unix.Sendto(c.sock.FD(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 				return err
 			}
 			continue

@@ -151,6 +151,9 @@ func (n *network) problem(res result) string {
 
 // lookForTwins finds another who has an address of an attachment.
 func (r *runner) lookForTwins(o *op, a *attachment) {
+	if !a.firm() {
+		return // it died while it was being attached, and its address may rightly be another's by now
+	}
 	for _, addr := range a.addrs() {
 		for b := range r.model.all(a.net) {
 			if b != a && b.state == live && b.firm() && !b.busy && slices.Contains(b.addrs(), addr) {

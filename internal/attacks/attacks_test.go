@@ -20,7 +20,7 @@ type attack struct {
 // attacks lists them by what they go through.
 func attacks() []attack {
 	return slices.Concat(stateAttacks(), sharedAttacks(), recordAttacks(), netnsAttacks(), nameAttacks(), containerAttacks(),
-		floodAttacks(), callerAttacks(), environmentAttacks())
+		floodAttacks(), callerAttacks(), environmentAttacks(), ownerAttacks())
 }
 
 func TestAttacks(t *testing.T) {
