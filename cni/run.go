@@ -207,17 +207,23 @@ func (at *attaching) portUp() error {
 }
 
 // enterContainer opens a socket in the container's namespace and sets its sysctls, which have no netlink form.
-func (at *attaching) enterContainer() (conn *rtnl.Conn, err error) {
-	err = at.container.Do(func() error {
-		for _, s := range at.plan.sysctls() {
-			if err := writeSysctl(s.name, s.value); err != nil && s.must {
-				return failed("failed to set up the container's link", err)
-			}
+func (at *attaching) enterContainer() (*rtnl.Conn, error) {
+	sysctls := at.plan.sysctls()
+	settings := make([]rtnl.Setting, len(sysctls))
+	for i, s := range sysctls {
+		settings[i] = rtnl.Setting{Path: "/proc/sys/" + s.name, Value: s.value}
+	}
+	conn, err := rtnl.DialSetting(at.container, settings)
+	if err != nil {
+		return nil, failed("open a netlink socket in the container", err)
+	}
+	for i, s := range settings {
+		if s.Err != nil && sysctls[i].must {
+			conn.Close()
+			return nil, failed("failed to set up the container's link", s.Err)
 		}
-		conn, err = rtnl.Dial(nil)
-		return failed("open a netlink socket in the container", err)
-	})
-	return conn, err
+	}
+	return conn, nil
 }
 
 // forwarding turns on what a gateway needs.

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command swiftcni is every plugin in one binary: it answers to the name that it's called by.
+//
+// It lives for a millisecond or two, so the runtime needn't read the CPU's quota from the cgroup, nor follow it.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

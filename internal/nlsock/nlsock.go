@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/inside"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,9 +41,22 @@ func Open(protocol int) (*Socket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
+	return open(fd), nil
+}
+
+// OpenInside is Open in the network namespace of a descriptor, where it also writes files.
+func OpenInside(ns, protocol int, writes []inside.Write) (*Socket, error) {
+	fd, err := inside.Socket(ns, protocol, writes)
+	if err != nil {
+		return nil, err
+	}
+	return open(fd), nil
+}
+
+func open(fd int) *Socket {
 	// Old kernels lack the option (4.12 brought it) and then just send no text.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
-	return &Socket{fd: fd}, nil
+	return &Socket{fd: fd}
 }
 
 // FD returns the descriptor, which the Socket goes on to own: for ioctl(2) and setsockopt(2).

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && !(amd64 || arm64)
+
+package inside
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+func socket(ns, own, protocol int, writes []Write) (fd int, err error) {
+	runtime.LockOSThread()
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return -1, syscallError("setns", err.(unix.Errno))
+	}
+	for i := range writes {
+		writes[i].Err = write(writes[i].Path, writes[i].Value)
+	}
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		err = syscallError("socket", err.(unix.Errno))
+	}
+	if back := unix.Setns(own, unix.CLONE_NEWNET); back != nil {
+		panic("inside: can't return to the own network namespace: " + back.Error())
+	}
+	runtime.UnlockOSThread()
+	return fd, err
+}
+
+func write(path, value string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return failed("open", path, err.(unix.Errno))
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return failed("write", path, err.(unix.Errno))
+	}
+	return nil
+}
