@@ -3,13 +3,13 @@
 package cni
 
 import (
-	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
 	"net"
 	"net/netip"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/sha512"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 

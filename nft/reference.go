@@ -3,11 +3,11 @@
 package nft
 
 import (
-	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/sha512"
 	"golang.org/x/sys/unix"
 )
 
