@@ -16,7 +16,7 @@ import (
 
 // receiveLen is what the kernel aims a dump's datagrams at. A refusal quotes the refused message and may
 // be longer: its end is given up.
-const receiveLen = 32 << 10
+const receiveLen = 8 << 10
 
 // A Conn is a socket to the nf_tables of one network namespace. One goroutine at a time may use it.
 type Conn struct {

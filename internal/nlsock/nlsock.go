@@ -23,8 +23,9 @@ import (
 // headerLen is the size of struct nlmsghdr (linux/netlink.h).
 const headerLen = 16
 
-// receiveLen holds any reply of a doit handler, and is what the kernel aims a dump's datagrams at.
-const receiveLen = 32 << 10
+// receiveLen holds any reply of a doit handler (NLMSG_GOODSIZE, linux/netlink.h), and is what the kernel aims a dump's
+// datagrams at. More would speed up listings alone, and cost a fresh process page faults.
+const receiveLen = 8 << 10
 
 // A Socket is a blocking netlink socket. It stays in the network namespace where it was opened,
 // whatever its threads do later. One goroutine at a time may send and receive.
@@ -96,6 +97,9 @@ func (s *Socket) Send(m netlink.Message) error { return s.SendMessages([]netlink
 // SendMessages sends messages in one datagram, so that the kernel handles them in one system call.
 func (s *Socket) SendMessages(ms []netlink.Message) error {
 	b := s.send[:0]
+	if b == nil {
+		b = make([]byte, 0, 512) // a batch of an attachment
+	}
 	for _, m := range ms {
 		b = binary.NativeEndian.AppendUint32(b, uint32(headerLen+len(m.Data)))
 		b = binary.NativeEndian.AppendUint16(b, uint16(m.Header.Type))
