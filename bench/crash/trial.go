@@ -283,8 +283,6 @@ func (t *trying) nothingLeft() error {
 	if err != nil {
 		return err
 	}
-	for _, line := range now.beyond(t.known.shared) {
-		t.Leaks = append(t.Leaks, line)
-	}
+	t.Leaks = append(t.Leaks, now.beyond(t.known.shared)...)
 	return nil
 }
