@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inside
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { nstest.Main(m) }
+
+func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
+	path := nstest.New(t, "c1")
+	nstest.Run(t, path, "ip", "link", "add", "in0", "type", "veth", "peer", "name", "in1")
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ns)
+	before, _ := os.Readlink(ownNS)
+	writes := []Write{
+		{Path: "/proc/sys/net/ipv4/conf/in0/arp_notify", Value: "1"},
+		{Path: "/proc/sys/net/ipv4/conf/nothing/arp_notify", Value: "1"},
+		{Path: "/proc/sys/net/ipv4/conf/in0/forwarding", Value: "nonsense"},
+		{Path: "/proc/sys/net/ipv4/conf/in1/arp_notify", Value: "1"},
+	}
+	fd, err := Socket(ns, unix.NETLINK_ROUTE, writes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if after, _ := os.Readlink(ownNS); after != before {
+		t.Errorf("the thread was in %s and is in %s", before, after)
+	}
+	if writes[0].Err != nil || writes[3].Err != nil || !errors.Is(writes[1].Err, fs.ErrNotExist) || !errors.Is(writes[2].Err, unix.EINVAL) {
+		t.Errorf("%v", writes)
+	}
+	for _, link := range []string{"in0", "in1"} {
+		if got := nstest.Run(t, path, "cat", "/proc/sys/net/ipv4/conf/"+link+"/arp_notify"); strings.TrimSpace(got) != "1" {
+			t.Errorf("%s: arp_notify %q", link, got)
+		}
+	}
+	// The socket finds the link that only the namespace has; this one hasn't.
+	var r [40]byte
+	copy(r[:], "in0")
+	if err := ifIndex(fd, &r); err != nil {
+		t.Error("the socket isn't inside:", err)
+	}
+	out, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(out)
+	copy(r[:], "in0")
+	if err := ifIndex(out, &r); err == nil {
+		t.Error("the link is here too: the test proves nothing")
+	}
+}
+
+func TestNoNamespaceTouchesNothing(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, ns := range []int{-1, int(f.Fd())} {
+		writes := []Write{{Path: f.Name(), Value: "written"}}
+		if fd, err := Socket(ns, unix.NETLINK_ROUTE, writes); err == nil {
+			unix.Close(fd)
+			t.Errorf("descriptor %d was entered", ns)
+		}
+	}
+	if text, _ := os.ReadFile(f.Name()); len(text) != 0 {
+		t.Errorf("written outside: %q", text)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	path := nstest.New(t, "c1")
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ns)
+	before, _ := os.Readlink(ownNS)
+	done := make(chan error)
+	for range 8 {
+		go func() {
+			for range 200 {
+				fd, err := Socket(ns, unix.NETLINK_ROUTE, nil)
+				if err != nil {
+					done <- err
+					return
+				}
+				unix.Close(fd)
+				if now, _ := os.Readlink(ownNS); now != before {
+					done <- errors.New("a thread stayed in " + now)
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
