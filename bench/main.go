@@ -14,6 +14,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -104,6 +105,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		encoded, err := json.Marshal(report)
 		if err != nil {
 			return err
+		}
+		// A report travels: it names programs from the tree's top on.
+		if dir, err := os.Getwd(); err == nil {
+			encoded = bytes.ReplaceAll(encoded, []byte(dir+"/"), nil)
 		}
 		if err := os.WriteFile(o.json, append(encoded, '\n'), 0o644); err != nil {
 			return err
