@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/build"
 )
 
 // Contestant is a program to be measured: a CNI plugin in most cases.
@@ -44,7 +46,7 @@ const (
 )
 
 // referenceVersion is the release of github.com/containernetworking/plugins that swiftcni is compared with.
-const referenceVersion = "v1.9.1"
+const referenceVersion = build.ReferenceVersion
 
 // bridgeConfig is the classic configuration, with leases on the box's own tmpfs: a disk's moods are no
 // plugin's merit.

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/build"
 )
 
 func main() {
@@ -122,7 +123,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 
 // measure builds the contestants, makes a box, and lets a copy of this program measure them inside.
 func measure(o options, stderr io.Writer) (*Report, error) {
-	root, err := repository()
+	root, err := build.Root()
 	if err != nil {
 		return nil, err
 	}

@@ -16,13 +16,10 @@ func (u *undoList) push(name string, undo func() error) { *u = append(*u, undoSt
 func (u *undoList) pop() { *u = (*u)[:len(*u)-1] }
 
 // run takes everything back, last step first. It goes on after a step that fails: what then remains is found
-// by DEL and GC, and the error that matters is the one that led here. It returns the names of what failed.
-func (u *undoList) run() (left []string) {
+// by DEL and GC, and the error that matters is the one that led here.
+func (u *undoList) run() {
 	for i := len(*u) - 1; i >= 0; i-- {
-		if err := (*u)[i].undo(); err != nil && !absent(err) {
-			left = append(left, (*u)[i].name+": "+err.Error())
-		}
+		_ = (*u)[i].undo()
 	}
 	*u = nil
-	return left
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/build"
 	"golang.org/x/sys/unix"
 )
 
@@ -81,9 +82,9 @@ func leak(kind string) int {
 }
 
 // build builds swiftcni into a directory of the test's own.
-func build(t *testing.T) Plugin {
+func buildOurs(t *testing.T) Plugin {
 	t.Helper()
-	root, err := repository()
+	root, err := build.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func start(t *testing.T, boxes int, plugins ...Plugin) *pool {
 
 // TestSwiftcniLeavesNothing tries a sample of all modes, spread over the calls of each verb.
 func TestSwiftcniLeavesNothing(t *testing.T) {
-	p := build(t)
+	p := buildOurs(t)
 	pool := start(t, 6, p)
 	const step = 40
 	for _, mode := range []string{modeKill, modeFail, modePower, modeLimits} {
@@ -151,7 +152,7 @@ func TestSwiftcniLeavesNothing(t *testing.T) {
 }
 
 func TestLeaksAreFound(t *testing.T) {
-	p := build(t)
+	p := buildOurs(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +183,7 @@ func TestLeaksAreFound(t *testing.T) {
 
 // A failure that's put in is what the program sees, and counting survives threads and children.
 func TestCallsAreCountedAndFail(t *testing.T) {
-	p := build(t)
+	p := buildOurs(t)
 	pool := start(t, 1, p)
 	record, err := pool.one(Trial{ID: 1, Plugin: p.Name, Mode: modeRecord, Verb: "ADD"})
 	if err != nil {

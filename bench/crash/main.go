@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/build"
 )
 
 func main() {
@@ -154,7 +155,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 }
 
 func (o options) build(stderr io.Writer) (plugins []Plugin, err error) {
-	root, err := repository()
+	root, err := build.Root()
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := build(&o.Plan, stderr); err != nil {
+	if err := prepare(&o.Plan, stderr); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "race: seed %d, %d operations by %d workers\n", o.Seed, o.Ops, o.Workers)

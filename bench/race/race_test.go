@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func plan(t *testing.T, seed uint64, ops int) Plan {
 	t.Helper()
 	p := Plan{Seed: seed, Ops: ops, Workers: 4, Networks: 4, Containers: 60, Every: 100, KillWithin: 6 * time.Millisecond}
-	if err := build(&p, io.Discard); err != nil {
+	if err := prepare(&p, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package build builds what the benchmarks and harnesses run: swiftcni from source, and the reference plugins.
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// ReferenceVersion is the release of github.com/containernetworking/plugins that swiftcni stands beside.
+const ReferenceVersion = "v1.9.1"
+
+// flags are the release's: a static binary without symbols.
+var flags = [...]string{"-trimpath", "-ldflags", "-s -w"}
+
+// Root returns the directory of the module that the caller stands in.
+func Root() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	mod := strings.TrimSpace(string(out))
+	if filepath.Base(mod) != "go.mod" {
+		return "", errors.New("not in swiftcni's repository")
+	}
+	return filepath.Dir(mod), nil
+}
+
+// Run runs a program in a directory, with more environment, and tells so. Its output is told if it fails.
+func Run(progress io.Writer, dir string, env []string, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	fmt.Fprintf(progress, "%s %s\n", name, strings.Join(args, " "))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, args[0], err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// Go builds a package of the module at root as a release is built.
+func Go(progress io.Writer, root, output, pkg string) error {
+	args := append([]string{"build"}, flags[:]...)
+	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", append(args, "-o", output, pkg)...)
+}
+
+// Swiftcni puts swiftcni into a directory under the names bridge and host-local: built from the module at root, or
+// a binary that's there.
+func Swiftcni(progress io.Writer, root, dir, binary string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if binary == "" {
+		binary = filepath.Join(dir, "swiftcni")
+		if err := Go(progress, root, binary, "./cmd/swiftcni"); err != nil {
+			return err
+		}
+	}
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return err
+	}
+	for _, name := range []string{"bridge", "host-local"} {
+		link := filepath.Join(dir, name)
+		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(binary, link); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reference installs the reference's bridge and host-local into a directory of the cache at root, once, since a
+// release doesn't change, and returns it.
+func Reference(progress io.Writer, root string) (dir string, err error) {
+	dir = filepath.Join(root, ".cache", "bench", "reference-"+ReferenceVersion)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	args := append([]string{"install"}, flags[:]...)
+	missing := false
+	for _, plugin := range []string{"main/bridge", "ipam/host-local"} {
+		if _, err := os.Stat(filepath.Join(dir, filepath.Base(plugin))); err != nil {
+			missing = true
+			args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+ReferenceVersion)
+		}
+	}
+	if !missing {
+		return dir, nil
+	}
+	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
+	return dir, Run(progress, dir, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go", args...)
+}
