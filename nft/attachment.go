@@ -37,6 +37,7 @@ type Guard struct {
 type element struct {
 	set     set
 	key     []byte
+	data    []byte // a map's value
 	comment string
 }
 
@@ -68,12 +69,12 @@ func (a Attachment) elements() []element {
 	comment := a.Owner.comment()
 	es := make([]element, 0, len(a.Masquerade)+2)
 	for _, p := range a.Masquerade {
-		es = append(es, element{masqueradeSet(p), p.Addr().AsSlice(), comment})
+		es = append(es, element{set: masqueradeSet(p), key: p.Addr().AsSlice(), comment: comment})
 	}
 	if g := a.Guard; g != nil {
 		es = append(es,
-			element{guarded, linkKey(g.HostLink), comment + " " + g.MAC.String()},
-			element{allowed, allowedKey(*g), comment})
+			element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()},
+			element{set: allowed, key: allowedKey(*g), comment: comment})
 	}
 	return es
 }

@@ -147,6 +147,12 @@ func decodeElement(b []byte, s set) (element, error) {
 				return e, err
 			}
 			e.key = bytes.Clone(key)
+		case unix.NFTA_SET_ELEM_DATA:
+			data, err := attribute(as.value, unix.NFTA_DATA_VALUE)
+			if err != nil {
+				return e, err
+			}
+			e.data = bytes.Clone(data)
 		case unix.NFTA_SET_ELEM_USERDATA:
 			e.comment = comment(as.value)
 		}

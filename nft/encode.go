@@ -16,14 +16,20 @@ import (
 // This file alone knows google/nftables, and only as an encoder: its connection would open a socket for
 // each flush and wait twice for each object. What it encodes is caught on its way to that socket.
 
-// A batch is the messages of one transaction. The zero batch is empty and ready.
+// A batch is the messages of one transaction: tables, sets, chains and rules, and then elements. The zero batch is
+// empty and ready.
 type batch struct {
-	library nftables.Conn
-	lastID  uint32
+	library  nftables.Conn
+	used     bool // the library has messages
+	elements []netlink.Message
+	lastID   uint32
 }
 
 // messages returns the batch's messages without the frame of a transaction, with no answer asked for.
 func (b *batch) messages() []netlink.Message {
+	if !b.used {
+		return b.elements
+	}
 	var caught []netlink.Message
 	b.library.TestDial = func(ms []netlink.Message) ([]netlink.Message, error) {
 		if ms != nil {
@@ -34,27 +40,25 @@ func (b *batch) messages() []netlink.Message {
 	}
 	_ = b.library.Flush()
 	if len(caught) == 0 {
-		return nil
+		return b.elements
 	}
 	ms := caught[1 : len(caught)-1]
 	for i := range ms {
-		h := &ms[i].Header
-		h.Flags &^= netlink.Acknowledge | netlink.Echo
-		// Without it the kernel takes an element that's there for success, and leaves it with its owner.
-		if h.Type == messageType(unix.NFT_MSG_NEWSETELEM) {
-			h.Flags |= netlink.Excl
-		}
+		ms[i].Header.Flags &^= netlink.Acknowledge | netlink.Echo
 	}
-	return ms
+	return append(ms[:len(ms):len(ms)], b.elements...)
 }
 
-// elementsPerMessage keeps the list of elements under the 64 KiB that an attribute holds.
-const elementsPerMessage = 256
+// create adds elements; the transaction is refused if their keys are taken. Without NLM_F_EXCL the kernel would take
+// an element that's there for success, and leave it with its owner.
+func (b *batch) create(es []element) {
+	b.elements = encodeElements(b.elements, unix.NFT_MSG_NEWSETELEM, netlink.Create|netlink.Excl, es)
+}
 
-// create adds elements, delete deletes them; the transaction is refused if their keys are taken, or not there.
-// Each set takes a message, or several if there are many.
-func (b *batch) create(es []element) { b.elements(es, b.library.SetAddElements) }
-func (b *batch) delete(es []element) { b.elements(keysOf(es), b.library.SetDeleteElements) }
+// delete deletes elements; the transaction is refused if their keys aren't there.
+func (b *batch) delete(es []element) {
+	b.elements = encodeElements(b.elements, unix.NFT_MSG_DELSETELEM, 0, keysOf(es))
+}
 
 // keysOf returns elements without their comments, which a deletion doesn't need.
 func keysOf(es []element) []element {
@@ -63,19 +67,6 @@ func keysOf(es []element) []element {
 		keys[i] = element{set: e.set, key: e.key}
 	}
 	return keys
-}
-
-// elements adds a message for each run of elements of one set.
-func (b *batch) elements(es []element, add func(*nftables.Set, []nftables.SetElement) error) {
-	for len(es) > 0 {
-		s := es[0].set
-		var list []nftables.SetElement
-		for len(es) > 0 && es[0].set == s && len(list) < elementsPerMessage {
-			list = append(list, nftables.SetElement{Key: es[0].key, Comment: es[0].comment})
-			es = es[1:]
-		}
-		_ = add(s.object(), list) // fails for anonymous sets only
-	}
 }
 
 // object returns the library's description of a set.
@@ -92,6 +83,8 @@ func (s set) object() *nftables.Set {
 		// Two types, so no error. It isn't marked as a concatenation: that is for sets with intervals.
 		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
 		o.KeyByteOrder = nil
+	default:
+		s.key.portTypes(o)
 	}
 	return o
 }
@@ -104,6 +97,7 @@ func (t table) object() *nftables.Table {
 // transaction, so that building twice, even at once, makes nothing double.
 func (b *batch) build(r Ruleset) {
 	for _, t := range r.tables() {
+		b.used = true
 		b.library.AddTable(t.object())
 		for _, s := range r.sets(t) {
 			o := s.object()
@@ -134,12 +128,14 @@ func (b *batch) chain(c chain) {
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {
 	o := t.object()
+	b.used = true
 	_ = b.library.DelRule(&nftables.Rule{Table: o, Chain: &nftables.Chain{Name: chain, Table: o}, Handle: handle}) // fails without a handle only
 }
 
 // deleteChain empties a chain and deletes it. No rule may lead to it by then.
 func (b *batch) deleteChain(t table, chain string) {
 	o := &nftables.Chain{Name: chain, Table: t.object()}
+	b.used = true
 	b.library.FlushChain(o)
 	b.library.DelChain(o)
 }

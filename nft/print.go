@@ -60,6 +60,9 @@ func (a Attachment) String() string {
 func (e element) String() string { return fmt.Sprintf("%s comment %q", e.keyText(), e.comment) }
 
 func (e element) keyText() string {
+	if e.set.key.isPort() {
+		return e.portText()
+	}
 	if a, ok := netip.AddrFromSlice(e.key); ok && e.set.table == masqueradeTable {
 		return a.String()
 	}

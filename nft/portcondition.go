@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// A ConditionField is what a [Condition] looks at.
+type ConditionField int
+
+const (
+	Source      ConditionField = iota // the packet's source address
+	Destination                       // the host's address that it's for
+	InLink                            // the link that it came in by; none for what the host itself sends
+	OutLink                           // the link that it leaves by; none for what came in by a link
+)
+
+// A Condition narrows port mappings to some packets.
+type Condition struct {
+	Field  ConditionField
+	Not    bool         // whatever doesn't match
+	Prefix netip.Prefix // of Source and Destination
+	Link   string       // of InLink and OutLink: a name, or its beginning and "*"
+}
+
+// String returns the condition in the nft program's words: "ip saddr != 10.0.0.0/8".
+func (c Condition) String() string {
+	operator := " "
+	if c.Not {
+		operator = " != "
+	}
+	switch c.Field {
+	case InLink:
+		return fmt.Sprintf("iifname%s%q", operator, c.Link)
+	case OutLink:
+		return fmt.Sprintf("oifname%s%q", operator, c.Link)
+	}
+	text := c.Prefix.Masked().String()
+	if c.Prefix.IsSingleIP() {
+		text = c.Prefix.Addr().String()
+	}
+	return pick(familyOf(c.Prefix.Addr()), "ip ", "ip6 ") + [...]string{"saddr", "daddr"}[c.Field] + operator + text
+}
+
+// conditionsText joins conditions, of a family.
+func conditionsText(f portFamily, cs []Condition) string {
+	words := make([]string, len(cs))
+	for i, c := range cs {
+		words[i] = c.String()
+	}
+	return f.name("") + " " + strings.Join(words, " ")
+}
+
+func checkConditions(four, six []Condition) error {
+	for i, c := range append(four[:len(four):len(four)], six...) {
+		f := family4
+		if i >= len(four) {
+			f = family6
+		}
+		if err := c.check(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Condition) check(f portFamily) error {
+	switch c.Field {
+	case Source, Destination:
+		if !c.Prefix.IsValid() || c.Prefix.Addr().Is4In6() || familyOf(c.Prefix.Addr()) != f {
+			return fmt.Errorf("condition on prefix %s: not one of IPv%c", c.Prefix, rune(f))
+		}
+	case InLink, OutLink:
+		if c.Link == "" || len(c.Link) >= unix.IFNAMSIZ || strings.ContainsFunc(c.Link, forbidden) {
+			return fmt.Errorf("condition on link %q: a link's name has 1 to %d bytes", c.Link, unix.IFNAMSIZ-1)
+		}
+	default:
+		return fmt.Errorf("condition of unknown field %d", c.Field)
+	}
+	return nil
+}
+
+// exprs returns the condition as the nft program compiles it, but for the check of the family that comes before.
+func (c Condition) exprs() []expr.Any {
+	op := expr.CmpOpEq
+	if c.Not {
+		op = expr.CmpOpNeq
+	}
+	if c.Field == InLink || c.Field == OutLink {
+		key := expr.MetaKeyIIFNAME
+		if c.Field == OutLink {
+			key = expr.MetaKeyOIFNAME
+		}
+		name, ok := strings.CutSuffix(c.Link, "*")
+		data := []byte(name)
+		if !ok {
+			data = linkKey(name)
+		}
+		if len(data) == 0 {
+			return nil // any link, "*"
+		}
+		return []expr.Any{&expr.Meta{Key: key, Register: unix.NFT_REG_1}, &expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: data}}
+	}
+	// Sources stand at byte 12 (IPv4) and 8 (IPv6) of their headers, destinations behind them.
+	f := familyOf(c.Prefix.Addr())
+	offset := uint32(pick(f, 12, 8))
+	if c.Field == Destination {
+		offset += uint32(pick(f, 4, 16))
+	}
+	return compare(offset, op, c.Prefix)
+}
+
+// compare compares an address in the network header with a prefix. One of whole bytes takes no mask, as in outside.
+func compare(offset uint32, op expr.CmpOp, p netip.Prefix) []expr.Any {
+	addr := p.Masked().Addr().AsSlice()
+	if p.Bits()%8 == 0 && p.Bits() > 0 {
+		addr = addr[:p.Bits()/8]
+	}
+	n := uint32(len(addr))
+	es := []expr.Any{network(offset, n)}
+	if p.Bits() < len(addr)*8 {
+		mask := make([]byte, n)
+		for i := range p.Bits() {
+			mask[i/8] |= 0x80 >> (i % 8)
+		}
+		es = append(es, &expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: n, Mask: mask, Xor: make([]byte, n)})
+	}
+	return append(es, &expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: addr})
+}
