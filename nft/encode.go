@@ -49,6 +49,12 @@ func (b *batch) messages() []netlink.Message {
 	return append(ms[:len(ms):len(ms)], b.elements...)
 }
 
+// lib returns the library to add messages to.
+func (b *batch) lib() *nftables.Conn {
+	b.used = true
+	return &b.library
+}
+
 // create adds elements; the transaction is refused if their keys are taken. Without NLM_F_EXCL the kernel would take
 // an element that's there for success, and leave it with its owner.
 func (b *batch) create(es []element) {
@@ -97,15 +103,14 @@ func (t table) object() *nftables.Table {
 // transaction, so that building twice, even at once, makes nothing double.
 func (b *batch) build(r Ruleset) {
 	for _, t := range r.tables() {
-		b.used = true
-		b.library.AddTable(t.object())
+		b.lib().AddTable(t.object())
 		for _, s := range r.sets(t) {
 			o := s.object()
 			// It only needs to differ within the batch; the library would count it up in a variable that its
 			// connections share without a lock.
 			b.lastID++
 			o.ID = b.lastID
-			_ = b.library.AddSet(o, nil) // fails for anonymous sets only
+			_ = b.lib().AddSet(o, nil) // fails for anonymous sets only
 		}
 		for _, c := range r.chains(t) {
 			b.chain(c)
@@ -121,23 +126,21 @@ func (b *batch) chain(c chain) {
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority)),
 		Policy:   &accept,
 	}
-	b.library.AddChain(o)
-	b.library.FlushChain(o)
-	b.library.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: c.rule.exprs()})
+	b.lib().AddChain(o)
+	b.lib().FlushChain(o)
+	b.lib().AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: c.rule.exprs()})
 }
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {
 	o := t.object()
-	b.used = true
-	_ = b.library.DelRule(&nftables.Rule{Table: o, Chain: &nftables.Chain{Name: chain, Table: o}, Handle: handle}) // fails without a handle only
+	_ = b.lib().DelRule(&nftables.Rule{Table: o, Chain: &nftables.Chain{Name: chain, Table: o}, Handle: handle}) // fails without a handle only
 }
 
 // deleteChain empties a chain and deletes it. No rule may lead to it by then.
 func (b *batch) deleteChain(t table, chain string) {
 	o := &nftables.Chain{Name: chain, Table: t.object()}
-	b.used = true
-	b.library.FlushChain(o)
-	b.library.DelChain(o)
+	b.lib().FlushChain(o)
+	b.lib().DelChain(o)
 }
 
 // exprs returns a rule as the nft program compiles it, so that it also prints it.
