@@ -6,8 +6,8 @@ PKG ?= ./...
 RUN ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# Small, and alike wherever it's built; one static binary.
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
+# Small, and alike wherever it's built; one static binary, which begins in internal/entry.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
 .PHONY: help build install demo test test-deps lint golden fuzz bench bench-quick crash race soak check arm64 clean
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/entry"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -36,7 +37,7 @@ const budgetConf = `{ "cniVersion": "1.0.0", "name": "budget", "type": "bridge",
 
 func TestAddBudget(t *testing.T) {
 	dir := t.TempDir()
-	buildGo(t, filepath.Join(dir, "bridge"), ".")
+	buildGo(t, filepath.Join(dir, "bridge"), ".", entry.Flag)
 	empty := filepath.Join(dir, "empty.go")
 	if err := os.WriteFile(empty, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -109,7 +110,7 @@ func tracedCalls(t *testing.T, trace string) map[string]int {
 
 func TestBinarySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "swiftcni")
-	buildGo(t, path, ".")
+	buildGo(t, path, ".", entry.Flag)
 	st, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -141,9 +142,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func buildGo(t *testing.T, to, pkg string) {
+func buildGo(t *testing.T, to, pkg string, ldflags ...string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w "+strings.Join(ldflags, " "), "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/entry"
 )
 
 func main() {
+	entry.Restore()
 	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }

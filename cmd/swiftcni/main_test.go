@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/entry"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -69,7 +70,7 @@ const referenceVersion = "v1.9.1"
 func build(dir string) error {
 	ours := filepath.Join(dir, "ours")
 	flags := []string{"-trimpath", "-ldflags", "-s -w"}
-	args := append(append([]string{"build"}, flags...), "-o", filepath.Join(ours, "swiftcni"), ".")
+	args := []string{"build", "-trimpath", "-ldflags", "-s -w " + entry.Flag, "-o", filepath.Join(ours, "swiftcni"), "."}
 	if err := goCommand(".", []string{"CGO_ENABLED=0"}, args); err != nil {
 		return err
 	}

@@ -11,9 +11,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/entry"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	entry.Restore()
+	os.Exit(run())
+}
 
 func run() int {
 	cmd, err := newRoot().ExecuteC()

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/entry"
 )
 
 // ReferenceVersion is the release of github.com/containernetworking/plugins that swiftcni stands beside.
@@ -44,10 +46,15 @@ func Run(progress io.Writer, dir string, env []string, name string, args ...stri
 	return nil
 }
 
-// Go builds a package of the module at root as a release is built.
+// Go builds a package of the module at root.
 func Go(progress io.Writer, root, output, pkg string) error {
 	args := append([]string{"build"}, flags[:]...)
 	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", append(args, "-o", output, pkg)...)
+}
+
+// Release builds one of the module's programs as a release is built: it begins in package entry.
+func Release(progress io.Writer, root, output, pkg string) error {
+	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", "build", flags[0], flags[1], flags[2]+" "+entry.Flag, "-o", output, pkg)
 }
 
 // Swiftcni puts swiftcni into a directory under the names bridge and host-local: built from the module at root, or
@@ -58,7 +65,7 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	}
 	if binary == "" {
 		binary = filepath.Join(dir, "swiftcni")
-		if err := Go(progress, root, binary, "./cmd/swiftcni"); err != nil {
+		if err := Release(progress, root, binary, "./cmd/swiftcni"); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "textflag.h"
+
+#define SYS_prlimit64 302
+#define RLIMIT_NOFILE 7
+
+// The process begins here, with the kernel's stack of arguments, and goes on where it would have begun. Descriptors
+// 0 to 2, which the runtime opens if they aren't open, stay allowed.
+TEXT swiftcni_entry(SB), NOSPLIT|NOFRAME, $0
+	MOVL $SYS_prlimit64, AX
+	XORL DI, DI
+	MOVL $RLIMIT_NOFILE, SI
+	XORL DX, DX
+	LEAQ ·callers(SB), R10
+	SYSCALL
+	TESTQ AX, AX
+	JNE  begin
+	MOVQ ·callers+8(SB), CX
+	CMPQ CX, $3
+	JLS  begin
+	MOVQ CX, ·lowered+8(SB)
+	MOVQ $3, ·lowered(SB)
+	MOVL $SYS_prlimit64, AX
+	XORL DI, DI
+	MOVL $RLIMIT_NOFILE, SI
+	LEAQ ·lowered(SB), DX
+	XORL R10, R10
+	SYSCALL
+begin:
+	XORL DX, DX
+	JMP _rt0_amd64_linux(SB)
