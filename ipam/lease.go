@@ -72,14 +72,21 @@ func (o Owner) validate() error {
 	return nil
 }
 
+// leaseFile is a lease's file as it was read.
+type leaseFile struct {
+	owner Owner
+	form  leaseForm
+	text  string
+}
+
 // readLease reads the lease of an address. Anything but a regular file is foreign.
-func (s *Store) readLease(name string) (Owner, leaseForm, error) {
+func (s *Store) readLease(name string) (leaseFile, error) {
 	fd, err := openAt(s.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ELOOP || err == unix.ENXIO {
-		return Owner{}, foreignLease, nil
+		return leaseFile{}, nil
 	}
 	if err != nil {
-		return Owner{}, foreignLease, err
+		return leaseFile{}, err
 	}
 	defer unix.Close(fd)
 	buf := s.buf[:]
@@ -89,31 +96,19 @@ func (s *Store) readLease(name string) (Owner, leaseForm, error) {
 		n, err = unix.Pread(fd, buf, 0)
 	}
 	if err == unix.EISDIR || err == unix.EAGAIN {
-		return Owner{}, foreignLease, nil
+		return leaseFile{}, nil
 	}
 	if err != nil {
-		return Owner{}, foreignLease, err
+		return leaseFile{}, err
 	}
-	o, form := parseLease(string(buf[:n]))
-	if form == tornLease {
+	l := leaseFile{text: string(buf[:n])}
+	if l.owner, l.form = parseLease(l.text); l.form == tornLease {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return Owner{}, foreignLease, err
+			return leaseFile{}, err
 		}
 	}
-	return o, form, nil
-}
-
-// holds reports whether o has a lease of addr. Its own torn lease counts: the sidecar vouches for it.
-func (s *Store) holds(o Owner, addr netip.Addr) (bool, error) {
-	found, form, err := s.readLease(addr.String())
-	if err == unix.ENOENT {
-		return false, nil
-	}
-	if err != nil {
-		return false, s.pathError("read", addr.String(), err)
-	}
-	return found == o && form != foreignLease || form == tornLease, nil
+	return l, nil
 }
 
 // staged is a lease's content on its way: a file without a name, or with one in the sidecar where the file

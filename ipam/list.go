@@ -23,14 +23,14 @@ func (s *Store) Leases() iter.Seq2[Lease, error] {
 				continue
 			}
 			l := Lease{Prefix: netip.PrefixFrom(addr, addr.BitLen())}
-			var form leaseForm
-			l.Owner, form, err = s.readLease(name)
+			file, err := s.readLease(name)
+			l.Owner = file.owner
 			switch {
 			case err != nil:
 				err = s.pathError("read", name, err)
-			case form == tornLease:
+			case file.form == tornLease:
 				err = s.pathError("read", name, invalidError("the lease is empty: its writer died"))
-			case form == foreignLease:
+			case file.form == foreignLease:
 				err = s.pathError("read", name, invalidError("not a lease"))
 			}
 			if !yield(l, err) {
@@ -70,7 +70,7 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 
 // recordsByScan lists owners from their leases, for a sidecar that can't be mended.
 func (s *Store) recordsByScan(yield func(Record, error) bool) {
-	held, _, err := s.scan(false)
+	held, _, err := s.scan()
 	if err != nil {
 		yield(Record{}, err)
 		return

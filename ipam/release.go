@@ -128,7 +128,7 @@ func (s *Store) verify(o Owner, addrs []netip.Addr) ([]netip.Addr, error) {
 }
 
 func (s *Store) findScanning(o Owner) (Record, error) {
-	held, _, err := s.scan(false)
+	held, _, err := s.scan()
 	if err != nil {
 		return Record{}, err
 	}

@@ -94,8 +94,8 @@ func (r *reservation) exists(a netip.Addr) bool {
 }
 
 func (r *reservation) takenError(set int, a netip.Addr) error {
-	o, _, _ := r.s.readLease(a.String())
-	return &TakenError{Addr: a, RangeSet: r.req.Sets[set], Owner: o}
+	l, _ := r.s.readLease(a.String())
+	return &TakenError{Addr: a, RangeSet: r.req.Sets[set], Owner: l.owner}
 }
 
 // reclaim is the last resort: for a requested address the end of a dead holder, else the end of every dead
@@ -118,9 +118,9 @@ func (r *reservation) reclaim(i int, p *pick) error {
 }
 
 func (r *reservation) reclaimWanted(i int, addr netip.Addr) error {
-	o, form, err := r.s.readLease(addr.String())
-	if err == nil && form == wholeLease && o != r.req.Owner {
-		rec, ok, err := r.s.readRecord(r.s.side, o)
+	l, err := r.s.readLease(addr.String())
+	if err == nil && l.form == wholeLease && l.owner != r.req.Owner {
+		rec, ok, err := r.s.readRecord(r.s.side, l.owner)
 		if err == nil && ok && r.dead(&rec) {
 			return r.endVerified(&rec)
 		}

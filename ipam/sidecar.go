@@ -110,15 +110,16 @@ func (s *Store) unlinkRecord(o Owner) error {
 	return nil
 }
 
-// rebuild makes the sidecar agree with the leases, by reading all of them: torn leases and records without
-// leases go, leases without records get one. With a boot that has no link yet, records of other boots that
-// alive denies go with their leases.
+// rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended, records
+// without leases go, leases without records get one. With a boot that has no link yet, records of other boots
+// that alive denies go with their leases.
 func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if s.readOnly {
 		return errUnmarked
 	}
+	untouched := s.marked
 	s.marked, s.flags, s.hasLast = false, 0, false
-	held, old, err := s.scan(true)
+	held, empty, err := s.scan()
 	if err != nil {
 		return err
 	}
@@ -126,25 +127,28 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 		return err
 	}
 	fresh := boot != "" && unix.Faccessat(s.fd, s.side+bootPrefix+boot, unix.F_OK, 0) != nil
+	records, err := s.sortOut(boot)
+	if err != nil {
+		return err
+	}
+	if err := s.mend(records, held, empty, untouched); err != nil {
+		return err
+	}
 	if !fresh {
 		alive = nil
 	}
-	if err := s.reconcile(held, boot, alive); err != nil {
-		return err
-	}
-	for o, addrs := range held {
-		err := s.writeRecord(s.side, &Record{Owner: o, Addrs: addrs}, false)
-		if err != nil && !errors.Is(err, ErrInvalid) { // no request can name such an owner
-			return err
+	for o := range held {
+		if o.IfName == "" {
+			s.flags |= flagOld
 		}
+	}
+	if err := s.reconcile(records, held, boot, alive); err != nil {
+		return err
 	}
 	if fresh {
 		if err := unix.Symlinkat(".", s.fd, s.side+bootPrefix+boot); err != nil {
 			return s.pathError("write", s.side+bootPrefix+boot, err)
 		}
-	}
-	if old {
-		s.flags |= flagOld
 	}
 	s.marked, s.changed = true, true
 	s.setMark()
@@ -167,11 +171,11 @@ func (s *Store) makeSidecar() error {
 	return nil
 }
 
-// reconcile goes through the records, and takes from held what they describe rightly afterwards.
-func (s *Store) reconcile(held map[Owner][]netip.Addr, boot string, alive func(Record) bool) error {
+// sortOut reads all records, and removes what's none. Of a new boot it removes what earlier ones left, too.
+func (s *Store) sortOut(boot string) (records []Record, err error) {
 	for name, err := range s.names(s.side) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if strings.HasPrefix(name, "@") {
 			if boot != "" && name != bootPrefix+boot && name != takenDir {
@@ -181,26 +185,43 @@ func (s *Store) reconcile(held map[Owner][]netip.Addr, boot string, alive func(R
 		}
 		r, ok, err := s.readRecordNamed(s.side, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		if ok {
+			records = append(records, r)
+		} else if err := unix.Unlinkat(s.fd, s.side+name, 0); err != nil && err != unix.ENOENT && err != unix.EISDIR {
+			return nil, s.pathError("remove", s.side+name, err)
+		}
+	}
+	return records, nil
+}
+
+// reconcile makes the records describe what's held, rightly and completely.
+func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, boot string, alive func(Record) bool) error {
+	for i := range records {
+		r := &records[i]
 		addrs := held[r.Owner]
-		if !ok || len(addrs) == 0 {
-			if err := unix.Unlinkat(s.fd, s.side+name, 0); err != nil && err != unix.ENOENT && err != unix.EISDIR {
-				return s.pathError("remove", s.side+name, err)
-			}
-			continue
-		}
-		if alive != nil && r.Boot != "" && r.Boot != boot && !alive(r) {
+		var err error
+		switch {
+		case len(addrs) == 0:
+			err = s.unlinkRecord(r.Owner)
+		case alive != nil && r.Boot != "" && r.Boot != boot && !alive(*r):
 			r.Addrs = addrs
-			err = s.end(&r)
-		} else if !sameAddrs(r.Addrs, addrs) {
+			err = s.end(r)
+		case !sameAddrs(r.Addrs, addrs):
 			r.Addrs = addrs
-			err = s.writeRecord(s.side, &r, true)
+			err = s.writeRecord(s.side, r, true)
 		}
 		if err != nil {
 			return err
 		}
 		delete(held, r.Owner)
+	}
+	for o, addrs := range held {
+		err := s.writeRecord(s.side, &Record{Owner: o, Addrs: addrs}, false)
+		if err != nil && !errors.Is(err, ErrInvalid) { // no request can name such an owner
+			return err
+		}
 	}
 	return nil
 }
@@ -212,37 +233,33 @@ func sameAddrs(a, b []netip.Addr) bool {
 	return slices.Equal(a, b)
 }
 
-// scan reads all leases. Where mend is set, torn ones are removed: writers hold the lock while they write, so
-// under the lock an empty lease has none.
-func (s *Store) scan(mend bool) (held map[Owner][]netip.Addr, old bool, err error) {
+// scan reads all leases: what each owner holds, and those without content.
+func (s *Store) scan() (held map[Owner][]netip.Addr, empty []netip.Addr, err error) {
 	held = make(map[Owner][]netip.Addr)
 	for name, err := range s.names(".") {
 		if err != nil {
-			return nil, false, err
+			return nil, nil, err
 		}
 		addr, ok := parseAddr(name)
 		if !ok {
 			continue
 		}
-		o, form, err := s.readLease(name)
+		l, err := s.readLease(name)
 		if err != nil && err != unix.ENOENT {
-			return nil, false, s.pathError("read", name, err)
+			return nil, nil, s.pathError("read", name, err)
 		}
 		switch {
-		case err != nil || form == foreignLease:
-		case form == tornLease && mend:
-			if err := unix.Unlinkat(s.fd, name, 0); err != nil && err != unix.ENOENT {
-				return nil, false, s.pathError("remove", name, err)
-			}
-		case form != tornLease:
-			held[o] = append(held[o], addr)
-			old = old || form == oldLease
+		case err != nil || l.form == foreignLease:
+		case l.form == tornLease:
+			empty = append(empty, addr)
+		default:
+			held[l.owner] = append(held[l.owner], addr)
 		}
 	}
 	for _, addrs := range held {
 		slices.SortFunc(addrs, netip.Addr.Compare)
 	}
-	return held, old, nil
+	return held, empty, nil
 }
 
 // names lists a directory below the lease directory, in no order.

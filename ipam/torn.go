@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Nothing is synced, so a power cut may shorten a lease's content or turn its end into zeros, whereas its name,
+// its directory's mark and its owner's record, which is all name, are whole or not there. What's left of the
+// content may well read as another owner's: "c1\r\n" as container c1's in host-local's old form. The records
+// tell them apart.
+
+// cutShort reports whether text is what a power cut may leave of content.
+func cutShort(text, content string) bool {
+	text = strings.TrimRight(text, "\x00")
+	return len(text) < len(content) && strings.HasPrefix(content, text)
+}
+
+// holds reports whether o, whose record names addr, has its lease. A torn one counts, unless it's whole as
+// somebody else's whose record names addr too: then o's is a promise that a crash kept from being fulfilled.
+func (s *Store) holds(o Owner, addr netip.Addr) (bool, error) {
+	l, err := s.readLease(addr.String())
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.pathError("read", addr.String(), err)
+	}
+	switch {
+	case l.form == foreignLease:
+		return false, nil
+	case l.owner == o || l.form == tornLease:
+		return true, nil
+	}
+	return cutShort(l.text, o.content()) && !s.claims(l.owner, addr), nil
+}
+
+// claims reports whether o's record names addr.
+func (s *Store) claims(o Owner, addr netip.Addr) bool {
+	r, ok, err := s.readRecord(s.side, o)
+	return err == nil && ok && slices.Contains(r.Addrs, addr)
+}
+
+// mend makes torn leases whole, in their files and in held, and removes those that nobody claims. untouched
+// says that nobody else has changed the leases: then what a record claims can't be but its owner's. Else a lease
+// without content is what host-local left when it died, and a whole one what it wrote.
+func (s *Store) mend(records []Record, held map[Owner][]netip.Addr, empty []netip.Addr, untouched bool) error {
+	for i := range records {
+		r := &records[i]
+		for _, a := range r.Addrs {
+			if slices.Contains(held[r.Owner], a) {
+				continue
+			}
+			l, err := s.readLease(a.String())
+			if err != nil || l.form == foreignLease || !untouched && l.form != oldLease ||
+				!cutShort(l.text, r.Owner.content()) || s.claims(l.owner, a) {
+				continue
+			}
+			_ = s.complete(r.Owner, a) // for others; holds knows it as it is
+			move(held, l.owner, r.Owner, a)
+			empty = slices.DeleteFunc(empty, func(e netip.Addr) bool { return e == a })
+		}
+	}
+	for _, a := range empty {
+		if err := unix.Unlinkat(s.fd, a.String(), 0); err != nil && err != unix.ENOENT {
+			return s.pathError("remove", a.String(), err)
+		}
+	}
+	return nil
+}
+
+// move makes an address another owner's in held.
+func move(held map[Owner][]netip.Addr, from, to Owner, a netip.Addr) {
+	held[from] = slices.DeleteFunc(held[from], func(h netip.Addr) bool { return h == a })
+	if len(held[from]) == 0 {
+		delete(held, from)
+	}
+	held[to] = append(held[to], a)
+	slices.SortFunc(held[to], netip.Addr.Compare)
+}
+
+// complete puts a whole lease in the place of a torn one. Nothing is written to the torn one, which may be a
+// second name of a file that isn't ours.
+func (s *Store) complete(o Owner, addr netip.Addr) error {
+	t, err := s.stageNamed(o.content())
+	if err != nil {
+		return err
+	}
+	defer s.drop(&t)
+	return unix.Renameat(s.fd, s.side+stagedName, s.fd, addr.String())
+}
