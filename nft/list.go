@@ -153,14 +153,17 @@ const maxListings = 10
 // list returns all elements of all our sets, none if there's no such set. The kernel goes through a set in
 // pieces and may pass over an element when others go meanwhile, so a list made while the ruleset changed is made
 // again. Where it never stays still, what any of the listings had is the answer.
-func (c *Conn) list() ([]element, error) {
+func (c *Conn) list() ([]element, error) { return c.listIn(c.sets) }
+
+// listIn is list for the sets that a function finds.
+func (c *Conn) listIn(find func() ([]set, error)) ([]element, error) {
 	all := map[string]element{}
 	for range maxListings {
 		_, before, err := c.askIn(nil)
 		if err != nil {
 			return nil, err
 		}
-		sets, err := c.sets()
+		sets, err := find()
 		if err != nil {
 			return nil, err
 		}
@@ -186,14 +189,21 @@ func (c *Conn) list() ([]element, error) {
 // sets lists our sets, the subnets' by their names.
 func (c *Conn) sets() ([]set, error) {
 	sets := []set{guarded, allowed}
+	err := c.setNames(func(name string) {
+		if p, ok := subnet(name); ok {
+			sets = append(sets, masqueradeSet(p))
+		}
+	})
+	return sets, err
+}
+
+// setNames gives the names of the sets in the table of masquerade.
+func (c *Conn) setNames(each func(name string)) error {
 	err := c.dump(listSets(masqueradeTable), func(data []byte) error {
 		as := attributes{rest: data}
 		for as.next() {
-			if as.kind != unix.NFTA_SET_NAME {
-				continue
-			}
-			if p, ok := subnet(as.text()); ok {
-				sets = append(sets, masqueradeSet(p))
+			if as.kind == unix.NFTA_SET_NAME {
+				each(as.text())
 			}
 		}
 		return as.err
@@ -201,5 +211,5 @@ func (c *Conn) sets() ([]set, error) {
 	if errors.Is(err, errChanged) || hasErrno(err, unix.ENOENT) {
 		err = nil // the generations tell
 	}
-	return sets, err
+	return err
 }

@@ -57,6 +57,9 @@ func conditionsText(f portFamily, cs []Condition) string {
 	return f.name("") + " " + strings.Join(words, " ")
 }
 
+// ofAddress reports whether the condition looks into the packet's header.
+func (c Condition) ofAddress() bool { return c.Field == Source || c.Field == Destination }
+
 func checkConditions(four, six []Condition) error {
 	for i, c := range append(four[:len(four):len(four)], six...) {
 		f := family4

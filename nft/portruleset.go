@@ -5,6 +5,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -87,9 +88,23 @@ func (r portRules) dnat(host bool) portRule {
 		key = family + " daddr . " + key
 	}
 	s := f.ports(r.suffix, host)
-	es := f.only()
-	words := []string{f.onlyText()}
+	var es []expr.Any
+	var words []string
+	// The nft program checks the family right before it first looks into the header, and doesn't print it then.
+	checked := false
+	check := func() {
+		if !checked {
+			es, checked = append(es, f.only()...), true
+		}
+	}
+	if !host && !slices.ContainsFunc(r.conditions, Condition.ofAddress) {
+		check()
+		words = append(words, f.onlyText())
+	}
 	for _, c := range r.conditions {
+		if c.ofAddress() {
+			check()
+		}
 		es = append(es, c.exprs()...)
 		words = append(words, c.String())
 	}
@@ -99,6 +114,7 @@ func (r portRules) dnat(host bool) portRule {
 	// The key's parts stand in registers of 4 bytes, one behind the other.
 	at := uint32(0)
 	if host {
+		check()
 		n := uint32(pick(f, 4, 16))
 		es = append(es, network(uint32(pick(f, 16, 24)), n))
 		at = n / 4
@@ -189,7 +205,7 @@ func (b *batch) buildPorts(r portRuleset) {
 	done := map[string]bool{}
 	for i, x := range r.families {
 		if i == 0 {
-			b.library.AddTable(masqueradeTable.object())
+			b.lib().AddTable(masqueradeTable.object())
 		}
 		for _, s := range x.sets() {
 			o := s.object()
@@ -214,10 +230,11 @@ func (b *batch) portChain(c portChain) {
 		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority)),
 		Policy:   &accept,
 	}
-	b.library.AddChain(o)
-	b.library.FlushChain(o)
+	lib := b.lib()
+	lib.AddChain(o)
+	lib.FlushChain(o)
 	for _, r := range c.rules {
-		b.library.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
+		lib.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
 	}
 }
 

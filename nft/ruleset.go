@@ -36,6 +36,10 @@ func familyName(family byte) string {
 		return "inet"
 	case unix.NFPROTO_BRIDGE:
 		return "bridge"
+	case unix.NFPROTO_IPV4:
+		return "ip"
+	case unix.NFPROTO_IPV6:
+		return "ip6"
 	}
 	return "family " + strconv.Itoa(int(family))
 }
