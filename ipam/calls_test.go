@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,11 +45,11 @@ func traced(t *testing.T, inject []string, words ...string) []string {
 }
 
 const (
-	openCalls    = "openat openat flock "
-	closeCalls   = " flock close close"
+	openCalls    = "openat openat flock openat2 "
+	closeCalls   = " flock close close close"
 	reserveCalls = openCalls + "fstat readlinkat openat read openat write symlinkat linkat pwrite64 utimensat close close" + closeCalls
 	releaseCalls = openCalls + "fstat readlinkat openat read close unlinkat unlinkat utimensat" + closeCalls
-	missCalls    = openCalls + "fstat readlinkat faccessat" + closeCalls
+	missCalls    = openCalls + "fstat readlinkat" + closeCalls
 )
 
 // TestSystemCalls holds the number of system calls, which mustn't grow with the node.
@@ -127,6 +128,32 @@ func TestWithoutUnnamedFiles(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 	check(t, dir)
+}
+
+// TestWithoutOpenat2 works on kernels before 5.6, and under filters that refuse what they don't know. A link is
+// followed there as little.
+func TestWithoutOpenat2(t *testing.T) {
+	for _, inject := range []string{"openat2:error=ENOSYS", "openat2:error=EPERM"} {
+		dir := t.TempDir()
+		inject := []string{"-e", "inject=" + inject}
+		traced(t, inject, "reserve", dir, "c1", "10.1.0.0/24")
+		check(t, dir)
+		calls := strings.Join(traced(t, inject, "reserve", dir, "c2", "10.1.0.0/24"), " ")
+		if !strings.Contains(calls, "openat2 openat openat close openat close fstat readlinkat") {
+			t.Errorf("%v: %s", inject, calls)
+		}
+		check(t, dir)
+		outside := t.TempDir()
+		if err := errors.Join(os.RemoveAll(dir+"/.swiftcni"), os.Symlink(outside, dir+"/.swiftcni")); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := helper(append([]string{"-f", "-qqq", "-o", "/dev/null"}, inject...), "reserve", dir, "c3", "10.1.0.0/24").CombinedOutput(); err == nil {
+			t.Errorf("%v: a link was followed: %s", inject, out)
+		}
+		if left, err := os.ReadDir(outside); len(left) > 0 || err != nil {
+			t.Errorf("%v: %v, %v outside", inject, left, err)
+		}
+	}
 }
 
 // countBefore counts a system call in what the helper does before its mark. The reservation that it needs for

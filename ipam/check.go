@@ -40,16 +40,16 @@ func (s *Store) Check() error {
 
 func (s *Store) checkRecords(held map[Owner][]netip.Addr) (wrong []error) {
 	complain := func(name, text string) {
-		wrong = append(wrong, s.pathError("check", s.side+name, invalidError(text)))
+		wrong = append(wrong, s.pathError("check", s.sidePath(name), invalidError(text)))
 	}
-	for name, err := range s.names(s.side) {
+	for name, err := range s.names(s.side, ".") {
 		if err != nil {
 			return append(wrong, err)
 		}
 		if strings.HasPrefix(name, "@") {
 			continue
 		}
-		r, ok, err := s.readRecordNamed(s.side, name)
+		r, ok, err := s.readRecordNamed(name)
 		if err != nil || !ok {
 			complain(name, "not a record")
 			continue
@@ -79,7 +79,7 @@ func (s *Store) checkTaken(taken []netip.Addr) (wrong []error) {
 		}
 		blocks[base].set(place)
 	}
-	for name, err := range s.names(s.side + takenDir) {
+	for name, err := range s.names(s.side, takenDir) {
 		if err != nil {
 			return append(wrong, err)
 		}
@@ -93,12 +93,12 @@ func (s *Store) checkTaken(taken []netip.Addr) (wrong []error) {
 			want = new(block)
 		}
 		if err != nil || *kept != *want {
-			wrong = append(wrong, s.pathError("check", s.takenPath(base), invalidError("the bitmap doesn't agree with the leases")))
+			wrong = append(wrong, s.pathError("check", s.sidePath(takenPath(base)), invalidError("the bitmap doesn't agree with the leases")))
 		}
 		delete(blocks, base)
 	}
 	for base := range blocks {
-		wrong = append(wrong, s.pathError("check", s.takenPath(base), invalidError("the bitmap lacks leases")))
+		wrong = append(wrong, s.pathError("check", s.sidePath(takenPath(base)), invalidError("the bitmap lacks leases")))
 	}
 	return wrong
 }

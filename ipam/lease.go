@@ -114,17 +114,26 @@ func (s *Store) readLease(name string) (leaseFile, error) {
 // staged is a lease's content on its way: a file without a name, or with one in the sidecar where the file
 // system has no such files.
 type staged struct {
-	fd    int
-	named bool
+	fd      int
+	content string
+	named   bool
 }
 
 const stagedName = "@lease"
 
-// stage writes a lease's content aside, so that publish makes it appear whole.
-func (s *Store) stage(content string) (staged, error) {
-	t := staged{fd: -1}
+// stage writes a lease's content aside, so that publish makes it appear whole. It does so in the directory of a
+// boot, unless that's unset; errRebuild says that there's none yet.
+func (s *Store) stage(content, boot string) (staged, error) {
+	t := staged{fd: -1, content: content}
+	dir, name := s.fd, "."
+	if boot != "" {
+		dir, name = s.side, bootPrefix+boot
+	}
 	var err error
-	t.fd, err = openAt(s.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	t.fd, err = openAt(dir, name, unix.O_TMPFILE|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if boot != "" && (err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP) {
+		return t, errRebuild
+	}
 	// EISDIR comes from kernels, EOPNOTSUPP from file systems that don't know O_TMPFILE (open(2)).
 	if err == unix.EOPNOTSUPP || err == unix.EISDIR {
 		return s.stageNamed(content)
@@ -132,28 +141,28 @@ func (s *Store) stage(content string) (staged, error) {
 	if err != nil {
 		return t, s.pathError("create a lease in", "", err)
 	}
-	return s.fill(t, content)
+	return s.fill(t)
 }
 
 func (s *Store) stageNamed(content string) (staged, error) {
 	// What a crash left here may be a lease's second name: it must never be written to.
-	if err := unix.Unlinkat(s.fd, s.side+stagedName, 0); err != nil && err != unix.ENOENT {
-		return staged{fd: -1}, s.pathError("remove", s.side+stagedName, err)
+	if err := unix.Unlinkat(s.side, stagedName, 0); err != nil && err != unix.ENOENT {
+		return staged{fd: -1}, s.pathError("remove", s.sidePath(stagedName), err)
 	}
 	flags := unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_CLOEXEC
-	fd, err := openAt(s.fd, s.side+stagedName, flags, 0o600)
+	fd, err := openAt(s.side, stagedName, flags, 0o600)
 	if err == unix.ENOENT {
 		return staged{fd: -1}, errRebuild
 	}
 	if err != nil {
-		return staged{fd: -1}, s.pathError("create", s.side+stagedName, err)
+		return staged{fd: -1}, s.pathError("create", s.sidePath(stagedName), err)
 	}
-	return s.fill(staged{fd: fd, named: true}, content)
+	return s.fill(staged{fd: fd, content: content, named: true})
 }
 
-func (s *Store) fill(t staged, content string) (staged, error) {
-	n, err := unix.Write(t.fd, []byte(content))
-	if err == nil && n < len(content) {
+func (s *Store) fill(t staged) (staged, error) {
+	n, err := unix.Write(t.fd, []byte(t.content))
+	if err == nil && n < len(t.content) {
 		err = unix.ENOSPC
 	}
 	if err != nil {
@@ -170,7 +179,7 @@ func (s *Store) drop(t *staged) {
 	}
 	unix.Close(t.fd)
 	if t.named {
-		_ = unix.Unlinkat(s.fd, s.side+stagedName, 0)
+		_ = unix.Unlinkat(s.side, stagedName, 0)
 	}
 	t.fd = -1
 }
@@ -181,11 +190,18 @@ func (s *Store) publish(t *staged, addr netip.Addr) error {
 	name := addr.String()
 	s.changed = true
 	if t.named {
-		return unix.Linkat(s.fd, s.side+stagedName, s.fd, name, 0)
+		return unix.Linkat(s.side, stagedName, s.fd, name, 0)
 	}
 	err := unix.Linkat(t.fd, "", s.fd, name, unix.AT_EMPTY_PATH)
 	if err == unix.ENOENT { // before Linux 6.10 this needs CAP_DAC_READ_SEARCH
 		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(t.fd), s.fd, name, unix.AT_SYMLINK_FOLLOW)
+	}
+	if err == unix.EXDEV { // the leases are a mount of their own
+		content := t.content
+		s.drop(t)
+		if *t, err = s.stage(content, ""); err == nil {
+			err = s.publish(t, addr)
+		}
 	}
 	return err
 }

@@ -13,7 +13,7 @@ import (
 // the list goes on.
 func (s *Store) Leases() iter.Seq2[Lease, error] {
 	return func(yield func(Lease, error) bool) {
-		for name, err := range s.names(".") {
+		for name, err := range s.names(s.fd, ".") {
 			if err != nil {
 				yield(Lease{}, err)
 				return
@@ -49,7 +49,7 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 			s.recordsByScan(yield)
 			return
 		}
-		for name, err := range s.names(s.side) {
+		for name, err := range s.names(s.side, ".") {
 			if err != nil {
 				yield(Record{}, err)
 				return
@@ -57,7 +57,7 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 			if strings.HasPrefix(name, "@") {
 				continue
 			}
-			r, ok, err := s.readRecordNamed(s.side, name)
+			r, ok, err := s.readRecordNamed(name)
 			if err == nil && !ok {
 				continue // gone meanwhile, or damaged and mended by the next rebuild
 			}
@@ -76,7 +76,7 @@ func (s *Store) recordsByScan(yield func(Record, error) bool) {
 		return
 	}
 	for o, addrs := range held {
-		r, _, _ := s.readRecord(s.side, o)
+		r, _, _ := s.readRecord(o)
 		r.Owner, r.Addrs = o, addrs
 		if !yield(r, nil) {
 			return

@@ -5,8 +5,6 @@ package ipam
 import (
 	"errors"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
 )
 
 // Lookup returns what's known of an owner, also where host-local made its leases; ok says whether it holds
@@ -86,30 +84,15 @@ func (s *Store) find(o Owner) (Record, error) {
 
 // findIndexed reports whether o holds leases, and leaves its record in s.last.
 func (s *Store) findIndexed(o Owner) (bool, error) {
-	r, ok, err := s.readRecord(s.side, o)
-	if err != nil {
+	r, ok, err := s.readRecord(o)
+	if err != nil || !ok {
 		return false, err
-	}
-	if !ok {
-		return false, s.hasSidecar()
 	}
 	if r.Addrs, err = s.verify(o, r.Addrs); err != nil {
 		return false, err
 	}
 	s.last, s.hasLast = r, true
 	return len(r.Addrs) > 0, nil
-}
-
-// hasSidecar tells a record's absence from the sidecar's.
-func (s *Store) hasSidecar() error {
-	if s.readOnly || !s.marked {
-		return nil
-	}
-	if err := unix.Faccessat(s.fd, s.side, unix.F_OK, 0); err == nil {
-		return nil
-	}
-	s.marked = false
-	return nil
 }
 
 // verify keeps of addrs what o really holds.
@@ -134,7 +117,7 @@ func (s *Store) findScanning(o Owner) (Record, error) {
 	}
 	for _, o := range []Owner{o, {ContainerID: o.ContainerID}} {
 		if addrs := held[o]; len(addrs) > 0 {
-			r, _, _ := s.readRecord(s.side, o)
+			r, _, _ := s.readRecord(o)
 			r.Owner, r.Addrs = o, addrs
 			s.last, s.hasLast = r, true
 			return r, nil

@@ -39,7 +39,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	}
 	boot := req.Record.Boot
 	if s.marked {
-		r := reservation{s: s, req: req, dir: s.records(boot)}
+		r := reservation{s: s, req: req, boot: boot}
 		if leases, err := r.run(); err != errRebuild {
 			return leases, err
 		}
@@ -47,7 +47,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	if err := s.rebuild(boot, req.Alive); err != nil {
 		return nil, err
 	}
-	r := reservation{s: s, req: req, dir: s.side}
+	r := reservation{s: s, req: req, boot: boot}
 	return r.run()
 }
 
@@ -75,7 +75,7 @@ func (q *Request) validate() error {
 type reservation struct {
 	s      *Store
 	req    Request
-	dir    string // path to the records
+	boot   string // unset: nothing that other boots left matters
 	want   []netip.Addr
 	picks  []pick
 	tmp    staged
@@ -129,7 +129,7 @@ func (r *reservation) run() ([]Lease, error) {
 // lookBack finds what the owner has. Leases of a dead attachment end here.
 func (r *reservation) lookBack() error {
 	s := r.s
-	prior, ok, err := s.readRecord(r.dir, r.req.Owner)
+	prior, ok, err := s.readRecord(r.req.Owner)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (r *reservation) lookBack() error {
 		return nil
 	}
 	old := Owner{ContainerID: r.req.Owner.ContainerID}
-	prior, ok, err = s.readRecord(s.side, old)
+	prior, ok, err = s.readRecord(old)
 	if err == nil && ok {
 		prior.Addrs, err = s.verify(old, prior.Addrs)
 		r.held = append(slices.Clip(r.held), prior.Addrs...)
@@ -234,7 +234,7 @@ func (r *reservation) publish() error {
 	if err != nil {
 		return err
 	}
-	if r.tmp, err = r.s.stage(r.req.Owner.content()); err != nil {
+	if r.tmp, err = r.s.stage(r.req.Owner.content(), r.boot); err != nil {
 		return err
 	}
 	if err := r.writeRecord(r.had); err != nil {
@@ -270,7 +270,7 @@ func (r *reservation) writeRecord(replace bool) error {
 			r.record.Prefixes = append(r.record.Prefixes, netip.PrefixFrom(p.addr, r.req.Sets[i][p.rng].Subnet.Bits()))
 		}
 	}
-	return r.s.writeRecord(r.dir, &r.record, replace)
+	return r.s.writeRecord(&r.record, replace)
 }
 
 // leases is the answer.
@@ -298,7 +298,7 @@ func (r *reservation) undo() {
 		return // not written yet
 	}
 	if r.had {
-		_ = r.s.writeRecord(r.dir, &r.prior, true)
+		_ = r.s.writeRecord(&r.prior, true)
 		return
 	}
 	_ = r.s.unlinkRecord(r.req.Owner)

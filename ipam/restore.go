@@ -47,7 +47,7 @@ func (s *Store) restoreLeases(r *Record) error {
 	if err := r.validEvidence(); err != nil {
 		return err
 	}
-	tmp, err := s.stage(r.Owner.content())
+	tmp, err := s.stage(r.Owner.content(), "")
 	if err != nil {
 		return err
 	}
@@ -62,11 +62,11 @@ func (s *Store) restoreLeases(r *Record) error {
 
 // restoreEvidence completes a record that was made from leases alone. The leases' directory isn't touched.
 func (s *Store) restoreEvidence(live *Record) error {
-	r, ok, err := s.readRecord(s.side, live.Owner)
+	r, ok, err := s.readRecord(live.Owner)
 	if err != nil || !ok || r.Boot != "" {
 		return err
 	}
 	r.Boot, r.NetNS, r.Link, r.Index, r.MAC = live.Boot, live.NetNS, live.Link, live.Index, live.MAC
 	r.Prefixes = live.Prefixes
-	return s.writeRecord(s.side, &r, true)
+	return s.writeRecord(&r, true)
 }

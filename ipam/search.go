@@ -120,7 +120,7 @@ func (r *reservation) reclaim(i int, p *pick) error {
 func (r *reservation) reclaimWanted(i int, addr netip.Addr) error {
 	l, err := r.s.readLease(addr.String())
 	if err == nil && l.form == wholeLease && l.owner != r.req.Owner {
-		rec, ok, err := r.s.readRecord(r.s.side, l.owner)
+		rec, ok, err := r.s.readRecord(l.owner)
 		if err == nil && ok && r.dead(&rec) {
 			return r.endVerified(&rec)
 		}

@@ -12,42 +12,47 @@ import (
 )
 
 const (
-	// bootPrefix begins the name of a link from the sidecar to itself. A reservation reaches its record through
-	// the link of its boot, so that the first one after a boot fails without a system call of its own asking.
+	// bootPrefix begins the name of an empty directory for each boot that the sidecar has served. A reservation
+	// writes its leases there before they appear, so that the first one after a boot fails without a system call
+	// of its own asking.
 	bootPrefix = "@boot."
 	// nextName is a record on its way to replace another.
 	nextName = "@next"
 )
 
-// records is the sidecar's path through a boot's link, or straight where boot is unset.
-func (s *Store) records(boot string) string {
-	if boot == "" {
-		return s.side
+// sidePath is where something in the sidecar is, relative to the lease directory.
+func (s *Store) sidePath(name string) string {
+	path := "../" + sidecarDir + "/" + s.network
+	if name != "" {
+		path += "/" + name
 	}
-	return s.side + bootPrefix + boot + "/"
+	return path
 }
 
 // readRecord reads an owner's record. A text that isn't one is treated as none, and ends the sidecar's trust.
-func (s *Store) readRecord(dir string, o Owner) (Record, bool, error) {
+func (s *Store) readRecord(o Owner) (Record, bool, error) {
 	name := recordName(o)
-	r, ok, err := s.readRecordNamed(dir, name)
+	r, ok, err := s.readRecordNamed(name)
 	if err != nil || !ok {
 		return Record{}, false, err
 	}
 	if r.Owner != o {
-		return Record{}, false, invalidError("the record " + s.side + name + " belongs to " + r.Owner.String())
+		return Record{}, false, invalidError("the record " + s.sidePath(name) + " belongs to " + r.Owner.String())
 	}
 	return r, true, nil
 }
 
-func (s *Store) readRecordNamed(dir, name string) (Record, bool, error) {
+func (s *Store) readRecordNamed(name string) (Record, bool, error) {
+	if s.side < 0 {
+		return Record{}, false, nil
+	}
 	buf := s.buf[:]
-	n, err := unix.Readlinkat(s.fd, dir+name, buf)
+	n, err := unix.Readlinkat(s.side, name, buf)
 	if n == len(buf) {
 		buf = make([]byte, maxRecord+1)
-		n, err = unix.Readlinkat(s.fd, dir+name, buf)
+		n, err = unix.Readlinkat(s.side, name, buf)
 	}
-	if err == unix.ENOENT || err == unix.ELOOP {
+	if err == unix.ENOENT {
 		return Record{}, false, nil
 	}
 	if err == unix.EINVAL { // something else than a link
@@ -55,7 +60,7 @@ func (s *Store) readRecordNamed(dir, name string) (Record, bool, error) {
 		return Record{}, false, nil
 	}
 	if err != nil {
-		return Record{}, false, s.pathError("read", s.side+name, err)
+		return Record{}, false, s.pathError("read", s.sidePath(name), err)
 	}
 	r, ok := parseRecord(name, string(buf[:n]))
 	if !ok {
@@ -65,53 +70,53 @@ func (s *Store) readRecordNamed(dir, name string) (Record, bool, error) {
 }
 
 // writeRecord publishes a record, whole, in place of an earlier one if replace is set. errRebuild says that
-// dir doesn't exist.
-func (s *Store) writeRecord(dir string, r *Record, replace bool) error {
+// the sidecar doesn't exist any more.
+func (s *Store) writeRecord(r *Record, replace bool) error {
 	text, err := r.text()
 	if err != nil {
 		return err
 	}
 	name := recordName(r.Owner)
 	if !replace {
-		err = unix.Symlinkat(text, s.fd, dir+name)
+		err = unix.Symlinkat(text, s.side, name)
 		replace = err == unix.EEXIST
 	}
 	if replace {
-		err = s.replaceLink(text, dir, name)
+		err = s.replaceLink(text, name)
 	}
-	if err == unix.ENOENT || err == unix.ELOOP {
+	if err == unix.ENOENT {
 		return errRebuild
 	}
 	if err != nil {
-		return s.pathError("write", s.side+name, err)
+		return s.pathError("write", s.sidePath(name), err)
 	}
 	return nil
 }
 
-func (s *Store) replaceLink(text, dir, name string) error {
-	err := unix.Symlinkat(text, s.fd, dir+nextName)
+func (s *Store) replaceLink(text, name string) error {
+	err := unix.Symlinkat(text, s.side, nextName)
 	if err == unix.EEXIST { // a crash left it
-		if err := unix.Unlinkat(s.fd, dir+nextName, 0); err != nil {
+		if err := unix.Unlinkat(s.side, nextName, 0); err != nil {
 			return err
 		}
-		err = unix.Symlinkat(text, s.fd, dir+nextName)
+		err = unix.Symlinkat(text, s.side, nextName)
 	}
 	if err != nil {
 		return err
 	}
-	return unix.Renameat(s.fd, dir+nextName, s.fd, dir+name)
+	return unix.Renameat(s.side, nextName, s.side, name)
 }
 
 func (s *Store) unlinkRecord(o Owner) error {
 	name := recordName(o)
-	if err := unix.Unlinkat(s.fd, s.side+name, 0); err != nil && err != unix.ENOENT {
-		return s.pathError("remove", s.side+name, err)
+	if err := unix.Unlinkat(s.side, name, 0); err != nil && err != unix.ENOENT {
+		return s.pathError("remove", s.sidePath(name), err)
 	}
 	return nil
 }
 
 // rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended, records
-// without leases go, leases without records get one. With a boot that has no link yet, records of other boots
+// without leases go, leases without records get one. With a boot that has no directory yet, records of other boots
 // that alive denies go with their leases.
 func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if s.readOnly {
@@ -126,7 +131,7 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if err := s.makeSidecar(); err != nil {
 		return err
 	}
-	fresh := boot != "" && unix.Faccessat(s.fd, s.side+bootPrefix+boot, unix.F_OK, 0) != nil
+	fresh := boot != "" && !s.served(boot)
 	records, err := s.sortOut(boot)
 	if err != nil {
 		return err
@@ -146,8 +151,9 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 		return err
 	}
 	if fresh {
-		if err := unix.Symlinkat(".", s.fd, s.side+bootPrefix+boot); err != nil {
-			return s.pathError("write", s.side+bootPrefix+boot, err)
+		name := bootPrefix + boot
+		if err := unix.Mkdirat(s.side, name, 0o700); err != nil {
+			return s.pathError("create", s.sidePath(name), err)
 		}
 	}
 	s.marked, s.changed = true, true
@@ -155,42 +161,66 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	return nil
 }
 
-// makeSidecar makes the directory of the records. The lease directory's parent exists.
-func (s *Store) makeSidecar() error {
-	dir := strings.TrimSuffix(s.side, "/")
-	err := unix.Mkdirat(s.fd, dir, 0o700)
-	if err == unix.ENOENT {
-		err = unix.Mkdirat(s.fd, "../"+sidecarDir, 0o700)
-		if err == nil || err == unix.EEXIST { // another network may just have made it
-			err = unix.Mkdirat(s.fd, dir, 0o700)
-		}
+// served reports whether a boot has its directory.
+func (s *Store) served(boot string) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(s.side, bootPrefix+boot, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// remove removes a file or an empty directory from the sidecar, if it can be.
+func (s *Store) remove(name string) {
+	if unix.Unlinkat(s.side, name, 0) == unix.EISDIR {
+		_ = unix.Unlinkat(s.side, name, unix.AT_REMOVEDIR)
 	}
-	if err != nil && err != unix.EEXIST {
-		return s.pathError("create", dir, err)
+}
+
+// makeSidecar makes the directory of the records and opens it anew, since it may be gone. The lease directory's
+// parent exists, and nobody but its owner can make it another.
+func (s *Store) makeSidecar() error {
+	if s.side >= 0 {
+		unix.Close(s.side)
+		s.side = -1
+	}
+	const parentPath = "../" + sidecarDir
+	if err := unix.Mkdirat(s.fd, parentPath, 0o700); err != nil && err != unix.EEXIST {
+		return s.pathError("create", parentPath, err)
+	}
+	parent, err := openInside(s.fd, parentPath, pathFlags, 0)
+	if err != nil {
+		return s.pathError("open", parentPath, err)
+	}
+	defer unix.Close(parent)
+	if err := unix.Mkdirat(parent, s.network, 0o700); err != nil && err != unix.EEXIST {
+		return s.pathError("create", s.sidePath(""), err)
+	}
+	if s.side, err = openInside(parent, s.network, pathFlags, 0); err != nil {
+		s.side = -1
+		return s.pathError("open", s.sidePath(""), err)
 	}
 	return nil
 }
 
 // sortOut reads all records, and removes what's none. Of a new boot it removes what earlier ones left, too.
 func (s *Store) sortOut(boot string) (records []Record, err error) {
-	for name, err := range s.names(s.side) {
+	for name, err := range s.names(s.side, ".") {
 		if err != nil {
 			return nil, err
 		}
 		if strings.HasPrefix(name, "@") {
-			if boot != "" && name != bootPrefix+boot && name != takenDir {
-				_ = unix.Unlinkat(s.fd, s.side+name, 0)
+			if boot != "" && name != takenDir && (name != bootPrefix+boot || !s.served(boot)) {
+				s.remove(name)
 			}
 			continue
 		}
-		r, ok, err := s.readRecordNamed(s.side, name)
+		r, ok, err := s.readRecordNamed(name)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
 			records = append(records, r)
-		} else if err := unix.Unlinkat(s.fd, s.side+name, 0); err != nil && err != unix.ENOENT && err != unix.EISDIR {
-			return nil, s.pathError("remove", s.side+name, err)
+		} else if err := unix.Unlinkat(s.side, name, 0); err != nil && err != unix.ENOENT && err != unix.EISDIR {
+			return nil, s.pathError("remove", s.sidePath(name), err)
 		}
 	}
 	return records, nil
@@ -210,7 +240,7 @@ func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, boot st
 			err = s.end(r)
 		case !sameAddrs(r.Addrs, addrs):
 			r.Addrs = addrs
-			err = s.writeRecord(s.side, r, true)
+			err = s.writeRecord(r, true)
 		}
 		if err != nil {
 			return err
@@ -218,7 +248,7 @@ func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, boot st
 		delete(held, r.Owner)
 	}
 	for o, addrs := range held {
-		err := s.writeRecord(s.side, &Record{Owner: o, Addrs: addrs}, false)
+		err := s.writeRecord(&Record{Owner: o, Addrs: addrs}, false)
 		if err != nil && !errors.Is(err, ErrInvalid) { // no request can name such an owner
 			return err
 		}
@@ -236,7 +266,7 @@ func sameAddrs(a, b []netip.Addr) bool {
 // scan reads all leases: what each owner holds, and those without content.
 func (s *Store) scan() (held map[Owner][]netip.Addr, empty []netip.Addr, err error) {
 	held = make(map[Owner][]netip.Addr)
-	for name, err := range s.names(".") {
+	for name, err := range s.names(s.fd, ".") {
 		if err != nil {
 			return nil, nil, err
 		}
@@ -262,12 +292,12 @@ func (s *Store) scan() (held map[Owner][]netip.Addr, empty []netip.Addr, err err
 	return held, empty, nil
 }
 
-// names lists a directory below the lease directory, in no order.
-func (s *Store) names(dir string) func(yield func(string, error) bool) {
+// names lists a directory, in no order.
+func (s *Store) names(dir int, name string) func(yield func(string, error) bool) {
 	return func(yield func(string, error) bool) {
-		fd, err := openAt(s.fd, dir, dirFlags, 0)
+		fd, err := openInside(dir, name, dirFlags, 0)
 		if err != nil {
-			yield("", s.pathError("open", dir, err))
+			yield("", s.pathError("open", name, err))
 			return
 		}
 		defer unix.Close(fd)
@@ -275,7 +305,7 @@ func (s *Store) names(dir string) func(yield func(string, error) bool) {
 		for {
 			n, err := unix.ReadDirent(fd, buf)
 			if err != nil {
-				yield("", s.pathError("list", dir, err))
+				yield("", s.pathError("list", name, err))
 				return
 			}
 			if n == 0 {

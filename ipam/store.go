@@ -18,14 +18,14 @@ const (
 
 	sidecarDir = ".swiftcni"
 	lockName   = "lock"
-	dirFlags   = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 )
 
 // Store is the leases of one network, locked against every other user of them, host-local included.
 type Store struct {
 	dir      string // of the leases
-	side     string // of the records, relative to dir, with a final slash
-	fd, lock int    // dir and its lock; lock is -1 where there's none to read
+	network  string
+	fd, lock int // dir and its lock; lock is -1 where there's none to read
+	side     int // the sidecar's directory, for paths below it; -1 where there's none
 	readOnly bool
 	seen     bool // marked and flags are known
 	marked   bool // the sidecar agrees with the leases
@@ -67,8 +67,9 @@ func open(dir, network string, mode openMode) (*Store, error) {
 	}
 	s := &Store{
 		dir:      dir + "/" + network,
-		side:     "../" + sidecarDir + "/" + network + "/",
+		network:  network,
 		lock:     -1,
+		side:     -1,
 		readOnly: mode == openReadOnly,
 	}
 	var err error
@@ -85,6 +86,10 @@ func open(dir, network string, mode openMode) (*Store, error) {
 	if err := s.takeLock(); err != nil {
 		unix.Close(s.fd)
 		return nil, err
+	}
+	// Without it, for whatever reason, the store isn't marked; who needs it then makes it, or learns why not.
+	if fd, err := openInside(s.fd, s.sidePath(""), pathFlags, 0); err == nil {
+		s.side = fd
 	}
 	return s, nil
 }
@@ -126,8 +131,11 @@ func (s *Store) Close() error {
 		_ = unix.Flock(s.lock, unix.LOCK_UN)
 		err = unix.Close(s.lock)
 	}
+	if s.side >= 0 {
+		unix.Close(s.side)
+	}
 	err = errors.Join(err, unix.Close(s.fd))
-	s.fd, s.lock = -1, -1
+	s.fd, s.lock, s.side = -1, -1, -1
 	return err
 }
 
@@ -164,7 +172,7 @@ func (s *Store) look() error {
 	sec, nsec := int64(st.Mtim.Sec), int64(st.Mtim.Nsec)
 	s.seen, s.ino = true, st.Ino
 	s.flags = markFlags(nsec & (1<<flagBits - 1))
-	s.marked = nsec == mark(sec, st.Ino, s.flags)
+	s.marked = s.side >= 0 && nsec == mark(sec, st.Ino, s.flags)
 	if !s.marked {
 		s.flags = 0
 	}
@@ -194,14 +202,4 @@ func (s *Store) setFlag(f markFlags, on bool) {
 	}
 	s.changed = s.changed || flags != s.flags
 	s.flags = flags
-}
-
-// openAt is openat(2), begun again when a signal ends it.
-func openAt(dir int, name string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Openat(dir, name, flags, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
 }

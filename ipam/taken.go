@@ -67,7 +67,7 @@ func at(base netip.Addr, place int) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-func (s *Store) takenPath(base netip.Addr) string { return s.side + takenDir + "/" + base.String() }
+func takenPath(base netip.Addr) string { return takenDir + "/" + base.String() }
 
 // setTaken notes an address's lease or its end, if the bitmap is kept. A bitmap that can't be written is given
 // up.
@@ -76,7 +76,7 @@ func (s *Store) setTaken(a netip.Addr, taken bool) error {
 		return nil
 	}
 	base, place := blockOf(a)
-	fd, err := openAt(s.fd, s.takenPath(base), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := openInside(s.side, takenPath(base), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		s.setFlag(flagTaken, false)
 		return nil
@@ -125,16 +125,16 @@ func (s *Store) nextFree(from, to netip.Addr) (netip.Addr, bool, error) {
 // readBlock reads a block of the bitmap. One that's missing has no lease in it.
 func (s *Store) readBlock(base netip.Addr) (*block, error) {
 	b := new(block)
-	fd, err := openAt(s.fd, s.takenPath(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openInside(s.side, takenPath(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		return b, nil
 	}
 	if err != nil {
-		return nil, s.pathError("open", s.takenPath(base), err)
+		return nil, s.pathError("open", s.sidePath(takenPath(base)), err)
 	}
 	defer unix.Close(fd)
 	if _, err := unix.Pread(fd, b[:], 0); err != nil {
-		return nil, s.pathError("read", s.takenPath(base), err)
+		return nil, s.pathError("read", s.sidePath(takenPath(base)), err)
 	}
 	return b, nil
 }
@@ -144,18 +144,11 @@ func (s *Store) keepTaken() error {
 	if s.flags&flagTaken != 0 {
 		return nil
 	}
-	dir := s.side + takenDir
-	if err := unix.Mkdirat(s.fd, dir, 0o700); err != nil && err != unix.EEXIST {
-		return s.pathError("create", dir, err)
-	}
-	for name, err := range s.names(dir) {
-		if err != nil {
-			return err
-		}
-		_ = unix.Unlinkat(s.fd, dir+"/"+name, 0)
+	if err := s.emptyTaken(); err != nil {
+		return err
 	}
 	blocks := make(map[netip.Addr]*block)
-	for name, err := range s.names(".") {
+	for name, err := range s.names(s.fd, ".") {
 		if err != nil {
 			return err
 		}
@@ -176,11 +169,30 @@ func (s *Store) keepTaken() error {
 	return nil
 }
 
-func (s *Store) writeBlock(base netip.Addr, b *block) error {
-	name := s.takenPath(base)
-	fd, err := openAt(s.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+// emptyTaken makes the bitmap's directory, or removes all blocks from it.
+func (s *Store) emptyTaken() error {
+	if err := unix.Mkdirat(s.side, takenDir, 0o700); err != nil && err != unix.EEXIST {
+		return s.pathError("create", s.sidePath(takenDir), err)
+	}
+	dir, err := openInside(s.side, takenDir, pathFlags, 0)
 	if err != nil {
-		return s.pathError("create", name, err)
+		return s.pathError("open", s.sidePath(takenDir), err)
+	}
+	defer unix.Close(dir)
+	for name, err := range s.names(dir, ".") {
+		if err != nil {
+			return err
+		}
+		_ = unix.Unlinkat(dir, name, 0)
+	}
+	return nil
+}
+
+func (s *Store) writeBlock(base netip.Addr, b *block) error {
+	name := takenPath(base)
+	fd, err := openInside(s.side, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return s.pathError("create", s.sidePath(name), err)
 	}
 	defer unix.Close(fd)
 	n, err := unix.Write(fd, b[:])
@@ -188,7 +200,7 @@ func (s *Store) writeBlock(base netip.Addr, b *block) error {
 		err = unix.ENOSPC
 	}
 	if err != nil {
-		return s.pathError("write", name, err)
+		return s.pathError("write", s.sidePath(name), err)
 	}
 	return nil
 }

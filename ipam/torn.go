@@ -42,7 +42,7 @@ func (s *Store) holds(o Owner, addr netip.Addr) (bool, error) {
 
 // claims reports whether o's record names addr.
 func (s *Store) claims(o Owner, addr netip.Addr) bool {
-	r, ok, err := s.readRecord(s.side, o)
+	r, ok, err := s.readRecord(o)
 	return err == nil && ok && slices.Contains(r.Addrs, addr)
 }
 
@@ -92,5 +92,5 @@ func (s *Store) complete(o Owner, addr netip.Addr) error {
 		return err
 	}
 	defer s.drop(&t)
-	return unix.Renameat(s.fd, s.side+stagedName, s.fd, addr.String())
+	return unix.Renameat(s.side, stagedName, s.fd, addr.String())
 }

@@ -83,7 +83,7 @@ func TestWholeLeaseIsNotTorn(t *testing.T) {
 		defer s.Close()
 		r := evidence
 		r.Owner, r.Addrs = long, []netip.Addr{netip.MustParseAddr("10.1.0.2")}
-		if err := s.writeRecord(s.side, &r, false); err != nil {
+		if err := s.writeRecord(&r, false); err != nil {
 			t.Fatal(err)
 		}
 	}
