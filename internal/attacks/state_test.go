@@ -25,7 +25,11 @@ func stateAttacks() []attack {
 		"state/lease":             "mynet/10.99.0.2",
 		"state/lock":              "mynet/lock",
 		"state/last_reserved_ip":  "mynet/last_reserved_ip.0",
+		"state/indexes":           ".swiftcni",
+		"state/index":             ".swiftcni/mynet",
+		"state/bitmap":            ".swiftcni/mynet/@taken",
 		"state/bitmap_block":      ".swiftcni/mynet/@taken/10.99.0.0",
+		"state/boot":              ".swiftcni/mynet/@boot." + bootID(),
 		"state/record":            ".swiftcni/mynet/evil:eth0",
 		"state/record_to_come":    ".swiftcni/mynet/@next",
 	} {
@@ -35,10 +39,19 @@ func stateAttacks() []attack {
 	return list
 }
 
+// bootID is this boot's, by which the index names a directory.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		panic(err) // procfs is everywhere that containers are
+	}
+	return strings.TrimSpace(string(text))
+}
+
 // elsewhere makes a directory with files that are no business of a state directory.
 func elsewhere(t testing.TB) string {
 	dir := t.TempDir()
-	for _, name := range []string{"passwd", "10.99.0.2", "@taken", "a:eth0"} {
+	for _, name := range []string{"passwd", "10.99.0.2", "@next", "@lease", "a:eth0", "evil:eth1", "mynet:eth0"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("the host's"), 0o640); err != nil {
 			t.Fatal(err)
 		}
