@@ -32,6 +32,7 @@ func (a *Attachment) parseArgs() error {
 		case "IP":
 			// The static plugin takes a list with lengths here, and reads it itself.
 			for one := range strings.SplitSeq(value, ",") {
+				one = strings.TrimSpace(one)
 				addr, ok := parseWanted(one)
 				if !ok {
 					return argsError("ARGS: invalid IP " + quote(one) + ", expected an IP address")

@@ -134,6 +134,8 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 		return &Result{}, nil
 	case hostLocal:
 		return at.reserveLocal()
+	case static:
+		return n.reserveStatic(at.attachment)
 	}
 	res, err := n.addDelegated(ctx, at.attachment)
 	if err != nil {

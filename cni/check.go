@@ -56,6 +56,8 @@ func (n *Network) checkAddressManagement(ctx context.Context, a Attachment) erro
 		return nil
 	case hostLocal:
 		return n.checkLease(a)
+	case static:
+		return checkStatic(ctx, n, a, n.prev)
 	}
 	return n.delegate(ctx, "CHECK", a)
 }

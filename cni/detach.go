@@ -268,7 +268,7 @@ func (d *detaching) remove(conn *rtnl.Conn, index int) error {
 
 // delegated tells the IPAM plugin, if there is another than host-local.
 func (d *detaching) delegated(ctx context.Context) error {
-	if n := d.network; n.ipam.plugin != "" && n.ipam.plugin != hostLocal {
+	if n := d.network; n.delegates() {
 		return n.delegate(ctx, "DEL", d.attachment)
 	}
 	return nil

@@ -36,7 +36,7 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 		g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	}
 	err = g.run()
-	if n.ipam.plugin != "" && n.ipam.plugin != hostLocal {
+	if n.delegates() {
 		err = errors.Join(err, n.delegateGC(ctx))
 	}
 	if err != nil {

@@ -35,12 +35,14 @@ func (k *ipamKeys) parse(r *reader) error {
 	if typed.first != nil {
 		r.note(typed.first)
 	}
-	if k.plugin != hostLocal {
-		return nil
-	}
-	k.dataDir = defaultDataDir
 	keys := newReader(text, "ipam")
-	err = keys.object(func(key string) error { return k.field(keys, key) })
+	switch k.plugin {
+	case hostLocal:
+		k.dataDir = defaultDataDir
+		err = keys.object(func(key string) error { return k.field(keys, key) })
+	case static:
+		err = keys.object(func(key string) error { return k.staticField(keys, key) })
+	}
 	if keys.first != nil {
 		r.note(keys.first)
 	}
@@ -163,14 +165,17 @@ func (r *reader) route() (Route, error) {
 	return route, err
 }
 
-// wanted adds requested addresses, written as IP or IP/len, to those from elsewhere.
-func (r *reader) wanted(to *[]netip.Addr) error {
+// wanted adds requested addresses, written as IP or IP/len, to those from elsewhere. The texts are kept for an
+// IPAM plugin that needs the length.
+func (r *reader) wanted(to *[]netip.Addr, texts *[]string) error {
+	*texts = nil
 	_, err := r.list(func() error {
 		return r.text("an IP address", func(s string) bool {
 			a, ok := parseWanted(s)
 			if ok && !slices.Contains(*to, a) {
 				*to = append(*to, a)
 			}
+			*texts = append(*texts, s)
 			return ok
 		})
 	})

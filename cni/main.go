@@ -27,6 +27,7 @@ func plugins() []plugin {
 	return []plugin{
 		{name: "bridge", add: Attach, del: detachAndExit, check: Check, gc: GC, status: Status},
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
+		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
 	}
 }

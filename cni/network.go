@@ -98,10 +98,19 @@ type ipamKeys struct {
 	routes     []Route
 	resolvConf string
 	want       []netip.Addr // runtimeConfig.ips and args.cni.ips
+	static     staticKeys
 }
 
-// hostLocal is the IPAM that runs in this process.
-const hostLocal = "host-local"
+// The IPAM plugins that run in this process.
+const (
+	hostLocal = "host-local"
+	static    = "static"
+)
+
+// delegates reports whether another program manages the network's addresses.
+func (n *Network) delegates() bool {
+	return n.hasAddresses() && n.ipam.plugin != hostLocal && n.ipam.plugin != static
+}
 
 // hasAddresses reports whether the network gives addresses at all.
 func (n *Network) hasAddresses() bool { return n.ipam.plugin != "" }

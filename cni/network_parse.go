@@ -281,7 +281,7 @@ func (n *Network) argsField(r *reader, key string) error {
 	case "mac":
 		return r.str(&n.macs[macArgs])
 	case "ips":
-		return r.wanted(&n.ipam.want)
+		return r.wanted(&n.ipam.want, &n.ipam.static.args)
 	}
 	return nil
 }
@@ -292,7 +292,7 @@ func (n *Network) runtimeField(r *reader, key string) error {
 	case "mac":
 		return r.str(&n.macs[macRuntime])
 	case "ips":
-		return r.wanted(&n.ipam.want)
+		return r.wanted(&n.ipam.want, &n.ipam.static.runtime)
 	case "ipranges":
 		return r.rangeSets(&n.ipam.runtime)
 	}

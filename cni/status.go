@@ -46,6 +46,8 @@ func (n *Network) statusIPAM(ctx context.Context) error {
 		return nil
 	case hostLocal:
 		return n.statusLocal()
+	case static:
+		return statusStatic(ctx, n)
 	}
 	a := Attachment{Path: pathFromEnvironment()}
 	if _, err := n.findDelegate(a); err != nil {

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+)
+
+// The IPAM plugin static gives the addresses that it's told. It keeps no state, so nothing is ever to be released.
+
+// staticKeys are its own.
+type staticKeys struct {
+	addresses []IP // ipam.addresses
+	dns       DNS
+	args      []string // args.cni.ips, as written: static needs the lengths that others ignore
+	runtime   []string // runtimeConfig.ips
+}
+
+// staticField reads one key of the ipam object.
+func (k *ipamKeys) staticField(r *reader, key string) error {
+	switch key {
+	case "addresses":
+		return k.static.parseAddresses(r)
+	case "routes":
+		return r.routes(&k.routes)
+	case "dns":
+		k.static.dns = DNS{}
+		return k.static.dns.parse(r, nil)
+	}
+	return nil
+}
+
+func (k *staticKeys) parseAddresses(r *reader) error {
+	k.addresses = nil
+	_, err := r.list(func() error {
+		ip := IP{Interface: NoInterface}
+		var text string
+		err := r.object(func(key string) error {
+			switch key {
+			case "address":
+				return r.str(&text)
+			case "gateway":
+				return r.addr(&ip.Gateway)
+			}
+			return nil
+		})
+		var ok bool
+		if ip.Address, ok = parsePrefix(text); !ok {
+			r.invalid("the 'address' field is expected to be in CIDR notation, got: '" + text + "'")
+		} else if ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Address.Addr().Is4() {
+			r.invalid(`expected "gateway" of the family of "address"`)
+		}
+		k.addresses = append(k.addresses, ip)
+		return err
+	})
+	return err
+}
+
+// staticResult says which addresses an attachment gets: those of runtimeConfig.ips or else args.cni.ips stand in
+// for the configuration's, which otherwise those of CNI_ARGS are added to.
+func (n *Network) staticResult(a Attachment) (*Result, error) {
+	k := &n.ipam
+	if !k.present {
+		return nil, invalidKey("ipam", "IPAM config missing 'ipam' key")
+	}
+	res := &Result{CNIVersion: n.cniVersion, Routes: k.routes, DNS: k.static.dns}
+	more, err := staticArgs(a.Args)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(k.static.runtime) > 0:
+		res.IPs, err = wantedPrefixes("runtimeConfig.ips", k.static.runtime)
+	case len(k.static.args) > 0:
+		res.IPs, err = wantedPrefixes("args.cni.ips", k.static.args)
+	default:
+		res.IPs = append(append(res.IPs, k.static.addresses...), more...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return res, n.checkDelegated(res)
+}
+
+// wantedPrefixes reads a list that's known to hold addresses: here they must have their subnets' lengths.
+func wantedPrefixes(key string, texts []string) (list []IP, _ error) {
+	for _, text := range texts {
+		p, ok := parsePrefix(text)
+		if !ok {
+			return nil, invalidKey(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"' (\""+key+"\")")
+		}
+		list = append(list, IP{Address: p, Interface: NoInterface})
+	}
+	return list, nil
+}
+
+// staticArgs reads IP and GATEWAY of CNI_ARGS. A gateway is that of each of these addresses whose subnet it's in.
+func staticArgs(args string) (list []IP, _ error) {
+	var gateways []netip.Addr
+	for pair := range strings.SplitSeq(args, ";") {
+		key, value, _ := strings.Cut(pair, "=")
+		for text := range strings.SplitSeq(value, ",") {
+			text = strings.TrimSpace(text)
+			switch {
+			case text == "":
+			case key == "IP":
+				p, ok := parsePrefix(text)
+				if !ok {
+					return nil, argsError("the 'ip' field is expected to be in CIDR notation, got: '" + text + "' (CNI_ARGS)")
+				}
+				list = append(list, IP{Address: p, Interface: NoInterface})
+			case key == "GATEWAY":
+				gw, err := netip.ParseAddr(text)
+				if err != nil || gw.Zone() != "" {
+					return nil, argsError("ARGS: invalid GATEWAY " + quote(text) + ", expected an IP address")
+				}
+				gateways = append(gateways, gw.Unmap())
+			}
+		}
+	}
+	for _, gw := range gateways {
+		for i := range list {
+			if list[i].Address.Contains(gw) {
+				list[i].Gateway = gw
+			}
+		}
+	}
+	return list, nil
+}
+
+// reserveStatic is the result for a plugin that needs addresses.
+func (n *Network) reserveStatic(a Attachment) (*Result, error) {
+	res, err := n.staticResult(a)
+	if err == nil && len(res.IPs) == 0 {
+		err = invalidKey("ipam.addresses", `IPAM plugin returned missing IP config: "ipam.addresses" is empty`)
+	}
+	return res, err
+}
+
+func addStatic(_ context.Context, n *Network, a Attachment) (*Result, error) { return n.staticResult(a) }
+
+func delStatic(context.Context, *Network, Attachment) error { return nil }
+
+// checkStatic finds out whether the result's addresses have the gateways that they were configured with.
+func checkStatic(_ context.Context, n *Network, a Attachment, prev *Result) error {
+	want, err := n.staticResult(a)
+	switch {
+	case err != nil:
+		return err
+	case n.prevErr != nil:
+		return n.prevErr
+	case prev == nil:
+		return invalidKey("prevResult", "Required prevResult missing")
+	}
+	for _, ip := range want.IPs {
+		for _, got := range prev.IPs {
+			if got.Address.Addr() == ip.Address.Addr() && ip.Gateway.IsValid() && ip.Gateway != got.Gateway {
+				return wrong("static: Failed to match addr " + ip.Address.Addr().String() + " on interface " + a.IfName +
+					": its gateway is " + got.Gateway.String() + ", expected " + ip.Gateway.String())
+			}
+		}
+	}
+	return nil
+}
+
+func statusStatic(_ context.Context, n *Network) error {
+	_, err := n.staticResult(Attachment{})
+	return err
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+func staticConf(version, keys string) string {
+	return fmt.Sprintf(`{"cniVersion":%q,"name":"net","type":"static","ipam":{"type":"static"%s}`, version, keys)
+}
+
+func TestStaticAddresses(t *testing.T) {
+	two := `,"addresses":[{"address":"10.1.2.3/24","gateway":"10.1.2.1"},{"address":"fd00::3/64"}]`
+	for name, tt := range map[string]struct{ conf, args, want string }{
+		"configured":             {conf: staticConf("1.1.0", two) + `}`, want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64"},
+		"none":                   {conf: staticConf("1.1.0", "") + `}`},
+		"CNI_ARGS adds":          {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.5.0.2/16", want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64, 10.5.0.2/16"},
+		"CNI_ARGS with spaces":   {conf: staticConf("1.1.0", "") + `}`, args: "IP=10.5.0.2/16, fd01::2/64", want: "10.5.0.2/16, fd01::2/64"},
+		"a gateway is its own's": {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.5.0.2/16;GATEWAY=10.1.2.9,10.5.0.1", want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64, 10.5.0.2/16 via 10.5.0.1"},
+		"args replace":           {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2/16"]}}}`, args: "IP=10.5.0.2/16", want: "10.6.0.2/16"},
+		"runtimeConfig replaces": {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2/16"]}},"runtimeConfig":{"ips":["10.7.0.2/16"]}}`, want: "10.7.0.2/16"},
+		"mapped IPv4":            {conf: staticConf("1.1.0", `,"addresses":[{"address":"::ffff:10.1.2.3/120","gateway":"::ffff:10.1.2.1"}]`) + `}`, want: "10.1.2.3/24 via 10.1.2.1"},
+		"no length in args": {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2"]}}}`,
+			want: "an entry in the 'ips' field is NOT in CIDR notation, got: '10.6.0.2'"},
+		"no length in runtimeConfig": {conf: staticConf("1.1.0", two) + `,"runtimeConfig":{"ips":["10.6.0.2"]}}`,
+			want: "an entry in the 'ips' field is NOT in CIDR notation, got: '10.6.0.2'"},
+		"no length in CNI_ARGS": {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.6.0.2", want: "the 'ip' field is expected to be in CIDR notation, got: '10.6.0.2'"},
+		"a gateway that isn't":  {conf: staticConf("1.1.0", two) + `}`, args: "GATEWAY=x", want: `invalid GATEWAY "x"`},
+		"no length":             {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: '10.1.2.3'"},
+		"no address":            {conf: staticConf("1.1.0", `,"addresses":[{"gateway":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: ''"},
+		"families mixed":        {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"fd00::1"}]`) + `}`, want: "gateway"},
+		"no ipam":               {conf: `{"cniVersion":"1.1.0","name":"net","type":"static"}`, want: "IPAM config missing 'ipam' key"},
+		"two of a family at 0.2.0": {conf: staticConf("0.2.0", `,"addresses":[{"address":"10.1.2.3/24"},{"address":"10.1.3.3/24"}]`) + `}`,
+			want: "CNI version 0.2.0 does not support more than 1 address per family"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := staticText(tt.conf, tt.args)
+			if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// staticText is what the plugin gives, or its error.
+func staticText(conf, args string) string {
+	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/proc/self/ns/net", Args: args}
+	n, err := Parse([]byte(conf))
+	if err == nil {
+		err = a.parseArgs()
+	}
+	if err != nil {
+		return err.Error()
+	}
+	res, err := addStatic(nil, n, a)
+	if err != nil {
+		return err.Error()
+	}
+	var list []string
+	for _, ip := range res.IPs {
+		s := ip.Address.String()
+		if ip.Gateway.IsValid() {
+			s += " via " + ip.Gateway.String()
+		}
+		list = append(list, s)
+	}
+	return strings.Join(list, ", ")
+}
+
+// call is one call of the plugin program, without a process.
+func callPlugin(name, verb, conf string, a Attachment) (status int, out string) {
+	env := map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": a.ContainerID, "CNI_IFNAME": a.IfName, "CNI_NETNS": a.NetNS,
+		"CNI_ARGS": a.Args, "CNI_PATH": "/nowhere"}
+	var stdout, stderr bytes.Buffer
+	status = Main(name, func(k string) string { return env[k] }, strings.NewReader(conf), &stdout, &stderr)
+	return status, stdout.String() + stderr.String()
+}
+
+// withPrev puts a result into a configuration as a runtime does.
+func withPrev(conf, result string) string {
+	return strings.TrimSuffix(strings.TrimSpace(conf), "}") + `,"prevResult":` + result + "}"
+}
+
+func TestStaticVerbs(t *testing.T) {
+	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/run/netns/nobody"}
+	conf := staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.1"},{"dst":"0.0.0.0/0","gw":"10.1.2.9"}],"dns":{"nameservers":["1.1.1.1"]}`) + `}`
+	status, out := callPlugin("static", "ADD", conf, a)
+	if status != 0 || strings.Count(out, `"gw"`) != 2 || !strings.Contains(out, "1.1.1.1") {
+		t.Fatal(status, out)
+	}
+	for _, verb := range []string{"DEL", "GC", "STATUS"} {
+		if status, out := callPlugin("static", verb, conf, a); status != 0 || out != "" {
+			t.Error(verb, status, out)
+		}
+	}
+	if status, out := callPlugin("static", "CHECK", withPrev(conf, out), a); status != 0 {
+		t.Error("CHECK", out)
+	}
+	other := strings.ReplaceAll(out, `"gateway": "10.1.2.1"`, `"gateway": "10.1.2.7"`)
+	if _, out := callPlugin("static", "CHECK", withPrev(conf, other), a); !strings.Contains(out, "static: Failed to match addr 10.1.2.3 on interface eth0") {
+		t.Error("CHECK of another gateway:", out)
+	}
+	if _, out := callPlugin("static", "CHECK", conf, a); !strings.Contains(out, "Required prevResult missing") {
+		t.Error("CHECK without prevResult:", out)
+	}
+	if status, out := callPlugin("static", "DEL", staticConf("1.1.0", `,"addresses":[{"address":7}]`)+`}`, a); status != 0 {
+		t.Error("DEL of what turned invalid:", out)
+	}
+}
+
+// A bridge gives the addresses of static without running a program.
+func TestBridgeWithStaticAddresses(t *testing.T) {
+	n := network(t, `"isDefaultGateway": true, "ipMasq": true, "ipam": { "type": "static",
+		"addresses": [ { "address": "10.9.0.7/24" }, { "address": "fd00:9::7/64", "gateway": "fd00:9::1" } ] }`)
+	a := attachment(t, "c1")
+	res, err := Attach(t.Context(), n, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.IPs[0].Gateway != netip.MustParseAddr("10.9.0.1") || len(res.IPs) != 2 {
+		t.Error(res.IPs)
+	}
+	for _, to := range []string{"10.9.0.1", "fd00:9::1"} {
+		nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", to)
+	}
+	n.prev = res
+	if err := Check(t.Context(), n, a, res); err != nil {
+		t.Error("check:", err)
+	}
+	n.prev = nil
+	if err := Status(t.Context(), n); err != nil {
+		t.Error("status:", err)
+	}
+	if err := Detach(t.Context(), n, a); err != nil {
+		t.Error("detach:", err)
+	}
+	if l := left(t, n, a); l != nil {
+		t.Error("left behind:", l)
+	}
+	none := network(t, `"ipam": { "type": "static" }`)
+	if _, err := Attach(t.Context(), none, a); err == nil || !strings.Contains(err.Error(), "IPAM plugin returned missing IP config") {
+		t.Error("without addresses:", err)
+	}
+}
