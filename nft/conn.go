@@ -66,7 +66,7 @@ func (c *Conn) commit(b *batch, generation *uint32) error {
 	if err != nil {
 		return err
 	}
-	errno, reason := decodeError(m)
+	errno, reason := nlsock.Answer(m)
 	if errno == 0 && m.Header.Sequence == first+uint32(len(ms))-2 {
 		return nil
 	}
@@ -210,7 +210,7 @@ func (c *Conn) dump(m netlink.Message, entry func([]byte) error) error {
 		changed = changed || m.Header.Flags&netlink.DumpInterrupted != 0
 		switch m.Header.Type {
 		case netlink.Error, netlink.Done:
-			errno, reason := decodeError(m)
+			errno, reason := nlsock.Answer(m)
 			switch {
 			case errno != 0:
 				return (&Error{Change: describe(ms[0]), Step: 1, Reason: reason, Errno: errno}).explain()

@@ -6,10 +6,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"syscall"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
 // errMalformed is a reply that no kernel sends.
@@ -66,36 +67,10 @@ func attribute(b []byte, kind int) ([]byte, error) {
 	return nil, as.err
 }
 
-// decodeError returns what an NLMSG_ERROR, or a list's NLMSG_DONE, says: 0 is an ack. The kernel's text follows the
-// refused message (struct nlmsgerr, linux/netlink.h), unless that was cut.
-func decodeError(m netlink.Message) (errno syscall.Errno, reason string) {
-	if m.Header.Type == netlink.Done && len(m.Data) < 4 {
-		return 0, ""
-	}
-	if m.Header.Type != netlink.Error && m.Header.Type != netlink.Done || len(m.Data) < 4 {
-		return unix.EBADMSG, ""
-	}
-	errno = syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
-	b := m.Data[4:]
-	if m.Header.Flags&netlink.AcknowledgeTLVs == 0 || m.Header.Type == netlink.Done {
-		return errno, ""
-	}
-	n := unix.SizeofNlMsghdr
-	if m.Header.Flags&netlink.Capped == 0 && len(b) >= 4 {
-		n = int(min(binary.NativeEndian.Uint32(b), uint32(len(b)))+3) &^ 3
-	}
-	if n > len(b) {
-		return errno, ""
-	}
-	text, _ := attribute(b[n:], unix.NLMSGERR_ATTR_MSG)
-	text, _, _ = bytes.Cut(text, []byte{0})
-	return errno, string(text)
-}
-
 // decodeReply decodes the answer to a look-up.
 func decodeReply(m netlink.Message) (reply, error) {
 	if m.Header.Type == netlink.Error {
-		errno, _ := decodeError(m)
+		errno, _ := nlsock.Answer(m)
 		if errno == 0 {
 			return reply{}, errMalformed
 		}

@@ -122,7 +122,7 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint16(messageType(unix.NFT_MSG_NEWGEN)), uint16(0), []byte{0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 7})
 	f.Fuzz(func(t *testing.T, kind, flags uint16, data []byte) {
 		m := netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.HeaderFlags(flags)}, Data: data}
-		errno, reason := decodeError(m)
+		errno, reason := nlsock.Answer(m)
 		if m.Header.Type != netlink.Error && m.Header.Type != netlink.Done && errno == 0 {
 			t.Error("what's no answer was taken for an ack")
 		}

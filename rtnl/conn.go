@@ -26,8 +26,8 @@ const (
 // whatever its threads do later. Close it.
 type Conn struct {
 	sock *nlsock.Socket
-	nl   *netlink.Conn
-	// seq is the last sequence number that was sent. 0 never is: netlink.Conn would replace it.
+	nl   *netlink.Conn // see netlink
+	// seq is the last sequence number that was sent. 0 never is: it's that of events.
 	seq    uint32
 	msgs   []netlink.Message
 	enc    encoder               // of requests that aren't changes
@@ -56,7 +56,7 @@ func DialSetting(ns *NetNS, settings []Setting) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rtnl: dial: %w", err)
 	}
-	return &Conn{sock: sock, nl: netlink.NewConn(sock, 0)}, nil
+	return &Conn{sock: sock}, nil
 }
 
 // Close closes the socket.
@@ -110,38 +110,45 @@ func (c *Conn) send(b *Batch, first int) (next int, err error) {
 		c.seq++
 		c.msgs[i].Header.Sequence = c.seq
 	}
-	_, err = c.nl.SendMessages(c.msgs)
-	return next, err
+	return next, c.sock.SendMessages(c.msgs)
 }
 
 // answers receives until the last of the steps from first up to next is answered, and appends the refusals.
 func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, error) {
 	start := c.seq - uint32(next-first) + 1
 	for {
-		ms, err := c.nl.Receive()
-		op, isOp := errors.AsType[*netlink.OpError](err)
-		var seq uint32
-		switch {
-		case err == nil && len(ms) == 0:
-			continue
-		case err == nil:
-			seq = ms[len(ms)-1].Header.Sequence
-		case isOp && op.Sequence != 0:
-			seq = op.Sequence
-			// Anything else is a late answer to an earlier request, which failed with the socket's error.
-			if step := seq - start; step < uint32(next-first) {
-				refused = append(refused, refusal(b.change(first+int(step)), first+int(step), op))
-			}
-		case errors.Is(err, unix.ENOBUFS):
+		ms, err := c.sock.Receive()
+		if errors.Is(err, unix.ENOBUFS) {
 			c.sock.Drain()
 			return refused, fmt.Errorf("answers were lost, the changes may have been made: %w", err)
-		default:
+		}
+		if err != nil {
 			return refused, err
 		}
-		if seq == c.seq {
-			return refused, nil
+		for _, m := range ms {
+			// Any other number is a late answer to an earlier request, which failed with the socket's error, or an event.
+			step := m.Header.Sequence - start
+			if m.Header.Type != netlink.Error || step >= uint32(next-first) {
+				continue
+			}
+			if errno, reason := nlsock.Answer(m); errno != 0 {
+				step := first + int(step)
+				refused = append(refused, &Error{Change: b.change(step), Step: step, Reason: reason, Errno: errno})
+			}
+			if m.Header.Sequence == c.seq {
+				return refused, nil
+			}
 		}
 	}
+}
+
+// netlink returns the socket as a netlink.Conn, for what isn't on an attachment's path: to make one seeds a random
+// number generator, which takes 10 us and 4 page faults.
+func (c *Conn) netlink() *netlink.Conn {
+	if c.nl == nil {
+		c.nl = netlink.NewConn(c.sock, 0)
+	}
+	return c.nl
 }
 
 // request splits an encoded message as netlink.Conn wants it.

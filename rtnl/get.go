@@ -101,12 +101,12 @@ func (c *Conn) ask(what string, fn func(data []byte) error) error {
 		c.seq = 1
 	}
 	m.Header.Sequence = c.seq
-	if _, err := c.nl.Send(m); err != nil {
+	if _, err := c.netlink().Send(m); err != nil {
 		return fmt.Errorf("rtnl: %s: %w", what, err)
 	}
 	for {
 		a := answer{c: c, what: what, fn: fn}
-		for m, err := range c.nl.ReceiveIter() {
+		for m, err := range c.netlink().ReceiveIter() {
 			a.take(m, err)
 		}
 		if a.ours || !a.foreign {

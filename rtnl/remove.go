@@ -76,7 +76,7 @@ func (c *Conn) removal(b *Batch) []byte {
 // the message is sent once more from here: the removal of what's gone is refused, and that of what's going waits.
 func (c *Conn) awaitGone(index int, message []byte, failed <-chan error) error {
 	for sent := false; ; {
-		ms, err := c.nl.Receive()
+		ms, err := c.netlink().Receive()
 		op, isOp := errors.AsType[*netlink.OpError](err)
 		switch {
 		case isOp && op.Sequence == c.seq:

@@ -70,7 +70,7 @@ func (c *Conn) WaitUp(link int, timeout time.Duration) (err error) {
 		if err := c.sock.SetReceiveTimeout(max(left, time.Millisecond)); err != nil {
 			return err
 		}
-		ms, err := c.nl.Receive()
+		ms, err := c.netlink().Receive()
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			continue

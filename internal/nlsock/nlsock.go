@@ -205,6 +205,5 @@ func Parse(b []byte) (m netlink.Message, rest []byte, err error) {
 		return m, nil, unix.EMSGSIZE
 	}
 	m.Data = b[headerLen:n]
-	aligned := (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
-	return m, b[min(aligned, len(b)):], nil
+	return m, b[min(aligned(n), len(b)):], nil
 }
