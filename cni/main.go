@@ -29,6 +29,7 @@ func plugins() []plugin {
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
 		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
+		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap},
 	}
 }
 
@@ -120,7 +121,7 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 	a, badArgs := attachmentFromEnvironment(getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
-		if invalid == nil && p.name != "loopback" { // which has no use for arguments, and so no opinion
+		if invalid == nil && p.readsArgs() {
 			invalid = badArgs
 		}
 		if invalid != nil {
@@ -133,6 +134,9 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 	}
 	return out, undo, n.cniVersion, err
 }
+
+// readsArgs is false of plugins that have no use for CNI_ARGS, and so no opinion.
+func (p *plugin) readsArgs() bool { return p.name != "loopback" && p.name != "portmap" }
 
 func (p *plugin) do(verb string, n *Network, a Attachment) ([]byte, error) {
 	ctx := context.Background()

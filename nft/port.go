@@ -58,6 +58,30 @@ func (m PortMapping) HostText() string {
 	return m.Protocol.String() + " " + netip.AddrPortFrom(m.HostIP, m.HostPort).String()
 }
 
+// A PortPlace is what one mapping alone can have. It's comparable.
+type PortPlace struct {
+	IPv6     bool
+	HostIP   netip.Addr // the zero one is any
+	Protocol Protocol
+	HostPort uint16
+}
+
+// Places returns the places that a mapping takes: one, or without HostIP one of each family.
+func (m PortMapping) Places() []PortPlace {
+	var list []PortPlace
+	for _, f := range []portFamily{family4, family6} {
+		if !m.in(f) {
+			continue
+		}
+		p := PortPlace{f == family6, m.HostIP, m.Protocol, m.HostPort}
+		if p.HostIP.IsUnspecified() {
+			p.HostIP = netip.Addr{}
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
 // in reports whether a mapping concerns a family.
 func (m PortMapping) in(f portFamily) bool { return !m.HostIP.IsValid() || familyOf(m.HostIP) == f }
 
@@ -172,7 +196,7 @@ func (p *Publication) check() error {
 }
 
 func (p *Publication) checkPorts() error {
-	taken := make(map[string]bool, len(p.Ports))
+	taken := make(map[PortPlace]bool, len(p.Ports))
 	for _, m := range p.Ports {
 		switch m.Protocol {
 		case TCP, UDP, SCTP:
@@ -182,15 +206,11 @@ func (p *Publication) checkPorts() error {
 		if m.HostPort == 0 || m.ContainerPort == 0 || m.HostIP.Is4In6() || m.HostIP.Zone() != "" {
 			return fmt.Errorf("nft: %s: not a port mapping: %s", p.Owner, m)
 		}
-		for _, f := range []portFamily{family4, family6} {
-			if !m.in(f) {
-				continue
-			}
-			key := string(append([]byte{byte(f)}, m.element(f, "").key...))
-			if taken[key] {
+		for _, place := range m.Places() {
+			if taken[place] {
 				return fmt.Errorf("nft: %s: %s is mapped twice", p.Owner, m.HostText())
 			}
-			taken[key] = true
+			taken[place] = true
 		}
 	}
 	return nil

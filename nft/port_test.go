@@ -316,10 +316,13 @@ func TestPublishRefusesNonsense(t *testing.T) {
 		"protocol":       good(func(p *Publication) { p.Ports[0].Protocol = 1 }),
 		"host address":   good(func(p *Publication) { p.Ports[0].HostIP = netip.MustParseAddr("::ffff:10.0.0.1") }),
 		"twice":          good(func(p *Publication) { p.Ports = append(p.Ports, p.Ports[0]) }),
-		"twice, any":     good(func(p *Publication) { p.Ports = append(p.Ports, p.Ports[0]); p.Ports[1].HostIP = netip.IPv4Unspecified() }),
-		"condition":      good(func(p *Publication) { p.Conditions4 = []Condition{{Field: 9}} }),
-		"prefix":         good(func(p *Publication) { p.Conditions4 = []Condition{condition(Source, false, "fd00::/8")} }),
-		"link":           good(func(p *Publication) { p.Conditions6 = []Condition{condition(InLink, false, "a name too long")} }),
+		"twice, any": good(func(p *Publication) {
+			p.Ports = append(p.Ports, p.Ports[0])
+			p.Ports[1].HostIP = netip.IPv4Unspecified()
+		}),
+		"condition": good(func(p *Publication) { p.Conditions4 = []Condition{{Field: 9}} }),
+		"prefix":    good(func(p *Publication) { p.Conditions4 = []Condition{condition(Source, false, "fd00::/8")} }),
+		"link":      good(func(p *Publication) { p.Conditions6 = []Condition{condition(InLink, false, "a name too long")} }),
 	} {
 		if err := c.Publish(p); err == nil || errors.Is(err, fs.ErrExist) || strings.Contains(err.Error(), "create") {
 			t.Errorf("%s: got %v", name, err)

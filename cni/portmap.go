@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// The plugin portmap leads from ports of the host to ports of a container that another plugin has attached.
+
+// CodePortTaken is ADD's answer when another container has a port that it asks for.
+const CodePortTaken uint = 102
+
+func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	k := n.portmap()
+	if err := n.checkPortmap(k); err != nil {
+		return nil, err
+	}
+	if err := a.refuseOwnNetNS(); err != nil {
+		return nil, err
+	}
+	p := k.publication(n, a)
+	if len(p.Ports) > 0 && len(p.Addrs) > 0 {
+		if err := publish(p); err != nil {
+			return nil, err
+		}
+	}
+	return n.passOn(), nil
+}
+
+// checkPortmap says what is wrong with the configuration, in the reference's order.
+func (n *Network) checkPortmap(k *portmapKeys) error {
+	switch {
+	case n.prevErr != nil:
+		return n.prevErr
+	case k.err != nil:
+		return k.err
+	case n.prev == nil:
+		return invalidKey("prevResult", "must be called as chained plugin: prevResult is missing")
+	}
+	return nil
+}
+
+// refuseOwnNetNS refuses a namespace that's the caller's own. One that can't be opened is another plugin's trouble.
+func (a *Attachment) refuseOwnNetNS() error {
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return failed("identify the host's network namespace", err)
+	}
+	ns, err := openNetNS(*a, host)
+	if err == nil {
+		ns.Close()
+	}
+	var e *Error
+	if errors.As(err, &e) && e.Code == CodeInvalidNetNS {
+		return e
+	}
+	return nil
+}
+
+// passOn is the previous plugin's result, in the configuration's version: as it came where it has that.
+func (n *Network) passOn() *Result {
+	if n.prev.CNIVersion == n.cniVersion && hasVersion(n.prevRaw) {
+		return &Result{CNIVersion: n.cniVersion, verbatim: n.prevRaw}
+	}
+	res := *n.prev
+	res.CNIVersion = n.cniVersion
+	return &res
+}
+
+// hasVersion reports whether a result says its version itself.
+func hasVersion(text []byte) bool {
+	has := false
+	r := newReader(text, "")
+	_ = r.object(func(key string) error {
+		has = has || key == "cniversion"
+		return nil
+	})
+	return has
+}
+
+// publication says what the owner's ports are: to the first address of each family that's the attachment's own.
+func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
+	p := nft.Publication{
+		Owner:   nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName},
+		Ports:   k.ports,
+		Hairpin: k.snat, MasqueradeAll: k.snat && k.masqAll,
+		Conditions4: k.conditions[0], Conditions6: k.conditions[1],
+	}
+	if n.prev == nil {
+		return p
+	}
+	var has [2]bool
+	for _, ip := range n.prev.IPs {
+		if i := ip.Interface; i >= 0 && i < len(n.prev.Interfaces) &&
+			(n.prev.Interfaces[i].Name != a.IfName || n.prev.Interfaces[i].Sandbox == "") {
+			continue
+		}
+		family := 1
+		if ip.Address.Addr().Is4() {
+			family = 0
+		}
+		if !has[family] && ip.Address.Bits() > 0 {
+			has[family] = true
+			p.Addrs = append(p.Addrs, ip.Address)
+		}
+	}
+	return p
+}
+
+// publish makes the mappings, and ends the flows that would go on without them. On an error nothing is left.
+func publish(p nft.Publication) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return failed("set up nftables", err)
+	}
+	defer conn.Close()
+	var taken *nft.PortTakenError
+	switch err := conn.Publish(p); {
+	case errors.As(err, &taken):
+		return &Error{Code: CodePortTaken, Msg: "host port " + taken.Mapping.HostText() + " is taken by " + takenBy(taken) +
+			", and leads to " + taken.Target.String(), Details: "DEL of that container, or GC, frees it", Key: "runtimeConfig.portMappings", Err: err}
+	case err != nil:
+		return failed("set up nftables", err)
+	}
+	err = localhost(p)
+	if err == nil {
+		err = forgetStale(p)
+	}
+	if err != nil {
+		_, undoErr := conn.Unpublish(p)
+		return errors.Join(err, failed("undo: clean up nftables", undoErr))
+	}
+	return nil
+}
+
+func takenBy(e *nft.PortTakenError) string {
+	if e.Holder == (nft.Owner{}) {
+		return "another program's element in the table inet swiftcni"
+	}
+	return "container " + e.Holder.ContainerID + ", interface " + e.Holder.IfName + " of network " + quote(e.Holder.Network)
+}
+
+// localhost lets the host reach a container by 127.0.0.1: the link that leads to it may carry such packets.
+func localhost(p nft.Publication) error {
+	for _, a := range p.Addrs {
+		if !a.Addr().Is4() || !p.Hairpin {
+			continue
+		}
+		conn, err := rtnl.Dial(nil)
+		if err != nil {
+			return failed("open a netlink socket", err)
+		}
+		defer conn.Close()
+		way, err := conn.WayTo(a.Addr())
+		if err != nil {
+			return failed("find the link to the container", err)
+		}
+		name, err := conn.Name(way.Link)
+		if err != nil {
+			return failed("find the link to the container", err)
+		}
+		key := sysctl4(name, "route_localnet")
+		if now, err := readSysctl(key); err == nil && now == "1" {
+			return nil
+		}
+		return failed("let "+quote(name)+" carry the host's 127.0.0.1", writeSysctl(key, "1"))
+	}
+	return nil
+}
+
+func delPortmap(_ context.Context, n *Network, a Attachment) error {
+	p := n.portmap().publication(n, a)
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	removed, err := conn.Unpublish(p)
+	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+}
+
+func checkPortmap(_ context.Context, n *Network, a Attachment, _ *Result) error {
+	k := n.portmap()
+	if err := n.checkPortmap(k); err != nil {
+		return err
+	}
+	p := k.publication(n, a)
+	if len(p.Ports) == 0 || len(p.Addrs) == 0 {
+		return nil
+	}
+	conn, err := nft.Dial()
+	if err != nil {
+		return failed("check nftables", err)
+	}
+	defer conn.Close()
+	err = conn.CheckPorts(p)
+	var missing *nft.MissingError
+	if errors.As(err, &missing) {
+		return &Error{Code: CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
+	}
+	return failed("check nftables", err)
+}
+
+// gcPortmap removes the mappings of attachments that aren't valid. Without a list nobody is known to be dead.
+func gcPortmap(_ context.Context, n *Network, valid []Attachment) error {
+	if valid == nil {
+		return nil
+	}
+	owners := make([]nft.Owner, len(valid))
+	for i, a := range valid {
+		owners[i] = nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName}
+	}
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	removed, err := conn.UnpublishExcept(n.name, owners)
+	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+}
+
+func statusPortmap(_ context.Context, n *Network) error {
+	if err := n.portmap().err; err != nil {
+		return err
+	}
+	conn, err := nft.Dial()
+	if err == nil {
+		defer conn.Close()
+		// What nobody has is missing, if the kernel can look for it at all.
+		err = conn.CheckPorts(nft.Publication{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"},
+			Addrs: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}, Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: 1, ContainerPort: 1}}})
+	}
+	if err != nil && !absent(err) {
+		return unavailable("nftables can't be used", err)
+	}
+	return nil
+}
+
+// forgetStale ends tracked UDP flows to ports that are mapped now and go elsewhere: to an earlier container, or to the
+// host itself. Others to the same port, that only pass through the host, are left alone.
+func forgetStale(p nft.Publication) error {
+	var conn *rtnl.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	own := func(addr netip.Addr) bool {
+		if conn == nil {
+			var err error
+			if conn, err = rtnl.Dial(nil); err != nil {
+				return false
+			}
+		}
+		way, err := conn.WayTo(addr)
+		return err == nil && way.Local
+	}
+	for _, a := range p.Addrs {
+		targets := map[netip.AddrPort]netip.AddrPort{} // by the host's address, or that of none
+		for _, m := range p.Ports {
+			if m.Protocol == nft.UDP && (!m.HostIP.IsValid() || m.HostIP.Is4() == a.Addr().Is4()) {
+				host := m.HostIP
+				if host.IsUnspecified() {
+					host = netip.Addr{}
+				}
+				targets[netip.AddrPortFrom(host, m.HostPort)] = netip.AddrPortFrom(a.Addr(), m.ContainerPort)
+			}
+		}
+		err := forget(a.Addr().Is6(), targets, func(f conntrack.Flow) bool {
+			target, ok := targets[f.Dst]
+			if !ok {
+				target, ok = targets[netip.AddrPortFrom(netip.Addr{}, f.Dst.Port())]
+			}
+			return ok && f.ReplySrc != target && (f.Translated || own(f.Dst.Addr()))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetRemoved ends tracked UDP flows to containers that aren't mapped any more.
+func forgetRemoved(removed []nft.Published) error {
+	var err error
+	for _, ipv6 := range []bool{false, true} {
+		targets := map[netip.AddrPort]netip.AddrPort{}
+		gone := map[netip.AddrPort]bool{} // the containers' ends
+		for _, r := range removed {
+			if r.Mapping.Protocol == nft.UDP && r.Target.Addr().Is6() == ipv6 {
+				targets[netip.AddrPortFrom(r.Mapping.HostIP, r.Mapping.HostPort)] = r.Target
+				gone[r.Target] = true
+			}
+		}
+		err = errors.Join(err, forget(ipv6, targets, func(f conntrack.Flow) bool {
+			_, any := targets[netip.AddrPortFrom(netip.Addr{}, f.Dst.Port())]
+			_, one := targets[f.Dst]
+			return f.Translated && gone[f.ReplySrc] && (any || one)
+		}))
+	}
+	return err
+}
+
+// forget goes through the UDP flows of a family once, if there are ports to look for at all.
+func forget(ipv6 bool, ports map[netip.AddrPort]netip.AddrPort, stale func(conntrack.Flow) bool) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	conn, err := conntrack.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	filter := conntrack.Filter{IPv6: ipv6, Protocol: unix.IPPROTO_UDP}
+	for p := range ports {
+		if len(ports) == 1 {
+			filter.DstPort = p.Port()
+		}
+	}
+	if _, err := conn.Forget(filter, stale); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return failed("end stale UDP flows", err)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// portmapKeys are portmap's own. err is the first that's wrong; what DEL can use is read all the same.
+type portmapKeys struct {
+	ports      []nft.PortMapping
+	backend    string
+	snat       bool
+	masqAll    bool
+	markBit    int
+	hasMarkBit bool
+	markChain  string
+	words      [2][]string // conditionsV4, conditionsV6
+	conditions [2][]nft.Condition
+	err        *Error
+}
+
+// conditionKeys are the keys of the conditions, by family.
+var conditionKeys = [2]string{"conditionsV4", "conditionsV6"}
+
+// portmap reads portmap's keys.
+func (n *Network) portmap() *portmapKeys {
+	k := &portmapKeys{snat: true}
+	r := newReader(n.text, "")
+	var mappings []portMapping
+	err := r.object(func(key string) error { return k.field(r, key, &mappings) })
+	k.err = r.first
+	if err != nil {
+		k.err = asError(decodeError(err))
+	}
+	for _, problem := range []func() *Error{k.checkMarks, k.checkConditions, k.checkBackend, func() *Error { return k.checkPorts(mappings) }} {
+		if err := problem(); k.err == nil {
+			k.err = err
+		}
+	}
+	return k
+}
+
+// field reads one key of the top level.
+func (k *portmapKeys) field(r *reader, key string, mappings *[]portMapping) (err error) {
+	switch key {
+	case "backend":
+		return r.str(&k.backend)
+	case "snat":
+		return r.boolean(&k.snat)
+	case "masqall":
+		return r.boolean(&k.masqAll)
+	case "markmasqbit":
+		k.markBit = -1
+		err = r.integer(&k.markBit)
+		k.hasMarkBit = k.markBit != -1
+	case "externalsetmarkchain":
+		return r.str(&k.markChain)
+	case "conditionsv4":
+		_, err = r.strs(&k.words[0])
+	case "conditionsv6":
+		_, err = r.strs(&k.words[1])
+	case "runtimeconfig":
+		return r.object(func(key string) error {
+			if key != "portmappings" {
+				return nil
+			}
+			*mappings = nil
+			_, err := r.list(func() error {
+				m := portMapping{path: string(r.path)}
+				err := r.object(func(key string) error { return m.field(r, key) })
+				*mappings = append(*mappings, m)
+				return err
+			})
+			return err
+		})
+	}
+	return err
+}
+
+// portMapping is a mapping as it's written.
+type portMapping struct {
+	path                    string
+	hostPort, containerPort int
+	protocol                string
+	hostIP                  string
+}
+
+func (m *portMapping) field(r *reader, key string) error {
+	switch key {
+	case "hostport":
+		return r.integer(&m.hostPort)
+	case "containerport":
+		return r.integer(&m.containerPort)
+	case "protocol":
+		return r.str(&m.protocol)
+	case "hostip":
+		return r.str(&m.hostIP)
+	}
+	return nil
+}
+
+// parse returns the mapping, or the key that's wrong.
+func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
+	wrong := func(key, msg string) (nft.PortMapping, *Error) {
+		key = m.path + "." + key
+		return p, invalidKey(key, msg+" ("+key+")")
+	}
+	for _, port := range []struct {
+		key, name string
+		n         int
+		to        *uint16
+	}{{"hostPort", "host", m.hostPort, &p.HostPort}, {"containerPort", "container", m.containerPort, &p.ContainerPort}} {
+		if port.n < 1 || port.n > 65535 {
+			return wrong(port.key, "Invalid "+port.name+" port number: "+strconv.Itoa(port.n)+", expected 1 to 65535")
+		}
+		*port.to = uint16(port.n)
+	}
+	switch strings.ToLower(m.protocol) {
+	case "tcp":
+		p.Protocol = nft.TCP
+	case "udp":
+		p.Protocol = nft.UDP
+	case "sctp":
+		p.Protocol = nft.SCTP
+	default:
+		return wrong("protocol", "unknown protocol "+quote(m.protocol)+`, expected "tcp", "udp" or "sctp"`)
+	}
+	if m.hostIP != "" {
+		a, err := netip.ParseAddr(m.hostIP)
+		if err != nil || a.Zone() != "" {
+			return wrong("hostIP", "invalid host address "+quote(m.hostIP)+", expected an IP address")
+		}
+		p.HostIP = a.Unmap()
+	}
+	return p, nil
+}
+
+// checkPorts takes the mappings that are right, and returns what's wrong with the first that isn't.
+func (k *portmapKeys) checkPorts(mappings []portMapping) (first *Error) {
+	note := func(e *Error) {
+		if first == nil {
+			first = e
+		}
+	}
+	seen := map[nft.PortPlace]string{}
+	for _, m := range mappings {
+		p, err := m.parse()
+		if err != nil {
+			note(err)
+			continue
+		}
+		twice := false
+		for _, at := range p.Places() {
+			if before, is := seen[at]; is {
+				twice = true
+				note(invalidKey(m.path, "host port "+p.HostText()+" is mapped twice: by "+before+" and "+m.path))
+			}
+			seen[at] = m.path
+		}
+		if !twice {
+			k.ports = append(k.ports, p)
+		}
+	}
+	return first
+}
+
+func (k *portmapKeys) checkMarks() *Error {
+	switch {
+	case k.markChain != "" && k.hasMarkBit:
+		return invalidKey("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
+	case k.hasMarkBit && (k.markBit < 0 || k.markBit > 31):
+		return invalidKey("markMasqBit", "MasqMarkBit must be between 0 and 31, got "+strconv.Itoa(k.markBit)+" (markMasqBit)")
+	case k.markChain != "":
+		return invalidKey("externalSetMarkChain", `"externalSetMarkChain" names a chain of iptables, which isn't used here: masquerading needs no mark`)
+	}
+	return nil
+}
+
+func (k *portmapKeys) checkBackend() *Error {
+	var iptables, nftables []string
+	for i, words := range k.words {
+		switch {
+		case len(words) == 0:
+		case iptablesSyntax(words):
+			iptables = append(iptables, conditionKeys[i])
+		default:
+			nftables = append(nftables, conditionKeys[i])
+		}
+	}
+	mixed := func(backend, other string, keys []string) *Error {
+		return invalidKey(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]")
+	}
+	switch k.backend {
+	case "":
+	case "iptables":
+		if nftables != nil {
+			return mixed("iptables", "nftables", nftables)
+		}
+	case "nftables":
+		if iptables != nil {
+			return mixed("nftables", "iptables", iptables)
+		}
+	default:
+		return invalidKey("backend", "unrecognized backend "+quote(k.backend)+`, expected "iptables" or "nftables"`)
+	}
+	return nil
+}

@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// A portWorld is a host with two containers at a bridge, and an outside that has no route to them.
+type portWorld struct {
+	network    *Network
+	outside    string
+	containers map[string]Attachment
+	results    map[string]*Result
+}
+
+const (
+	hostOutside4 = "198.51.100.1"
+	hostOutside6 = "2001:db8::1"
+)
+
+func newPortWorld(t *testing.T) *portWorld {
+	// With br_netfilter, which most nodes have loaded, the kernel bridges what a mapping sends back to the port that it came
+	// in by: that takes hairpinMode.
+	return newPortWorldWith(t, `"hairpinMode": true, `)
+}
+
+func newPortWorldWith(t *testing.T, bridgeKeys string) *portWorld {
+	w := &portWorld{outside: nstest.New(t, "outside"), containers: map[string]Attachment{}, results: map[string]*Result{}}
+	run := func(ns, lines string) {
+		for line := range strings.Lines(lines) {
+			if f := strings.Fields(line); len(f) > 0 {
+				nstest.Run(t, ns, f[0], f[1:]...)
+			}
+		}
+	}
+	name := "out" + w.outside[len(w.outside)-6:]
+	for _, ns := range []string{"", w.outside} {
+		// A link-local address that waits for duplicate detection can't ask for neighbours.
+		nstest.Run(t, ns, "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad")
+	}
+	run("", `ip link set lo up
+		ip link add `+name+` type veth peer name eth0 netns `+w.outside+`
+		ip link set `+name+` up
+		ip addr add `+hostOutside4+`/24 dev `+name+`
+		ip addr add 198.51.100.9/24 dev `+name+`
+		ip addr add `+hostOutside6+`/64 dev `+name+` nodad`)
+	t.Cleanup(func() {
+		removeLink(t, name)
+		nstest.Run(t, "", "nft", "flush", "ruleset")
+	})
+	run(w.outside, `ip link set eth0 up
+		ip addr add 198.51.100.2/24 dev eth0
+		ip addr add 2001:db8::2/64 dev eth0 nodad`)
+	w.network = network(t, bridgeKeys+`"isDefaultGateway": true, "ipam": { "type": "host-local", "ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd00:9::/64"}]], "dataDir": "DIR" }`)
+	for _, id := range []string{"c1", "c2"} {
+		a := attachment(t, id)
+		res, err := Attach(t.Context(), w.network, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = Detach(t.Context(), w.network, a) })
+		w.containers[id], w.results[id] = a, res
+		for _, port := range []int{80, 81} {
+			serveTest(t, a.NetNS, fmt.Sprintf("%s:%d", id, port), port)
+		}
+	}
+	return w
+}
+
+// serveTest answers each TCP connection and each datagram with a text.
+func serveTest(t *testing.T, ns, text string, port int) {
+	// Package net asks once whether there's IPv6, of whatever namespace it is in then: so each family is named.
+	for _, family := range []string{"4", "6"} {
+		serveFamily(t, ns, text, family, port)
+	}
+}
+
+func serveFamily(t *testing.T, ns, text, family string, port int) {
+	var tcp net.Listener
+	var udp net.PacketConn
+	var err, err2 error
+	nstest.In(t, ns, func() {
+		tcp, err = net.Listen("tcp"+family, fmt.Sprintf(":%d", port))
+		udp, err2 = net.ListenPacket("udp"+family, fmt.Sprintf(":%d", port))
+	})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close(); udp.Close() })
+	go func() {
+		for {
+			c, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, text)
+			c.Close()
+		}
+	}()
+	go func() {
+		b := make([]byte, 16)
+		for {
+			_, from, err := udp.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteTo([]byte(text), from)
+		}
+	}()
+}
+
+// dialIn opens a connection from a namespace ("" is the host).
+func dialIn(t *testing.T, ns, protocol, to string) (net.Conn, error) {
+	var c net.Conn
+	var err error
+	dial := func() { c, err = net.DialTimeout(protocol, to, time.Second) }
+	if ns == "" {
+		dial()
+	} else {
+		nstest.In(t, ns, dial)
+	}
+	return c, err
+}
+
+// portAnswer returns who answers at an address, "" if nobody does.
+func portAnswer(t *testing.T, ns, protocol, to string) string {
+	t.Helper()
+	// A first datagram may be lost while neighbours are being learnt.
+	for range 3 {
+		c, err := dialIn(t, ns, protocol, to)
+		if err != nil {
+			return ""
+		}
+		text := exchange(c)
+		c.Close()
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func exchange(c net.Conn) string {
+	_ = c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if c.RemoteAddr().Network() == "udp" {
+		_, _ = c.Write([]byte("?"))
+	}
+	b := make([]byte, 16)
+	n, _ := c.Read(b)
+	return string(b[:n])
+}
+
+// conf is a configuration of portmap for a container of the world.
+func (w *portWorld) conf(t testing.TB, id, keys, mappings string) *Network {
+	t.Helper()
+	prev, err := json.Marshal(w.results[id])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return portmapConf(t, w.network.name, keys, mappings, string(prev))
+}
+
+func portmapConf(t testing.TB, name, keys, mappings, prev string) *Network {
+	t.Helper()
+	if keys != "" {
+		keys += ","
+	}
+	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"portmap",%s"runtimeConfig":{"portMappings":[%s]},"prevResult":%s}`, name, keys, mappings, prev)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (w *portWorld) add(t testing.TB, id, keys, mappings string) (del func()) {
+	t.Helper()
+	n, a := w.conf(t, id, keys, mappings), w.containers[id]
+	res, err := addPortmap(t.Context(), n, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkPortmap(t.Context(), n, a, res); err != nil {
+		t.Error("check:", err)
+	}
+	deleted := false
+	del = func() {
+		if deleted {
+			return
+		}
+		deleted = true
+		for range 2 {
+			if err := delPortmap(t.Context(), n, a); err != nil {
+				t.Error("DEL:", err)
+			}
+		}
+	}
+	t.Cleanup(del)
+	return del
+}
+
+const mapped = `{"hostPort":8080,"containerPort":80,"protocol":"TCP"},{"hostPort":8080,"containerPort":81,"protocol":"udp"},
+	{"hostPort":9090,"containerPort":81,"protocol":"tcp","hostIP":"198.51.100.9"}`
+
+func TestPortsReachTheContainer(t *testing.T) {
+	w := newPortWorld(t)
+	del := w.add(t, "c1", "", mapped)
+	c1, c2 := w.containers["c1"].NetNS, w.containers["c2"].NetNS
+	rows := []struct{ name, from, protocol, to, want string }{
+		{"outside", w.outside, "tcp", hostOutside4 + ":8080", "c1:80"},
+		{"outside by UDP", w.outside, "udp", hostOutside4 + ":8080", "c1:81"},
+		{"outside by IPv6", w.outside, "tcp", "[" + hostOutside6 + "]:8080", "c1:80"},
+		{"outside by UDP and IPv6", w.outside, "udp", "[" + hostOutside6 + "]:8080", "c1:81"},
+		{"host", "", "tcp", hostOutside4 + ":8080", "c1:80"},
+		{"host by the gateway", "", "tcp", "10.9.0.1:8080", "c1:80"},
+		{"host by IPv6", "", "tcp", "[" + hostOutside6 + "]:8080", "c1:80"},
+		{"localhost", "", "tcp", "127.0.0.1:8080", "c1:80"},
+		{"localhost by UDP", "", "udp", "127.0.0.1:8080", "c1:81"},
+		{"another loopback address", "", "tcp", "127.1.2.3:8080", "c1:80"},
+		{"itself", c1, "tcp", hostOutside4 + ":8080", "c1:80"},
+		{"itself by UDP", c1, "udp", "10.9.0.1:8080", "c1:81"},
+		{"itself by IPv6", c1, "tcp", "[" + hostOutside6 + "]:8080", "c1:80"},
+		{"sibling", c2, "tcp", hostOutside4 + ":8080", "c1:80"},
+		{"sibling by the gateway", c2, "udp", "10.9.0.1:8080", "c1:81"},
+		{"sibling by IPv6", c2, "udp", "[" + hostOutside6 + "]:8080", "c1:81"},
+		{"host address", w.outside, "tcp", "198.51.100.9:9090", "c1:81"},
+		{"another host address", w.outside, "tcp", hostOutside4 + ":9090", ""},
+		{"another port", w.outside, "tcp", hostOutside4 + ":8081", ""},
+		{"sibling's own port isn't taken", w.outside, "tcp", hostOutside4 + ":80", ""},
+		{"sibling directly", c2, "tcp", "10.9.0.2:80", "c1:80"},
+		{"the container's own port, not the host's", c1, "tcp", "10.9.0.3:80", "c2:80"},
+	}
+	for _, r := range rows {
+		if got := portAnswer(t, r.from, r.protocol, r.to); got != r.want {
+			t.Errorf("%s: %s %s: got %q, want %q", r.name, r.protocol, r.to, got, r.want)
+		}
+	}
+	del()
+	for _, r := range rows[:17] {
+		if got := portAnswer(t, r.from, r.protocol, r.to); got != "" {
+			t.Errorf("after DEL: %s: %s %s: got %q", r.name, r.protocol, r.to, got)
+		}
+	}
+}
+
+// Without br_netfilter the host routes what comes back, and no hairpinMode is needed.
+func TestPortsReachTheContainerItselfByRoute(t *testing.T) {
+	w := newPortWorldWith(t, "")
+	// The files are there with br_netfilter only; each namespace has its own.
+	for _, name := range []string{"iptables", "ip6tables"} {
+		key := "net/bridge/bridge-nf-call-" + name
+		if was, err := readSysctl(key); err == nil {
+			if err := writeSysctl(key, "0"); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = writeSysctl(key, was) }()
+		}
+	}
+	w.add(t, "c1", "", mapped)
+	for _, id := range []string{"c1", "c2"} {
+		for _, to := range []string{hostOutside4 + ":8080", "10.9.0.1:8080", "[" + hostOutside6 + "]:8080"} {
+			if got := portAnswer(t, w.containers[id].NetNS, "tcp", to); got != "c1:80" {
+				t.Errorf("%s to %s: got %q", id, to, got)
+			}
+		}
+	}
+}
+
+// A packet for other hosts passes through, whatever its port.
+func TestOnlyTheHostsAddressesAreTaken(t *testing.T) {
+	w := newPortWorld(t)
+	w.add(t, "c1", "", mapped)
+	serveTest(t, w.outside, "outside", 8080)
+	nstest.Run(t, w.outside, "ip", "route", "add", "10.9.0.0/24", "via", hostOutside4)
+	if got := portAnswer(t, w.containers["c2"].NetNS, "tcp", "198.51.100.2:8080"); got != "outside" {
+		t.Errorf("c2 to the outside's port: got %q", got)
+	}
+}
+
+// The client never closes its socket, so the kernel tracks one flow all along.
+func TestStaleUDPFlowsAreForgotten(t *testing.T) {
+	w := newPortWorld(t)
+	udp := `{"hostPort":5353,"containerPort":80,"protocol":"udp"}`
+	for _, to := range []string{hostOutside4 + ":5353", "[" + hostOutside6 + "]:5353"} {
+		client, err := dialIn(t, w.outside, "udp", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		ask := func(want string) {
+			t.Helper()
+			got := ""
+			for range 3 {
+				if got = exchange(client); got != "" || want == "" {
+					break
+				}
+			}
+			if got != want {
+				t.Errorf("%s: got %q, want %q", to, got, want)
+			}
+		}
+		ask("") // to the host itself, where nobody listens
+		del := w.add(t, "c1", "", udp)
+		ask("c1:80")
+		del()
+		ask("")
+		del = w.add(t, "c2", "", udp)
+		ask("c2:80")
+		del()
+	}
+}
+
+// Flows that pass through the host to the same port aren't touched: their NAT would change in mid-stream.
+func TestForeignUDPFlowsAreKept(t *testing.T) {
+	w := newPortWorld(t)
+	serveTest(t, w.outside, "outside", 5353)
+	nstest.Run(t, w.outside, "ip", "route", "add", "10.9.0.0/24", "via", hostOutside4)
+	w.add(t, "c2", "", mapped) // the kernel tracks nothing before there are rules that want it
+	if got := portAnswer(t, w.containers["c2"].NetNS, "udp", "198.51.100.2:5353"); got != "outside" {
+		t.Fatalf("got %q", got)
+	}
+	del := w.add(t, "c1", "", `{"hostPort":5353,"containerPort":80,"protocol":"udp"},{"hostPort":5354,"containerPort":80,"protocol":"udp"}`)
+	del()
+	conn, err := conntrack.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var seen []string
+	_, err = conn.Forget(conntrack.Filter{Protocol: unix.IPPROTO_UDP, DstPort: 5353}, func(f conntrack.Flow) bool {
+		seen = append(seen, f.Dst.String())
+		return false
+	})
+	if err != nil || len(seen) != 1 || seen[0] != "198.51.100.2:5353" {
+		t.Errorf("flows: %v, %v", seen, err)
+	}
+}
+
+func TestConditionsOfOneContainer(t *testing.T) {
+	w := newPortWorld(t)
+	for _, keys := range []string{`"conditionsV4":["!","-s","198.51.100.2"]`, `"conditionsV4":["ip","saddr","!=","198.51.100.2"]`} {
+		del := w.add(t, "c1", keys, mapped)
+		w.add(t, "c2", "", `{"hostPort":7070,"containerPort":80,"protocol":"tcp"}`)
+		for _, r := range []struct{ from, to, want string }{
+			{w.outside, hostOutside4 + ":8080", ""},
+			{"", hostOutside4 + ":8080", "c1:80"},
+			{w.outside, "[" + hostOutside6 + "]:8080", "c1:80"},
+			{w.outside, hostOutside4 + ":7070", "c2:80"},
+		} {
+			if got := portAnswer(t, r.from, "tcp", r.to); got != r.want {
+				t.Errorf("%s: %s: got %q, want %q", keys, r.to, got, r.want)
+			}
+		}
+		del()
+	}
+}
+
+// masqAll, and snat off: who the container thinks it's talking to.
+func TestMasqueradeOfMappings(t *testing.T) {
+	w := newPortWorld(t)
+	for keys, want := range map[string]string{``: "198.51.100.2", `"masqAll":true`: "10.9.0.1", `"snat":false`: "198.51.100.2"} {
+		del := w.add(t, "c1", keys, `{"hostPort":6060,"containerPort":60,"protocol":"tcp"}`)
+		var l net.Listener
+		var err error
+		nstest.In(t, w.containers["c1"].NetNS, func() { l, err = net.Listen("tcp", ":60") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := dialIn(t, w.outside, "tcp", hostOutside4+":6060")
+		if err != nil {
+			t.Fatal(keys, err)
+		}
+		defer c.Close()
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if got := netip.MustParseAddrPort(s.RemoteAddr().String()).Addr().Unmap().String(); got != want {
+			t.Errorf("%s: the client is %s, want %s", keys, got, want)
+		}
+		if local := portAnswer(t, "", "tcp", "127.0.0.1:6060"); keys == `"snat":false` && local != "" {
+			t.Error("127.0.0.1 works without snat")
+		}
+		l.Close()
+		del()
+	}
+}
+
+// A container mustn't reach what listens on the host's loopback, though route_localnet is on.
+func TestLoopbackStaysTheHosts(t *testing.T) {
+	w := newPortWorld(t)
+	l, err := net.ListenPacket("udp", "127.0.0.1:4444")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	send := func() bool {
+		t.Helper()
+		// Its own loopback would keep the packet.
+		nstest.Run(t, w.containers["c1"].NetNS, "sh", "-c", "ip link set lo down; ip route del local 127.0.0.0/8 dev lo table local; ip addr del 127.0.0.1/8 dev lo; "+
+			"echo 1 >/proc/sys/net/ipv4/conf/eth0/route_localnet; ip route replace 127.0.0.1/32 via 10.9.0.1 src 10.9.0.2; true")
+		c, err := dialIn(t, w.containers["c1"].NetNS, "udp", "127.0.0.1:4444")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = c.Write([]byte("x"))
+		_ = l.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_, _, err = l.ReadFrom(make([]byte, 8))
+		return err == nil
+	}
+	w.add(t, "c1", "", mapped)
+	if send() {
+		t.Error("a container reached the host's loopback")
+	}
+	nstest.Run(t, "", "nft", "delete", "chain", "inet", "swiftcni", "localnet4")
+	if !send() {
+		t.Error("the test's packet doesn't arrive without the guard either: it proves nothing")
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	w := newPortWorld(t)
+	w.add(t, "c1", "", mapped)
+	n := w.conf(t, "c2", "", mapped)
+	_, err := addPortmap(t.Context(), n, w.containers["c2"])
+	e := asError(err)
+	if err == nil || e.Code != CodePortTaken || !strings.Contains(e.Msg, "8080") || !strings.Contains(e.Msg, "container c1") {
+		t.Errorf("got %v", err)
+	}
+	// The refused ADD's DEL leaves the holder alone.
+	if err := delPortmap(t.Context(), n, w.containers["c2"]); err != nil {
+		t.Error(err)
+	}
+	if got := portAnswer(t, w.outside, "tcp", hostOutside4+":8080"); got != "c1:80" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPortmapGC(t *testing.T) {
+	w := newPortWorld(t)
+	w.add(t, "c1", "", mapped)
+	w.add(t, "c2", "", `{"hostPort":7070,"containerPort":80,"protocol":"udp"}`)
+	n := w.conf(t, "c1", "", "")
+	if err := gcPortmap(t.Context(), n, nil); err != nil {
+		t.Error(err)
+	}
+	if got := portOwners(t); got != "c1 c2" {
+		t.Errorf("after GC without a list: %s", got)
+	}
+	if err := gcPortmap(t.Context(), n, []Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+		t.Error(err)
+	}
+	if got := portOwners(t); got != "c1" {
+		t.Errorf("after GC: %s", got)
+	}
+	if err := statusPortmap(t.Context(), n); err != nil {
+		t.Error("status:", err)
+	}
+}
+
+// portOwners returns the containers that have mappings.
+func portOwners(t testing.TB) string {
+	conn, err := nft.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var ids []string
+	for p, err := range conn.Published("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == 0 || ids[len(ids)-1] != p.Owner.ContainerID {
+			ids = append(ids, p.Owner.ContainerID)
+		}
+	}
+	return strings.Join(ids, " ")
+}

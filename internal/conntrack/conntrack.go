@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conntrack makes the kernel forget connections that it tracks.
+//
+// A datagram of a flow that's tracked goes where the flow's first one went, whatever the ruleset says by now: a
+// client that never pauses would keep talking to a container that's gone. [Conn.Forget] ends such flows. It
+// speaks ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
+package conntrack
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/nlsock"
+)
+
+// Messages and attributes of linux/netfilter/nfnetlink_conntrack.h.
+const (
+	msgGet    = 1 // IPCTNL_MSG_CT_GET
+	msgDelete = 2 // IPCTNL_MSG_CT_DELETE
+
+	ctaTupleOrig  = 1
+	ctaTupleReply = 2
+	ctaStatus     = 3
+	ctaID         = 12
+	ctaZone       = 18
+	ctaFilter     = 25
+
+	ctaTupleIP    = 1
+	ctaTupleProto = 2
+
+	ctaIPv4Src = 1
+	ctaIPv4Dst = 2
+	ctaIPv6Src = 3
+	ctaIPv6Dst = 4
+
+	ctaProtoNum     = 1
+	ctaProtoSrcPort = 2
+	ctaProtoDstPort = 3
+
+	ctaFilterOrigFlags  = 1
+	ctaFilterReplyFlags = 2
+
+	// Bits of CTA_FILTER_ORIG_FLAGS (net/netfilter/nf_internals.h): the protocol, and the destination port.
+	filterProtoNum     = 1 << 3
+	filterProtoDstPort = 1 << 5
+
+	statusDestinationNAT = 1 << 5 // IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h
+)
+
+// A Flow is a connection as it's tracked.
+type Flow struct {
+	Src, Dst   netip.AddrPort // of the first packet, as it came
+	ReplySrc   netip.AddrPort // whom it went to, and who answers: Dst unless it was translated
+	Translated bool           // the destination was
+
+	zone, id, tuple []byte // the attributes' values that name it
+}
+
+// A Filter says which flows to look at.
+type Filter struct {
+	IPv6     bool
+	Protocol uint8  // unix.IPPROTO_UDP, …
+	DstPort  uint16 // of the first packet; 0 is any
+}
+
+// A Conn is a socket of one network namespace. One goroutine at a time may use it.
+type Conn struct {
+	socket   *nlsock.Socket
+	sequence uint32
+}
+
+// Dial opens a Conn in the calling thread's network namespace.
+func Dial() (*Conn, error) {
+	s, err := nlsock.Open(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{socket: s}, nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error { return c.socket.Close() }
+
+// Forget ends the flows of a filter that are stale by the caller's judgement, and says how many there were. The kernel
+// walks its whole table once, and picks by the filter since 5.8; older ones list more, which is sorted out here.
+//
+// An error is errors.ErrUnsupported where the kernel has no ctnetlink.
+func (c *Conn) Forget(f Filter, stale func(Flow) bool) (int, error) {
+	var found []Flow
+	err := c.call(f.request(), func(b []byte) error {
+		flow, protocol, err := decodeFlow(b)
+		if err == nil && protocol == f.Protocol && flow.Dst.Addr().Is4() == !f.IPv6 && (f.DstPort == 0 || flow.Dst.Port() == f.DstPort) && stale(flow) {
+			found = append(found, flow)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, flow := range found {
+		switch err := c.call(flow.deletion(f.IPv6), nil); {
+		case err == nil:
+			n++
+		case !errors.Is(err, unix.ENOENT): // it may have ended by itself
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// request is the dump.
+func (f Filter) request() netlink.Message {
+	flags := uint32(filterProtoNum)
+	proto := attribute(ctaProtoNum, []byte{f.Protocol})
+	if f.DstPort != 0 {
+		flags |= filterProtoDstPort
+		proto = append(proto, attribute(ctaProtoDstPort, binary.BigEndian.AppendUint16(nil, f.DstPort))...)
+	}
+	b := header(f.IPv6)
+	b = append(b, nest(ctaTupleOrig, nest(ctaTupleProto, proto))...)
+	b = append(b, nest(ctaFilter, append(attribute(ctaFilterOrigFlags, binary.NativeEndian.AppendUint32(nil, flags)),
+		attribute(ctaFilterReplyFlags, make([]byte, 4))...))...)
+	return message(msgGet, netlink.Dump, b)
+}
+
+// deletion names the flow by its tuple, zone and ID, so that a new one with the same tuple is left alone.
+func (f Flow) deletion(ipv6 bool) netlink.Message {
+	b := append(header(ipv6), nest(ctaTupleOrig, f.tuple)...)
+	if f.zone != nil {
+		b = append(b, attribute(ctaZone, f.zone)...)
+	}
+	if f.id != nil {
+		b = append(b, attribute(ctaID, f.id)...)
+	}
+	return message(msgDelete, netlink.Acknowledge, b)
+}
+
+func message(kind int, flags netlink.HeaderFlags, data []byte) netlink.Message {
+	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_CTNETLINK<<8 | kind), Flags: netlink.Request | flags}, Data: data}
+}
+
+// header is struct nfgenmsg (linux/netfilter/nfnetlink.h).
+func header(ipv6 bool) []byte {
+	if ipv6 {
+		return []byte{unix.AF_INET6, unix.NFNETLINK_V0, 0, 0}
+	}
+	return []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0}
+}
+
+func attribute(kind int, value []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
+	b = append(binary.NativeEndian.AppendUint16(b, uint16(kind)), value...)
+	for len(b)%unix.NLA_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func nest(kind int, value []byte) []byte { return attribute(kind|unix.NLA_F_NESTED, value) }
+
+// call sends a request, gives what's listed to each, and returns what the last message says.
+func (c *Conn) call(m netlink.Message, each func([]byte) error) error {
+	c.sequence++
+	m.Header.Sequence = c.sequence
+	if err := c.socket.Send(m); err != nil {
+		return err
+	}
+	var first error
+	for {
+		for m, err := range c.socket.ReceiveIter() {
+			switch {
+			case err != nil:
+				return err
+			case m.Header.Sequence != c.sequence: // of a call that broke off
+			case m.Header.Type == netlink.Done:
+				return first
+			case m.Header.Type == netlink.Error:
+				return refusal(m.Data)
+			case first == nil && each != nil:
+				if len(m.Data) < 4 {
+					return errMalformed
+				}
+				first = each(m.Data[4:])
+			}
+		}
+	}
+}
+
+// refusal decodes struct nlmsgerr (linux/netlink.h). Nothing is registered for ctnetlink: EINVAL of nfnetlink itself, or
+// EOPNOTSUPP, EPROTONOSUPPORT.
+func refusal(b []byte) error {
+	if len(b) < 4 {
+		return errMalformed
+	}
+	switch errno := syscall.Errno(-int32(binary.NativeEndian.Uint32(b))); errno {
+	case 0:
+		return nil
+	case unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT:
+		return errors.Join(errors.ErrUnsupported, errno)
+	default:
+		return os.NewSyscallError("conntrack", errno)
+	}
+}
