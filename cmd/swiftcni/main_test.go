@@ -74,13 +74,13 @@ func build(dir string) error {
 	if err := goCommand(".", []string{"CGO_ENABLED=0"}, args); err != nil {
 		return err
 	}
-	for _, plugin := range []string{"bridge", "host-local", "loopback"} {
+	for _, plugin := range []string{"bridge", "host-local", "loopback", "portmap"} {
 		if err := os.Symlink("swiftcni", filepath.Join(ours, plugin)); err != nil {
 			return err
 		}
 	}
 	args = append([]string{"install"}, flags...)
-	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback"} {
+	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback", "meta/portmap"} {
 		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+referenceVersion)
 	}
 	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
