@@ -45,11 +45,11 @@ golden: ## rewrite golden files from what the kernel accepts; review the diff li
 fuzz: ## each fuzz target for FUZZTIME=30s
 	internal/fuzz.sh $${FUZZTIME:-30s}
 
-bench: build ## ADD and DEL beside the reference, a floor in C and empty processes (as root)
-	go run ./bench
+bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 20 minutes (as root; OUT=directory)
+	go run ./bench all -out $(or $(OUT),.cache/bench/report)
 
-bench-quick: build ## the same in half a minute
-	go run ./bench -quick
+bench-quick: build ## the same in a minute
+	go run ./bench all -quick -out $(or $(OUT),.cache/bench/report)
 
 crash: ## kill and fail every system call of ADD, DEL, CHECK and GC; ours beside the reference (as root)
 	go run ./bench/crash

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor, emptyC, emptyGo} {
-		if n := len(r.Samples[name][verbAdd]); n != 2 {
+		if n := len(r.attachTimes(name, verbAdd)); n != 2 {
 			t.Errorf("%s: %d samples of ADD, want 2", name, n)
 		}
 		if !strings.Contains(table.String(), name) {
@@ -169,8 +170,9 @@ func TestParseTrace(t *testing.T) {
 10    exit_group(0)                     = ?
 `
 	got, err := parseTrace(strings.NewReader(trace))
-	want := Counts{Syscalls: 11, Own: 9, Execs: 1, Sends: 1, Receives: 1, Tasks: 2}
-	if err != nil || got != want {
+	want := Counts{Syscalls: 11, Own: 9, Execs: 1, Sends: 1, Receives: 1, Tasks: 2, Calls: map[string]int{
+		"execve": 3, "socket": 1, "sendto": 2, "clone": 1, "recvfrom": 1, "futex": 1, "write": 1, "exit_group": 1}}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("counts %+v, %v; want %+v", got, err, want)
 	}
 	if _, err := parseTrace(strings.NewReader("")); err == nil {
@@ -180,13 +182,22 @@ func TestParseTrace(t *testing.T) {
 
 func TestParseFlags(t *testing.T) {
 	o, err := parseFlags([]string{"-quick", "-only", "a,b", "-seed", "7"}, io.Discard)
-	if err != nil || o.rounds != 30 || !slices.Equal(o.only, []string{"a", "b"}) || o.seed != 7 {
+	if err != nil || !slices.Equal(o.only, []string{"a", "b"}) || o.seed != 7 || o.experiments[0].name != "attach" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = parseFlags([]string{"-quick", "-n", "9"}, io.Discard); err != nil || o.rounds != 9 {
+	if p := o.experiments[0].plans(o); len(p) != 1 || p[0].Rounds != 30 {
+		t.Errorf("%+v", p)
+	}
+	if o, err = parseFlags([]string{"flat", "-quick", "-n", "9"}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if p := o.experiments[0].plans(o); len(p) != 5 || p[0].Rounds != 9 || p[0].Traced != 0 {
+		t.Errorf("%+v", p)
+	}
+	if o, err = parseFlags([]string{"compare", "A", "-n", "7", "B"}, io.Discard); err != nil || !slices.Equal(o.revisions, []string{"A", "B"}) || o.rounds != 7 {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, bad := range [][]string{{"-n", "0"}, {"stray"}, {"-plugin", "x"}, {"-plugin", "x=/bin:/nonexistent"}, {"-warmup", "0"}} {
+	for _, bad := range [][]string{{"-n", "-1"}, {"stray"}, {"attach", "stray"}, {"compare"}, {"compare", "A", "B", "C"}, {"-plugin", "x"}, {"-plugin", "x=/bin:/nonexistent"}, {"-warmup", "0"}} {
 		if _, err := parseFlags(bad, io.Discard); err == nil {
 			t.Errorf("%v is no error", bad)
 		}

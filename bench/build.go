@@ -3,9 +3,15 @@
 package main
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/build"
@@ -14,17 +20,33 @@ import (
 // builder builds contestants into the cache directory.
 type builder struct {
 	root, cache string
+	subnet      netip.Prefix
 	swiftcni    string // binary to be used as it is, or empty
 	progress    io.Writer
 }
 
+func newBuilder(root, subnet, swiftcni string, progress io.Writer) builder {
+	return builder{root: root, cache: filepath.Join(root, ".cache", "bench"), subnet: netip.MustParsePrefix(subnet),
+		swiftcni: swiftcni, progress: progress}
+}
+
+func (b builder) launcher() string { return filepath.Join(b.cache, "launch") }
+
 // commit names the tree that swiftcni and the floor are built from.
 func (b builder) commit() string {
-	out, err := exec.Command("git", "-C", b.root, "describe", "--always", "--dirty", "--abbrev=12").Output()
+	name, err := b.git("describe", "--always", "--dirty", "--abbrev=12")
 	if err != nil {
 		return "unknown"
 	}
-	return strings.TrimSpace(string(out))
+	return name
+}
+
+func (b builder) git(args ...string) (string, error) {
+	out, err := exec.Command("git", append([]string{"-C", b.root}, args...)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 func (b builder) emptyGo() error {
@@ -42,8 +64,57 @@ func (b builder) reference() error {
 }
 
 // compile builds a C program of the floor's directory.
-func (b builder) compile(name string) error {
-	source := filepath.Join(b.root, "bench", "floor", name+".c")
-	return build.Run(b.progress, b.root, nil, "gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
-		"-o", filepath.Join(b.cache, name), source)
+func (b builder) compile(name, output string, flags ...string) error {
+	args := append([]string{"-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s"}, flags...)
+	args = append(args, "-o", filepath.Join(b.cache, output), filepath.Join(b.root, "bench", "floor", name+".c"))
+	return build.Run(b.progress, b.root, nil, "gcc", args...)
+}
+
+// floorName is the floor's program for the subnet.
+func (b builder) floorName() string { return fmt.Sprintf("floor-%d", b.subnet.Bits()) }
+
+func (b builder) floor() error {
+	network := b.subnet.Addr().As4()
+	return b.compile("floor", b.floorName(), fmt.Sprintf("-DNETWORK=%#xu", binary.BigEndian.Uint32(network[:])),
+		fmt.Sprintf("-DBITS=%d", b.subnet.Bits()))
+}
+
+// revisions builds swiftcni of one or two git revisions; without the second one, of the working tree. They're
+// contestants A and B.
+func (b builder) revisions(names []string) (list []Contestant, err error) {
+	if err := errors.Join(os.MkdirAll(b.cache, 0o755), b.compile("launch", "launch")); err != nil {
+		return nil, err
+	}
+	for i, name := range append(slices.Clone(names), "")[:2] {
+		version, plugins := b.commit(), filepath.Join(b.cache, "swiftcni")
+		if name == "" {
+			err = b.ours()
+		} else {
+			version, plugins, err = b.revision(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, b.plugin([...]string{"A", "B"}[i], version, plugins, true, "", listRuleset()...))
+	}
+	return list, nil
+}
+
+// revision builds swiftcni of a git revision, once, from its files as git archives them: the working tree stays as
+// it is.
+func (b builder) revision(name string) (version, plugins string, err error) {
+	hash, err := b.git("rev-parse", "--verify", "--short=12", name+"^{commit}")
+	if err != nil {
+		return "", "", err
+	}
+	tree, plugins := filepath.Join(b.cache, "tree-"+hash), filepath.Join(b.cache, "swiftcni-"+hash)
+	if _, err := os.Stat(filepath.Join(plugins, "bridge")); err == nil {
+		return name + " " + hash, plugins, nil
+	}
+	defer os.RemoveAll(tree)
+	unpack := fmt.Sprintf("mkdir -p '%[2]s' && git archive %[1]s | tar -x -C '%[2]s'", hash, tree)
+	if err := build.Run(b.progress, b.root, nil, "sh", "-c", unpack); err != nil {
+		return "", "", err
+	}
+	return name + " " + hash, plugins, build.Swiftcni(b.progress, tree, plugins, "")
 }

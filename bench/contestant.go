@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,9 @@ type Contestant struct {
 	Env    []string `json:",omitempty"` // beyond CNI's variables, each NAME=VALUE
 	// Config is what the plugin reads from standard input.
 	Config string `json:",omitempty"`
+	// Calls are a verb's arguments where the program isn't a CNI plugin. In them, and in Config, {id} and {netns}
+	// are the container's.
+	Calls map[string][]string `json:",omitempty"`
 	// Attaches is false for a program that does nothing: it runs for ADD alone, and nothing is verified.
 	Attaches bool
 	// SetUp are shell commands that make its host ready, before the first round.
@@ -31,6 +35,7 @@ type Contestant struct {
 	// directory that has the address's lease, the command whose output has the address.
 	Bridge string   `json:",omitempty"`
 	Leases string   `json:",omitempty"`
+	Subnet string   `json:",omitempty"` // addresses come from it
 	Rules  []string `json:",omitempty"`
 }
 
@@ -50,12 +55,12 @@ const referenceVersion = build.ReferenceVersion
 
 // bridgeConfig is the classic configuration, with leases on the box's own tmpfs: a disk's moods are no
 // plugin's merit.
-func bridgeConfig(leases string, masquerade bool, backend string) string {
+func (b builder) bridgeConfig(leases string, masquerade bool, backend string) string {
 	config := map[string]any{
 		"cniVersion": "1.0.0", "name": "mynet", "type": "bridge", "bridge": "cnibr0",
 		"isGateway": true, "ipMasq": masquerade,
 		"ipam": map[string]any{
-			"type": "host-local", "subnet": "172.19.1.0/24", "dataDir": leases,
+			"type": "host-local", "subnet": b.subnet.String(), "dataDir": leases,
 			"routes": []map[string]string{{"dst": "0.0.0.0/0"}},
 		},
 		"dns": map[string]any{"nameservers": []string{"8.8.8.8"}},
@@ -70,20 +75,23 @@ func bridgeConfig(leases string, masquerade bool, backend string) string {
 	return string(encoded)
 }
 
-func bridgePlugin(name, version, dir string, masquerade bool, backend string, rules ...string) Contestant {
+// plugin is a contestant that takes the classic configuration.
+func (b builder) plugin(name, version, dir string, masquerade bool, backend string, rules ...string) Contestant {
 	leases := filepath.Join("/run", name)
 	return Contestant{
 		Name: name, Version: version, Plugin: filepath.Join(dir, "bridge"), Attaches: true,
-		Config: bridgeConfig(leases, masquerade, backend),
+		Config: b.bridgeConfig(leases, masquerade, backend), Subnet: b.subnet.String(),
 		Bridge: "cnibr0", Leases: filepath.Join(leases, "mynet"), Rules: rules,
 	}
 }
+
+func listRuleset() []string { return []string{"nft", "list", "ruleset"} }
 
 // floorSetUp makes what floor/floor.c takes for granted.
 const floorSetUp = `set -e
 mkdir -p /run/floor
 ip link add name cnibr0 type bridge
-ip addr add 172.19.1.1/24 dev cnibr0
+ip addr add GATEWAY dev cnibr0
 ip link set cnibr0 up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 nft -f - <<'END'
@@ -92,7 +100,7 @@ table inet floor {
 		type ipv4_addr : verdict
 	}
 	chain mynet {
-		ip daddr != 172.19.1.0/24 ip daddr != 224.0.0.0/4 masquerade
+		ip daddr != SUBNET ip daddr != 224.0.0.0/4 masquerade
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat
@@ -100,6 +108,16 @@ table inet floor {
 	}
 }
 END`
+
+func (b builder) floorContestant() Contestant {
+	gateway := netip.PrefixFrom(b.subnet.Addr().Next(), b.subnet.Bits())
+	return Contestant{
+		Name: floor, Version: b.commit(), Plugin: filepath.Join(b.cache, b.floorName()), Args: []string{"/run/floor"},
+		Config: b.bridgeConfig("/run/floor", true, ""), Attaches: true, Subnet: b.subnet.String(),
+		SetUp:  strings.NewReplacer("GATEWAY", gateway.String(), "SUBNET", b.subnet.String()).Replace(floorSetUp),
+		Bridge: "cnibr0", Leases: "/run/floor", Rules: listRuleset(),
+	}
+}
 
 // contestants builds what can be built. With "only" it does so for these alone, and each must be known.
 // What can't run is told in absent, with the reason.
@@ -131,22 +149,18 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	if err := os.MkdirAll(b.cache, 0o755); err != nil {
 		return nil, nil, err
 	}
-	if err := b.compile("launch"); err != nil {
+	if err := b.compile("launch", "launch"); err != nil {
 		return nil, nil, err
 	}
 	ours, theirs := filepath.Join(b.cache, "swiftcni"), filepath.Join(b.cache, "reference-"+referenceVersion)
-	nft, iptables := []string{"nft", "list", "ruleset"}, []string{"iptables-save", "-t", "nat"}
-	offer(b.ours, bridgePlugin(swiftcni, b.commit(), ours, true, "", nft...))
+	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
+	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...))
 	offer(b.reference,
-		bridgePlugin(reference, referenceVersion, theirs, false, ""),
-		bridgePlugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),
-		bridgePlugin(referenceNFTables, referenceVersion, theirs, true, "nftables", nft...))
-	offer(func() error { return b.compile("floor") }, Contestant{
-		Name: floor, Version: b.commit(), Plugin: filepath.Join(b.cache, "floor"), Args: []string{"/run/floor"},
-		Config: bridgeConfig("/run/floor", true, ""), Attaches: true, SetUp: floorSetUp,
-		Bridge: "cnibr0", Leases: "/run/floor", Rules: nft,
-	})
-	offer(func() error { return b.compile("empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
+		b.plugin(reference, referenceVersion, theirs, false, ""),
+		b.plugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),
+		b.plugin(referenceNFTables, referenceVersion, theirs, true, "nftables", nft...))
+	offer(b.floor, b.floorContestant())
+	offer(func() error { return b.compile("empty", "empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
 	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
 	for _, c := range plugins {
 		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {

@@ -28,6 +28,8 @@ type Counts struct {
 	Tasks    int // processes and threads beyond the first
 	Faults   int // page faults served without I/O
 	RSS      int // peak resident set of its largest process, KiB
+	// Calls are all system calls by name.
+	Calls map[string]int `json:",omitempty"`
 }
 
 func (m *measurer) count(c Contestant) error {
@@ -37,10 +39,16 @@ func (m *measurer) count(c Contestant) error {
 			return err
 		}
 	}
+	if m.Traced == 0 {
+		return nil
+	}
+	m.Counts[c.Name] = map[string]Counts{}
 	for _, verb := range c.verbs() {
 		counts := medianCounts(runs[verb])
-		counts.Faults = medianOf(m.Samples[c.Name][verb], func(s Sample) int { return int(s.Faults) })
-		counts.RSS = medianOf(m.Samples[c.Name][verb], func(s Sample) int { return int(s.RSS) })
+		if s := m.find(m.key(0, c.Name, verb)); s != nil {
+			counts.Faults = medianOf(s.Samples, func(s Sample) int { return int(s.Faults) })
+			counts.RSS = medianOf(s.Samples, func(s Sample) int { return int(s.RSS) })
+		}
 		m.Counts[c.Name][verb] = counts
 	}
 	return nil
@@ -109,7 +117,7 @@ func isScheduler(call string) bool {
 // parseTrace counts the lines that strace wrote. A call that was interrupted by another one's line has two
 // lines, of which the first is counted.
 func parseTrace(r io.Reader) (Counts, error) {
-	var counts Counts
+	counts := Counts{Calls: map[string]int{}}
 	tasks := map[string]bool{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -124,6 +132,7 @@ func parseTrace(r io.Reader) (Counts, error) {
 		}
 		tasks[call[1]] = true
 		counts.Syscalls++
+		counts.Calls[call[2]]++
 		if !isScheduler(call[2]) {
 			counts.Own++
 		}
@@ -147,7 +156,14 @@ func parseTrace(r io.Reader) (Counts, error) {
 
 // medianCounts takes the median of each number by itself.
 func medianCounts(list []Counts) Counts {
+	calls := map[string]int{}
+	for _, each := range list {
+		for name := range each.Calls {
+			calls[name] = medianOf(list, func(c Counts) int { return c.Calls[name] })
+		}
+	}
 	return Counts{
+		Calls:    calls,
 		Syscalls: medianOf(list, func(c Counts) int { return c.Syscalls }),
 		Own:      medianOf(list, func(c Counts) int { return c.Own }),
 		Execs:    medianOf(list, func(c Counts) int { return c.Execs }),

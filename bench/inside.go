@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,46 +15,32 @@ import (
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/swiftcni/swiftcni/internal/box"
 )
 
 // insideVar marks the copy of the program that measures, in the box. It reads a plan and writes results.
 const insideVar = "SWIFTCNI_BENCH_INSIDE"
 
+// plan is what one box is made for.
 type plan struct {
-	Contestants            []Contestant
+	Experiment             string
+	Axis                   string `json:",omitempty"`
+	Levels                 []int
 	Rounds, WarmUp, Traced int
 	Seed                   uint64
 	Settle                 time.Duration
+	Patience               time.Duration // for a first reply
+	Subnet                 string
 	Launcher               string // path of floor/launch.c's program
-	Traces                 string // directory to keep traces in; empty: none is kept
+	Traces                 string `json:",omitempty"` // directory to keep traces in; empty: none is kept
 	Terminal               bool   // progress may rewrite its line
+	Contestants            []Contestant
 }
 
-// results are samples and counts by contestant and verb.
-type results struct {
-	Samples map[string]map[string][]Sample
-	Counts  map[string]map[string]Counts
-}
-
-// Sample is one process, from before it was started until it was waited for.
-type Sample struct {
-	Round    int
-	Position int // in that round's order
-	Micros   float64
-	// What wait4 tells of the process and those that it waited for.
-	Faults    int64 // page faults served without I/O
-	CPUMicros int64
-	RSS       int64 // peak resident set of the largest one, KiB
-}
-
-const (
-	verbAdd = "ADD"
-	verbDel = "DEL"
-)
-
-// startInside runs the plan in the box.
-func startInside(b *box.Box, p plan, stderr io.Writer) (*results, error) {
+// start runs the plan in a box of its own.
+func (p plan) start(stderr io.Writer) (*results, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -62,6 +49,11 @@ func startInside(b *box.Box, p plan, stderr io.Writer) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, err := box.Start(box.Options{Hostname: "bench"})
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
 	cmd := b.Command(self)
 	cmd.Env = append(os.Environ(), insideVar+"=1")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(encoded), stderr
@@ -102,26 +94,22 @@ func insideMain() {
 func (p plan) run() (*results, error) {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // collected between rounds
-	m := &measurer{plan: p, hosts: map[string]int{}, results: results{
-		Samples: map[string]map[string][]Sample{}, Counts: map[string]map[string]Counts{},
-	}}
+	// The box's new /sys hides what perf reads its tracepoints from.
+	if err := unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
+		return nil, fmt.Errorf("mount tracefs: %w", err)
+	}
+	m := &measurer{plan: p, hosts: map[string]int{}, random: rand.New(rand.NewPCG(p.Seed, 0))}
 	if err := m.setUp(); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(os.Stderr, "measuring %d contestants\n", len(p.Contestants))
-	random := rand.New(rand.NewPCG(p.Seed, 0))
-	progress := progress{total: p.WarmUp + p.Rounds, terminal: p.Terminal, started: time.Now()}
-	for round := -p.WarmUp; round < p.Rounds; round++ {
-		order := random.Perm(len(p.Contestants))
-		if err := m.round(round, order); err != nil {
-			return nil, fmt.Errorf("round %d: %w", round, err)
-		}
-		progress.step(os.Stderr)
+	what := p.Experiment
+	if p.Axis != "" {
+		what += " by " + p.Axis
 	}
-	for _, c := range p.Contestants {
-		if err := m.count(c); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
-		}
+	fmt.Fprintf(os.Stderr, "measuring %s of %d contestants\n", what, len(p.Contestants))
+	m.progress = progress{what: what, total: len(p.Levels) * (p.WarmUp + p.Rounds), terminal: p.Terminal, started: time.Now()}
+	if err := findExperiment(p.Experiment).measure(m); err != nil {
+		return nil, err
 	}
 	return &m.results, nil
 }
@@ -131,8 +119,35 @@ func (p plan) run() (*results, error) {
 type measurer struct {
 	plan
 	results
-	hosts map[string]int // by contestant: the namespace's file descriptor
-	ids   int            // containers so far
+	progress progress
+	random   *rand.Rand
+	hosts    map[string]int // by contestant: the namespace's file descriptor
+	ids      int            // containers so far
+}
+
+func (m *measurer) key(level int, contestant, verb string) Key {
+	return Key{Experiment: m.Experiment, Axis: m.Axis, At: level, Contestant: contestant, Verb: verb}
+}
+
+func (m *measurer) record(level, round int, contestant, verb string, s Sample) {
+	if round < 0 {
+		return
+	}
+	s.Round = round
+	series := m.series(m.key(level, contestant, verb))
+	series.Samples = append(series.Samples, s)
+}
+
+// fail records an event that failed, which some experiments have to tell.
+func (m *measurer) fail(level, round int, contestant, verb string, err error) {
+	if round < 0 {
+		return
+	}
+	s := m.series(m.key(level, contestant, verb))
+	s.Failed++
+	if s.Reason == "" {
+		s.Reason = err.Error()
+	}
 }
 
 func (m *measurer) setUp() error {
@@ -143,20 +158,36 @@ func (m *measurer) setUp() error {
 			return err
 		}
 		m.hosts[c.Name] = fd
-		m.Samples[c.Name] = map[string][]Sample{}
-		m.Counts[c.Name] = map[string]Counts{}
-		if err := enter(fd); err != nil {
-			return err
-		}
-		if _, err := output("sh", "-c", "ip link set lo up\n"+c.SetUp); err != nil {
+		if err := m.shell(c, "ip link set lo up\n"+c.SetUp); err != nil {
 			return fmt.Errorf("set up %s: %w", c.Name, err)
 		}
 	}
 	return nil
 }
 
-// round runs every contestant once. Rounds below zero warm up; the first one verifies.
-func (m *measurer) round(round int, order []int) error {
+// shell runs commands on a contestant's host.
+func (m *measurer) shell(c Contestant, commands string) error {
+	if err := enter(m.hosts[c.Name]); err != nil {
+		return err
+	}
+	_, err := output("sh", "-c", commands)
+	return err
+}
+
+// rounds measures ADD and DEL of all contestants, again and again, at one level of the axis.
+func (m *measurer) rounds(level int, check bool) error {
+	for round := -m.WarmUp; round < m.Rounds; round++ {
+		if err := m.round(level, round, check && round == -m.WarmUp); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		m.progress.step(os.Stderr)
+	}
+	return nil
+}
+
+// round runs every contestant once. Rounds below zero warm up.
+func (m *measurer) round(level, round int, check bool) error {
+	order := m.random.Perm(len(m.Contestants))
 	containers := make([]container, len(m.Contestants))
 	for _, i := range order {
 		c, err := m.newContainer(m.Contestants[i])
@@ -167,28 +198,29 @@ func (m *measurer) round(round int, order []int) error {
 	}
 	// All end together, so that the kernel's clean-up of namespaces, which holds the lock that every link
 	// change needs, falls between rounds.
-	defer func() {
-		for _, c := range containers {
-			c.remove()
-		}
-		runtime.GC()
-		time.Sleep(m.Settle)
-	}()
+	defer m.settle(containers...)
 	time.Sleep(m.Settle)
 	for position, i := range order {
 		c := m.Contestants[i]
 		for _, verb := range c.verbs() {
-			sample, err := m.sample(c, containers[i], verb, round == -m.WarmUp)
+			sample, err := m.sample(c, containers[i], verb, check)
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", c.Name, verb, err)
 			}
-			if round >= 0 {
-				sample.Round, sample.Position = round, position
-				m.Samples[c.Name][verb] = append(m.Samples[c.Name][verb], sample)
-			}
+			sample.Position = position
+			m.record(level, round, c.Name, verb, sample)
 		}
 	}
 	return nil
+}
+
+// settle ends containers, and leaves the kernel and the collector the time for what they do later.
+func (m *measurer) settle(containers ...container) {
+	for _, c := range containers {
+		c.remove()
+	}
+	runtime.GC()
+	time.Sleep(m.Settle)
 }
 
 func (m *measurer) sample(c Contestant, at container, verb string, check bool) (Sample, error) {
@@ -209,35 +241,4 @@ func (c Contestant) verbs() []string {
 		return []string{verbAdd, verbDel}
 	}
 	return []string{verbAdd}
-}
-
-// progress tells how far the run is and how long it will take.
-type progress struct {
-	done, total int
-	terminal    bool
-	started     time.Time
-}
-
-func (p *progress) step(w io.Writer) {
-	p.done++
-	elapsed := time.Since(p.started)
-	left := elapsed / time.Duration(p.done) * time.Duration(p.total-p.done)
-	line := fmt.Sprintf("round %d of %d, %v left", p.done, p.total, left.Round(time.Second))
-	switch every := max(p.total/10, 1); {
-	case p.terminal && p.done == p.total:
-		fmt.Fprintf(w, "\r%-40s\n", line)
-	case p.terminal:
-		fmt.Fprintf(w, "\r%-40s", line)
-	case p.done%every == 0:
-		fmt.Fprintln(w, line)
-	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

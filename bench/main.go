@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures what an attachment costs: ADD and DEL as whole processes, of swiftcni, of the
-// reference plugins in their three ways to masquerade, and of a floor in C that does the work and nothing
-// else. Empty programs in C and in Go show how much of it is the price of a process.
+// Command bench measures what an attachment costs: of swiftcni, of the reference plugins in their three ways to
+// masquerade, and of a floor in C that does the work and nothing else. Empty programs in C and in Go show how
+// much of it is the price of a process.
 //
-//	go run ./bench                # 200 rounds, some minutes
-//	go run ./bench -quick         # 30 rounds
-//	go run ./bench -only swiftcni,floor -json report.json
+//	go run ./bench                    # ADD and DEL as whole processes: 200 rounds, some minutes
+//	go run ./bench flat -quick        # on nodes that fill up; seconds instead of minutes
+//	go run ./bench compare HEAD~5     # that revision and the working tree, with a verdict
+//	go run ./bench all -out report    # report.json, report.md and report.html in a directory
 //
 // All contestants run interleaved, in an order shuffled anew each round, in one host in a box: their ratios
 // travel to other machines, their times don't. Counts (system calls, processes, netlink messages) come from
@@ -14,8 +15,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,51 +42,103 @@ func main() {
 
 // options are the command line's.
 type options struct {
-	rounds, warmUp, traced int
-	seed                   uint64
-	settle                 time.Duration
-	only                   []string
-	json, swiftcni, traces string
-	plugins                []Contestant
+	experiments      []experiment
+	revisions        []string // of compare
+	rounds           int      // 0: the experiment's own
+	warmUp, traced   int
+	quick            bool
+	seed             uint64
+	settle, patience time.Duration
+	only             []string
+	json, out        string
+	swiftcni, traces string
+	plugins          []Contestant
 }
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
+	command := "attach"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.IntVar(&o.rounds, "n", 200, "rounds that count")
-	quick := f.Bool("quick", false, "30 rounds, unless -n says otherwise")
+	f.Usage = func() { usage(f, stderr) }
+	f.IntVar(&o.rounds, "n", 0, "rounds that count (default: each experiment's own)")
+	f.BoolVar(&o.quick, "quick", false, "few rounds, small fills, unless -n says otherwise")
 	f.IntVar(&o.warmUp, "warmup", 3, "rounds before them, not counted; the first one verifies each contestant's work")
 	f.IntVar(&o.traced, "traced", 3, "runs under strace for each count, whose median is told; 0: no counts")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the order of contestants and of the bootstrap")
 	f.DurationVar(&o.settle, "settle", 20*time.Millisecond, "pause after each measured process, for what the kernel does later")
-	only := f.String("only", "", "comma-separated contestants (default: all)")
+	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply; a neighbour's stale entry lasts up to 50s")
+	only := f.String("only", "", "comma-separated contestants (default: those that an experiment is about)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")
-	f.StringVar(&o.traces, "traces", "", "directory to keep strace's output in, a file for each contestant and verb")
+	f.StringVar(&o.out, "out", "", "directory for the report as report.json, report.md and report.html")
+	f.StringVar(&o.traces, "traces", "", "directory to keep strace's and perf's output in, a file for each contestant and verb")
 	f.StringVar(&o.swiftcni, "swiftcni", "", "swiftcni's binary (default: built from ./cmd/swiftcni)")
 	f.Func("plugin", "one more contestant, `NAME=DIR:CONF`: directory of plugins, and configuration file", func(s string) error {
 		c, err := parsePlugin(s)
 		o.plugins = append(o.plugins, c)
 		return err
 	})
-	if err := f.Parse(args); err != nil {
+	positional, err := parseMixed(f, args)
+	if err != nil {
 		return o, err
-	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	given := map[string]bool{}
-	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if *quick && !given["n"] {
-		o.rounds = 30
 	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
 	}
-	if o.rounds < 1 || o.warmUp < 1 {
+	if o.rounds < 0 || o.warmUp < 1 {
 		return o, errors.New("at least one round, and one to warm up, are needed")
 	}
-	return o, nil
+	return o, o.choose(command, positional)
+}
+
+// parseMixed lets flags stand before and after other arguments, which it returns.
+func parseMixed(f *flag.FlagSet, args []string) (positional []string, err error) {
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			return positional, nil
+		}
+		positional, args = append(positional, f.Arg(0)), f.Args()[1:]
+	}
+}
+
+// choose picks the experiments of a subcommand. `all` is each but compare.
+func (o *options) choose(command string, positional []string) error {
+	switch e := findExperiment(command); {
+	case command == "all":
+		for _, e := range experiments() {
+			if e.name != "compare" {
+				o.experiments = append(o.experiments, e)
+			}
+		}
+	case e == nil:
+		return fmt.Errorf("unknown experiment %q", command)
+	default:
+		o.experiments = []experiment{*e}
+	}
+	if command == "compare" {
+		if len(positional) != 1 && len(positional) != 2 {
+			return errors.New("compare wants one revision, or two")
+		}
+		o.revisions = positional
+	} else if len(positional) > 0 {
+		return fmt.Errorf("unexpected argument %q", positional[0])
+	}
+	return nil
+}
+
+func usage(f *flag.FlagSet, w io.Writer) {
+	fmt.Fprintf(w, "bench [EXPERIMENT] [FLAGS]\n\n")
+	for _, e := range experiments() {
+		fmt.Fprintf(w, "  %-10s %s\n", e.name, e.about)
+	}
+	fmt.Fprintf(w, "  %-10s %s\n\n", "all", "all of them but compare")
+	f.PrintDefaults()
 }
 
 // run is the program. A contestant that can't run is reported, and is an error once the others have run.
@@ -96,24 +147,26 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report, err := measure(o, stderr)
+	root, err := build.Root()
 	if err != nil {
 		return err
 	}
-	report.Command = append([]string{"bench"}, args...)
-	report.write(stdout)
-	if o.json != "" {
-		encoded, err := json.Marshal(report)
-		if err != nil {
+	if o.traces != "" {
+		if o.traces, err = filepath.Abs(o.traces); err != nil {
 			return err
 		}
-		// A report travels: it names programs from the tree's top on.
-		if dir, err := os.Getwd(); err == nil {
-			encoded = bytes.ReplaceAll(encoded, []byte(dir+"/"), nil)
-		}
-		if err := os.WriteFile(o.json, append(encoded, '\n'), 0o644); err != nil {
+		if err := os.MkdirAll(o.traces, 0o755); err != nil {
 			return err
 		}
+	}
+	report := newReport(root, append([]string{"bench"}, args...), o)
+	for _, e := range o.experiments {
+		if err := report.measure(&e, o, stderr); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	if err := report.write(o, stdout); err != nil {
+		return err
 	}
 	if len(report.Absent) > 0 {
 		return fmt.Errorf("contestants are absent: %s", strings.Join(sortedKeys(report.Absent), ", "))
@@ -121,41 +174,45 @@ func run(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// measure builds the contestants, makes a box, and lets a copy of this program measure them inside.
-func measure(o options, stderr io.Writer) (*Report, error) {
-	root, err := build.Root()
-	if err != nil {
-		return nil, err
+// measure builds an experiment's contestants, makes a box for each axis, and lets a copy of this program measure
+// them inside.
+func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
+	builder := newBuilder(r.root, e.subnet, o.swiftcni, stderr)
+	var contestants []Contestant
+	var absent map[string]string
+	var err error
+	switch only := o.only; {
+	case e.name == "compare":
+		contestants, err = builder.revisions(o.revisions)
+	default:
+		if only == nil {
+			only = e.only
+			for _, p := range o.plugins {
+				if only != nil {
+					only = append(only, p.Name)
+				}
+			}
+		}
+		contestants, absent, err = builder.contestants(only, o.plugins)
 	}
-	builder := builder{root: root, cache: root + "/.cache/bench", swiftcni: o.swiftcni, progress: stderr}
-	contestants, absent, err := builder.contestants(o.only, o.plugins)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(contestants) == 0 {
-		return nil, errors.New("no contestant can run")
+		return errors.New("no contestant can run")
 	}
-	if o.traces != "" {
-		if o.traces, err = filepath.Abs(o.traces); err != nil {
-			return nil, err
+	for _, p := range e.plans(o) {
+		p.Contestants, p.Launcher, p.Subnet, p.Terminal = contestants, builder.launcher(), e.subnet, isTerminal(stderr)
+		found, err := p.start(stderr)
+		if err != nil {
+			return err
 		}
-		if err := os.MkdirAll(o.traces, 0o755); err != nil {
-			return nil, err
-		}
+		found.sort(contestants)
+		r.merge(found)
+		r.Plans = append(r.Plans, p)
 	}
-	b, err := box.Start(box.Options{Hostname: "bench"})
-	if err != nil {
-		return nil, err
+	for name, why := range absent {
+		r.Absent[name] = why
 	}
-	defer b.Close()
-	load := loadAverage()
-	p := plan{
-		Contestants: contestants, Rounds: o.rounds, WarmUp: o.warmUp, Traced: o.traced, Seed: o.seed,
-		Traces: o.traces, Settle: o.settle, Launcher: builder.cache + "/launch", Terminal: isTerminal(stderr),
-	}
-	results, err := startInside(b, p, stderr)
-	if err != nil {
-		return nil, err
-	}
-	return newReport(root, load, p, absent, results), nil
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,8 @@ import (
 // container is a namespace to attach.
 type container struct {
 	id, netns string
-	host      int // the namespace of the contestant's host
+	host      int      // the namespace of the contestant's host
+	env       []string // more environment, each NAME=VALUE
 }
 
 func (m *measurer) newContainer(c Contestant) (container, error) {
@@ -74,7 +76,7 @@ func environment(c Contestant, at container, verb string) []string {
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + at.id, "CNI_NETNS=" + at.netns, "CNI_IFNAME=eth0",
 		"CNI_PATH=" + filepath.Dir(c.Plugin),
-	}, c.Env...)
+	}, slices.Concat(c.Env, at.env)...)
 }
 
 // newProcess also brings the thread, and so the process to be, into the contestant's host.
@@ -82,14 +84,18 @@ func newProcess(c Contestant, at container, verb string) (*process, error) {
 	if err := enter(at.host); err != nil {
 		return nil, err
 	}
+	own := strings.NewReplacer("{id}", at.id, "{netns}", at.netns)
 	p := &process{argv: append([]string{c.Plugin}, c.Args...), env: environment(c, at, verb)}
+	for _, arg := range c.Calls[verb] {
+		p.argv = append(p.argv, own.Replace(arg))
+	}
 	stdin, config, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	p.stdin = stdin
 	// A configuration is smaller than a pipe (64 KiB), so this doesn't wait for a reader.
-	_, err = config.WriteString(c.Config)
+	_, err = own.WriteString(config, c.Config)
 	err = errors.Join(err, config.Close())
 	for _, f := range []**os.File{&p.stdout, &p.stderr, &p.figures} {
 		if err == nil {
@@ -112,17 +118,34 @@ func (p *process) close() {
 	}
 }
 
-// run starts the process by way of the launcher, which measures it, and waits for both.
+// run starts the launcher, which measures the process, and waits for both.
 func (p *process) run(launcher string) (Sample, error) {
 	defer p.close()
+	pid, err := p.start(launcher, nil)
+	if err != nil {
+		return Sample{}, err
+	}
+	return p.wait(pid)
+}
+
+// start starts the launcher. With a gate, it waits until that pipe's other end is closed.
+func (p *process) start(launcher string, gate *os.File) (pid int, err error) {
 	attr := &syscall.ProcAttr{
 		Env: p.env, Files: []uintptr{p.stdin.Fd(), p.stdout.Fd(), p.stderr.Fd(), p.figures.Fd()},
 	}
-	pid, err := syscall.ForkExec(launcher, append([]string{launcher}, p.argv...), attr)
-	if err != nil {
-		return Sample{}, fmt.Errorf("start %s: %w", launcher, err)
+	if gate != nil {
+		attr.Files = append(attr.Files, gate.Fd())
 	}
+	if pid, err = syscall.ForkExec(launcher, append([]string{launcher}, p.argv...), attr); err != nil {
+		err = fmt.Errorf("start %s: %w", launcher, err)
+	}
+	return pid, err
+}
+
+// wait returns what the launcher has measured. A plugin that failed is an error.
+func (p *process) wait(pid int) (Sample, error) {
 	var status unix.WaitStatus
+	var err error
 	for {
 		if _, err = unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
 			break
@@ -144,14 +167,14 @@ func (p *process) sample() (Sample, error) {
 	}
 	var s Sample
 	var status unix.WaitStatus
-	var nanos int64
-	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.CPUMicros, &s.RSS); err != nil {
+	var nanos, start int64
+	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.CPUMicros, &s.RSS, &start); err != nil {
 		return Sample{}, fmt.Errorf("figures %q: %w", figures, err)
 	}
 	if status != 0 {
 		return Sample{}, p.failure(status)
 	}
-	s.Micros = float64(nanos) / 1e3
+	s.Micros, s.start = float64(nanos)/1e3, float64(start)/1e3
 	return s, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"golang.org/x/perf/benchmath"
 )
 
 // percentile returns the p-th percentile, between the two nearest values where it falls between them. Values
@@ -81,4 +83,29 @@ func at(values []float64, indexes []int) []float64 {
 		picked[i] = values[index]
 	}
 	return picked
+}
+
+// median returns a series' median with its 95 % confidence interval, which order statistics give without assuming
+// a distribution.
+func (s *Series) median() Estimate {
+	if len(s.Samples) == 0 {
+		return exactly(math.NaN())
+	}
+	found := benchmath.AssumeNothing.Summary(benchmath.NewSample(s.times(), &benchmath.DefaultThresholds), 0.95)
+	e := Estimate{Value: found.Center, Low: found.Lo, High: found.Hi}
+	// Too few samples for an interval: all of them are it.
+	if math.IsInf(e.Low, 0) || math.IsInf(e.High, 0) {
+		e.Low, e.High = slices.Min(s.times()), slices.Max(s.times())
+	}
+	return e
+}
+
+// exactly is a figure without an interval.
+func exactly(value float64) Estimate { return Estimate{value, value, value} }
+
+func (e Estimate) scale(by float64) Estimate { return Estimate{e.Value * by, e.Low * by, e.High * by} }
+
+// millis tells microseconds as milliseconds, with their interval.
+func (e Estimate) millis() string {
+	return millis(e.Value) + " (" + millis(e.Low) + "–" + millis(e.High) + ")"
 }

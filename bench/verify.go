@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -91,13 +92,9 @@ func verifyRules(c Contestant, address netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	// Detached: no address of the subnet but the subnet's own and the gateway's may be named.
 	if !address.IsValid() {
-		for i := 2; i < 255; i++ {
-			left := fmt.Sprintf("172.19.1.%d", i)
-			if names(rules, left) {
-				return fmt.Errorf("%s is left in the rules:\n%s", left, rules)
-			}
+		if left := leftIn(rules, c.Subnet); left.IsValid() {
+			return fmt.Errorf("%s is left in the rules:\n%s", left, rules)
 		}
 		return nil
 	}
@@ -119,4 +116,21 @@ func names(text, address string) bool {
 		}
 		text = rest
 	}
+}
+
+var anAddress = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`)
+
+// leftIn returns an address of the subnet, neither its own nor the gateway's, that a text holds.
+func leftIn(text, subnet string) netip.Addr {
+	prefix, err := netip.ParsePrefix(subnet)
+	if err != nil {
+		return netip.Addr{} // a contestant that doesn't say where its addresses come from
+	}
+	for _, word := range anAddress.FindAllString(text, -1) {
+		a, err := netip.ParseAddr(word)
+		if err == nil && prefix.Contains(a) && a != prefix.Addr() && a != prefix.Addr().Next() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }

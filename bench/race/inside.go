@@ -25,6 +25,7 @@ type Plan struct {
 	Every                int           // operations between pauses
 	Duration             time.Duration // 0 is no limit
 	KillWithin           time.Duration // of a process's start
+	Costs                int           // compare GC with DEL by so many attachments, and do nothing else
 
 	Plugins   string   // directory of the plugin bridge
 	HostLocal string   // the reference's host-local, which shares the leases

@@ -4,6 +4,7 @@
 //
 //	go run ./bench/race                          # 2,000 operations, a random seed
 //	go run ./bench/race -seed 7 -ops 10000       # replays a run
+//	go run ./bench/race -gc 1000                 # only compares GC with as many DELs
 //	go run ./bench/race -plugin /opt/cni/bin     # another bridge plugin, counting what it gets wrong
 //
 // In a host in a box, workers attach and detach hundreds of containers to several networks, kill plugins
@@ -62,6 +63,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.Networks, "networks", 4, "networks")
 	f.IntVar(&o.Containers, "containers", 120, "containers")
 	f.IntVar(&o.Every, "every", 250, "operations between pauses, at which everything is looked at")
+	f.IntVar(&o.Costs, "gc", 0, "only compare what a GC costs to what a DEL for each of so many attachments does")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the run; 0 picks one and prints it")
 	f.DurationVar(&o.KillWithin, "kill-within", 6*time.Millisecond, "kills hit within this time of a process's start; a slower plugin needs more")
 	f.BoolVar(&o.FullDel, "full-del", false, "give each DEL its namespace and, if there was one, its prevResult")

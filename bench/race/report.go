@@ -28,6 +28,7 @@ type Report struct {
 	Violations int
 	Kinds      map[string]int
 	First      []Violation `json:",omitempty"`
+	Costs      []Cost      `json:",omitempty"` // nothing else was asked for
 }
 
 // A Violation is what the model doesn't allow.
@@ -40,6 +41,12 @@ type Violation struct {
 }
 
 func (r *Report) write(w io.Writer) {
+	for _, c := range r.Costs {
+		c.write(w)
+	}
+	if r.Costs != nil {
+		return
+	}
 	fmt.Fprintf(w, "%d operations by %d workers in %v, %d pauses, at most %d attached\n",
 		r.Ops, r.Workers, r.Took.Round(time.Second), r.Pauses, r.MostAttached)
 	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {

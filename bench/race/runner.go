@@ -29,6 +29,10 @@ type runner struct {
 
 // carryOut runs a plan in the calling process's host.
 func carryOut(p Plan, out io.Writer) (*Report, error) {
+	if p.Costs > 0 {
+		list, err := costs(p, out)
+		return &Report{Costs: list}, err
+	}
 	networks, err := p.networks()
 	if err != nil {
 		return nil, err

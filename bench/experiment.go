@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "time"
+
+// Experiment is a subcommand: what it varies, who takes part, how it measures in a box, and how it tells.
+type experiment struct {
+	name, about string
+	axes        []axis // one run, and one box, for each
+	rounds      int
+	quick       int      // rounds with -quick
+	only        []string // contestants, where the command line names none; nil is all
+	subnet      string
+	measure     func(*measurer) error
+	show        func(*Report) section
+}
+
+// axis is what an experiment varies, and the values that it takes in turn.
+type axis struct {
+	name          string
+	levels, quick []int
+}
+
+// section is an experiment's part of a report.
+type section struct {
+	title, text string
+	tables      []table
+	plots       []figure
+}
+
+const (
+	small = "172.19.1.0/24" // the classic configuration's
+	large = "172.19.0.0/16"
+)
+
+// experiments lists the subcommands, in the order in which `all` runs them.
+func experiments() []experiment {
+	once := []axis{{levels: []int{0}, quick: []int{0}}}
+	attaching := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor}
+	return []experiment{
+		{name: "attach", about: "ADD and DEL as whole processes", axes: once, rounds: 200, quick: 30, subnet: small,
+			measure: (*measurer).attach, show: (*Report).showAttach},
+		{name: "waterfall", about: "one ADD by step", axes: once, rounds: 40, quick: 5, subnet: small,
+			only: []string{swiftcni, floor}, measure: (*measurer).waterfall, show: (*Report).showWaterfall},
+		{name: "inprocess", about: "attaching from a warm process", axes: once, rounds: 300, quick: 20, subnet: small,
+			only: []string{swiftcni, floor}, measure: (*measurer).inProcess, show: (*Report).showInProcess},
+		{name: "first", about: "time to the first reply", axes: once, rounds: 30, quick: 2, subnet: small,
+			only: attaching, measure: (*measurer).first, show: (*Report).showFirst},
+		{name: "burst", about: "many ADDs at once", rounds: 4, quick: 1, subnet: large, only: attaching,
+			axes:    []axis{{name: "at once", levels: []int{1, 16, 64, 256}, quick: []int{1, 8}}},
+			measure: (*measurer).burst, show: (*Report).showBurst},
+		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
+			only: []string{swiftcni, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
+		{name: "compare", about: "two git revisions: compare A [B], where B may be the working tree", axes: once, rounds: 200,
+			quick: 30, subnet: small, measure: (*measurer).attach, show: (*Report).showCompare},
+	}
+}
+
+func findExperiment(name string) *experiment {
+	for _, e := range experiments() {
+		if e.name == name {
+			return &e
+		}
+	}
+	return nil
+}
+
+// plans returns a plan for each axis.
+func (e *experiment) plans(o options) []plan {
+	var list []plan
+	for _, a := range e.axes {
+		p := plan{Experiment: e.name, Axis: a.name, Levels: a.levels, Rounds: e.rounds, WarmUp: o.warmUp,
+			Seed: o.seed, Settle: o.settle, Patience: o.patience, Traces: o.traces}
+		if o.quick {
+			p.Rounds, p.Levels, p.Patience = e.quick, a.quick, min(o.patience, time.Second)
+		}
+		if o.rounds > 0 {
+			p.Rounds = o.rounds
+		}
+		if e.name == "attach" || e.name == "compare" {
+			p.Traced = o.traced
+		}
+		list = append(list, p)
+	}
+	return list
+}
