@@ -20,6 +20,11 @@ func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return n.attach(ctx, a, mac, (*attaching).toBridge)
+}
+
+// attach makes an attachment of any kind: build makes its links, rules and routes, once addresses are reserved.
+func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr, build func(*attaching) (*Result, error)) (*Result, error) {
 	host, err := readHostID()
 	if err != nil {
 		return nil, err
@@ -32,7 +37,7 @@ func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	for attempt := 0; ; attempt++ {
 		at := &attaching{network: n, attachment: a, host: host, container: container, mac: mac,
 			names: namesOf(n.name, a.ContainerID, a.IfName, attempt)}
-		res, err := at.run(ctx)
+		res, err := at.run(ctx, build)
 		if !errors.Is(err, errNameTaken) || attempt+1 == attempts {
 			return res, err
 		}
@@ -41,13 +46,7 @@ func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 
 // checkAttach finds whatever is wrong with the input, before anything is touched.
 func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
-	if err := a.check(); err != nil {
-		return nil, err
-	}
-	if a.NetNS == "" {
-		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_NETNS] missing", Key: "CNI_NETNS"}
-	}
-	if err := n.allow("ADD"); err != nil {
+	if err := n.checkCall(a); err != nil {
 		return nil, err
 	}
 	if err := n.checkBridge(); err != nil {
@@ -60,6 +59,17 @@ func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
 		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "CNI_IFNAME is the bridge's own name " + quote(a.IfName), Key: "CNI_IFNAME"}
 	}
 	return n.mac(a)
+}
+
+// checkCall finds what no plugin can work with.
+func (n *Network) checkCall(a Attachment) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	if a.NetNS == "" {
+		return &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_NETNS] missing", Key: "CNI_NETNS"}
+	}
+	return n.allow("ADD")
 }
 
 // attaching is one attempt at an attachment: what it's for, what it holds open, and how to take it back.
@@ -80,7 +90,7 @@ type attaching struct {
 	bridgeMAC net.HardwareAddr // before the port joined
 }
 
-func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
+func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, error)) (_ *Result, err error) {
 	if at.conn, err = rtnl.Dial(nil); err != nil {
 		return nil, failed("open a netlink socket", err)
 	}
@@ -98,6 +108,11 @@ func (at *attaching) run(ctx context.Context) (_ *Result, err error) {
 		return nil, err
 	}
 	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
+	return build(at)
+}
+
+// toBridge makes an attachment to a bridge.
+func (at *attaching) toBridge() (*Result, error) {
 	if err := at.plan.checkGateways(); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,11 @@ func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 	if err := n.checkBridge(); err != nil {
 		return err
 	}
+	return n.check(ctx, a, prev, (*checking).bridged)
+}
+
+// check finds out whether an attachment of any kind is there: look goes through what it consists of.
+func (n *Network) check(ctx context.Context, a Attachment, prev *Result, look func(*checking) error) error {
 	switch {
 	case n.prevErr != nil:
 		return n.prevErr
@@ -34,7 +39,7 @@ func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 		return err
 	}
 	defer container.Close()
-	if err := n.checkAddressManagement(ctx, a); err != nil {
+	if err := n.checkAddressManagement(ctx, a, prev); err != nil {
 		return err
 	}
 	c := &checking{network: n, attachment: a, prev: prev}
@@ -46,18 +51,18 @@ func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 		return failed("open a netlink socket in the container", err)
 	}
 	defer c.inside.Close()
-	return c.run()
+	return look(c)
 }
 
 // checkAddressManagement asks IPAM, where there is one.
-func (n *Network) checkAddressManagement(ctx context.Context, a Attachment) error {
+func (n *Network) checkAddressManagement(ctx context.Context, a Attachment, prev *Result) error {
 	switch n.ipam.plugin {
 	case "":
 		return nil
 	case hostLocal:
 		return n.checkLease(a)
 	case static:
-		return checkStatic(ctx, n, a, n.prev)
+		return checkStatic(ctx, n, a, prev)
 	}
 	return n.delegate(ctx, "CHECK", a)
 }
@@ -75,8 +80,13 @@ type checking struct {
 	hostEnd   rtnl.Link
 }
 
-func (c *checking) run() error {
-	for _, step := range []func() error{c.checkBridge, c.checkContainer, c.checkHostEnd, c.checkIPs, c.checkRoutes, c.checkGateway, c.checkRules} {
+func (c *checking) bridged() error {
+	return inOrder(c.checkBridge, c.checkContainer, c.checkHostEnd, c.checkIPs, c.checkRoutes, c.checkGateway, c.checkRules)
+}
+
+// inOrder returns the first error.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
@@ -141,6 +151,16 @@ func (c *checking) checkContainer() error {
 // checkHostEnd finds the host end by the indexes that a pair knows of each other, whatever later plugins put
 // into the result.
 func (c *checking) checkHostEnd() error {
+	if err := c.findHostEnd(); err != nil {
+		return err
+	}
+	if name := c.network.bridge.name; c.hostEnd.Master != c.bridge.Index {
+		return wrong("veth " + quote(c.hostEnd.Name) + " is not a port of bridge " + quote(name))
+	}
+	return nil
+}
+
+func (c *checking) findHostEnd() error {
 	for _, i := range c.prev.Interfaces {
 		if i.Sandbox != "" || i.Name == c.network.bridge.name {
 			continue
@@ -149,16 +169,17 @@ func (c *checking) checkHostEnd() error {
 		if err != nil || l.Kind != "veth" || l.Index != c.container.PeerIndex || l.PeerIndex != c.container.Index {
 			continue
 		}
-		switch {
-		case l.Master != c.bridge.Index:
-			return wrong("veth " + quote(i.Name) + " is not a port of bridge " + quote(c.network.bridge.name))
-		case i.MAC != "" && i.MAC != l.MAC.String():
+		if i.MAC != "" && i.MAC != l.MAC.String() {
 			return wrong("interface " + quote(i.Name) + " MAC " + l.MAC.String() + " doesn't match prevResult's " + i.MAC)
 		}
 		c.hostEnd = l
 		return nil
 	}
-	return wrong("CNI veth created for bridge " + c.network.bridge.name + " was not found")
+	of := ""
+	if c.network.bridge.name != "" {
+		of = " for bridge " + c.network.bridge.name
+	}
+	return wrong("CNI veth created" + of + " was not found")
 }
 
 func (c *checking) checkIPs() error {

@@ -4,11 +4,13 @@ package cni
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // GC removes every attachment of the network that isn't valid: elements, leases, links. A valid attachment
@@ -18,6 +20,10 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkBridge(); err != nil {
 		return err
 	}
+	return n.gc(ctx, valid)
+}
+
+func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return failed("open a netlink socket", err)
@@ -113,7 +119,7 @@ func (g *collection) run() (err error) {
 		return err
 	}
 	g.ended = dead
-	return releaseAll(store, dead)
+	return failed("release leases", store.ReleaseAll(dead))
 }
 
 // elements removes those of owners that aren't valid or, if nobody said who is, of the dead.
@@ -154,22 +160,46 @@ func (g *collection) links() error {
 			keep[namesOf(g.network.name, o.ContainerID, o.IfName, attempt).index] = true
 		}
 	}
-	var b rtnl.Batch
+	var gone []int
 	for l, err := range g.conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
 		if err != nil {
 			return failed("list links", err)
 		}
 		if ofNetwork(g.network.name, l) && !keep[l.Index] {
-			b.Delete(rtnl.Link{Index: l.Index})
+			gone = append(gone, l.Index)
 		}
 	}
-	if b.Len() == 0 {
+	return failed("delete links", g.deleteLinks(gone))
+}
+
+// deleteLinks deletes links by a group that they're put in: the kernel waits for its readers once for all links that
+// a message deletes (unregister_netdevice_many, net/core/dev.c), some 10 ms, and for each message anew.
+func (g *collection) deleteLinks(indexes []int) error {
+	if len(indexes) == 0 {
 		return nil
 	}
+	group, err := unusedGroup()
+	if err != nil {
+		return err
+	}
+	var b rtnl.Batch
+	for _, i := range indexes {
+		b.Set(rtnl.Link{Index: i, Group: group})
+	}
+	b.Delete(rtnl.Link{Group: group})
 	if err := g.conn.Do(&b); err != nil && !onlyAbsent(err) {
-		return failed("delete links", err)
+		return err
 	}
 	return nil
+}
+
+// unusedGroup is a number that nobody else has chosen for a group of links, but for one chance in two billion.
+func unusedGroup() (uint32, error) {
+	var random [4]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return 0, err
+	}
+	return binary.NativeEndian.Uint32(random[:]) | 1<<31, nil // small ones are people's
 }
 
 // onlyAbsent reports whether all that was refused was gone already.

@@ -23,6 +23,7 @@ type plan struct {
 	routes   []Route        // with the default routes that isDefaultGateway adds
 	gateways []netip.Prefix // the bridge's addresses
 	dns      DNS
+	ptp      bool // there is no bridge: the host end is the gateway
 }
 
 // newPlan decides. addrs is what IPAM gave; seed is what a container without addresses derives its MAC from.
@@ -183,8 +184,14 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 	if !p.network.bridge.containerDown {
 		b.Set(rtnl.Link{Index: link, State: rtnl.Up})
 	}
+	if p.ptp {
+		p.gatewayRoutes(b)
+	}
 	for i := range p.routes {
 		b.Prepend(p.routes[i].kernel(link, p.gatewayOf(p.routes[i].Dst.Addr().Is4())))
+	}
+	if p.ptp {
+		p.subnetRoutes(b)
 	}
 }
 

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -45,7 +46,13 @@ func planOf(t *testing.T, conf []byte) string {
 		t.Fatal(err)
 	}
 	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/run/netns/c1"}
-	mac, err := n.checkAttach(a)
+	ptp := n.plugin == "ptp"
+	var mac net.HardwareAddr
+	if ptp {
+		n, err = n.pointToPoint()
+	} else {
+		mac, err = n.checkAttach(a)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,5 +61,9 @@ func planOf(t *testing.T, conf []byte) string {
 		addrs.IPs = append(addrs.IPs, IP{
 			Address: netip.PrefixFrom(set[0].Start.Next(), set[0].Subnet.Bits()), Gateway: set[0].Gateway, Interface: NoInterface})
 	}
-	return newPlan(n, a, namesOf(n.name, a.ContainerID, a.IfName, 0), addrs, mac, "seed").String()
+	p := newPlan(n, a, namesOf(n.name, a.ContainerID, a.IfName, 0), addrs, mac, "seed")
+	if ptp {
+		p.pointToPoint()
+	}
+	return p.String()
 }

@@ -22,7 +22,11 @@ func (p *plan) String() string {
 	}
 	inside := &rtnl.NetNS{}
 	var host, container rtnl.Batch
-	p.hostBatch(&host, bridge, inside)
+	if p.ptp {
+		p.ptpHostBatch(&host, inside)
+	} else {
+		p.hostBatch(&host, bridge, inside)
+	}
 	lines("host       ", strings.ReplaceAll(host.String(), strconv.Itoa(bridge), p.network.bridge.name))
 	if rules, ok := p.rules(); ok {
 		for _, prefix := range rules.Masquerade {

@@ -138,7 +138,9 @@ func (n *Network) reserveStatic(a Attachment) (*Result, error) {
 	return res, err
 }
 
-func addStatic(_ context.Context, n *Network, a Attachment) (*Result, error) { return n.staticResult(a) }
+func addStatic(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	return n.staticResult(a)
+}
 
 func delStatic(context.Context, *Network, Attachment) error { return nil }
 

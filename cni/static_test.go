@@ -4,6 +4,7 @@ package cni
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -59,7 +60,7 @@ func staticText(conf, args string) string {
 	if err != nil {
 		return err.Error()
 	}
-	res, err := addStatic(nil, n, a)
+	res, err := addStatic(context.Background(), n, a)
 	if err != nil {
 		return err.Error()
 	}
@@ -130,11 +131,9 @@ func TestBridgeWithStaticAddresses(t *testing.T) {
 	for _, to := range []string{"10.9.0.1", "fd00:9::1"} {
 		nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", to)
 	}
-	n.prev = res
 	if err := Check(t.Context(), n, a, res); err != nil {
 		t.Error("check:", err)
 	}
-	n.prev = nil
 	if err := Status(t.Context(), n); err != nil {
 		t.Error("status:", err)
 	}

@@ -37,7 +37,8 @@ type Route struct {
 	// OnLink lets Gateway be one that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
 
-	// Protocol is who made the route (RTPROT_*): 2 is the kernel itself, 3 an administrator, as here. Read only.
+	// Protocol is who made the route (RTPROT_*): 2 is the kernel itself, 3 an administrator, as here. On Delete it
+	// must match, 0 is anybody's; it's read only otherwise.
 	Protocol uint8
 }
 
@@ -58,7 +59,7 @@ func (r Route) encode(b *Batch, v verb) {
 		b.unsupported(v, "route")
 		return
 	case remove:
-		typ, protocol, kind = unix.RTM_DELROUTE, unix.RTPROT_UNSPEC, unix.RTN_UNSPEC
+		typ, protocol, kind = unix.RTM_DELROUTE, r.Protocol, unix.RTN_UNSPEC
 		if scope == ScopeGlobal {
 			scope = unix.RT_SCOPE_NOWHERE // matches any
 		}
@@ -248,4 +249,5 @@ func (r Route) write(w *words) {
 	if r.OnLink {
 		w.word("onlink")
 	}
+	w.number("proto", int(r.Protocol))
 }
