@@ -5,6 +5,7 @@ package ipam
 import (
 	"errors"
 	"net/netip"
+	"slices"
 )
 
 // Lookup returns what's known of an owner, also where host-local made its leases; ok says whether it holds
@@ -44,6 +45,31 @@ func (s *Store) Release(o Owner) error {
 	}
 	s.setMark()
 	return err
+}
+
+// ReleaseAll is Release for each of these records, which [Store.Records] gave and nobody has changed since. It's
+// cheaper: neither is read again.
+func (s *Store) ReleaseAll(records []Record) error {
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	if err := s.index(); err != nil && !errors.Is(err, errUnmarked) {
+		return err
+	}
+	var failed error
+	for _, r := range records {
+		if !s.marked { // then it isn't the sidecar's, or something odd has turned up in it
+			failed = errors.Join(failed, s.Release(r.Owner))
+			continue
+		}
+		addrs, err := s.verify(r.Owner, slices.Clone(r.Addrs))
+		if r.Addrs = addrs; err == nil {
+			err = s.end(&r)
+		}
+		failed = errors.Join(failed, err)
+	}
+	s.setMark()
+	return failed
 }
 
 // end removes a record and the leases that it names. All of them must have been verified.
