@@ -86,7 +86,7 @@ func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
 	}
 	return n.existing(func(s *ipam.Store) error {
 		dead, err := recordsExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
-		return errors.Join(err, releaseAll(s, dead))
+		return errors.Join(err, failed("release leases", s.ReleaseAll(dead)))
 	})
 }
 
@@ -101,13 +101,6 @@ func recordsExcept(s *ipam.Store, keeps func(ipam.Record) bool) (list []ipam.Rec
 		}
 	}
 	return list, nil
-}
-
-func releaseAll(s *ipam.Store, records []ipam.Record) (err error) {
-	for _, r := range records {
-		err = errors.Join(err, s.Release(r.Owner))
-	}
-	return failed("release leases", err)
 }
 
 func statusHostLocal(_ context.Context, n *Network) error {
