@@ -65,16 +65,15 @@ type costing struct {
 	out   io.Writer
 }
 
-func (m *costing) id(i int) string        { return fmt.Sprintf("c%d", i) }
-func (m *costing) netns(i int) string     { return "/run/netns/" + m.id(i) }
-func (m *costing) say(f string, a ...any) { fmt.Fprintf(m.out, "race: "+f+"\n", a...) }
+func (m *costing) id(i int) string    { return fmt.Sprintf("c%d", i) }
+func (m *costing) netns(i int) string { return "/run/netns/" + m.id(i) }
 
 func (m *costing) measure() (c Cost, err error) {
 	c = Cost{Attachments: m.plan.Costs, Gone: m.gone}
 	if c.GC, err = m.clean(func() error { return m.run("GC", "", "", nil) }); err != nil {
 		return c, err
 	}
-	if _, err = m.clean(func() error { return m.run("GC", "", "", m.counted(&c.GCCalls, &c.GCSends)) }); err != nil {
+	if _, err = m.clean(func() error { return m.run("GC", "", "", counted(&c.GCCalls, &c.GCSends)) }); err != nil {
 		return c, err
 	}
 	c.DELs, err = m.clean(func() error {
@@ -89,7 +88,7 @@ func (m *costing) measure() (c Cost, err error) {
 		return c, err
 	}
 	_, err = m.clean(func() error {
-		if err := m.run("DEL", m.id(0), m.path(0), m.counted(&c.DELCalls, &c.DELSends)); err != nil {
+		if err := m.run("DEL", m.id(0), m.path(0), counted(&c.DELCalls, &c.DELSends)); err != nil {
 			return err
 		}
 		return m.run("GC", "", "", nil)
@@ -119,7 +118,7 @@ func (m *costing) clean(by func() error) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	m.say("attached %d", m.plan.Costs)
+	fmt.Fprintf(m.out, "race: attached %d\n", m.plan.Costs)
 	if m.gone {
 		if err := m.end(); err != nil {
 			return 0, err
@@ -209,17 +208,21 @@ func (m *costing) run(verb, id, netns string, count func(trace string)) error {
 	return err
 }
 
-var traced = regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(`)
+var tracedCall = regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(`)
 
-// counted counts system calls and sends in a trace.
-func (m *costing) counted(calls, sends *int) func(string) {
+// counted counts system calls and sends in a trace, but for those that a Go program makes more or less of as it's
+// scheduled.
+func counted(calls, sends *int) func(string) {
 	return func(trace string) {
-		byName := map[string]int{}
-		for _, match := range traced.FindAllStringSubmatch(trace, -1) {
-			byName[match[1]]++
+		for _, match := range tracedCall.FindAllStringSubmatch(trace, -1) {
+			switch match[1] {
+			case "futex", "nanosleep", "sched_yield", "madvise", "clone", "rt_sigreturn", "tgkill", "getpid", "epoll_pwait",
+				"gettid", "sigaltstack", "rt_sigprocmask", "mmap", "munmap":
+				continue
+			case "sendto", "sendmsg", "sendmmsg":
+				*sends++
+			}
 			*calls++
 		}
-		*sends = byName["sendto"] + byName["sendmsg"] + byName["sendmmsg"]
-		m.say("%v", byName)
 	}
 }

@@ -138,7 +138,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err := prepare(&o.Plan, stderr); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "race: seed %d, %d operations by %d workers\n", o.Seed, o.Ops, o.Workers)
+	if o.Costs == 0 {
+		fmt.Fprintf(stderr, "race: seed %d, %d operations by %d workers\n", o.Seed, o.Ops, o.Workers)
+	}
 	report, err := race(o.Plan, stderr)
 	if err != nil {
 		return fmt.Errorf("seed %d: %w", o.Seed, err)
