@@ -89,6 +89,9 @@ func (s set) object() *nftables.Set {
 		// Two types, so no error. It isn't marked as a concatenation: that is for sets with intervals.
 		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
 		o.KeyByteOrder = nil
+	case linkPair:
+		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
+		o.KeyByteOrder = nil
 	default:
 		s.key.portTypes(o)
 	}

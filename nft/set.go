@@ -28,6 +28,7 @@ const (
 	port6     // to an IPv6 address and port
 	hostPort4 // the same with the host's address before the port
 	hostPort6
+	linkPair // two links' names
 )
 
 var (
@@ -38,12 +39,14 @@ var (
 )
 
 // len is the length of a key. Each part of a joined key takes whole registers of 4 bytes.
-func (k keyKind) len() int { return [...]int{4, 16, unix.IFNAMSIZ, unix.IFNAMSIZ + 8, 8, 8, 12, 24}[k] }
+func (k keyKind) len() int {
+	return [...]int{4, 16, unix.IFNAMSIZ, unix.IFNAMSIZ + 8, 8, 8, 12, 24, 2 * unix.IFNAMSIZ}[k]
+}
 
 // String is what the nft program calls the type.
 func (k keyKind) String() string {
 	return [...]string{"ipv4_addr", "ipv6_addr", "ifname", "ifname . ether_addr", portKey + " : ipv4_addr . inet_service", portKey + " : ipv6_addr . inet_service",
-		"ipv4_addr . " + portKey + " : ipv4_addr . inet_service", "ipv6_addr . " + portKey + " : ipv6_addr . inet_service"}[k]
+		"ipv4_addr . " + portKey + " : ipv4_addr . inet_service", "ipv6_addr . " + portKey + " : ipv6_addr . inet_service", "ifname . ifname"}[k]
 }
 
 // What a subnet's set and chain are called begins with one of these; behind it stands the subnet.

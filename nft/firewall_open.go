@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/mdlayher/netlink"
+)
+
+// firewallState is what the ruleset has of an opening.
+type firewallState struct {
+	generation uint32
+	built      bool       // our chains are there
+	addrs      []*element // one for each address, nil if it isn't there
+	policy     []*element
+	repair     []portFamily // whose detours must be looked at
+}
+
+// Open opens the way for a container. When all is as always that's one send of questions and one transaction of
+// elements, whatever the number of containers. An address has one owner, and who opens last is it. Opening again what is
+// open changes nothing.
+//
+// A bridge's policy is that of its network's last Opening. Where networks share a bridge, the strictest counts for as
+// long as its network has containers.
+//
+// Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
+func (c *Conn) Open(o Opening) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	es, policy := o.elements(), o.policy()
+	for range maxTries {
+		s, err := c.firewallState(&o, es, policy)
+		if err != nil {
+			return err
+		}
+		var b batch
+		if !s.built {
+			b.buildFirewall()
+		}
+		plain := take(&b, es, s.addrs) && s.built && len(s.repair) == 0
+		same, err := c.setPolicy(&b, &o, s.policy)
+		if err != nil {
+			return err
+		}
+		for _, f := range s.repair {
+			d, err := c.detour(f, o.adminChain())
+			if err != nil {
+				return err
+			}
+			if !d.whole() {
+				b.buildDetour(f, o.adminChain(), d)
+			}
+		}
+		// What only adds elements doesn't mind what others change meanwhile.
+		generation := &s.generation
+		if plain && same {
+			generation = nil
+		}
+		err = c.commit(&b, generation)
+		if !hasErrno(err, unix.ERESTART, unix.EEXIST, unix.EBUSY) && !(s.built && hasErrno(err, unix.ENOENT)) {
+			return lacking(err)
+		}
+	}
+	return errContended
+}
+
+// take adds those elements that aren't there, and takes over those that are another's. It returns whether none was.
+func take(b *batch, es []element, found []*element) bool {
+	plain := true
+	for i, e := range es {
+		f := found[i]
+		if f != nil && f.comment == e.comment {
+			continue
+		}
+		if f != nil {
+			b.delete([]element{*f})
+			plain = false
+		}
+		b.create([]element{e})
+	}
+	return plain
+}
+
+// firewallState asks for all that Open must know, at once.
+func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState, err error) {
+	ms := []netlink.Message{getChain(masqueradeTable, firewallOut)}
+	ms = append(ms, lookUps(es)...)
+	ms = append(ms, lookUps(policy)...)
+	families := o.families()
+	if o.Noted {
+		families = nil
+	}
+	for _, f := range families {
+		ms = append(ms, detourQuestions(f, o.adminChain())...)
+	}
+	replies, generation, err := c.askIn(ms)
+	if err != nil {
+		return s, err
+	}
+	s.generation, s.built = generation, replies[0].errno == 0
+	replies = replies[1:]
+	if s.addrs, err = decodeLookUps(es, replies); err != nil {
+		return s, err
+	}
+	replies = replies[len(es):]
+	if s.policy, err = decodeLookUps(policy, replies); err != nil {
+		return s, err
+	}
+	replies = replies[len(policy):]
+	for i, f := range families {
+		if needsDetour(replies[3*i:], o.adminChain()) {
+			s.repair = append(s.repair, f)
+		}
+	}
+	return s, nil
+}
+
+// setPolicy makes the bridge's policy what it should be, and returns whether it was.
+func (c *Conn) setPolicy(b *batch, o *Opening, found []*element) (same bool, err error) {
+	policy, have := o.policy(), IngressOpen
+	if len(policy) == 0 {
+		return true, nil
+	}
+	if found[0] != nil {
+		have = IngressIsolated
+		if found[1] != nil {
+			have = IngressSameBridge
+		}
+	}
+	if have == IngressOpen && o.Ingress == IngressOpen {
+		return true, nil
+	}
+	if have != IngressOpen && found[0].comment != policy[0].comment && have >= o.Ingress {
+		holder, ok := parseOwner(found[0].owner())
+		lives, err := c.hasMembers(holder.Network)
+		if err != nil || ok && lives {
+			return true, err // another network's, and as strict
+		}
+	}
+	want := wanted(policy, o.Ingress)
+	same = true
+	for i, e := range policy {
+		f := found[i]
+		if f != nil && i < len(want) && f.comment == e.comment || f == nil && i >= len(want) {
+			continue
+		}
+		same = false
+		if f != nil {
+			b.delete([]element{*f})
+		}
+		if i < len(want) {
+			b.create([]element{e})
+		}
+	}
+	return same, nil
+}
+
+// hasMembers says whether any container of a network has an opening. It lists them all.
+func (c *Conn) hasMembers(network string) (bool, error) {
+	es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
+	for _, e := range es {
+		if o, ok := parseOwner(e.owner()); ok && o.Network == network {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func memberSets() []set { return []set{open4, open6, noted4, noted6} }

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"bytes"
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// An Opened is one address that is in the ruleset for an [Opening].
+type Opened struct {
+	Owner Owner // a short one ([Owner.Short])
+	Addr  netip.Addr
+	Noted bool
+}
+
+// Openings ranges over what is open for a network's containers ("" is all networks), sorted by owner and address. An
+// error ends it.
+func (c *Conn) Openings(network string) iter.Seq2[Opened, error] {
+	return func(yield func(Opened, error) bool) {
+		es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
+		if err != nil {
+			yield(Opened{}, err)
+			return
+		}
+		for _, o := range opened(es) {
+			if network != "" && o.Owner.Network != (Owner{Network: network}).Short().Network {
+				continue
+			}
+			if !yield(o, nil) {
+				return
+			}
+		}
+	}
+}
+
+// opened decodes elements.
+func opened(es []element) []Opened {
+	var list []Opened
+	for _, e := range es {
+		owner, ok := parseOwner(e.owner())
+		addr, ok2 := netip.AddrFromSlice(e.key)
+		if ok && ok2 && slices.Contains(memberSets(), e.set) {
+			list = append(list, Opened{owner, addr, e.set == noted4 || e.set == noted6})
+		}
+	}
+	slices.SortFunc(list, func(a, b Opened) int {
+		return cmp.Or(cmp.Compare(a.Owner.String(), b.Owner.String()), a.Addr.Compare(b.Addr))
+	})
+	return list
+}
+
+// Shut takes an owner's addresses out of the ruleset and returns them. The addresses say where to look: what is found
+// there goes only if it's this owner's. Without any, all elements are looked through. What isn't there is no error. A
+// bridge's policy stays, for its other containers, until [Conn.ShutExcept] or the next [Conn.Open] finds it unused.
+//
+// It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables for these addresses.
+func (c *Conn) Shut(o Opening) ([]Opened, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	for range maxTries {
+		removed, old, err := c.shut(&o)
+		if err == nil && old {
+			err = c.shutReference(o.Addrs)
+		}
+		// ENOENT: in kernels older than generations somebody else may have been faster.
+		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
+			return removed, err
+		}
+	}
+	return nil, errContended
+}
+
+// shut also reports whether CNI-FORWARD has more rules than ours.
+func (c *Conn) shut(o *Opening) (removed []Opened, old bool, err error) {
+	var es []element
+	for _, noted := range []bool{false, true} {
+		o.Noted = noted
+		es = append(es, o.elements()...)
+	}
+	ms := lookUps(es)
+	for _, f := range o.families() {
+		ms = append(ms, getChain(filterTable(f), cniForward))
+	}
+	replies, generation, err := c.askIn(ms)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, r := range replies[len(es):] {
+		old = old || r.errno == 0 && chainUse(r.data) != usualUse
+	}
+	found, err := decodeLookUps(es, replies)
+	if err != nil {
+		return nil, false, err
+	}
+	own := dense(found)
+	if len(o.Addrs) == 0 {
+		if own, err = c.listIn(func() ([]set, error) { return memberSets(), nil }); err != nil {
+			return nil, false, err
+		}
+	}
+	own = ownedBy(own, o.Owner.comment())
+	var b batch
+	b.delete(own)
+	return opened(own), old, c.commit(&b, &generation)
+}
+
+// ShutExcept takes out all that belongs to a network, except what belongs to the valid owners, and returns it: garbage
+// collection. If nobody is left, the policies that the network gave to bridges go too.
+func (c *Conn) ShutExcept(network string, valid []Owner) ([]Opened, error) {
+	if err := (Owner{network, noLink, noLink}).check(); err != nil {
+		return nil, err
+	}
+	keep := map[Owner]bool{}
+	for _, o := range valid {
+		keep[o.Short()] = true
+	}
+	short := Owner{Network: network}.Short().Network
+	all, err := c.listIn(func() ([]set, error) { return firewallSets(), nil })
+	if err != nil {
+		return nil, err
+	}
+	var dead, policies []element
+	lives := false
+	for _, e := range all {
+		o, ok := parseOwner(e.owner())
+		switch {
+		case !ok || o.Network != short:
+		case o.ContainerID == noLink:
+			policies = append(policies, e)
+		case keep[o]:
+			lives = true
+		default:
+			dead = append(dead, e)
+		}
+	}
+	if !lives {
+		dead = append(dead, policies...)
+	}
+	slices.SortFunc(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
+	for some := range slices.Chunk(dead, removeAtOnce) {
+		if err := c.remove(some); err != nil {
+			return nil, err
+		}
+	}
+	return opened(dead), nil
+}
+
+// CheckOpening says whether an opening, and the rules that it's for, are in the ruleset as Open made them. It changes
+// nothing. Errors: *MissingError for the first that is missing or different.
+func (c *Conn) CheckOpening(o Opening) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	missing := func(what string) error { return &MissingError{Owner: o.Owner, What: what} }
+	es, policy := o.elements(), o.policy()
+	s, err := c.firewallState(&o, es, policy)
+	if err != nil {
+		return err
+	}
+	for i, e := range es {
+		if f := s.addrs[i]; f == nil || f.comment != e.comment {
+			err := &MissingError{Owner: o.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
+			if f != nil {
+				err.Found = f.String()
+			}
+			return err
+		}
+	}
+	// Another network's policy may be stricter.
+	if o.Ingress != IngressOpen && s.policy[0] == nil || o.Ingress == IngressIsolated && s.policy[1] != nil {
+		return missing("ingress policy " + o.Ingress.String() + " of " + o.Bridge)
+	}
+	for _, want := range firewallChains() {
+		switch what, err := c.differs(want); {
+		case err != nil:
+			return err
+		case what != "":
+			return missing(what + " " + masqueradeTable.String() + " " + want.name)
+		}
+	}
+	for _, f := range o.families() {
+		if err := c.checkDetour(&o, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDetour looks at iptables' table of a family, if there is one.
+func (c *Conn) checkDetour(o *Opening, f portFamily) error {
+	t := filterTable(f)
+	replies, err := c.ask([]netlink.Message{getChain(t, forwardChain)})
+	if err != nil || o.Noted || replies[0].errno != 0 || !isForwardHook(replies[0].data) {
+		return err
+	}
+	d, err := c.detour(f, o.adminChain())
+	switch {
+	case err != nil || d.whole():
+		return err
+	case !d.jump:
+		return &MissingError{Owner: o.Owner, What: "jump from chain " + t.String() + " " + forwardChain + " to " + cniForward}
+	case !d.admin:
+		return &MissingError{Owner: o.Owner, What: "jump from chain " + t.String() + " " + cniForward + " to " + o.adminChain()}
+	}
+	return &MissingError{Owner: o.Owner, What: "rule of chain " + t.String() + " " + cniForward}
+}
+
+// shutReference removes the reference's rules for addresses: they say nothing of their owner.
+func (c *Conn) shutReference(addrs []netip.Addr) error {
+	for _, a := range addrs {
+		t := filterTable(familyOf(a))
+		var b batch
+		err := c.rules(t, cniForward, func(r listedRule) {
+			if acceptsAddr(r.exprs, a) {
+				b.deleteRule(t, cniForward, r.handle)
+			}
+		})
+		if err == nil {
+			err = c.commit(&b, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acceptsAddr says whether a rule accepts what is from or to one address.
+func acceptsAddr(exprs []byte, a netip.Addr) bool {
+	addressed, accepts := false, false
+	expressions(exprs, func(name string, data []byte) {
+		switch name {
+		case "cmp":
+			d, _ := attribute(data, unix.NFTA_CMP_DATA)
+			value, _ := attribute(d, unix.NFTA_DATA_VALUE)
+			addressed = addressed || bytes.Equal(value, a.AsSlice())
+		case "immediate":
+			code, _, ok := verdict(data)
+			accepts = ok && code == nfAccept
+		}
+	})
+	return addressed && accepts
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+func opening(container string, addrs ...string) Opening {
+	o := Opening{Owner: Owner{"mynet", container, "eth0"}}
+	for _, a := range addrs {
+		o.Addrs = append(o.Addrs, netip.MustParseAddr(a))
+	}
+	return o
+}
+
+// newFirewallWorld is a host that forwards nothing of its own accord, and an outside that knows the way back.
+func newFirewallWorld(t testing.TB) world {
+	w := newWorld(t)
+	ip(t, w.outside, `route add 10.0.0.0/8 via 198.51.100.1
+		route add fd00::/16 via 2001:db8::1`)
+	// Its answers to c1 pass the host, too.
+	ip(t, w.c2, `addr del 10.1.0.3/24 dev eth0
+		route add default via 10.2.0.1
+		route add default via fd00:2::1`)
+	return w
+}
+
+func iptables(t testing.TB, w world, args string) string {
+	t.Helper()
+	out := nstest.Run(t, w.host, "iptables", strings.Fields(args)...)
+	return out + nstest.Run(t, w.host, "ip6tables", strings.Fields(args)...)
+}
+
+// passes sends a datagram and its answer.
+func (d datagram) passes(t testing.TB, want bool, why string) {
+	t.Helper()
+	var got bool
+	for range 3 {
+		if _, got = d.send(t); got || !want {
+			break
+		}
+	}
+	if got != want {
+		t.Errorf("to %s: answered %v, want %v: %s", d.to, got, want, why)
+	}
+}
+
+func TestOpenLeadsThroughIptables(t *testing.T) {
+	w := newFirewallWorld(t)
+	iptables(t, w, "-P FORWARD DROP")
+	four, six := datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}, datagram{from: w.c1, at: w.outside, to: "2001:db8::2"}
+	back := datagram{from: w.outside, at: w.c1, to: "10.1.0.2"}
+	expect := func(open bool, why string) {
+		t.Helper()
+		four.passes(t, open, why)
+		six.passes(t, open, why)
+		back.passes(t, false, "from outside")
+	}
+	c1 := opening("c1", "10.1.0.2", "fd00:1::2")
+	expect(false, "not opened")
+	must(t, w.conn.Open(c1))
+	expect(true, "opened")
+	must(t, w.conn.CheckOpening(c1))
+	datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "c2 isn't open")
+
+	rules := iptables(t, w, "-S")
+	wants(t, rules, true, `-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`,
+		`-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN`,
+		`-A CNI-FORWARD -m comment --comment "CNI firewall plugin rules" -m mark --mark 0x1000/0x1000 -j ACCEPT`)
+	must(t, w.conn.Open(c1))
+	for i := range 50 {
+		must(t, w.conn.Open(opening(fmt.Sprint("n", i), fmt.Sprint("10.1.0.", 100+i))))
+	}
+	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
+		t.Error("more containers changed the rules", diff)
+	}
+	iptables(t, w, "-A CNI-ADMIN -j DROP")
+	expect(false, "the administrator's rule")
+	must(t, w.conn.CheckOpening(c1))
+	iptables(t, w, "-F CNI-ADMIN")
+	expect(true, "without the administrator's rule")
+
+	for _, flush := range []string{"-F FORWARD", "-F CNI-FORWARD", "-F"} {
+		iptables(t, w, flush)
+		expect(false, flush)
+		if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("check after iptables %s: %v", flush, err)
+		}
+		must(t, w.conn.Open(opening("c9", "10.1.0.99", "fd00:1::99")))
+		must(t, w.conn.CheckOpening(c1))
+		expect(true, "repaired after "+flush)
+	}
+	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
+		t.Error("repairs changed the rules", diff)
+	}
+	removed, err := w.conn.Shut(c1)
+	must(t, err)
+	if len(removed) != 2 || removed[0].Addr != c1.Addrs[0] {
+		t.Errorf("removed %v", removed)
+	}
+	expect(false, "shut")
+}
+
+// What iptables saved and restored still is what it was.
+func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
+	w := newFirewallWorld(t)
+	iptables(t, w, "-P FORWARD DROP")
+	c1 := opening("c1", "10.1.0.2", "fd00:1::2")
+	must(t, w.conn.Open(c1))
+	nstest.Run(t, w.host, "sh", "-c", "iptables-save | iptables-restore; ip6tables-save | ip6tables-restore")
+	must(t, w.conn.CheckOpening(c1))
+	rules := iptables(t, w, "-S")
+	iptables(t, w, "-A CNI-ADMIN -p sctp -j RETURN")
+	must(t, w.conn.Open(opening("c3", "10.1.0.9", "fd00:1::9")))
+	iptables(t, w, "-F CNI-ADMIN")
+	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
+		t.Error("restored rules weren't recognized", diff)
+	}
+	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "restored")
+}
+
+// Programs that need no iptables leave no table of it; and one that comes later is led through by the next Open.
+func TestOpenMakesNoTableOfIptables(t *testing.T) {
+	w := newFirewallWorld(t)
+	c1 := opening("c1", "10.1.0.2")
+	must(t, w.conn.Open(c1))
+	wants(t, list(t, w.host), false, "table ip filter")
+	must(t, w.conn.CheckOpening(c1))
+	iptables(t, w, "-P FORWARD DROP")
+	if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("check:", err)
+	}
+	must(t, w.conn.Open(c1))
+	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "opened again")
+	wants(t, nstest.Run(t, w.host, "ip6tables", "-S"), false, "CNI-FORWARD")
+}
+
+// The mark means something between our two chains only, and nobody else's opens anything.
+func TestAcceptMarkStaysInside(t *testing.T) {
+	w := newFirewallWorld(t)
+	iptables(t, w, "-P FORWARD DROP")
+	must(t, w.conn.Open(opening("c1", "10.1.0.2")))
+	nstest.Run(t, w.host, "nft", `table ip test { chain early { type filter hook prerouting priority -150; meta mark set 0x1001; }
+		chain late { type filter hook postrouting priority 0; meta mark & 0x1000 != 0 counter drop; meta mark 1 counter; }; }`)
+	datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "another's mark")
+	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "our mark doesn't leave the hook")
+	if l := nstest.Run(t, w.host, "nft", "list", "chain", "ip", "test", "late"); strings.Contains(l, "counter packets 0 bytes 0\n") {
+		t.Error("other bits of the mark were lost:", l)
+	}
+}
+
+func TestFirewallGolden(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	o := opening("c1", "10.1.0.2", "fd00:1::2")
+	o.Bridge, o.Ingress = "br0", IngressSameBridge
+	must(t, c.Open(o))
+	got := list(t, ns)
+	path := filepath.Join("testdata", "firewall.nft")
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Error("golden (-), got (+):", diff)
+	}
+	for _, x := range firewallChains() {
+		for _, r := range x.rules {
+			wants(t, got, true, "\t\t"+r.text+"\n")
+		}
+	}
+	must(t, c.CheckOpening(o))
+	other := nstest.New(t, "other")
+	nstest.Run(t, other, "nft", "-f", path)
+	must(t, dial(t, other).CheckOpening(o))
+}
+
+// Two bridges: br0 has c1 and c2, which the host routes between, and br1 has c3.
+func TestIngressPolicies(t *testing.T) {
+	w := newFirewallWorld(t)
+	c3 := nstest.New(t, "c3")
+	ip(t, w.host, `link add br1 type bridge
+		link set br1 up
+		addr add 10.3.0.1/24 dev br1
+		link add swc3 type veth peer name eth0 netns `+c3+`
+		link set swc3 master br1 up`)
+	ip(t, c3, `link set eth0 up
+		addr add 10.3.0.2/24 dev eth0
+		route add default via 10.3.0.1`)
+	open := func(network, container, addr, bridge string, i Ingress) {
+		t.Helper()
+		o := opening(container, addr)
+		o.Owner.Network, o.Bridge, o.Ingress = network, bridge, i
+		must(t, w.conn.Open(o))
+		must(t, w.conn.CheckOpening(o))
+	}
+	expect := func(across, within bool, why string) {
+		t.Helper()
+		datagram{from: w.c1, at: c3, to: "10.3.0.2"}.passes(t, across, why+": br0 to br1")
+		datagram{from: c3, at: w.c1, to: "10.1.0.2"}.passes(t, across, why+": br1 to br0")
+		datagram{from: w.c1, at: w.c2, to: "10.2.0.2"}.passes(t, within, why+": within br0")
+		datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, why+": to the outside")
+	}
+	open("a", "c1", "10.1.0.2", "br0", IngressOpen)
+	open("b", "c3", "10.3.0.2", "br1", IngressOpen)
+	expect(true, true, "open")
+	open("a", "c1", "10.1.0.2", "br0", IngressSameBridge)
+	expect(true, true, "the other bridge has no policy")
+	open("b", "c3", "10.3.0.2", "br1", IngressIsolated)
+	expect(false, true, "both have a policy")
+	open("a", "c1", "10.1.0.2", "br0", IngressIsolated)
+	expect(false, false, "isolated")
+	open("c", "c2", "10.2.0.2", "br0", IngressSameBridge)
+	expect(false, false, "another network's laxer policy doesn't count")
+
+	// The network that's left has the say.
+	_, err := w.conn.ShutExcept("a", nil)
+	must(t, err)
+	open("c", "c2", "10.2.0.2", "br0", IngressSameBridge)
+	expect(false, true, "a is gone")
+	_, err = w.conn.Shut(Opening{Owner: Owner{"c", "c2", "eth0"}})
+	must(t, err)
+	open("d", "c4", "10.2.0.9", "br0", IngressOpen)
+	expect(true, true, "what nobody uses any more is found by the next")
+}
+
+func TestShutTakesOnlyItsOwn(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	c1, c2 := opening("c1", "10.1.0.2"), opening("c2", "10.1.0.2")
+	left := func(want ...string) {
+		t.Helper()
+		var got []string
+		for o, err := range c.Openings("mynet") {
+			must(t, err)
+			got = append(got, fmt.Sprint(o.Owner.ContainerID, " ", o.Addr, " ", o.Noted))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	shut := func(o Opening) {
+		t.Helper()
+		_, err := c.Shut(o)
+		must(t, err)
+	}
+	shut(c1)
+	must(t, c.Open(c1))
+	must(t, c.Open(c2))
+	shut(c1)
+	left("c2 10.1.0.2 false")
+	if err := c.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "c2") {
+		t.Error("check:", err)
+	}
+	noted := opening("c3", "10.1.0.3")
+	noted.Noted = true
+	must(t, c.Open(noted))
+	left("c2 10.1.0.2 false", "c3 10.1.0.3 true")
+	removed, err := c.ShutExcept("mynet", []Owner{c2.Owner})
+	must(t, err)
+	if len(removed) != 1 || !removed[0].Noted || removed[0].Addr != noted.Addrs[0] {
+		t.Errorf("removed %v", removed)
+	}
+	shut(Opening{Owner: c2.Owner})
+	shut(c2)
+	left()
+}
+
+// Many at once on a host that has nothing yet: each gets through, and no rule is there twice.
+func TestOpenConcurrently(t *testing.T) {
+	ns := nstest.New(t, "host")
+	nstest.Run(t, ns, "iptables", "-P", "FORWARD", "DROP")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		c := dial(t, ns)
+		wg.Go(func() {
+			if err := c.Open(opening(fmt.Sprint("c", i), fmt.Sprint("10.1.0.", 2+i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	rules := nstest.Run(t, ns, "iptables", "-S")
+	if n := strings.Count(rules, "-A "); n != 3 {
+		t.Errorf("%d rules:\n%s", n, rules)
+	}
+}
+
+func TestShutRemovesTheReferencesRules(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	for _, line := range []string{"-N CNI-FORWARD", "-N CNI-ADMIN", "-I FORWARD -m comment --comment x -j CNI-FORWARD", "-I CNI-FORWARD -m comment --comment x -j CNI-ADMIN",
+		"-A CNI-FORWARD -d 10.1.0.2/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A CNI-FORWARD -s 10.1.0.2/32 -j ACCEPT",
+		"-A CNI-FORWARD -s 10.1.0.3/32 -j ACCEPT"} {
+		nstest.Run(t, ns, "iptables", strings.Fields(line)...)
+	}
+	must(t, c.Open(opening("c9", "10.1.0.9")))
+	must(t, c.CheckOpening(opening("c9", "10.1.0.9")))
+	_, err := c.Shut(opening("c1", "10.1.0.2"))
+	must(t, err)
+	rules := nstest.Run(t, ns, "iptables", "-S")
+	wants(t, rules, false, "10.1.0.2")
+	wants(t, rules, true, "10.1.0.3")
+	if n := strings.Count(rules, "-j CNI-"); n != 2 {
+		t.Errorf("%d jumps:\n%s", n, rules)
+	}
+}
+
+func TestOpeningsThatAreNone(t *testing.T) {
+	c := dial(t, nstest.New(t, "host"))
+	ok := opening("c1", "10.1.0.2")
+	for name, change := range map[string]func(*Opening){
+		"owner":     func(o *Opening) { o.Owner.Network = "" },
+		"address":   func(o *Opening) { o.Addrs = []netip.Addr{{}} },
+		"zone":      func(o *Opening) { o.Addrs = []netip.Addr{netip.MustParseAddr("fe80::1%eth0")} },
+		"bridge":    func(o *Opening) { o.Bridge = "bridge0123456789" },
+		"no bridge": func(o *Opening) { o.Ingress = IngressIsolated },
+		"policy":    func(o *Opening) { o.Bridge, o.Ingress = "br0", 7 },
+		"option":    func(o *Opening) { o.AdminChain = "-x" },
+		"space":     func(o *Opening) { o.AdminChain = "a b" },
+		"long":      func(o *Opening) { o.AdminChain = strings.Repeat("x", 29) },
+		"built in":  func(o *Opening) { o.AdminChain = "FORWARD" },
+		"loop":      func(o *Opening) { o.AdminChain = "CNI-FORWARD" },
+	} {
+		o := ok
+		change(&o)
+		if err := c.Open(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
