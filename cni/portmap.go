@@ -7,10 +7,8 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/swiftcni/swiftcni/internal/conntrack"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // The plugin portmap leads from ports of the host to ports of a container that another plugin has attached.
@@ -240,93 +238,6 @@ func statusPortmap(_ context.Context, n *Network) error {
 	}
 	if err != nil && !absent(err) {
 		return unavailable("nftables can't be used", err)
-	}
-	return nil
-}
-
-// forgetStale ends tracked UDP flows to ports that are mapped now and go elsewhere: to an earlier container, or to the
-// host itself. Others to the same port, that only pass through the host, are left alone.
-func forgetStale(p nft.Publication) error {
-	var conn *rtnl.Conn
-	defer func() {
-		if conn != nil {
-			conn.Close()
-		}
-	}()
-	own := func(addr netip.Addr) bool {
-		if conn == nil {
-			var err error
-			if conn, err = rtnl.Dial(nil); err != nil {
-				return false
-			}
-		}
-		way, err := conn.WayTo(addr)
-		return err == nil && way.Local
-	}
-	for _, a := range p.Addrs {
-		targets := map[netip.AddrPort]netip.AddrPort{} // by the host's address, or that of none
-		for _, m := range p.Ports {
-			if m.Protocol == nft.UDP && (!m.HostIP.IsValid() || m.HostIP.Is4() == a.Addr().Is4()) {
-				host := m.HostIP
-				if host.IsUnspecified() {
-					host = netip.Addr{}
-				}
-				targets[netip.AddrPortFrom(host, m.HostPort)] = netip.AddrPortFrom(a.Addr(), m.ContainerPort)
-			}
-		}
-		err := forget(a.Addr().Is6(), targets, func(f conntrack.Flow) bool {
-			target, ok := targets[f.Dst]
-			if !ok {
-				target, ok = targets[netip.AddrPortFrom(netip.Addr{}, f.Dst.Port())]
-			}
-			return ok && f.ReplySrc != target && (f.Translated || own(f.Dst.Addr()))
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// forgetRemoved ends tracked UDP flows to containers that aren't mapped any more.
-func forgetRemoved(removed []nft.Published) error {
-	var err error
-	for _, ipv6 := range []bool{false, true} {
-		targets := map[netip.AddrPort]netip.AddrPort{}
-		gone := map[netip.AddrPort]bool{} // the containers' ends
-		for _, r := range removed {
-			if r.Mapping.Protocol == nft.UDP && r.Target.Addr().Is6() == ipv6 {
-				targets[netip.AddrPortFrom(r.Mapping.HostIP, r.Mapping.HostPort)] = r.Target
-				gone[r.Target] = true
-			}
-		}
-		err = errors.Join(err, forget(ipv6, targets, func(f conntrack.Flow) bool {
-			_, any := targets[netip.AddrPortFrom(netip.Addr{}, f.Dst.Port())]
-			_, one := targets[f.Dst]
-			return f.Translated && gone[f.ReplySrc] && (any || one)
-		}))
-	}
-	return err
-}
-
-// forget goes through the UDP flows of a family once, if there are ports to look for at all.
-func forget(ipv6 bool, ports map[netip.AddrPort]netip.AddrPort, stale func(conntrack.Flow) bool) error {
-	if len(ports) == 0 {
-		return nil
-	}
-	conn, err := conntrack.Dial()
-	if err != nil {
-		return ignoreUnsupported(err)
-	}
-	defer conn.Close()
-	filter := conntrack.Filter{IPv6: ipv6, Protocol: unix.IPPROTO_UDP}
-	for p := range ports {
-		if len(ports) == 1 {
-			filter.DstPort = p.Port()
-		}
-	}
-	if _, err := conn.Forget(filter, stale); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return failed("end stale UDP flows", err)
 	}
 	return nil
 }

@@ -47,8 +47,11 @@ const (
 	ctaFilterOrigFlags  = 1
 	ctaFilterReplyFlags = 2
 
-	// Bits of CTA_FILTER_ORIG_FLAGS (net/netfilter/nf_internals.h): the protocol, and the destination port.
+	// Bits of CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS (net/netfilter/nf_internals.h): what of a tuple counts.
+	filterIPSrc        = 1 << 0
+	filterIPDst        = 1 << 1
 	filterProtoNum     = 1 << 3
+	filterProtoSrcPort = 1 << 4
 	filterProtoDstPort = 1 << 5
 
 	statusDestinationNAT = 1 << 5 // IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h
@@ -89,7 +92,8 @@ func Dial() (*Conn, error) {
 func (c *Conn) Close() error { return c.socket.Close() }
 
 // Forget ends the flows of a filter that are stale by the caller's judgement, and says how many there were. The kernel
-// walks its whole table once, and picks by the filter since 5.8; older ones list more, which is sorted out here.
+// walks its whole table once, locking each bucket: 14 ms for the 262,144 of a machine with much memory, however few flows
+// there are. It picks by the filter since 5.8; older ones list more, which is sorted out here.
 //
 // An error is errors.ErrUnsupported where the kernel has no ctnetlink.
 func (c *Conn) Forget(f Filter, stale func(Flow) bool) (int, error) {
@@ -140,6 +144,49 @@ func (f Flow) deletion(ipv6 bool) netlink.Message {
 	if f.id != nil {
 		b = append(b, attribute(ctaID, f.id)...)
 	}
+	return message(msgDelete, netlink.Acknowledge, b)
+}
+
+// A Match names IPv4 flows that all are to end. There's none for IPv6: of its addresses the kernel's filter takes all but the
+// one that's given (ctnetlink_filter_match_tuple, net/netfilter/nf_conntrack_netlink.c, seen with 6.18).
+type Match struct {
+	Protocol uint8          // unix.IPPROTO_UDP, …
+	Dst      netip.AddrPort // of the first packet; the zero address is any
+	ReplySrc netip.AddrPort // who answers; the zero value is anybody
+}
+
+// errIPv6 is a Match that isn't of IPv4.
+var errIPv6 = errors.Join(errors.ErrUnsupported, unix.EAFNOSUPPORT)
+
+// End ends all flows that match. The kernel looks for them itself, and passes over empty buckets: that takes it 0.1 ms
+// where Forget takes 14. It's there since Linux 6.10; an older one refuses it, since it wants whole tuples
+// otherwise. The error is errors.ErrUnsupported then, as it is for IPv6.
+func (c *Conn) End(m Match) error {
+	if m.Dst.Addr().Is6() || m.ReplySrc.Addr().Is6() {
+		return errIPv6
+	}
+	return c.call(m.request(), nil)
+}
+
+func (m Match) request() netlink.Message {
+	proto := func(kind int, port uint16) []byte {
+		return nest(ctaTupleProto, append(attribute(ctaProtoNum, []byte{m.Protocol}), attribute(kind, binary.BigEndian.AppendUint16(nil, port))...))
+	}
+	b := header(false)
+	b[1] = 1 // the family is heeded from this version on only
+	orig, flags := proto(ctaProtoDstPort, m.Dst.Port()), uint32(filterProtoNum|filterProtoDstPort)
+	if m.Dst.Addr().IsValid() {
+		orig, flags = append(nest(ctaTupleIP, attribute(ctaIPv4Dst, m.Dst.Addr().AsSlice())), orig...), flags|filterIPDst
+	}
+	b = append(b, nest(ctaTupleOrig, orig)...)
+	replyFlags := uint32(0)
+	if m.ReplySrc.IsValid() {
+		replyFlags = filterIPSrc | filterProtoNum | filterProtoSrcPort
+		reply := append(nest(ctaTupleIP, attribute(ctaIPv4Src, m.ReplySrc.Addr().AsSlice())), proto(ctaProtoSrcPort, m.ReplySrc.Port())...)
+		b = append(b, nest(ctaTupleReply, reply)...)
+	}
+	b = append(b, nest(ctaFilter, append(attribute(ctaFilterOrigFlags, binary.NativeEndian.AppendUint32(nil, flags)),
+		attribute(ctaFilterReplyFlags, binary.NativeEndian.AppendUint32(nil, replyFlags))...))...)
 	return message(msgDelete, netlink.Acknowledge, b)
 }
 

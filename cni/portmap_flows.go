@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// A tracked flow of UDP goes on as it began, whatever is mapped by now. So flows end that began under other mappings.
+
+// mostMatches is from where on one walk through all flows is cheaper than naming them, 0.1 ms each.
+const mostMatches = 64
+
+// udpPorts are mapped UDP ports of one family: the host's address, or the zero one, and port, with where they lead.
+type udpPorts map[netip.AddrPort]netip.AddrPort
+
+func (u udpPorts) add(m nft.PortMapping, target netip.AddrPort) {
+	if m.Protocol != nft.UDP || m.HostIP.IsValid() && m.HostIP.Is4() != target.Addr().Is4() {
+		return
+	}
+	host := m.HostIP
+	if host.IsUnspecified() {
+		host = netip.Addr{}
+	}
+	u[netip.AddrPortFrom(host, m.HostPort)] = target
+}
+
+// target says where a flow to an address of the host's should lead.
+func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
+	if t, ok := u[dst]; ok {
+		return t, true
+	}
+	t, ok := u[netip.AddrPortFrom(netip.Addr{}, dst.Port())]
+	return t, ok
+}
+
+// forgetStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
+// Others to the same port, that only pass through the host, are left alone.
+func forgetStale(p nft.Publication) error {
+	for _, a := range p.Addrs {
+		ports := udpPorts{}
+		for _, m := range p.Ports {
+			ports.add(m, netip.AddrPortFrom(a.Addr(), m.ContainerPort))
+		}
+		if len(ports) == 0 {
+			continue
+		}
+		conn, err := rtnl.Dial(nil)
+		if err != nil {
+			return failed("open a netlink socket", err)
+		}
+		defer conn.Close()
+		matches, err := hostMatches(conn, ports)
+		if err != nil {
+			return err
+		}
+		err = endFlows(matches, a.Addr().Is6(), func(f conntrack.Flow) bool {
+			target, ok := ports.target(f.Dst)
+			if !ok || f.ReplySrc == target || f.Translated {
+				return ok && f.ReplySrc != target
+			}
+			way, err := conn.WayTo(f.Dst.Addr())
+			return err == nil && way.Local
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostMatches names the flows to ports on the host's IPv4 addresses: nil if there are too many to name, or if they're IPv6's.
+func hostMatches(conn *rtnl.Conn, ports udpPorts) ([]conntrack.Match, error) {
+	var addrs []netip.Addr
+	var list []conntrack.Match
+	for at, target := range ports {
+		if target.Addr().Is6() {
+			return nil, nil
+		}
+		hosts := []netip.Addr{at.Addr()}
+		if !at.Addr().IsValid() {
+			if addrs == nil {
+				for a, err := range conn.Addrs(0, unix.AF_INET) {
+					if err != nil {
+						return nil, failed("list the host's addresses", err)
+					}
+					addrs = append(addrs, a.Prefix.Addr())
+				}
+			}
+			hosts = addrs
+		}
+		for _, h := range hosts {
+			list = append(list, conntrack.Match{Protocol: unix.IPPROTO_UDP, Dst: netip.AddrPortFrom(h, at.Port())})
+		}
+		if len(list) > mostMatches {
+			return nil, nil
+		}
+	}
+	return list, nil
+}
+
+// forgetRemoved ends flows to containers by mappings that are gone.
+func forgetRemoved(removed []nft.Published) error {
+	var err error
+	for _, ipv6 := range []bool{false, true} {
+		ports := udpPorts{}
+		gone := map[netip.AddrPort]bool{} // the containers' ends
+		var matches []conntrack.Match
+		for _, r := range removed {
+			if r.Mapping.Protocol != nft.UDP || r.Target.Addr().Is6() != ipv6 {
+				continue
+			}
+			ports.add(r.Mapping, r.Target)
+			gone[r.Target] = true
+			matches = append(matches, conntrack.Match{Protocol: unix.IPPROTO_UDP, ReplySrc: r.Target,
+				Dst: netip.AddrPortFrom(r.Mapping.HostIP, r.Mapping.HostPort)})
+		}
+		if len(ports) == 0 {
+			continue
+		}
+		if ipv6 || len(matches) > mostMatches {
+			matches = nil
+		}
+		err = errors.Join(err, endFlows(matches, ipv6, func(f conntrack.Flow) bool {
+			_, ok := ports.target(f.Dst)
+			return ok && f.Translated && gone[f.ReplySrc]
+		}))
+	}
+	return err
+}
+
+// endFlows ends the flows that match or, where the kernel can't be told so, goes through all of UDP for stale ones.
+func endFlows(matches []conntrack.Match, ipv6 bool, stale func(conntrack.Flow) bool) error {
+	conn, err := conntrack.Dial()
+	if err != nil {
+		return failed("end stale UDP flows", err)
+	}
+	defer conn.Close()
+	named := matches != nil
+	for _, m := range matches {
+		if err := conn.End(m); errors.Is(err, errors.ErrUnsupported) {
+			named = false
+			break
+		} else if err != nil && !errors.Is(err, unix.ENOENT) {
+			return failed("end stale UDP flows", err)
+		}
+	}
+	if named {
+		return nil
+	}
+	// A kernel that tracks nothing has nothing to forget.
+	if _, err := conn.Forget(conntrack.Filter{IPv6: ipv6, Protocol: unix.IPPROTO_UDP}, stale); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return failed("end stale UDP flows", err)
+	}
+	return nil
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conntrack
+
+import (
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+func TestMain(m *testing.M) { nstest.Main(m) }
