@@ -26,7 +26,13 @@ var messageNames = map[uint16]string{
 	unix.RTM_NEWADDR: "RTM_NEWADDR", unix.RTM_DELADDR: "RTM_DELADDR",
 	unix.RTM_NEWROUTE: "RTM_NEWROUTE", unix.RTM_DELROUTE: "RTM_DELROUTE",
 	unix.RTM_NEWNEIGH: "RTM_NEWNEIGH", unix.RTM_DELNEIGH: "RTM_DELNEIGH",
+	unix.RTM_NEWQDISC: "RTM_NEWQDISC", unix.RTM_DELQDISC: "RTM_DELQDISC",
+	unix.RTM_NEWTFILTER: "RTM_NEWTFILTER", unix.RTM_DELTFILTER: "RTM_DELTFILTER",
+	unix.RTM_NEWRULE: "RTM_NEWRULE", unix.RTM_DELRULE: "RTM_DELRULE",
 }
+
+// tcmsg is the header of both QDISC and TFILTER.
+var tcmsg = []string{"family", "index", "handle", "parent", "info"}
 
 // layouts are the fixed headers, a name per four bytes, and the names of attributes by their parents'.
 var layouts = map[string]struct {
@@ -34,7 +40,7 @@ var layouts = map[string]struct {
 	attrs map[int]string
 }{
 	"LINK": {[]string{"family", "index", "flags", "change"}, map[int]string{
-		unix.IFLA_IFNAME: "IFLA_IFNAME", unix.IFLA_ADDRESS: "IFLA_ADDRESS", unix.IFLA_MTU: "IFLA_MTU",
+		unix.IFLA_IFNAME: "IFLA_IFNAME", unix.IFLA_ADDRESS: "IFLA_ADDRESS", unix.IFLA_MTU: "IFLA_MTU", unix.IFLA_TXQLEN: "IFLA_TXQLEN",
 		unix.IFLA_MASTER: "IFLA_MASTER", unix.IFLA_GROUP: "IFLA_GROUP", unix.IFLA_NUM_TX_QUEUES: "IFLA_NUM_TX_QUEUES",
 		unix.IFLA_NUM_RX_QUEUES: "IFLA_NUM_RX_QUEUES", unix.IFLA_NET_NS_FD: "IFLA_NET_NS_FD",
 		unix.IFLA_IFALIAS: "IFLA_IFALIAS", unix.IFLA_LINKINFO: "IFLA_LINKINFO", unix.IFLA_AF_SPEC: "IFLA_AF_SPEC",
@@ -68,7 +74,16 @@ var layouts = map[string]struct {
 		unix.RTA_DST: "RTA_DST", unix.RTA_GATEWAY: "RTA_GATEWAY", unix.RTA_OIF: "RTA_OIF", unix.RTA_PRIORITY: "RTA_PRIORITY",
 		unix.RTA_TABLE: "RTA_TABLE", unix.RTA_PREFSRC: "RTA_PREFSRC", unix.RTA_METRICS: "RTA_METRICS",
 	}},
-	"RTA_METRICS": {nil, map[int]string{unix.RTAX_MTU: "RTAX_MTU", unix.RTAX_ADVMSS: "RTAX_ADVMSS"}},
+	"RTA_METRICS":      {nil, map[int]string{unix.RTAX_MTU: "RTAX_MTU", unix.RTAX_ADVMSS: "RTAX_ADVMSS"}},
+	"QDISC":            {tcmsg, map[int]string{unix.TCA_KIND: "TCA_KIND", unix.TCA_OPTIONS: "TCA_OPTIONS"}},
+	"TFILTER":          {tcmsg, map[int]string{unix.TCA_KIND: "TCA_KIND", unix.TCA_OPTIONS: "TCA_OPTIONS"}},
+	"TCA_OPTIONS":      {nil, map[int]string{tbfParms: "TCA_TBF_PARMS", tbfRate64: "TCA_TBF_RATE64", tbfBurst: "TCA_TBF_BURST", u32Sel: "TCA_U32_SEL", u32Act: "TCA_U32_ACT"}},
+	"TCA_U32_ACT":      {nil, map[int]string{actFirst: "the first action"}},
+	"the first action": {nil, map[int]string{actKind: "TCA_ACT_KIND", actOptions: "TCA_ACT_OPTIONS"}},
+	"TCA_ACT_OPTIONS":  {nil, map[int]string{mirredParms: "TCA_MIRRED_PARMS"}},
+	"RULE": {[]string{"family, lengths of dst and src, tos", "table, reserved, action", "flags"}, map[int]string{
+		fraSrc: "FRA_SRC", fraTable: "FRA_TABLE", fraPriority: "FRA_PRIORITY", fraProtocol: "FRA_PROTOCOL",
+	}},
 	"NEIGH": {[]string{"family", "index", "state, flags, type"}, map[int]string{
 		unix.NDA_DST: "NDA_DST", unix.NDA_LLADDR: "NDA_LLADDR", unix.NDA_VLAN: "NDA_VLAN",
 	}},

@@ -58,6 +58,8 @@ func goldens(t testing.TB) []golden {
 			b.Set(Link{Index: 20, Name: "renamed", Alias: "c1/eth0", MAC: m2, MTU: 9000, Group: 9})
 			b.Set(Link{Index: 20, LinkLocal: Off, ARPNotify: On, RouteLocalnet: Off})
 			b.Set(Link{Index: 20, LinkLocal: On, RouteLocalnet: On})
+			b.Set(Link{Index: 20, MTU: 1300, TxQueueLen: 500, Promisc: On, AllMulticast: On})
+			b.Set(Link{Index: 20, TxQueueLen: NoTxQueue, AllMulticast: Off})
 			b.Set(Link{Index: 20, NetNS: container})
 			b.Create(Veth{Link: Link{Name: "a", Group: 77}, Peer: Link{Name: "b", Group: 77}})
 			b.Delete(Link{Group: 77})
@@ -94,6 +96,27 @@ func goldens(t testing.TB) []golden {
 			b.Create(Neigh{Link: 20, MAC: m2})
 			b.Ensure(Neigh{Link: 20, MAC: m2, State: NeighReachable})
 			b.Delete(Neigh{Link: 20, MAC: m2})
+		}},
+		{"qdisc", func(b *Batch, _ *NetNS) {
+			b.Create(Link{Kind: "ifb", Index: 40, Name: "ifb9", MAC: m1, MTU: 1400})
+			b.Create(TBF{Link: 40, Rate: 125000, Buffer: 64 * time.Millisecond, Limit: 20000})
+			b.Set(Link{Index: 40, State: Up})
+			b.Create(TBF{Link: 20, Rate: 5 << 30, Burst: 1 << 30, Limit: 1<<32 - 1})
+			b.Ensure(TBF{Link: 20, Rate: 1000, Buffer: MaxBuffer, Limit: 1})
+			b.Set(TBF{Link: 20, Rate: 2000, Buffer: time.Millisecond, Limit: 3000})
+			b.Create(Ingress{Link: 20})
+			b.Create(Redirect{Link: 20, To: 40})
+			b.Delete(Redirect{Link: 20})
+			b.Delete(Ingress{Link: 20})
+			b.Delete(TBF{Link: 20})
+			b.Delete(Link{Index: 40})
+		}},
+		{"rule", func(b *Batch, _ *NetNS) {
+			b.Create(Rule{Src: prefix("10.1.0.7/32"), Table: 100})
+			b.Create(Rule{Src: prefix("fd01::7/128"), Table: 1000, Priority: 500, Protocol: 77})
+			b.Create(Rule{Src: prefix("0.0.0.0/0"), Table: 101, Priority: 600})
+			b.Delete(Rule{Src: prefix("10.1.0.7/32"), Table: 100})
+			b.Delete(Rule{Src: prefix("fd01::7/128"), Protocol: 77})
 		}},
 		{"port", func(b *Batch, _ *NetNS) {
 			b.Set(Port{Link: 20, Hairpin: On, Isolated: On})

@@ -14,6 +14,9 @@ import (
 // NoMaster, as [Link].Master, takes a link out of its bridge.
 const NoMaster = -1
 
+// NoTxQueue, as [Link].TxQueueLen, is a transmit queue of no packets.
+const NoTxQueue = -1
+
 // maxName is the longest name of a link in bytes (IFNAMSIZ less its zero, linux/if.h).
 const maxName = unix.IFNAMSIZ - 1
 
@@ -99,6 +102,10 @@ type Link struct {
 	State State
 	// Promisc asks for all frames (IFF_PROMISC).
 	Promisc Switch
+	// AllMulticast asks for all multicast frames (IFF_ALLMULTI).
+	AllMulticast Switch
+	// TxQueueLen is how many packets the transmit queue holds; [NoTxQueue] is none.
+	TxQueueLen int
 	// NetNS is the namespace where the link is born or, on Set, moved to. Nil is the conn's own.
 	// It must stay open until [Conn.Do] has returned. It's never set on what's read.
 	NetNS *NetNS
@@ -178,11 +185,16 @@ func (l *Link) header(b *Batch, family uint8) {
 	case Down:
 		change = unix.IFF_UP
 	}
-	switch l.Promisc {
-	case On:
-		flags, change = flags|unix.IFF_PROMISC, change|unix.IFF_PROMISC
-	case Off:
-		change |= unix.IFF_PROMISC
+	for _, s := range [...]struct {
+		is   Switch
+		flag uint32
+	}{{l.Promisc, unix.IFF_PROMISC}, {l.AllMulticast, unix.IFF_ALLMULTI}} {
+		switch s.is {
+		case On:
+			flags, change = flags|s.flag, change|s.flag
+		case Off:
+			change |= s.flag
+		}
 	}
 	b.enc.fixed(family, 0, 0, 0)
 	b.enc.fixed32(uint32(l.Index))
@@ -219,6 +231,12 @@ func (l *Link) attributes(b *Batch, v verb) {
 	}
 	if l.Group != 0 {
 		e.u32(unix.IFLA_GROUP, l.Group)
+	}
+	switch {
+	case l.TxQueueLen == NoTxQueue:
+		e.u32(unix.IFLA_TXQLEN, 0)
+	case l.TxQueueLen != 0:
+		e.u32(unix.IFLA_TXQLEN, uint32(l.TxQueueLen))
 	}
 	if l.Queues != 0 && v != set {
 		e.u32(unix.IFLA_NUM_TX_QUEUES, uint32(l.Queues))
@@ -321,11 +339,15 @@ func (l *Link) writeRest(w *words) {
 		w.word("master", w.link(l.Master))
 	}
 	w.number("group", int(l.Group))
+	if l.TxQueueLen != 0 {
+		w.word("txqueuelen", strconv.Itoa(max(l.TxQueueLen, 0)))
+	}
 	w.number("queues", l.Queues)
 	if l.Alias != "" {
 		w.word("alias", strconv.Quote(l.Alias))
 	}
 	w.toggle("promisc", l.Promisc)
+	w.toggle("allmulticast", l.AllMulticast)
 	w.toggle("link-local", l.LinkLocal)
 	w.toggle("arp_notify", l.ARPNotify)
 	w.toggle("route_localnet", l.RouteLocalnet)

@@ -99,3 +99,23 @@ func TestBroadcast(t *testing.T) {
 		}
 	}
 }
+
+func TestTxQueueAndAllMulticast(t *testing.T) {
+	host, container := newSide(t, "host"), newSide(t, "container")
+	attach(t, host, container)
+	for _, want := range []Link{
+		{TxQueueLen: 77, AllMulticast: On, Promisc: Off},
+		{TxQueueLen: NoTxQueue, AllMulticast: Off, Promisc: On},
+	} {
+		change := want
+		change.Name = "host0"
+		host.must(t, func(b *Batch) { b.Set(change) })
+		got, err := host.Link("host0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.TxQueueLen != want.TxQueueLen || got.AllMulticast != want.AllMulticast || got.Promisc != want.Promisc {
+			t.Errorf("%+v: got %+v", want, got)
+		}
+	}
+}

@@ -25,7 +25,7 @@ func (m *linkMessage) decode(b []byte) error {
 	m.Index = int(int32(binary.NativeEndian.Uint32(b[4:])))
 	flags, change := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
 	if m.answer {
-		change = unix.IFF_UP | unix.IFF_PROMISC
+		change = unix.IFF_UP | unix.IFF_PROMISC | unix.IFF_ALLMULTI
 	}
 	if change&unix.IFF_UP != 0 {
 		m.State = Down
@@ -35,6 +35,9 @@ func (m *linkMessage) decode(b []byte) error {
 	}
 	if change&unix.IFF_PROMISC != 0 {
 		m.Promisc = SwitchOf(flags&unix.IFF_PROMISC != 0)
+	}
+	if change&unix.IFF_ALLMULTI != 0 {
+		m.AllMulticast = SwitchOf(flags&unix.IFF_ALLMULTI != 0)
 	}
 	a := attrs{rest: b[unix.SizeofIfInfomsg:]}
 	for a.next() {
@@ -58,6 +61,10 @@ func (m *linkMessage) attribute(a *attrs) {
 		}
 	case unix.IFLA_GROUP:
 		m.Group = a.u32()
+	case unix.IFLA_TXQLEN:
+		if m.TxQueueLen = int(a.u32()); m.TxQueueLen == 0 {
+			m.TxQueueLen = NoTxQueue
+		}
 	case unix.IFLA_NUM_TX_QUEUES:
 		m.Queues = int(a.u32())
 	case unix.IFLA_IFALIAS:
