@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"sync"
 
@@ -48,12 +47,10 @@ func newPool(n int, plugins []Plugin, stderr io.Writer) (*pool, error) {
 }
 
 func newRemote(b *box.Box, plugins []Plugin, stderr io.Writer) (*remote, error) {
-	self, err := os.Executable()
+	cmd, err := b.Self(inBox)
 	if err != nil {
 		return nil, err
 	}
-	cmd := b.Command(self)
-	cmd.Env = append(os.Environ(), insideVar+"=1")
 	cmd.Stderr = stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -13,12 +13,13 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/box"
 	"golang.org/x/sys/unix"
 )
 
-// insideVar marks the copy of the program that tries, in a box. It reads plugins, then trials, and writes an
+// inBox is the role of the copy of the program that tries, in a box. It reads plugins, then trials, and writes an
 // outcome for each.
-const insideVar = "SWIFTCNI_CRASH_INSIDE"
+const inBox = "crash"
 
 const (
 	reapLimit   = 5 * time.Second  // for orphans to end
@@ -47,10 +48,9 @@ type worker struct {
 
 // insideMain works, if that's what the process was started for.
 func insideMain() {
-	if os.Getenv(insideVar) == "" {
+	if box.Role() != inBox {
 		return
 	}
-	os.Unsetenv(insideVar)
 	runtime.LockOSThread()
 	if err := work(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "crash:", err)

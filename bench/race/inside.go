@@ -14,8 +14,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/box"
 )
 
-// insideVar marks the copy of the program that runs in the box. It reads a plan and writes a report.
-const insideVar = "SWIFTCNI_RACE_INSIDE"
+// inBox is the role of the copy of the program that runs in the box. It reads a plan and writes a report.
+const inBox = "race"
 
 // A Plan is all that a run depends on.
 type Plan struct {
@@ -52,16 +52,14 @@ func (p *Plan) flags() string {
 
 // startInside carries the plan out in the box.
 func startInside(b *box.Box, p Plan, stderr io.Writer) (*Report, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	encoded, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
-	cmd := b.Command(self)
-	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd, err := b.Self(inBox)
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(encoded), stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -76,10 +74,9 @@ func startInside(b *box.Box, p Plan, stderr io.Writer) (*Report, error) {
 
 // insideMain carries a plan out, if that's what the process was started for.
 func insideMain() {
-	if os.Getenv(insideVar) == "" {
+	if box.Role() != inBox {
 		return
 	}
-	os.Unsetenv(insideVar)
 	var p Plan
 	err := json.NewDecoder(os.Stdin).Decode(&p)
 	var r *Report

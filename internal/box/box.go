@@ -137,6 +137,28 @@ exec nsenter -t "$target" -n -m -p -u -i -- sh -c 'cd "$1" && shift && exec "$@"
 	return exec.Command("sh", append([]string{"-c", enter, "sh", strconv.Itoa(b.PID()), name}, args...)...)
 }
 
+// roleVar tells a program that [Box.Self] started what for.
+const roleVar = "SWIFTCNI_BOX_ROLE"
+
+// Self returns a command that will run the calling program once more, inside the box, where [Role] tells role.
+func (b *Box) Self(role string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("box: %w", err)
+	}
+	cmd := b.Command(self)
+	cmd.Env = append(os.Environ(), roleVar+"="+role)
+	return cmd, nil
+}
+
+// Role returns what [Box.Self] started this process for, "" if it didn't. Only the first call does, so that the
+// processes that are started next aren't taken for it.
+func Role() string {
+	role := os.Getenv(roleVar)
+	os.Unsetenv(roleVar)
+	return role
+}
+
 // Run runs a command inside the box and returns what it printed on standard output. The error of a
 // command that fails holds its standard error.
 func (b *Box) Run(name string, args ...string) (string, error) {

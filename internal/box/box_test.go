@@ -32,6 +32,11 @@ func TestMain(m *testing.M) {
 		fmt.Println(b.PID())
 		select {}
 	}
+	if role := box.Role(); role != "" {
+		host, err := os.Hostname()
+		fmt.Println(role, host, err, "again", box.Role(), len(os.Args))
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -134,6 +139,21 @@ func TestCommandKeepsTheDirectory(t *testing.T) {
 	}
 	if got := run(t, b, "pwd"); got != here {
 		t.Errorf("directory %q, want %q", got, here)
+	}
+}
+
+func TestSelfIsTheProgramInItsRole(t *testing.T) {
+	b := start(t, box.Options{Hostname: "elsewhere"})
+	cmd, err := b.Self("visitor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.Output()
+	if want := "visitor elsewhere <nil> again  1\n"; string(out) != want || err != nil {
+		t.Errorf("%q, %v; want %q", out, err, want)
+	}
+	if role := box.Role(); role != "" {
+		t.Errorf("this process has the role %q", role)
 	}
 }
 
