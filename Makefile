@@ -41,6 +41,7 @@ lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
 	go test ./rtnl ./nft ./cni -update
+	go test ./cmd/swiftcni -run TestCounts -update
 
 fuzz: ## each fuzz target for FUZZTIME=30s
 	internal/fuzz.sh $${FUZZTIME:-30s}

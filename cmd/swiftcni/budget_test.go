@@ -28,7 +28,7 @@ const (
 )
 
 // scheduling are the calls that the Go scheduler makes more or less of as the machine's load has it.
-var scheduling = []string{"futex", "nanosleep", "sched_yield", "madvise", "clone", "rt_sigreturn", "tgkill", "getpid", "epoll_pwait",
+var scheduling = []string{"futex", "nanosleep", "sched_yield", "madvise", "clone", "rt_sigreturn", "tgkill", "getpid", "epoll_pwait", "sched_getaffinity",
 	// each thread sets itself up by these, and threads have a budget of their own
 	"gettid", "sigaltstack", "rt_sigprocmask", "mmap", "munmap"}
 
