@@ -136,7 +136,7 @@ func (c *Conn) receiveDatagram() error {
 		c.buffer = make([]byte, receiveLen)
 	}
 	for {
-		n, _, err := unix.Recvfrom(c.socket.FD(), c.buffer, unix.MSG_DONTWAIT)
+		n, err := c.socket.Recv(c.buffer, unix.MSG_DONTWAIT)
 		switch err {
 		case nil:
 			c.waiting = c.buffer[:n]

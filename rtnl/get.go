@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
 // skipStats leaves a link's counters, half of the answer, out of it (RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h).
@@ -94,61 +96,61 @@ func (c *Conn) linkHeader(family uint8, index int) {
 	c.enc.fixed32(0)
 }
 
-// ask sends the request in c.enc and calls fn with the payload of each answer.
-func (c *Conn) ask(what string, fn func(data []byte) error) error {
+// ask sends the request in c.enc and calls fn with the payload of each message of the answer, to its end. It returns
+// the first error.
+func (c *Conn) ask(what string, fn func(data []byte) error) (first error) {
 	m := request(c.enc.buf)
 	if c.seq++; c.seq == 0 {
 		c.seq = 1
 	}
 	m.Header.Sequence = c.seq
-	if _, err := c.netlink().Send(m); err != nil {
+	if err := c.sock.Send(m); err != nil {
 		return fmt.Errorf("rtnl: %s: %w", what, err)
 	}
 	for {
-		a := answer{c: c, what: what, fn: fn}
-		for m, err := range c.netlink().ReceiveIter() {
-			a.take(m, err)
-		}
-		if a.ours || !a.foreign {
-			return a.err
-		}
-	}
-}
-
-// An answer is what one receive brought: an answer whole, or something else.
-type answer struct {
-	c             *Conn
-	what          string
-	fn            func(data []byte) error
-	ours, foreign bool
-	err           error // the first
-}
-
-func (a *answer) take(m netlink.Message, err error) {
-	if op, ok := errors.AsType[*netlink.OpError](err); ok && op.Sequence != 0 {
-		m.Header.Sequence, err = op.Sequence, refusal(a.what, 0, op)
-	} else if err != nil {
+		ms, err := c.sock.Receive()
 		if errors.Is(err, unix.ENOBUFS) {
-			a.c.sock.Drain()
+			c.sock.Drain()
 		}
-		m.Header.Sequence, err = a.c.seq, fmt.Errorf("rtnl: %s: %w", a.what, err)
-	}
-	if m.Header.Sequence != a.c.seq {
-		// A late answer to a request that failed with the socket's error, or an event.
-		a.foreign = true
-		if m.Header.Sequence == 0 && a.c.event != nil {
-			a.c.event(m)
+		if err != nil {
+			return fmt.Errorf("rtnl: %s: %w", what, err)
 		}
-		return
+		for _, m := range ms {
+			if m.Header.Sequence != c.seq {
+				// A late answer to a request that failed with the socket's error, or an event.
+				if m.Header.Sequence == 0 && c.event != nil {
+					c.event(m)
+				}
+				continue
+			}
+			last, err := takeAnswer(what, m, fn)
+			if first == nil {
+				first = err
+			}
+			if last {
+				return first
+			}
+		}
 	}
-	a.ours = true
-	switch {
-	case a.err != nil:
-	case err != nil:
-		a.err = err
-	case m.Header.Flags&netlink.DumpInterrupted != 0:
-		a.err = ErrInterrupted
-	default:
-		a.err = a.fn(m.Data)
+}
+
+// takeAnswer handles one message of an answer, and says whether it's the last. A list ends with NLMSG_DONE, any other
+// answer with its only message; a refusal ends either.
+func takeAnswer(what string, m netlink.Message, fn func(data []byte) error) (last bool, err error) {
+	interrupted := m.Header.Flags&netlink.DumpInterrupted != 0
+	if m.Header.Type == netlink.Error || m.Header.Type == netlink.Done {
+		errno, reason := nlsock.Answer(m)
+		if errno != 0 {
+			return true, &Error{Change: what, Reason: reason, Errno: errno}
+		}
+		if interrupted {
+			return true, ErrInterrupted
+		}
+		return true, nil
 	}
+	last = m.Header.Flags&netlink.Multi == 0
+	if interrupted {
+		return last, ErrInterrupted
+	}
+	return last, fn(m.Data)
 }

@@ -18,5 +18,6 @@ import (
 
 func main() {
 	entry.Restore()
+	entry.Grow()
 	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "funcdata.h"
 #include "textflag.h"
 
 #define SYS_prlimit64 302
@@ -30,3 +31,8 @@ TEXT swiftcni_entry(SB), NOSPLIT|NOFRAME, $0
 begin:
 	XORL DX, DX
 	JMP _rt0_amd64_linux(SB)
+
+// func Grow()
+TEXT ·Grow(SB), $24576-0
+	NO_LOCAL_POINTERS
+	RET

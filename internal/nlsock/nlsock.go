@@ -14,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"time"
+	"unsafe"
 
 	"github.com/mdlayher/netlink"
 	"github.com/swiftcni/swiftcni/internal/inside"
@@ -113,9 +114,9 @@ func (s *Socket) SendMessages(ms []netlink.Message) error {
 	}
 	s.send = b
 	for {
-		_, err := unix.SendmsgN(s.fd, b, nil, nil, 0)
+		err := unix.Send(s.fd, b, 0) // to the kernel, where a socket that isn't connected goes
 		if err != unix.EINTR {
-			return os.NewSyscallError("sendmsg", err)
+			return os.NewSyscallError("sendto", err)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func (s *Socket) receiveDatagram() ([]byte, error) {
 		s.receive = make([]byte, receiveLen)
 	}
 	for {
-		n, _, err := unix.Recvfrom(s.fd, s.receive, 0)
+		n, err := s.Recv(s.receive, 0)
 		switch err {
 		case nil:
 			return s.receive[:n], nil
@@ -167,12 +168,22 @@ func (s *Socket) receiveDatagram() ([]byte, error) {
 	}
 }
 
+// Recv is recv(2): it receives one datagram without asking who sent it, since the kernel alone sends to a socket that
+// isn't bound by name, and returns the plain errno.
+func (s *Socket) Recv(b []byte, flags int) (int, error) {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 // Drain throws away what's queued. After a receive's ENOBUFS it has to: until the queue has been empty, the kernel
 // drops further answers without a word (NETLINK_S_CONGESTED), and to wait for one could be for ever.
 func (s *Socket) Drain() {
 	var b [1]byte
 	for {
-		_, _, err := unix.Recvfrom(s.fd, b[:], unix.MSG_DONTWAIT)
+		_, err := s.Recv(b[:], unix.MSG_DONTWAIT)
 		if err != nil && err != unix.EINTR && err != unix.ENOBUFS {
 			return
 		}
