@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/box"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +37,7 @@ type answer struct {
 	status unix.WaitStatus
 	stdout string
 	stderr string
-	late   bool // it hung, and was killed
+	late   *string // where in the kernel it hung, when it was killed
 }
 
 func (a answer) ok() bool { return a.status == 0 }
@@ -46,8 +47,8 @@ func (a answer) String() string {
 	if a.status.Signaled() {
 		s = a.status.Signal().String()
 	}
-	if a.late {
-		s = fmt.Sprintf("hung for %v", runLimit)
+	if a.late != nil {
+		s = fmt.Sprintf("hung for %v: %s", runLimit, *a.late)
 	}
 	return strings.TrimSpace(s + " " + strings.Join(strings.Fields(a.stdout), " ") + " " + firstLine(a.stderr))
 }
@@ -198,7 +199,7 @@ func (s *started) close() {
 	}
 }
 
-func (s *started) answer(status unix.WaitStatus, late bool) (a answer, err error) {
+func (s *started) answer(status unix.WaitStatus, late *string) (a answer, err error) {
 	a = answer{status: status, late: late}
 	for _, f := range []struct {
 		file *os.File
@@ -225,9 +226,10 @@ func (p *Plugin) run(c call) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("start %s: %w", p.Path, err)
 	}
-	var late atomic.Bool
+	var late atomic.Pointer[string]
 	watchdog := time.AfterFunc(runLimit, func() {
-		late.Store(true)
+		where := box.KernelStacks(pid)
+		late.Store(&where)
 		_ = unix.Kill(pid, unix.SIGKILL)
 	})
 	var status unix.WaitStatus

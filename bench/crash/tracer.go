@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/swiftcni/swiftcni/internal/box"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +48,7 @@ type tracer struct {
 	hooked int         // index in calls of a hook's call
 	failed error       // of a hook
 	killed bool
-	late   atomic.Bool // the time limit ended it
+	late   atomic.Pointer[string] // where it was when the time limit ended it
 }
 
 // task is one thread under trace.
@@ -86,7 +87,8 @@ func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
 		}
 	}
 	watchdog := time.AfterFunc(t.limit, func() {
-		t.late.Store(true)
+		where := box.KernelStacks(pid)
+		t.late.Store(&where)
 		_ = unix.Kill(pid, unix.SIGKILL)
 	})
 	defer watchdog.Stop()

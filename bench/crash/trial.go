@@ -227,7 +227,7 @@ func (t *trying) begin() error {
 func (t *trying) disturbed(tr *tracer) (answer, error) {
 	a, err := t.plugin.trace(t.call(t.Trial.Verb, victim), tr)
 	t.note(t.Trial.Verb, victim+" (disturbed)", a)
-	if a.late {
+	if a.late != nil {
 		t.wrong("%s: %v", t.Trial.Verb, a)
 	}
 	return a, err

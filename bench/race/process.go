@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/box"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,7 +103,7 @@ func (c *call) run() (*outcome, error) {
 	o := &outcome{}
 	var stuck atomic.Pointer[string]
 	bound := time.AfterFunc(processBound, func() {
-		where := kernelStacks(p.Pid)
+		where := box.KernelStacks(p.Pid)
 		stuck.Store(&where)
 		_ = p.Kill()
 	})
@@ -130,19 +130,6 @@ func (c *call) run() (*outcome, error) {
 	}
 	o.killed = c.kill > 0 && status.Signaled() && status.Signal() == syscall.SIGKILL
 	return o, c.read(o, files)
-}
-
-// kernelStacks says where in the kernel each thread of a process is.
-func kernelStacks(pid int) string {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-	var all []string
-	for _, t := range threads {
-		call, _ := os.ReadFile(filepath.Join(t, "syscall"))
-		stack, _ := os.ReadFile(filepath.Join(t, "stack"))
-		frames := strings.Fields(strings.ReplaceAll(string(stack), "[<0>]", ""))
-		all = append(all, "system call "+strings.TrimSpace(string(call))+" in "+strings.Join(frames, " "))
-	}
-	return strings.Join(all, "; ")
 }
 
 // files are standard input, output and error: in memory, so that nobody need feed or drain them.
