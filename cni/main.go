@@ -15,6 +15,7 @@ var Version = "unknown"
 // A plugin is what answers to one name. Verbs that it lacks succeed once the version gate is passed.
 type plugin struct {
 	name   string
+	since  version // the first version that it speaks; the zero one is all
 	add    func(context.Context, *Network, Attachment) (*Result, error)
 	del    func(context.Context, *Network, Attachment) error
 	check  func(context.Context, *Network, Attachment, *Result) error
@@ -118,6 +119,9 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 	}
 	if p == nil {
 		return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+	}
+	if err := n.speaks(p.since); err != nil {
+		return nil, nil, n.cniVersion, err
 	}
 	a, badArgs := attachmentFromEnvironment(getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.

@@ -86,14 +86,20 @@ func (n *Network) allow(verb string) error {
 			return &Error{Code: CodeIncompatibleVersion, Msg: "plugin version does not allow " + verb, Key: "cniVersion"}
 		}
 	}
-	for _, v := range Versions() {
-		if v == n.cniVersion {
+	return n.speaks(version{})
+}
+
+// speaks reports whether a plugin that came with a version of the specification speaks the configuration's.
+func (n *Network) speaks(since version) error {
+	var list []string
+	for _, s := range Versions() {
+		if v, _ := parseVersion(s); v.less(since) {
+			continue
+		}
+		if s == n.cniVersion {
 			return nil
 		}
-	}
-	var list []string
-	for _, v := range Versions() {
-		list = append(list, strconv.Quote(v))
+		list = append(list, strconv.Quote(s))
 	}
 	return &Error{
 		Code:    CodeIncompatibleVersion,
