@@ -56,30 +56,31 @@ func opened(es []element) []Opened {
 	return list
 }
 
-// Shut takes an owner's addresses out of the ruleset and returns them. The addresses say where to look: what is found
+// Shut takes an owner's addresses out of the ruleset, and tells of those that were noted before they go, if tell isn't nil:
+// its error keeps them there. It may be told of one twice. The addresses say where to look: what is found
 // there goes only if it's this owner's. Without any, all elements are looked through. What isn't there is no error. A
 // bridge's policy stays, for its other containers, until [Conn.ShutExcept] or the next [Conn.Open] finds it unused.
 //
 // It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables for these addresses.
-func (c *Conn) Shut(o Opening) ([]Opened, error) {
+func (c *Conn) Shut(o Opening, tell func([]Opened) error) error {
 	if err := o.check(); err != nil {
-		return nil, err
+		return err
 	}
 	for range maxTries {
-		removed, old, err := c.shut(&o)
+		old, err := c.shut(&o, tell)
 		if err == nil && old {
 			err = c.shutReference(o.Addrs)
 		}
 		// ENOENT: in kernels older than generations somebody else may have been faster.
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
-			return removed, err
+			return err
 		}
 	}
-	return nil, errContended
+	return errContended
 }
 
-// shut also reports whether CNI-FORWARD has more rules than ours.
-func (c *Conn) shut(o *Opening) (removed []Opened, old bool, err error) {
+// shut reports whether CNI-FORWARD has more rules than ours.
+func (c *Conn) shut(o *Opening, tell func([]Opened) error) (old bool, err error) {
 	var es []element
 	for _, noted := range []bool{false, true} {
 		o.Noted = noted
@@ -91,32 +92,44 @@ func (c *Conn) shut(o *Opening) (removed []Opened, old bool, err error) {
 	}
 	replies, generation, err := c.askIn(ms)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	for _, r := range replies[len(es):] {
 		old = old || r.errno == 0 && chainUse(r.data) != usualUse
 	}
 	found, err := decodeLookUps(es, replies)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	own := dense(found)
 	if len(o.Addrs) == 0 {
 		if own, err = c.listIn(func() ([]set, error) { return memberSets(), nil }); err != nil {
-			return nil, false, err
+			return false, err
 		}
 	}
 	own = ownedBy(own, o.Owner.comment())
+	if err := tellNoted(own, tell); err != nil {
+		return false, err
+	}
 	var b batch
 	b.delete(own)
-	return opened(own), old, c.commit(&b, &generation)
+	return old, c.commit(&b, &generation)
 }
 
-// ShutExcept takes out all that belongs to a network, except what belongs to the valid owners, and returns it: garbage
-// collection. If nobody is left, the policies that the network gave to bridges go too.
-func (c *Conn) ShutExcept(network string, valid []Owner) ([]Opened, error) {
+// tellNoted tells of those of elements that are noted.
+func tellNoted(es []element, tell func([]Opened) error) error {
+	list := slices.DeleteFunc(opened(es), func(o Opened) bool { return !o.Noted })
+	if tell == nil || len(list) == 0 {
+		return nil
+	}
+	return tell(list)
+}
+
+// ShutExcept takes out all that belongs to a network, except what belongs to the valid owners, and tells of it as Shut does:
+// garbage collection. If nobody is left, the policies that the network gave to bridges go too.
+func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
-		return nil, err
+		return err
 	}
 	keep := map[Owner]bool{}
 	for _, o := range valid {
@@ -125,7 +138,7 @@ func (c *Conn) ShutExcept(network string, valid []Owner) ([]Opened, error) {
 	short := Owner{Network: network}.Short().Network
 	all, err := c.listIn(func() ([]set, error) { return firewallSets(), nil })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var dead, policies []element
 	lives := false
@@ -144,13 +157,16 @@ func (c *Conn) ShutExcept(network string, valid []Owner) ([]Opened, error) {
 	if !lives {
 		dead = append(dead, policies...)
 	}
+	if err := tellNoted(dead, tell); err != nil {
+		return err
+	}
 	slices.SortFunc(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
 	for some := range slices.Chunk(dead, removeAtOnce) {
 		if err := c.remove(some); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return opened(dead), nil
+	return nil
 }
 
 // CheckOpening says whether an opening, and the rules that it's for, are in the ruleset as Open made them. It changes

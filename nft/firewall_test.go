@@ -105,11 +105,7 @@ func TestOpenLeadsThroughIptables(t *testing.T) {
 	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
 		t.Error("repairs changed the rules", diff)
 	}
-	removed, err := w.conn.Shut(c1)
-	must(t, err)
-	if len(removed) != 2 || removed[0].Addr != c1.Addrs[0] {
-		t.Errorf("removed %v", removed)
-	}
+	must(t, w.conn.Shut(c1, func(list []Opened) error { return fmt.Errorf("told of %v, which isn't noted", list) }))
 	expect(false, "shut")
 }
 
@@ -227,12 +223,10 @@ func TestIngressPolicies(t *testing.T) {
 	expect(false, false, "another network's laxer policy doesn't count")
 
 	// The network that's left has the say.
-	_, err := w.conn.ShutExcept("a", nil)
-	must(t, err)
+	must(t, w.conn.ShutExcept("a", nil, nil))
 	open("c", "c2", "10.2.0.2", "br0", IngressSameBridge)
 	expect(false, true, "a is gone")
-	_, err = w.conn.Shut(Opening{Owner: Owner{"c", "c2", "eth0"}})
-	must(t, err)
+	must(t, w.conn.Shut(Opening{Owner: Owner{"c", "c2", "eth0"}}, nil))
 	open("d", "c4", "10.2.0.9", "br0", IngressOpen)
 	expect(true, true, "what nobody uses any more is found by the next")
 }
@@ -254,8 +248,7 @@ func TestShutTakesOnlyItsOwn(t *testing.T) {
 	}
 	shut := func(o Opening) {
 		t.Helper()
-		_, err := c.Shut(o)
-		must(t, err)
+		must(t, c.Shut(o, nil))
 	}
 	shut(c1)
 	must(t, c.Open(c1))
@@ -269,10 +262,18 @@ func TestShutTakesOnlyItsOwn(t *testing.T) {
 	noted.Noted = true
 	must(t, c.Open(noted))
 	left("c2 10.1.0.2 false", "c3 10.1.0.3 true")
-	removed, err := c.ShutExcept("mynet", []Owner{c2.Owner})
-	must(t, err)
-	if len(removed) != 1 || !removed[0].Noted || removed[0].Addr != noted.Addrs[0] {
-		t.Errorf("removed %v", removed)
+	refusal := errors.New("not yet")
+	if err := c.Shut(noted, func([]Opened) error { return refusal }); err != refusal {
+		t.Errorf("refused shut: %v", err)
+	}
+	left("c2 10.1.0.2 false", "c3 10.1.0.3 true")
+	var told []Opened
+	must(t, c.ShutExcept("mynet", []Owner{c2.Owner}, func(list []Opened) error {
+		told = append(told, list...)
+		return nil
+	}))
+	if len(told) != 1 || !told[0].Noted || told[0].Addr != noted.Addrs[0] {
+		t.Errorf("told of %v", told)
 	}
 	shut(Opening{Owner: c2.Owner})
 	shut(c2)
@@ -309,8 +310,7 @@ func TestShutRemovesTheReferencesRules(t *testing.T) {
 	}
 	must(t, c.Open(opening("c9", "10.1.0.9")))
 	must(t, c.CheckOpening(opening("c9", "10.1.0.9")))
-	_, err := c.Shut(opening("c1", "10.1.0.2"))
-	must(t, err)
+	must(t, c.Shut(opening("c1", "10.1.0.2"), nil))
 	rules := nstest.Run(t, ns, "iptables", "-S")
 	wants(t, rules, false, "10.1.0.2")
 	wants(t, rules, true, "10.1.0.3")
