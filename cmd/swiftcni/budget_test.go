@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/entry"
+	release "github.com/swiftcni/swiftcni/internal/build"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -37,7 +38,7 @@ const budgetConf = `{ "cniVersion": "1.0.0", "name": "budget", "type": "bridge",
 
 func TestAddBudget(t *testing.T) {
 	dir := t.TempDir()
-	buildGo(t, filepath.Join(dir, "bridge"), ".", entry.Flag)
+	buildRelease(t, filepath.Join(dir, "bridge"))
 	empty := filepath.Join(dir, "empty.go")
 	if err := os.WriteFile(empty, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -110,7 +111,7 @@ func tracedCalls(t *testing.T, trace string) map[string]int {
 
 func TestBinarySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "swiftcni")
-	buildGo(t, path, ".", entry.Flag)
+	buildRelease(t, path)
 	st, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -142,9 +143,17 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func buildGo(t *testing.T, to, pkg string, ldflags ...string) {
+// buildRelease builds swiftcni as it is released.
+func buildRelease(t *testing.T, to string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w "+strings.Join(ldflags, " "), "-o", to, pkg)
+	if err := release.Release(io.Discard, ".", to, "."); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func buildGo(t *testing.T, to, pkg string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

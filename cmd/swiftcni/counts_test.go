@@ -17,7 +17,6 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/cni"
-	"github.com/swiftcni/swiftcni/internal/entry"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -140,7 +139,7 @@ const countedRuns = 10
 func measureCounts(t *testing.T) counts {
 	t.Helper()
 	dir := t.TempDir()
-	buildGo(t, filepath.Join(dir, "bridge"), ".", entry.Flag)
+	buildRelease(t, filepath.Join(dir, "bridge"))
 	empty := filepath.Join(dir, "empty.go")
 	if err := os.WriteFile(empty, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -8,15 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/swiftcni/swiftcni/internal/entry"
 )
 
 // A start that reads the mount table grows with the host's mounts, and a limit of open files that isn't the caller's
 // would be handed on to an IPAM plugin.
 func TestStartLeavesMountsAlone(t *testing.T) {
 	dir := t.TempDir()
-	buildGo(t, filepath.Join(dir, "bridge"), ".", entry.Flag)
+	buildRelease(t, filepath.Join(dir, "bridge"))
 	program, conf := filepath.Join(dir, "limits"), `{"cniVersion":"1.0.0","name":"n","type":"bridge","ipam":{"type":"limits"}}`
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n(ulimit -Sn; ulimit -Hn) >$0.said\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/entry"
+	release "github.com/swiftcni/swiftcni/internal/build"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -69,9 +70,7 @@ const referenceVersion = "v1.9.1"
 // build makes dir/ours, swiftcni with a link for each plugin, and dir/reference.
 func build(dir string) error {
 	ours := filepath.Join(dir, "ours")
-	flags := []string{"-trimpath", "-ldflags", "-s -w"}
-	args := []string{"build", "-trimpath", "-ldflags", "-s -w " + entry.Flag, "-o", filepath.Join(ours, "swiftcni"), "."}
-	if err := goCommand(".", []string{"CGO_ENABLED=0"}, args); err != nil {
+	if err := release.Release(io.Discard, ".", filepath.Join(ours, "swiftcni"), "."); err != nil {
 		return err
 	}
 	for _, plugin := range []string{"bridge", "host-local", "loopback", "portmap"} {
@@ -79,7 +78,7 @@ func build(dir string) error {
 			return err
 		}
 	}
-	args = append([]string{"install"}, flags...)
+	args := []string{"install", "-trimpath", "-ldflags", "-s -w"}
 	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback", "meta/portmap"} {
 		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+referenceVersion)
 	}

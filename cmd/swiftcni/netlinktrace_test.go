@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ var (
 	openedSocket = regexp.MustCompile(`^\d+ +socket\(AF_NETLINK, [^,]+, (NETLINK_\w+)\) += (\d+)`)
 	sentMessage  = regexp.MustCompile(`^\d+ +sendmsg\((\d+), .*?iov_base="([^"]*)"`)
 	sentDecoded  = regexp.MustCompile(`^\d+ +sendto\((\d+), .*`)
-	decodedType  = regexp.MustCompile(`\{nlmsg_len=\d+, nlmsg_type=(\w+)`)
+	decodedType  = regexp.MustCompile(`\{nlmsg_len=\d+, nlmsg_type=([^ ,]+)`)
 )
 
 // sentMessages finds the messages that a trace by `strace -xx` has sent. It decodes those of sendto itself, and writes
@@ -68,13 +69,13 @@ func sentMessages(trace string) ([]message, error) {
 		} else if found := sentMessage.FindStringSubmatch(line); found != nil {
 			data, err := hex.DecodeString(strings.ReplaceAll(found[2], `\x`, ""))
 			if err != nil {
-				return nil, fmt.Errorf("%q: %w", line, err)
+				return nil, fmt.Errorf("%.80q: %w", line, err)
 			}
 			for len(data) >= unix.NLMSG_HDRLEN {
 				size := int(binary.NativeEndian.Uint32(data))
 				list = append(list, message{protocols[found[1]], binary.NativeEndian.Uint16(data[4:])})
 				if size < unix.NLMSG_HDRLEN {
-					return nil, fmt.Errorf("message of %d bytes in %q", size, line)
+					return nil, fmt.Errorf("message of %d bytes in %.80q", size, line)
 				}
 				data = data[min((size+3)&^3, len(data)):]
 			}
@@ -82,7 +83,7 @@ func sentMessages(trace string) ([]message, error) {
 			for _, each := range decodedType.FindAllStringSubmatch(line, -1) {
 				kind, ok := kindOf(each[1])
 				if !ok {
-					return nil, fmt.Errorf("message of type %q in %q", each[1], line)
+					return nil, fmt.Errorf("message of type %q in %.80q", each[1], line)
 				}
 				list = append(list, message{protocols[found[1]], kind})
 			}
@@ -131,13 +132,18 @@ func nftKinds() map[uint16]string {
 	}
 }
 
-func kindOf(name string) (uint16, bool) {
-	for kind, each := range routeKinds() {
-		if each == name {
-			return kind, true
+// kindOf reads a type as strace writes it: by name where it knows the socket's protocol, else as a number.
+func kindOf(text string) (uint16, bool) {
+	name := strings.TrimPrefix(text, "NFNL_SUBSYS_NFTABLES<<8|")
+	for _, kinds := range []map[uint16]string{routeKinds(), nftKinds()} {
+		for kind, each := range kinds {
+			if each == name {
+				return kind, true
+			}
 		}
 	}
-	return 0, false
+	kind, err := strconv.ParseUint(text, 0, 16)
+	return uint16(kind), err == nil
 }
 
 func (m message) name() string {
@@ -165,6 +171,7 @@ func TestSentMessages(t *testing.T) {
 10 sendmsg(4, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="\x12\x00\x00\x00\x14\x00\x01\x06\x01\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x10\x00\x00\x00\x12\x00\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00", iov_len=36}], msg_iovlen=1}, 0) = 36
 10 sendmsg(5, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="\x10\x00\x00\x00\x10\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", iov_len=16}], msg_iovlen=1}, 0) = 16
 11 sendto(4, [{nlmsg_len=32, nlmsg_type=RTM_DELLINK, nlmsg_flags=NLM_F_REQUEST|NLM_F_ACK, nlmsg_seq=1, nlmsg_pid=0}, {ifi_family=AF_UNSPEC}], 32, 0, NULL, 0) = 32
+11 sendto(5, [[{nlmsg_len=20, nlmsg_type=0xa0c /* NLMSG_??? */, nlmsg_flags=0}], {nlmsg_len=20, nlmsg_type=NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_DELSETELEM, nlmsg_flags=0}], 40, 0, NULL, 0) = 40
 `
 	list, err := sentMessages(trace)
 	var names []string
@@ -175,7 +182,7 @@ func TestSentMessages(t *testing.T) {
 			taking++
 		}
 	}
-	if want := "RTM_NEWADDR RTM_GETLINK NFNL_MSG_BATCH_BEGIN RTM_DELLINK"; err != nil || strings.Join(names, " ") != want || taking != 3 {
+	if want := "RTM_NEWADDR RTM_GETLINK NFNL_MSG_BATCH_BEGIN RTM_DELLINK NFT_MSG_NEWSETELEM NFT_MSG_DELSETELEM"; err != nil || strings.Join(names, " ") != want || taking != 3 {
 		t.Errorf("%v, %d take RTNL, %v; want %s, 3", names, taking, err, want)
 	}
 	if _, err := sentMessages(""); err == nil {

@@ -19,7 +19,7 @@ import (
 // it needs no shell, no libc, no other program and no directory that it can't make.
 func TestScratchImage(t *testing.T) {
 	root := t.TempDir()
-	buildGo(t, filepath.Join(root, "bridge"), ".")
+	buildRelease(t, filepath.Join(root, "bridge"))
 	proc := filepath.Join(root, "proc")
 	if err := os.Mkdir(proc, 0o755); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/entry"
@@ -52,9 +53,13 @@ func Go(progress io.Writer, root, output, pkg string) error {
 	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", append(args, "-o", output, pkg)...)
 }
 
-// Release builds one of the module's programs as a release is built: it begins in package entry.
+// Release builds one of the module's programs as a release is built: see GOBUILD in the Makefile.
 func Release(progress io.Writer, root, output, pkg string) error {
-	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", "build", flags[0], flags[1], flags[2]+" "+entry.Flag, "-o", output, pkg)
+	env := []string{"CGO_ENABLED=0"}
+	if strings.HasPrefix(runtime.Version(), "go1.26") {
+		env = append(env, "GOEXPERIMENT=nogreenteagc")
+	}
+	return Run(progress, root, env, "go", "build", flags[0], flags[1], flags[2]+" "+entry.Flag, "-o", output, pkg)
 }
 
 // Swiftcni puts swiftcni into a directory under the names bridge and host-local: built from the module at root, or
