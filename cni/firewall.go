@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// The plugin firewall lets what a container sends, and what answers to it, through the host's firewall, and keeps bridges
+// apart.
+
+func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	k := n.firewall()
+	if err := n.checkFirewall(k); err != nil {
+		return nil, err
+	}
+	if err := a.refuseOwnNetNS(); err != nil {
+		return nil, err
+	}
+	f, err := k.firewalld()
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	o := k.opening(n, a)
+	o.Noted = f != nil
+	if o.Ingress == nft.IngressIsolated {
+		if err := n.isolatePorts(o.Bridge); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.open(o, f); err != nil {
+		return nil, err
+	}
+	return n.passOn(), nil
+}
+
+// open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
+func (k *firewallKeys) open(o nft.Opening, f *firewalld) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return failed("set up nftables", err)
+	}
+	defer conn.Close()
+	if err := conn.Open(o); err != nil {
+		return failed("set up nftables", err)
+	}
+	if f == nil {
+		return nil
+	}
+	if err := f.add(o, k.zone); err != nil {
+		return errors.Join(err, failed("undo: clean up nftables", conn.Shut(o, nil)))
+	}
+	return nil
+}
+
+// checkFirewall says what is wrong with the configuration.
+func (n *Network) checkFirewall(k *firewallKeys) error {
+	switch {
+	case n.prevErr != nil:
+		return n.prevErr
+	case k.err != nil:
+		return k.err
+	case n.prev == nil:
+		return invalidKey("prevResult", "missing prevResult from earlier plugin")
+	case k.ingress != nft.IngressOpen && k.opening(n, Attachment{}).Bridge == "":
+		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
+			`, make sure to chain "firewall" plugin with "bridge": the first interface of prevResult is the bridge`)
+	}
+	return nil
+}
+
+// firewalld connects to the daemon where it's to be told. nil is that the host's own tables are to be used.
+func (k *firewallKeys) firewalld() (*firewalld, error) {
+	switch k.backend {
+	case backendIPTables, backendNFTables:
+		return nil, nil
+	}
+	f, err := dialFirewalld()
+	if err == nil && f == nil && k.backend == backendFirewalld {
+		err = invalidKey("backend", `"backend" is "firewalld", but firewalld doesn't run: start it, or leave the key out`)
+	}
+	return f, err
+}
+
+// isolatePorts makes the bridge keep the container's ports from other isolated ones. The ruleset sees what the host routes,
+// but what is bridged only where br_netfilter is loaded.
+func (n *Network) isolatePorts(bridge string) error {
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return failed("open a netlink socket", err)
+	}
+	defer conn.Close()
+	master, err := conn.Link(bridge)
+	if err != nil {
+		return failed("look up "+quote(bridge), err)
+	}
+	var b rtnl.Batch
+	for _, i := range n.prev.Interfaces[1:] {
+		if i.Sandbox != "" {
+			continue
+		}
+		if l, err := conn.Link(i.Name); err == nil && l.Master == master.Index {
+			b.Set(rtnl.Port{Link: l.Index, Isolated: rtnl.On})
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return failed("isolate the port of "+quote(bridge), conn.Do(&b))
+}
+
+func delFirewall(_ context.Context, n *Network, a Attachment) error {
+	o := n.firewall().opening(n, a)
+	// The bridge's policy is others' as well.
+	o.Bridge, o.Ingress = "", nft.IngressOpen
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	return ignoreUnsupported(conn.Shut(o, forgetSources))
+}
+
+func checkFirewall(_ context.Context, n *Network, a Attachment, _ *Result) error {
+	k := n.firewall()
+	if err := n.checkFirewall(k); err != nil {
+		return err
+	}
+	f, err := k.firewalld()
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	o := k.opening(n, a)
+	o.Noted = f != nil
+	conn, err := nft.Dial()
+	if err != nil {
+		return failed("check nftables", err)
+	}
+	defer conn.Close()
+	err = conn.CheckOpening(o)
+	var missing *nft.MissingError
+	switch {
+	case errors.As(err, &missing):
+		return &Error{Code: CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
+	case err != nil:
+		return failed("check nftables", err)
+	case f != nil:
+		return f.check(o, k.zone)
+	}
+	return nil
+}
+
+// gcFirewall removes the openings of attachments that aren't valid. Without a list nobody is known to be dead.
+func gcFirewall(_ context.Context, n *Network, valid []Attachment) error {
+	if valid == nil {
+		return nil
+	}
+	owners := make([]nft.Owner, len(valid))
+	for i, a := range valid {
+		owners[i] = nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName}
+	}
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	return ignoreUnsupported(conn.ShutExcept(n.name, owners, forgetSources))
+}
+
+func statusFirewall(_ context.Context, n *Network) error {
+	k := n.firewall()
+	if k.err != nil {
+		return k.err
+	}
+	f, err := k.firewalld()
+	if err != nil {
+		return unavailable("firewalld can't be used", err)
+	}
+	f.close()
+	conn, err := nft.Dial()
+	if err == nil {
+		defer conn.Close()
+		for _, err = range conn.Openings(n.name) {
+			break // the kernel can list them
+		}
+	}
+	if err != nil {
+		return unavailable("nftables can't be used", err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// Backends of firewall. The empty one is firewalld where it runs, else the host's own tables.
+const (
+	backendIPTables  = "iptables"
+	backendNFTables  = "nftables"
+	backendFirewalld = "firewalld"
+)
+
+// firewallKeys are firewall's own. err is the first that's wrong; what DEL can use is read all the same.
+type firewallKeys struct {
+	backend    string
+	adminChain string
+	zone       string
+	ingress    nft.Ingress
+	err        *Error
+}
+
+// firewall reads firewall's keys.
+func (n *Network) firewall() *firewallKeys {
+	k := &firewallKeys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
+	r := newReader(n.text, "")
+	err := r.object(func(key string) error { return k.field(r, key) })
+	k.err = r.first
+	if err != nil {
+		k.err = asError(decodeError(err))
+	}
+	return k
+}
+
+func (k *firewallKeys) field(r *reader, key string) (err error) {
+	switch key {
+	case "backend":
+		err = r.str(&k.backend)
+		switch k.backend {
+		case "", backendIPTables, backendNFTables, backendFirewalld:
+		default:
+			r.note(invalidKey("backend", `unrecognized backend `+quote(k.backend)+`, expected "iptables", "nftables" or "firewalld"`))
+			k.backend = ""
+		}
+	case "iptablesadminchainname":
+		return r.text("a name for a chain, at most 28 characters", func(s string) bool {
+			if nft.CheckChainName(s) != nil {
+				return false
+			}
+			k.adminChain = s
+			return true
+		})
+	case "firewalldzone":
+		return r.text("the name of a zone", func(s string) bool {
+			k.zone = s
+			return true
+		})
+	case "ingresspolicy":
+		var s string
+		err = r.str(&s)
+		switch s {
+		case "", nft.IngressOpen.String():
+		case nft.IngressSameBridge.String():
+			k.ingress = nft.IngressSameBridge
+		case nft.IngressIsolated.String():
+			k.ingress = nft.IngressIsolated
+		default:
+			r.note(invalidKey("ingressPolicy", `unknown ingress policy: `+quote(s)+`, expected "open", "same-bridge" or "isolated"`))
+		}
+	}
+	return err
+}
+
+// opening says what the owner's way through the firewall is: all addresses of the result, as the reference takes them.
+// The bridge is the result's first interface.
+func (k *firewallKeys) opening(n *Network, a Attachment) nft.Opening {
+	o := nft.Opening{
+		Owner:      nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName},
+		AdminChain: k.adminChain,
+	}
+	if n.prev == nil {
+		return o
+	}
+	for _, ip := range n.prev.IPs {
+		if !slices.Contains(o.Addrs, ip.Address.Addr()) {
+			o.Addrs = append(o.Addrs, ip.Address.Addr())
+		}
+	}
+	if is := n.prev.Interfaces; len(is) > 0 && is[0].Sandbox == "" && ifNameProblem(is[0].Name) == "" {
+		o.Bridge, o.Ingress = is[0].Name, k.ingress
+	}
+	return o
+}
+
+// source is how firewalld calls an address.
+func source(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }

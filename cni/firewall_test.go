@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/dbus"
+	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// newFirewallWorld is a portWorld whose outside knows the way back, and where the host forwards nothing of its own accord.
+func newFirewallWorld(t *testing.T, keys string) *portWorld {
+	w := newPortWorldWith(t, keys)
+	nstest.Run(t, w.outside, "ip", "route", "add", "10.9.0.0/24", "via", hostOutside4)
+	nstest.Run(t, w.outside, "ip", "route", "add", "fd00:9::/64", "via", hostOutside6)
+	serveTest(t, w.outside, "outside", 80)
+	return w
+}
+
+func dropForwarding(t *testing.T) {
+	nstest.Run(t, "", "iptables", "-P", "FORWARD", "DROP")
+	nstest.Run(t, "", "ip6tables", "-P", "FORWARD", "DROP")
+}
+
+// firewall parses firewall's configuration for a container, after bridge's.
+func (w *portWorld) firewall(t *testing.T, id, keys string) *Network {
+	t.Helper()
+	prev, err := json.Marshal(w.results[id])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"firewall",%s"prevResult":%s}`, w.network.name, keys, prev)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// open adds a container, which CHECK must like, and returns its DEL.
+func (w *portWorld) open(t *testing.T, id, keys string) (del func()) {
+	t.Helper()
+	n := w.firewall(t, id, keys)
+	res, err := addFirewall(t.Context(), n, w.containers[id])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(res.verbatim) != string(n.prevRaw) {
+		t.Errorf("result %s, want %s", res.verbatim, n.prevRaw)
+	}
+	if err := checkFirewall(t.Context(), n, w.containers[id], nil); err != nil {
+		t.Error("check:", err)
+	}
+	return func() {
+		t.Helper()
+		if err := delFirewall(t.Context(), n, w.containers[id]); err != nil {
+			t.Error("del:", err)
+		}
+	}
+}
+
+// reaches wants a container to reach the outside, or not, by both families.
+func (w *portWorld) reaches(t *testing.T, id string, want bool, why string) {
+	t.Helper()
+	for _, to := range []string{"198.51.100.2:80", "[2001:db8::2]:80"} {
+		if got := portAnswer(t, w.containers[id].NetNS, "udp", to); (got == "outside") != want {
+			t.Errorf("%s to %s: got %q: %s", id, to, got, why)
+		}
+	}
+}
+
+func TestFirewallOpensTheWay(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	dropForwarding(t)
+	w.reaches(t, "c1", false, "not added")
+	del := w.open(t, "c1", "")
+	w.reaches(t, "c1", true, "added")
+	w.reaches(t, "c2", false, "not added")
+	if got := portAnswer(t, w.outside, "udp", w.results["c1"].IPs[0].Address.Addr().String()+":80"); got != "" {
+		t.Errorf("from outside: got %q", got)
+	}
+	del()
+	del()
+	w.reaches(t, "c1", false, "deleted")
+	if l := nstest.Run(t, "", "nft", "list", "ruleset"); strings.Contains(l, "comment \"net") {
+		t.Error("left:", l)
+	}
+}
+
+// DEL knows the owner alone, and GC those that are valid.
+func TestFirewallDelWithoutResultAndGC(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	dropForwarding(t)
+	w.open(t, "c1", "")
+	w.open(t, "c2", "")
+	bare, _ := parse(bareText(w))
+	if err := delFirewall(t.Context(), bare, w.containers["c1"]); err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(t, "c1", false, "deleted by owner")
+	w.reaches(t, "c2", true, "c2's own")
+	if err := gcFirewall(t.Context(), bare, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := gcFirewall(t.Context(), bare, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(t, "c2", true, "valid")
+	if err := gcFirewall(t.Context(), bare, []Attachment{}); err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(t, "c2", false, "collected")
+}
+
+// bareText is a configuration with nothing but its name, and a key that's wrong.
+func bareText(w *portWorld) []byte {
+	return []byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"firewall","ingressPolicy":7}`, w.network.name))
+}
+
+// CHECK says what's missing, and makes nothing.
+func TestFirewallCheckChangesNothing(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	n := w.firewall(t, "c1", "")
+	dropForwarding(t)
+	before := nstest.Run(t, "", "nft", "list", "ruleset")
+	if err := checkFirewall(t.Context(), n, w.containers["c1"], nil); err == nil {
+		t.Error("no error without ADD")
+	}
+	if after := nstest.Run(t, "", "nft", "list", "ruleset"); after != before {
+		t.Errorf("CHECK made\n%s", after)
+	}
+	w.open(t, "c1", "")
+	nstest.Run(t, "", "iptables", "-D", "FORWARD", "-m", "comment", "--comment", "CNI firewall plugin rules", "-j", "CNI-FORWARD")
+	err := checkFirewall(t.Context(), n, w.containers["c1"], nil)
+	if err == nil || !strings.Contains(err.Error(), "jump from chain ip filter FORWARD to CNI-FORWARD is missing") {
+		t.Error("check without the jump:", err)
+	}
+}
+
+// Isolated containers don't reach each other by the bridge, whether the kernel shows bridged packets to the ruleset or
+// not.
+func TestFirewallIsolates(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	c2 := w.results["c2"].IPs[0].Address.Addr().String() + ":80"
+	expect := func(within bool, why string) {
+		t.Helper()
+		got := portAnswer(t, w.containers["c1"].NetNS, "udp", c2)
+		if (got == "c2:80") != within {
+			t.Errorf("c1 to c2: got %q: %s", got, why)
+		}
+		w.reaches(t, "c1", true, why)
+	}
+	nstest.Run(t, "", "sh", "-c", "for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do echo 0 > $f; done")
+	for _, policy := range []string{"open", "same-bridge", "isolated"} {
+		for _, id := range []string{"c1", "c2"} {
+			w.open(t, id, `"ingressPolicy":"`+policy+`",`)
+		}
+		expect(policy != "isolated", policy)
+	}
+}
+
+func TestFirewallCustomAdminChain(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	dropForwarding(t)
+	w.open(t, "c1", `"iptablesAdminChainName":"MINE",`)
+	w.open(t, "c2", ``)
+	w.reaches(t, "c1", true, "added")
+	nstest.Run(t, "", "iptables", "-A", "MINE", "-j", "DROP")
+	if got := portAnswer(t, w.containers["c1"].NetNS, "udp", "198.51.100.2:80"); got != "" {
+		t.Errorf("got %q in spite of the administrator's rule", got)
+	}
+	rules := nstest.Run(t, "", "iptables", "-S", "CNI-FORWARD")
+	if n := strings.Count(rules, "-A "); n != 3 {
+		t.Errorf("%d rules, want two jumps and one that accepts:\n%s", n, rules)
+	}
+}
+
+// startFirewalld runs a system bus and the real firewalld in the test's namespaces, with a configuration of its own.
+func startFirewalld(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll("/run/dbus", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start := func(name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal("packages firewalld and dbus-daemon are needed: ", err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	}
+	start("dbus-daemon", "--system", "--nofork", "--nopidfile", "--address=unix:path="+dbus.SystemBus)
+	t.Cleanup(func() { _ = os.Remove(dbus.SystemBus) })
+	start("firewalld", "--nofork", "--nopid", "--system-config", dir, "--log-target", "file", "--log-file", dir+"/log")
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if f, _ := dialFirewalld(); f != nil {
+			f.close()
+			if exec.Command("firewall-cmd", "--state").Run() == nil {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			log, _ := os.ReadFile(dir + "/log")
+			t.Fatalf("firewalld doesn't start:\n%s", log)
+		}
+	}
+}
+
+func TestFirewalld(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	n := w.firewall(t, "c1", `"backend":"firewalld",`)
+	a := w.containers["c1"]
+	if _, err := addFirewall(t.Context(), n, a); err == nil || asError(err).Key != "backend" {
+		t.Errorf("without firewalld: %v", err)
+	}
+	startFirewalld(t)
+	sources := func() string { return nstest.Run(t, "", "firewall-cmd", "--zone=trusted", "--list-sources") }
+	w.reaches(t, "c1", false, "firewalld rejects")
+	if l := nstest.Run(t, "", "nft", "list", "ruleset"); strings.Contains(l, "comment \"net") {
+		t.Error("a refused ADD left:", l)
+	}
+
+	w.open(t, "c1", "")
+	w.reaches(t, "c1", true, "added")
+	w.open(t, "c2", `"backend":"firewalld",`)
+	w.open(t, "c2", `"backend":"firewalld",`)
+	for _, ip := range w.results["c1"].IPs {
+		if s := sources(); !strings.Contains(s, source(ip.Address.Addr())) {
+			t.Errorf("sources %s lack %s", s, ip.Address)
+		}
+	}
+	for keys, key := range map[string]string{`"firewalldZone":"nozone",`: "firewalldZone", `"firewalldZone":"public",`: "firewalldZone"} {
+		var e *Error
+		if _, err := addFirewall(t.Context(), w.firewall(t, "c1", keys), a); !errors.As(err, &e) || e.Key != key {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+	del := w.open(t, "c1", "") // the refused ones took it back
+
+	// A reload forgets them, and CHECK says what to do about it.
+	nstest.Run(t, "", "firewall-cmd", "--reload")
+	w.reaches(t, "c1", false, "reloaded")
+	err := checkFirewall(t.Context(), n, a, nil)
+	if err == nil || !strings.Contains(err.Error(), "firewall-cmd --permanent --zone=trusted --add-source=SUBNET") {
+		t.Errorf("check after a reload: %v", err)
+	}
+	for _, subnet := range []string{"10.9.0.0/24", "fd00:9::/64"} {
+		nstest.Run(t, "", "firewall-cmd", "--permanent", "--zone=trusted", "--add-source="+subnet)
+	}
+	nstest.Run(t, "", "firewall-cmd", "--reload")
+	w.reaches(t, "c1", true, "the subnets are sources for good")
+
+	w.open(t, "c1", "")
+	del()
+	for _, ip := range w.results["c1"].IPs {
+		if s := sources(); strings.Contains(s, source(ip.Address.Addr())) {
+			t.Errorf("sources %s still have %s", s, ip.Address)
+		}
+	}
+	// DEL without prevResult finds them by the owner.
+	w.open(t, "c2", "")
+	bare, _ := parse(bareText(w))
+	if err := delFirewall(t.Context(), bare, w.containers["c2"]); err != nil {
+		t.Error(err)
+	}
+	if s := strings.Fields(sources()); len(s) != 2 {
+		t.Errorf("left: %v", s)
+	}
+}
+
+func TestFirewallStatus(t *testing.T) {
+	for keys, code := range map[string]uint{"": 0, `,"backend":"iptables"`: 0, `,"backend":"firewalld"`: CodeUnavailable, `,"ingressPolicy":"x"`: CodeInvalidNetwork} {
+		n, err := Parse([]byte(`{"cniVersion":"1.1.0","name":"net","type":"firewall"` + keys + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = statusFirewall(t.Context(), n)
+		if code == 0 && err != nil || code != 0 && (err == nil || asError(err).Code != code) {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+	if nft.DefaultAdminChain != "CNI-ADMIN" {
+		t.Error("users know the chain by its name")
+	}
+}
