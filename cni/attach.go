@@ -85,6 +85,8 @@ type attaching struct {
 	store *ipam.Store // locked from the reservation until the link exists; nil outside
 	plan  *plan
 	undo  undoList
+	// announce: neighbours may know the address by another MAC, that of an earlier owner.
+	announce bool
 
 	newBridge bool             // this call made it
 	bridgeMAC net.HardwareAddr // before the port joined
@@ -108,6 +110,7 @@ func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, e
 		return nil, err
 	}
 	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
+	at.plan.announce = at.plan.announce || at.announce
 	return build(at)
 }
 
@@ -149,7 +152,9 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 		return &Result{}, nil
 	case hostLocal:
 		return at.reserveLocal()
-	case static:
+	}
+	at.announce = true // nobody knows who had the addresses
+	if n.ipam.plugin == static {
 		return n.reserveStatic(at.attachment)
 	}
 	res, err := n.addDelegated(ctx, at.attachment)
@@ -179,6 +184,8 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		Owner: owner,
 		Sets:  n.ipam.sets,
 		Want:  n.wanted(at.attachment),
+		// A MAC follows from the first IPv4 address alone.
+		OtherMAC: at.mac != nil || n.ipam.setsOf4() > 1,
 		Record: ipam.Record{
 			Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino,
 			Link: at.names.link, Index: at.names.index, MAC: at.names.mac.String(),
@@ -189,6 +196,7 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, ipamError(err)
 	}
+	at.announce = store.OtherMACs()
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }

@@ -25,7 +25,8 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 		return nil, failed("open the lease store", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	leases, err := store.Reserve(ipam.Request{Owner: a.owner(), Sets: n.ipam.sets, Want: n.wanted(a), Record: ipam.Record{Owner: a.owner()}})
+	leases, err := store.Reserve(ipam.Request{Owner: a.owner(), Sets: n.ipam.sets, Want: n.wanted(a), OtherMAC: true,
+		Record: ipam.Record{Owner: a.owner()}})
 	if err != nil {
 		return nil, ipamError(err)
 	}

@@ -76,6 +76,7 @@ type bridgeKeys struct {
 	dad              bool
 	containerDown    bool // key "disableContainerInterface"
 	isolated         bool
+	noLinkLocal      bool // key "linkLocal" is false
 }
 
 // vlanRange is VLAN IDs from first to last.
@@ -132,4 +133,14 @@ func (n *Network) mac(a Attachment) (net.HardwareAddr, error) {
 		return mac, nil
 	}
 	return nil, nil
+}
+
+// setsOf4 counts the range sets of IPv4 addresses.
+func (k *ipamKeys) setsOf4() (n int) {
+	for _, set := range k.sets {
+		if set[0].Start.Is4() {
+			n++
+		}
+	}
+	return n
 }

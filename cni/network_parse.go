@@ -167,6 +167,11 @@ func (b *bridgeKeys) field(r *reader, key string) error {
 		return r.boolean(&b.containerDown)
 	case "portisolation":
 		return r.boolean(&b.isolated)
+	case "linklocal":
+		on := !b.noLinkLocal
+		err := r.boolean(&on)
+		b.noLinkLocal = !on
+		return err
 	}
 	return nil
 }

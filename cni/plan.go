@@ -24,11 +24,12 @@ type plan struct {
 	gateways []netip.Prefix // the bridge's addresses
 	dns      DNS
 	ptp      bool // there is no bridge: the host end is the gateway
+	announce bool // the IPv4 addresses to the neighbours
 }
 
 // newPlan decides. addrs is what IPAM gave; seed is what a container without addresses derives its MAC from.
 func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.HardwareAddr, seed string) *plan {
-	p := &plan{network: n, attach: a, names: nm, mac: mac, dns: n.dns}
+	p := &plan{network: n, attach: a, names: nm, mac: mac, announce: mac != nil, dns: n.dns}
 	p.ips = append(p.ips, addrs.IPs...)
 	p.routes = append(p.routes, addrs.Routes...)
 	if !n.hasDNS {
@@ -175,15 +176,13 @@ func (p *plan) bridgeGateways() []netip.Prefix {
 }
 
 // containerBatch gives the container's link its addresses, brings it up and adds the routes, in that order:
-// the kernel announces IPv4 addresses when their link comes up, and takes no route over a link that is down.
+// the kernel takes no route over a link that is down.
 func (p *plan) containerBatch(b *rtnl.Batch) {
 	link := p.names.peerIndex()
 	for _, ip := range p.ips {
 		b.Create(rtnl.Addr{Link: link, Prefix: ip.Address, NoDAD: ip.Address.Addr().Is6() && !p.network.bridge.dad})
 	}
-	if !p.network.bridge.containerDown {
-		b.Set(rtnl.Link{Index: link, State: rtnl.Up})
-	}
+	p.up(b, link)
 	if p.ptp {
 		p.gatewayRoutes(b)
 	}
@@ -193,6 +192,27 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 	if p.ptp {
 		p.subnetRoutes(b)
 	}
+}
+
+// up brings the container's link up. With arp_notify the kernel announces the IPv4 addresses of a link that comes
+// up, by a broadcast to each port of the bridge. The first time that's needed only where neighbours may know an
+// address by another MAC; so otherwise the setting, which is for later, takes effect after the link is up.
+func (p *plan) up(b *rtnl.Batch, link int) {
+	if p.network.bridge.containerDown {
+		return
+	}
+	up := rtnl.Link{Index: link, State: rtnl.Up}
+	if len(p.ips) > 0 {
+		up.ARPNotify = rtnl.On
+	}
+	if p.announce && len(p.ips) > 0 {
+		b.Set(rtnl.Link{Index: link, ARPNotify: rtnl.On})
+		up.ARPNotify = rtnl.Unset
+	}
+	if p.network.bridge.noLinkLocal && !p.hasIPv6() {
+		b.Set(rtnl.Link{Index: link, LinkLocal: rtnl.Off})
+	}
+	b.Set(up)
 }
 
 // kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
@@ -237,19 +257,19 @@ type sysctl struct {
 	must        bool // its failure is an error
 }
 
-// sysctls are the container's, set while its link is there and still down. Duplicate address detection of the
-// link's own IPv6 address would keep it tentative for a second or two; arp_notify makes the kernel announce
-// the IPv4 addresses.
+// sysctls are the container's, set while its link is there and still down.
+//
+// Duplicate address detection of the link's own IPv6 address would keep it tentative for a second or two, which matters
+// where IPv6 is used. Elsewhere it's left to the kernel: without it the first multicasts of that address are sent while
+// the link comes up, to each port of the bridge, which took an attach half a millisecond at a hundred ports.
 func (p *plan) sysctls() []sysctl {
 	link, keys := p.attach.IfName, &p.network.bridge
 	var list []sysctl
-	if keys.dad {
+	switch {
+	case keys.dad:
 		list = append(list, sysctl{name: sysctl6(link, "enhanced_dad"), value: "1"}, sysctl{name: sysctl6(link, "accept_dad"), value: "1"})
-	} else {
+	case p.hasIPv6():
 		list = append(list, sysctl{name: sysctl6(link, "accept_dad"), value: "0"})
-	}
-	if len(p.ips) > 0 {
-		list = append(list, sysctl{name: sysctl4(link, "arp_notify"), value: "1"})
 	}
 	if p.hasIPv6() {
 		list = append(list,

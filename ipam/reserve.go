@@ -14,6 +14,10 @@ type Request struct {
 	Want   []netip.Addr // addresses to be given; each must lie in a set of its own
 	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
 
+	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's next owner will
+	// have another one. See [Store.OtherMACs].
+	OtherMAC bool
+
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
 	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
 	Alive func(Record) bool
@@ -39,6 +43,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	}
 	boot := req.Record.Boot
 	if s.marked {
+		s.setFlag(flagMACs, req.OtherMAC || s.OtherMACs())
 		r := reservation{s: s, req: req, boot: boot}
 		if leases, err := r.run(); err != errRebuild {
 			return leases, err
@@ -47,6 +52,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	if err := s.rebuild(boot, req.Alive); err != nil {
 		return nil, err
 	}
+	s.setFlag(flagMACs, req.OtherMAC || s.OtherMACs())
 	r := reservation{s: s, req: req, boot: boot}
 	return r.run()
 }

@@ -122,7 +122,7 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if s.readOnly {
 		return errUnmarked
 	}
-	untouched := s.marked
+	untouched, known := s.marked, s.side >= 0
 	s.marked, s.flags, s.hasLast = false, 0, false
 	held, empty, err := s.scan()
 	if err != nil {
@@ -150,6 +150,11 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if err := s.reconcile(records, held, boot, alive); err != nil {
 		return err
 	}
+	// What reconcile left in held are other programs' leases. In a boot that the sidecar has served before, whoever
+	// changed the leases is unknown.
+	if len(held) > 0 || known && !fresh || !known && s.wasUsed() {
+		s.flags |= flagMACs
+	}
 	if fresh {
 		name := bootPrefix + boot
 		if err := unix.Mkdirat(s.side, name, 0o700); err != nil {
@@ -159,6 +164,12 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	s.marked, s.changed = true, true
 	s.setMark()
 	return nil
+}
+
+// wasUsed reports whether an address was ever reserved here.
+func (s *Store) wasUsed() bool {
+	var st unix.Stat_t
+	return unix.Fstatat(s.fd, hintPrefix+"0", &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // served reports whether a boot has its directory.

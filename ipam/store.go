@@ -145,12 +145,13 @@ type markFlags int64
 const (
 	flagOld   markFlags = 1 << iota // some lease has host-local's old form
 	flagTaken                       // the bitmap of taken addresses is kept
-	flagBits  = 2
+	flagMACs                        // see [Store.OtherMACs]
+	flagBits  = 3
 )
 
 // mark is the nanosecond part of the modification time by which the lease directory says that the sidecar
 // agrees with it. It depends on the second and on the directory, so that neither a time set by the kernel nor
-// a copy of the directory carries it, but for one chance in 250 million. A file system with coarser times
+// a copy of the directory carries it, but for one chance in 125 million. A file system with coarser times
 // can't keep it: there each operation reads all leases.
 func mark(sec int64, ino uint64, flags markFlags) int64 {
 	x := uint64(sec)*0x9e3779b97f4a7c15 ^ ino*0xd6e8feb86659fd93

@@ -258,7 +258,7 @@ func observe(w *world, except string) string {
 var uninteresting = []*regexp.Regexp{
 	// The kernel's own address of the link comes up in its own time.
 	regexp.MustCompile(`(?m)^.*(fe80::|multicast ff00::|anycast fe80::).*$`),
-	// Ours skips duplicate address detection by flag, the reference by sysctl; both have accept_dad 0.
+	// Ours skips duplicate address detection by flag, the reference by sysctl; both have accept_dad 0 where IPv6 is used.
 	// Of the gateway's address ours skips it as well.
 	regexp.MustCompile(` (nodad|tentative)`),
 	regexp.MustCompile(`(?m)^\d+: `), // indexes
