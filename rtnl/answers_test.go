@@ -23,6 +23,8 @@ func TestAnswersDecode(t *testing.T) {
 	}
 	b.Create(Neigh{Link: 20, MAC: mac(t, "02:00:00:00:00:07")})
 	b.Create(Neigh{Link: 10, Addr: netip.MustParseAddr("10.1.0.2"), MAC: mac(t, "02:00:00:00:00:07")})
+	b.Create(TBF{Link: 20, Rate: 5 << 30, Buffer: tick, Limit: 1})
+	b.Create(Rule{Src: netip.MustParsePrefix("fd01::7/128"), Table: 1000, Protocol: 77})
 	if err := host.Do(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +46,14 @@ func TestAnswersDecode(t *testing.T) {
 		}},
 		{"FuzzNeigh", unix.RTM_GETNEIGH, append([]byte{unix.AF_BRIDGE}, make([]byte, unix.SizeofNdMsg-1)...), func(b []byte) error { _, err := decodeNeigh(b); return err }},
 		{"FuzzNeigh", unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), func(b []byte) error { _, err := decodeNeigh(b); return err }},
+		{"FuzzTBF", unix.RTM_GETQDISC, make([]byte, sizeofTCMsg), func(b []byte) error {
+			m, err := decodeTC(b)
+			if err == nil {
+				_, err = tbfOf(tcMessage{options: m.options})
+			}
+			return err
+		}},
+		{"FuzzRule", unix.RTM_GETRULE, make([]byte, sizeofRule), func(b []byte) error { _, err := decodeRule(b); return err }},
 	} {
 		host.beginDump(test.typ)
 		host.enc.fixed(test.header...)

@@ -25,7 +25,8 @@ type Batch struct {
 	err   error
 }
 
-// An Object is what a batch changes: [Link], [Veth], [Bridge], [Addr], [Route], [Neigh], [Port] or [PortVLAN].
+// An Object is what a batch changes: [Link], [Veth], [Bridge], [Addr], [Route], [Neigh], [Port],
+// [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
 type Object interface {
 	// write appends what the change says of the object, in iproute2's words.
 	write(w *words)
@@ -111,6 +112,14 @@ func (b *Batch) add(v verb, o Object) {
 	case Port:
 		o.encode(b, v)
 	case PortVLAN:
+		o.encode(b, v)
+	case TBF:
+		o.encode(b, v)
+	case Ingress:
+		o.encode(b, v)
+	case Redirect:
+		o.encode(b, v)
+	case Rule:
 		o.encode(b, v)
 	}
 }

@@ -5,7 +5,7 @@
 // A [Batch] is a list of changes, built in memory without a system call. A [Conn] is a socket in one network
 // namespace. [Conn.Do] sends a batch at once and, when all goes well, reads one answer. A change is a verb and
 // a noun: [Batch.Create], [Batch.Ensure], [Batch.Set] or [Batch.Delete] of a [Link], [Veth], [Bridge], [Addr],
-// [Route], [Neigh], [Port] or [PortVLAN].
+// [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
 //
 //	var b rtnl.Batch
 //	b.Create(rtnl.Veth{Link: rtnl.Link{Name: "host0", State: rtnl.Up}, Peer: rtnl.Link{Name: "eth0", NetNS: ns}})

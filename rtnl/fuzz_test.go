@@ -153,6 +153,57 @@ func FuzzNeigh(f *testing.F) {
 	})
 }
 
+// FuzzTBF: a token bucket filter comes back from its own encoding.
+func FuzzTBF(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeTC(b)
+		if err != nil {
+			return
+		}
+		q, err := tbfOf(m)
+		if err != nil {
+			return
+		}
+		batch := again(create, q)
+		if batch.err != nil {
+			if q.Rate != 0 {
+				t.Fatalf("%+v can't be encoded: %v", q, batch.err)
+			}
+			return
+		}
+		got, err := decodeQdiscChange(batch.message(0)[unix.NLMSG_HDRLEN:])
+		if err != nil || got != q {
+			t.Fatalf("%+v came back as %+v: %v", q, got, err)
+		}
+	})
+}
+
+// FuzzRule: a rule that decodes has a valid source, and comes back from its own encoding unless it's one that no
+// batch makes.
+func FuzzRule(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRule(b)
+		if err != nil {
+			return
+		}
+		if !r.Src.IsValid() {
+			t.Fatalf("%+v", r)
+		}
+		batch := again(create, r)
+		if batch.err != nil {
+			if r.Src == r.Src.Masked() {
+				t.Fatalf("%+v can't be encoded: %v", r, batch.err)
+			}
+			return
+		}
+		got, err := decodeRule(batch.message(0)[unix.NLMSG_HDRLEN:])
+		got.Narrow = r.Narrow
+		if err != nil || got != r {
+			t.Fatalf("%+v came back as %+v: %v", r, got, err)
+		}
+	})
+}
+
 // FuzzVLANs: the kernel's list of VLANs is of one port, and no longer than its bytes.
 func FuzzVLANs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -153,6 +153,17 @@ func (ns *NetNS) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
+// Lock waits until nobody else holds the namespace locked by flock(2). Close unlocks. It's for what can't be done
+// in one step, such as choosing a routing table that nobody uses, and keeps nobody from anything but the lock.
+func (ns *NetNS) Lock() error {
+	for {
+		err := unix.Flock(ns.fd, unix.LOCK_EX)
+		if err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
 // ID returns the namespace's identity, by one fstat(2). A closed handle has the zero ID.
 func (ns *NetNS) ID() NetNSID {
 	var st unix.Stat_t

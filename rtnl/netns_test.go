@@ -175,3 +175,31 @@ func TestSecondCloseTouchesNothing(t *testing.T) {
 		t.Error("a closed handle has an ID")
 	}
 }
+
+// A lock is held against every other handle of the namespace, by whatever path, until it's closed.
+func TestNetNSLock(t *testing.T) {
+	path := nstest.New(t, "locked")
+	first, err := OpenNetNS(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := OpenNetNS(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := unix.Flock(second.FD(), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		t.Error("locked twice:", err)
+	}
+	locked := make(chan error)
+	go func() { locked <- second.Lock() }()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-locked; err != nil {
+		t.Error(err)
+	}
+}

@@ -98,6 +98,12 @@ func decodeChange(m []byte) (verb, Object, error) {
 		o, err = decodeRouteChange(data)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		o, err = decodeNeigh(data)
+	case unix.RTM_NEWQDISC, unix.RTM_DELQDISC:
+		o, err = decodeQdiscChange(data)
+	case unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+		o, err = decodeFilterChange(data)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		o, err = decodeRuleChange(data)
 	default:
 		err = errShort
 	}
