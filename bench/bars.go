@@ -62,14 +62,18 @@ func light(c color.Color) color.Color {
 }
 
 // waterfallPlot shows each step from its begin to its end, what it spent in the kernel's calls in full colour.
-func (r *Report) waterfallPlot() figure {
-	if len(r.Steps) == 0 {
-		return figure{}
+func (r *Report) waterfallPlot(level int) figure {
+	var steps []Step
+	for _, s := range r.Steps {
+		if s.At == level {
+			steps = append(steps, s)
+		}
 	}
-	return figure{title: "One ADD by step; full colour: in calls that were watched", height: barsHeight(len(r.Steps)), draw: func(p *plot.Plot) error {
+	title := fmt.Sprintf("One ADD by step, with %d attached; full colour: in calls that were watched", level)
+	return figure{title: title, height: barsHeight(len(steps)), draw: func(p *plot.Plot) error {
 		var names []string
 		var rows [][]bar
-		for _, s := range r.Steps {
+		for _, s := range steps {
 			c := lineOf(s.Contestant).Color
 			names = append(names, s.Contestant+": "+s.Name)
 			kernel := s.Start + min(s.Kernel, s.Micros)

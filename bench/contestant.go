@@ -48,6 +48,7 @@ const (
 	floor             = "floor"
 	emptyC            = "empty-c"
 	emptyGo           = "empty-go"
+	netavark          = "netavark" // podman's; takes part where it's installed, or asked for
 )
 
 // referenceVersion is the release of github.com/containernetworking/plugins that swiftcni is compared with.
@@ -162,6 +163,9 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	offer(b.floor, b.floorContestant())
 	offer(func() error { return b.compile("empty", "empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
 	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
+	if _, err := os.Stat(netavarkProgram); err == nil || wanted[netavark] {
+		offer(func() error { return err }, b.netavark())
+	}
 	for _, c := range plugins {
 		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {
 			return nil, nil, fmt.Errorf("two contestants are called %s", c.Name)

@@ -41,8 +41,8 @@ func experiments() []experiment {
 	return []experiment{
 		{name: "attach", about: "ADD and DEL as whole processes", axes: once, rounds: 200, quick: 30, subnet: small,
 			measure: (*measurer).attach, show: (*Report).showAttach},
-		{name: "waterfall", about: "one ADD by step", axes: once, rounds: 40, quick: 5, subnet: small,
-			only: []string{swiftcni, floor}, measure: (*measurer).waterfall, show: (*Report).showWaterfall},
+		{name: "waterfall", about: "one ADD by step", rounds: 40, quick: 5, subnet: large,
+			axes: []axis{{fillAttachments, []int{0, 1000}, []int{0, 20}}}, only: []string{swiftcni, floor}, measure: (*measurer).waterfall, show: (*Report).showWaterfall},
 		{name: "inprocess", about: "attaching from a warm process", axes: once, rounds: 300, quick: 20, subnet: small,
 			only: []string{swiftcni, floor}, measure: (*measurer).inProcess, show: (*Report).showInProcess},
 		{name: "first", about: "time to the first reply", axes: once, rounds: 30, quick: 2, subnet: small,
@@ -66,10 +66,13 @@ func findExperiment(name string) *experiment {
 	return nil
 }
 
-// plans returns a plan for each axis.
+// plans returns a plan for each axis, or for the one that's wanted.
 func (e *experiment) plans(o options) []plan {
 	var list []plan
 	for _, a := range e.axes {
+		if o.axis != "" && a.name != o.axis {
+			continue
+		}
 		p := plan{Experiment: e.name, Axis: a.name, Levels: a.levels, Rounds: e.rounds, WarmUp: o.warmUp,
 			Seed: o.seed, Settle: o.settle, Patience: o.patience, Traces: o.traces}
 		if o.quick {

@@ -78,7 +78,7 @@ func checkFound(t *testing.T, name string, r *Report) {
 				t.Errorf("step %d is %+v, want %q", i, s, want)
 			}
 		}
-		if len(r.Steps) != 2*(len(marks())-1) {
+		if len(r.Steps) != 2*2*(len(marks())-1) {
 			t.Errorf("%d steps", len(r.Steps))
 		}
 	}

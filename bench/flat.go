@@ -40,15 +40,25 @@ func fills() []axis {
 
 // flat measures ADD and DEL while the node fills up.
 func (m *measurer) flat() error {
+	return m.atLevels(func(level int) error { return m.rounds(level, level == 0) })
+}
+
+// atLevels measures at each level of the axis, once the node is filled so far.
+func (m *measurer) atLevels(measure func(level int) error) error {
 	filled := 0
 	for _, level := range m.Levels {
 		started := time.Now()
 		if err := m.fill(filled, level); err != nil {
 			return fmt.Errorf("fill with %d %s: %w", level, m.Axis, err)
 		}
+		if m.Axis == fillAttachments {
+			// New links tell their neighbours of themselves, again and again for some seconds: a storm of its own,
+			// which isn't what a full node is like.
+			time.Sleep(min(time.Duration(level-filled)*10*time.Millisecond, 10*time.Second))
+		}
 		filled = level
 		m.progress.pause(started)
-		if err := m.rounds(level, level == 0); err != nil {
+		if err := measure(level); err != nil {
 			return err
 		}
 	}

@@ -50,7 +50,8 @@ type options struct {
 	seed             uint64
 	settle, patience time.Duration
 	only             []string
-	json, out        string
+	json, out, doc   string
+	axis             string
 	swiftcni, traces string
 	plugins          []Contestant
 }
@@ -72,8 +73,10 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.settle, "settle", 20*time.Millisecond, "pause after each measured process, for what the kernel does later")
 	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply; a neighbour's stale entry lasts up to 50s")
 	only := f.String("only", "", "comma-separated contestants (default: those that an experiment is about)")
+	f.StringVar(&o.axis, "axis", "", "the one thing to fill a node with: leases, rules, links, mounts or attachments (default: each)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")
 	f.StringVar(&o.out, "out", "", "directory for the report as report.json, report.md and report.html")
+	f.StringVar(&o.doc, "doc", "", "Markdown file to put figures into, between lines <!-- bench NAME --> and <!-- end -->")
 	f.StringVar(&o.traces, "traces", "", "directory to keep strace's and perf's output in, a file for each contestant and verb")
 	f.StringVar(&o.swiftcni, "swiftcni", "", "swiftcni's binary (default: built from ./cmd/swiftcni)")
 	f.Func("plugin", "one more contestant, `NAME=DIR:CONF`: directory of plugins, and configuration file", func(s string) error {
@@ -201,7 +204,11 @@ func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
 	if len(contestants) == 0 {
 		return errors.New("no contestant can run")
 	}
-	for _, p := range e.plans(o) {
+	plans := e.plans(o)
+	if len(plans) == 0 {
+		return fmt.Errorf("nothing is called %q there", o.axis)
+	}
+	for _, p := range plans {
 		p.Contestants, p.Launcher, p.Subnet, p.Terminal = contestants, builder.launcher(), e.subnet, isTerminal(stderr)
 		found, err := p.start(stderr)
 		if err != nil {

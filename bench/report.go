@@ -108,6 +108,11 @@ func (r *Report) write(o options, stdout io.Writer) error {
 		sections = append(sections, e.show(r))
 	}
 	r.text(stdout, sections)
+	if o.doc != "" {
+		if err := r.intoDocument(o, sections); err != nil {
+			return err
+		}
+	}
 	files := map[string]func(io.Writer) error{}
 	if o.json != "" {
 		files[o.json] = r.json
@@ -168,14 +173,41 @@ func (r *Report) markdown(w io.Writer, sections []section) error {
 	fmt.Fprintf(w, "# Benchmarks\n\n%s.\n\n%s\n\nTo repeat it: `go run ./%s`\n\n", r.head(), r.Method, strings.Join(r.Command, " "))
 	for _, s := range sections {
 		fmt.Fprintf(w, "## %s\n\n", s.title)
-		if s.text != "" {
-			fmt.Fprintf(w, "%s\n\n", s.text)
-		}
-		for _, t := range s.tables {
-			if len(t.rows) > 0 {
-				t.markdown(w)
-			}
-		}
+		s.markdown(w)
 	}
 	return nil
+}
+
+func (s *section) markdown(w io.Writer) {
+	if s.text != "" {
+		fmt.Fprintf(w, "%s\n\n", s.text)
+	}
+	for _, t := range s.tables {
+		if len(t.rows) > 0 {
+			t.markdown(w)
+		}
+	}
+}
+
+// intoDocument writes each section between a document's lines `<!-- bench NAME -->` and `<!-- end -->`. What stands
+// outside of them is somebody's text.
+func (r *Report) intoDocument(o options, sections []section) error {
+	text, err := os.ReadFile(o.doc)
+	if err != nil {
+		return err
+	}
+	document := string(text)
+	for i, e := range o.experiments {
+		begin, end := "<!-- bench "+e.name+" -->\n", "<!-- end -->"
+		before, rest, found := strings.Cut(document, begin)
+		_, after, ended := strings.Cut(rest, end)
+		if !found || !ended {
+			return fmt.Errorf("%s has no place for %s: lines %q and %q", o.doc, e.name, strings.TrimSpace(begin), end)
+		}
+		var s strings.Builder
+		fmt.Fprintf(&s, "\n%s. `go run ./%s`\n\n", r.head(), strings.Join(r.Command, " "))
+		sections[i].markdown(&s)
+		document = before + begin + s.String() + end + after
+	}
+	return os.WriteFile(o.doc, []byte(document), 0o644)
 }

@@ -48,6 +48,7 @@ const (
 // Step is a part of one ADD, found in a trace by perf: medians over runs.
 type Step struct {
 	Contestant, Name string
+	At               int     // attachments that were there already
 	Start, Micros    float64 // since the process was executed
 	Kernel           float64 // of it in system calls of the thread that does the work, in microseconds
 	Calls            int

@@ -39,8 +39,11 @@ func marks() []mark {
 	}
 }
 
-// waterfall finds the steps of ADD, run after run, and takes their medians.
-func (m *measurer) waterfall() error {
+// waterfall finds the steps of ADD, on an empty bridge and on a full one.
+func (m *measurer) waterfall() error { return m.atLevels(m.steps) }
+
+// steps finds them run after run, and takes their medians.
+func (m *measurer) steps(level int) error {
 	runs := map[string][][]Step{}
 	for round := -m.WarmUp; round < m.Rounds; round++ {
 		for _, i := range m.random.Perm(len(m.Contestants)) {
@@ -56,7 +59,7 @@ func (m *measurer) waterfall() error {
 		m.progress.step(os.Stderr)
 	}
 	for _, c := range m.Contestants {
-		m.Steps = append(m.Steps, medianSteps(c.Name, runs[c.Name])...)
+		m.Steps = append(m.Steps, medianSteps(c.Name, level, runs[c.Name])...)
 	}
 	return nil
 }
@@ -135,7 +138,7 @@ func parseSteps(r io.Reader) ([]Step, error) {
 }
 
 // medianSteps takes the median of each step by itself and puts them one behind the other.
-func medianSteps(contestant string, runs [][]Step) []Step {
+func medianSteps(contestant string, level int, runs [][]Step) []Step {
 	var list []Step
 	start := 0.0
 	for _, m := range marks() {
@@ -150,7 +153,7 @@ func medianSteps(contestant string, runs [][]Step) []Step {
 		if took == nil {
 			continue
 		}
-		s := Step{Contestant: contestant, Name: m.step, Start: start, Micros: percentile(took, 50), Kernel: percentile(kernel, 50),
+		s := Step{Contestant: contestant, At: level, Name: m.step, Start: start, Micros: percentile(took, 50), Kernel: percentile(kernel, 50),
 			Calls: int(percentile(calls, 50))}
 		list = append(list, s)
 		start += s.Micros
@@ -159,11 +162,17 @@ func medianSteps(contestant string, runs [][]Step) []Step {
 }
 
 func (r *Report) showWaterfall() section {
-	t := table{head: []string{"µs", "", "begins", "takes", "of it in calls that were watched", "calls watched"}}
+	t := table{head: []string{"µs", "attached before", "", "begins", "takes", "of it in calls that were watched", "calls watched"}}
 	for _, s := range r.Steps {
-		t.add(s.Contestant, s.Name, whole(s.Start), whole(s.Micros), whole(s.Kernel), s.Calls)
+		t.add(s.Contestant, s.At, s.Name, whole(s.Start), whole(s.Micros), whole(s.Kernel), s.Calls)
+	}
+	var plots []figure
+	for i, s := range r.Steps {
+		if i == 0 || s.At != r.Steps[i-1].At {
+			plots = append(plots, r.waterfallPlot(s.At))
+		}
 	}
 	return section{title: "One ADD by step", text: "Medians, found by perf trace, which makes each call that it watches (" +
 		strings.ReplaceAll(watched, ",", ", ") + ") some 20 µs slower. Time begins when the program has been executed.",
-		tables: []table{t}, plots: []figure{r.waterfallPlot()}}
+		tables: []table{t}, plots: plots}
 }
