@@ -33,6 +33,7 @@ func plugins() []plugin {
 		{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP},
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall},
+		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning},
 	}
 }
 

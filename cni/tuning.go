@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// The plugin tuning sets sysctls of a container's namespace and attributes of its link.
+
+func addTuning(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	k := n.tuning()
+	t, err := n.checkTuning(k, a)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := openHost(a)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	if len(t.settings) > 0 || t.changesLink() {
+		conn, err := t.set(ns)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		if err := k.change(n, a, t, conn); err != nil {
+			return nil, err
+		}
+	}
+	return t.result(n, a), nil
+}
+
+// checkTuning says what is wrong with the configuration, or what it asks for.
+func (n *Network) checkTuning(k *tuningKeys, a Attachment) (*tuning, error) {
+	switch {
+	case n.prevErr != nil:
+		return nil, n.prevErr
+	case k.err == nil && n.prev == nil:
+		return nil, invalidKey("prevResult", "Required prevResult missing")
+	}
+	return k.tuning(a)
+}
+
+// openHost opens the container's namespace, which must not be the caller's own.
+func openHost(a Attachment) (*rtnl.NetNS, error) {
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return nil, failed("identify the host's network namespace", err)
+	}
+	return openNetNS(a, host)
+}
+
+// set writes the sysctls, inside, and leaves a socket there. A sysctl that's refused is an error; those before it stay
+// written, as nobody knows what's right in their place.
+func (t *tuning) set(ns *rtnl.NetNS) (*rtnl.Conn, error) {
+	settings := slices.Clone(t.settings)
+	conn, err := rtnl.DialSetting(ns, settings)
+	if err != nil {
+		return nil, failed("open a netlink socket in the container", err)
+	}
+	for i, s := range settings {
+		if s.Err != nil {
+			conn.Close()
+			return nil, &Error{Code: CodeInternal, Msg: "set sysctl " + t.sysctls[i].key + " to " + quote(s.Value) + ": " + s.Err.Error(),
+				Key: "sysctl." + t.sysctls[i].key, Err: s.Err}
+		}
+	}
+	return conn, nil
+}
+
+// change saves what the link was, and changes it by one message.
+func (k *tuningKeys) change(n *Network, a Attachment, t *tuning, conn *rtnl.Conn) error {
+	if !t.changesLink() {
+		return nil
+	}
+	was, err := conn.Link(a.IfName)
+	if err != nil {
+		return failed("failed to get "+quote(a.IfName), err)
+	}
+	old := before(was, t.link)
+	created, err := k.save(n, a, old)
+	if err != nil {
+		return err
+	}
+	var b rtnl.Batch
+	b.Set(t.link)
+	if err := conn.Do(&b); err != nil {
+		// One message may have done a part of what it asks for.
+		var undo rtnl.Batch
+		undo.Set(old)
+		err = errors.Join(failed("change "+quote(a.IfName), err), failed("undo", conn.Do(&undo)))
+		if created {
+			err = errors.Join(err, k.forget(a))
+		}
+		return err
+	}
+	return nil
+}
+
+// result is the previous plugin's, with the MAC as it was asked for.
+func (t *tuning) result(n *Network, a Attachment) *Result {
+	if t.mac == "" || len(n.prev.Interfaces) == 0 {
+		return n.passOn()
+	}
+	res := *n.prev
+	res.CNIVersion = n.cniVersion
+	res.Interfaces = slices.Clone(res.Interfaces)
+	for i := range res.Interfaces {
+		if res.Interfaces[i].Name == a.IfName {
+			res.Interfaces[i].MAC = t.mac
+		}
+	}
+	return &res
+}
+
+// delTuning gives the link its attributes back, where it's still there, and removes what was saved in any case. Sysctls die
+// with the namespace.
+func delTuning(_ context.Context, n *Network, a Attachment) error {
+	k := n.tuning()
+	s, err := k.load(a)
+	var anothers *anothersError
+	switch {
+	case errors.As(err, &anothers):
+		return nil
+	case err != nil:
+		return k.forget(a)
+	}
+	return errors.Join(restore(a, s.link), k.forget(a))
+}
+
+// restore does what can be done: who is gone needs nothing.
+func restore(a Attachment, l rtnl.Link) error {
+	if a.NetNS == "" {
+		return nil
+	}
+	ns, err := openHost(a)
+	if err != nil {
+		if asError(err).Code == CodeInvalidNetNS {
+			return err
+		}
+		return nil
+	}
+	defer ns.Close()
+	conn, err := rtnl.Dial(ns)
+	if err != nil {
+		return failed("open a netlink socket in the container", err)
+	}
+	defer conn.Close()
+	var b rtnl.Batch
+	b.Set(l)
+	_ = conn.Do(&b)
+	return nil
+}
+
+func checkTuning(_ context.Context, n *Network, a Attachment, _ *Result) error {
+	t, err := n.checkTuning(n.tuning(), a)
+	if err != nil {
+		return err
+	}
+	ns, err := openHost(a)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := ns.Do(t.checkSysctls); err != nil {
+		return err
+	}
+	if !t.changesLink() {
+		return nil
+	}
+	conn, err := rtnl.Dial(ns)
+	if err != nil {
+		return failed("open a netlink socket in the container", err)
+	}
+	defer conn.Close()
+	l, err := conn.Link(a.IfName)
+	if err != nil {
+		return failed("cannot find container link "+a.IfName, err)
+	}
+	return t.checkLink(l)
+}
+
+// checkSysctls compares words: the kernel puts tabs between them.
+func (t *tuning) checkSysctls() error {
+	for _, s := range t.settings {
+		text, err := os.ReadFile(s.Path)
+		if err != nil {
+			return failed("read a sysctl", err)
+		}
+		if now := strings.TrimSuffix(string(text), "\n"); !slices.Equal(strings.Fields(now), strings.Fields(s.Value)) {
+			return differs("value of "+s.Path, s.Value, now)
+		}
+	}
+	return nil
+}
+
+func differs(what, want, now string) error {
+	return &Error{Code: CodeInternal, Msg: "Error: Tuning configured " + what + " is " + want + ", current value is " + now}
+}
+
+// checkLink compares what was asked for. Promiscuity that nobody asked for is a capture's.
+func (t *tuning) checkLink(l rtnl.Link) error {
+	want := &t.link
+	switch {
+	case want.MAC != nil && want.MAC.String() != l.MAC.String():
+		return differs("Ethernet of "+want.Name, t.mac, l.MAC.String())
+	case want.MTU != 0 && want.MTU != l.MTU:
+		return differs("MTU of "+want.Name, strconv.Itoa(want.MTU), strconv.Itoa(l.MTU))
+	case want.Promisc == rtnl.On && l.Promisc != rtnl.On:
+		return differs("promisc of "+want.Name, "true", "false")
+	case want.AllMulticast != rtnl.Unset && want.AllMulticast != l.AllMulticast:
+		return differs("allmulti of "+want.Name, strconv.FormatBool(want.AllMulticast == rtnl.On), strconv.FormatBool(l.AllMulticast == rtnl.On))
+	case want.TxQueueLen != 0 && want.TxQueueLen != l.TxQueueLen:
+		return differs("txQLen of "+want.Name, strconv.Itoa(max(want.TxQueueLen, 0)), strconv.Itoa(max(l.TxQueueLen, 0)))
+	}
+	return nil
+}
+
+func gcTuning(_ context.Context, n *Network, valid []Attachment) error {
+	if valid == nil {
+		return nil
+	}
+	return n.tuning().forgetExcept(n, valid)
+}
+
+func statusTuning(_ context.Context, n *Network) error {
+	k := n.tuning()
+	if _, err := k.tuning(Attachment{IfName: "eth0"}); err != nil {
+		return err
+	}
+	if err := writable(k.dataDir); err != nil {
+		return unavailable("the directory for saved attributes can't be used", err)
+	}
+	return nil
+}

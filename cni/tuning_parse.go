@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"math"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+const (
+	// defaultTuningDir keeps what link attributes were, for DEL.
+	defaultTuningDir = "/run/cni/tuning"
+	// allowlist is the administrator's list of sysctls that may be set, if it's there.
+	allowlist = "/etc/cni/tuning/allowlist.conf"
+	// maxTxQueue is what net_device.tx_queue_len holds without the kernel reading it as negative.
+	maxTxQueue = 1<<31 - 1
+)
+
+// A tuningSet is what one place of the configuration asks for: the top level, or args.cni.
+type tuningSet struct {
+	sysctls  []namedSysctl
+	mac      string
+	mtu      *int
+	promisc  *bool
+	allmulti *bool
+	txQLen   *int
+}
+
+// A namedSysctl is a name as it's written, and the text to write.
+type namedSysctl struct{ key, value string }
+
+// tuningKeys are tuning's own. err is the first that's wrong; what DEL can use is read all the same.
+type tuningKeys struct {
+	top, args  tuningSet
+	runtimeMAC string
+	dataDir    string
+	err        *Error
+}
+
+// tuning reads tuning's keys.
+func (n *Network) tuning() *tuningKeys {
+	k := &tuningKeys{dataDir: defaultTuningDir}
+	r := newReader(n.text, "")
+	err := r.object(func(key string) error { return k.field(r, key) })
+	k.err = r.first
+	if err != nil {
+		k.err = asError(decodeError(err))
+	}
+	return k
+}
+
+func (k *tuningKeys) field(r *reader, key string) error {
+	switch key {
+	case "datadir":
+		return r.text("an absolute path", func(s string) bool {
+			if !filepath.IsAbs(s) || strings.ContainsRune(s, 0) {
+				return false
+			}
+			k.dataDir = s
+			return true
+		})
+	case "args":
+		return r.object(func(key string) error {
+			if key != "cni" {
+				return nil
+			}
+			return r.object(func(key string) error { return k.args.field(r, key) })
+		})
+	case "runtimeconfig":
+		return r.object(func(key string) error {
+			if key != "mac" {
+				return nil
+			}
+			return r.str(&k.runtimeMAC)
+		})
+	}
+	return k.top.field(r, key)
+}
+
+// field reads a key that both places have.
+func (t *tuningSet) field(r *reader, key string) error {
+	switch key {
+	case "sysctl":
+		return t.parseSysctls(r)
+	case "mac":
+		return r.str(&t.mac)
+	case "mtu":
+		return r.optional(&t.mtu, maxMTU)
+	case "promisc":
+		return r.flag(&t.promisc)
+	case "allmulti":
+		return r.flag(&t.allmulti)
+	case "txqlen":
+		return r.optional(&t.txQLen, maxTxQueue)
+	}
+	return nil
+}
+
+// optional reads a number from 0 on that may be absent.
+func (r *reader) optional(to **int, most int) error {
+	*to = nil
+	n := math.MinInt
+	if err := r.integer(&n); err != nil || n == math.MinInt {
+		return err
+	}
+	if n < 0 || n > most {
+		r.invalid("expected 0 to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
+		return nil
+	}
+	*to = &n
+	return nil
+}
+
+// flag reads a boolean that may be absent.
+func (r *reader) flag(to **bool) error {
+	*to = nil
+	kind := r.d.PeekKind()
+	on := false
+	err := r.boolean(&on)
+	if err == nil && (kind == jsontext.KindTrue || kind == jsontext.KindFalse) {
+		*to = &on
+	}
+	return err
+}
+
+// parseSysctls reads names and values. Names keep their case, which the path has; one that comes twice is an error.
+func (t *tuningSet) parseSysctls(r *reader) error {
+	t.sysctls = nil
+	base := len(r.path) + 1
+	seen := map[string]bool{}
+	return r.object(func(string) error {
+		s := namedSysctl{key: string(r.path[base:])}
+		if seen[s.key] {
+			r.invalid("duplicated sysctl keys are not allowed")
+		}
+		seen[s.key] = true
+		err := r.str(&s.value)
+		t.sysctls = append(t.sysctls, s)
+		return err
+	})
+}
+
+// A tuning is what a container's link and namespace shall be.
+type tuning struct {
+	sysctls  []namedSysctl
+	settings []rtnl.Setting // one for each sysctl
+	link     rtnl.Link      // by its name; what's unset stays
+	mac      string         // as it was asked for
+}
+
+// changesLink reports whether anything of the link is asked for.
+func (t *tuning) changesLink() bool {
+	l := &t.link
+	return l.MAC != nil || l.MTU != 0 || l.Promisc != rtnl.Unset || l.AllMulticast != rtnl.Unset || l.TxQueueLen != 0
+}
+
+// tuning puts together what all places ask of an attachment: args.cni replaces what the top level says, and its sysctls
+// join the others.
+func (k *tuningKeys) tuning(a Attachment) (*tuning, error) {
+	if k.err != nil {
+		return nil, k.err
+	}
+	t := &tuning{link: rtnl.Link{Name: a.IfName}}
+	if err := t.addSysctls(k, a.IfName); err != nil {
+		return nil, err
+	}
+	if err := t.chooseMAC(k, a); err != nil {
+		return nil, err
+	}
+	for _, from := range []tuningSet{k.top, k.args} {
+		if from.mtu != nil {
+			t.link.MTU = *from.mtu
+		}
+		if from.promisc != nil {
+			t.link.Promisc = rtnl.Unset // false leaves it alone, as ever
+			if *from.promisc {
+				t.link.Promisc = rtnl.On
+			}
+		}
+		if from.allmulti != nil {
+			t.link.AllMulticast = rtnl.SwitchOf(*from.allmulti)
+		}
+		if from.txQLen != nil {
+			t.link.TxQueueLen = *from.txQLen
+			if *from.txQLen == 0 {
+				t.link.TxQueueLen = rtnl.NoTxQueue
+			}
+		}
+	}
+	return t, nil
+}
+
+// chooseMAC takes the last place that names one.
+func (t *tuning) chooseMAC(k *tuningKeys, a Attachment) error {
+	for _, from := range []struct{ key, text string }{
+		{"mac", k.top.mac}, {"CNI_ARGS MAC", a.MAC}, {"runtimeConfig.mac", k.runtimeMAC}, {"args.cni.mac", k.args.mac},
+	} {
+		if from.text == "" {
+			continue
+		}
+		mac, err := net.ParseMAC(from.text)
+		if err != nil || len(mac) != 6 {
+			return invalidKey(from.key, "invalid args "+from.text+" for MAC addr: "+from.key+": expected six octets")
+		}
+		t.mac, t.link.MAC = from.text, mac
+	}
+	return nil
+}
+
+func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
+	at := map[string]int{}
+	for i, from := range []tuningSet{k.top, k.args} {
+		for _, s := range from.sysctls {
+			file, ok := sysctlFile(s.key, ifName)
+			if !ok {
+				key := []string{"sysctl.", "args.cni.sysctl."}[i] + s.key
+				return invalidKey(key, "invalid net sysctl key: "+quote(s.key)+", expected one below net.")
+			}
+			if j, twice := at[file]; twice {
+				t.sysctls[j], t.settings[j].Value = s, s.value
+				continue
+			}
+			at[file] = len(t.sysctls)
+			t.sysctls = append(t.sysctls, s)
+			t.settings = append(t.settings, rtnl.Setting{Path: file, Value: s.value})
+		}
+	}
+	return t.checkAllowed(allowlist)
+}
+
+// sysctlFile returns a sysctl's file. Dots and slashes both separate, so no name leads upwards; the interface's name
+// comes last, since it may have dots. Below net alone a namespace has settings of its own.
+func sysctlFile(key, ifName string) (string, bool) {
+	name := path.Clean("/" + strings.ReplaceAll(key, ".", "/"))
+	if !strings.HasPrefix(name, "/net/") || strings.ContainsRune(key, 0) {
+		return "", false
+	}
+	return "/proc/sys" + strings.Replace(name, "IFNAME", ifName, 1), true
+}
+
+// checkAllowed holds sysctls against the administrator's list: one expression a line, of which one must match.
+func (t *tuning) checkAllowed(file string) error {
+	if len(t.sysctls) == 0 {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return failed("read the list of allowed sysctls", err)
+	}
+	var allowed []pattern
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		p, err := parsePattern(line)
+		if err != nil {
+			return &Error{Code: CodeInternal, Msg: file + ": line " + strconv.Itoa(number) + ": " + quote(line) +
+				" isn't a regular expression of characters, ., classes, groups, |, ^, $ and repetitions", Key: "sysctl"}
+		}
+		allowed = append(allowed, p)
+	}
+	for _, s := range t.sysctls {
+		ok := false
+		for _, p := range allowed {
+			ok = ok || p.match(s.key)
+		}
+		if !ok {
+			return invalidKey("sysctl."+s.key, "Sysctl "+s.key+" is not allowed: no line of "+file+" matches it")
+		}
+	}
+	return nil
+}

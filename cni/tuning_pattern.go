@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// The administrator's list of allowed sysctls is made of regular expressions, as Go's package regexp reads them. That
+// package costs every call of every plugin its initialization, so the part that such lists use is here: characters, ., classes, \d, \w, \s,
+// groups, |, ^, $ and repetitions. Anything else is an error, never another meaning.
+
+// A matcher matches at i and goes on with next; steps bounds how much is tried.
+type matcher func(m *matching, i int, next func(int) bool) bool
+
+type matching struct {
+	s     string
+	steps int
+}
+
+// maxSteps ends expressions whose tries explode. What can't be decided isn't allowed.
+const maxSteps = 100_000
+
+// A pattern is one expression. It matches anywhere in a text.
+type pattern struct{ whole matcher }
+
+func (p pattern) match(s string) bool {
+	m := &matching{s: s, steps: maxSteps}
+	for i := range len(s) + 1 {
+		if p.whole(m, i, func(int) bool { return true }) {
+			return true
+		}
+	}
+	return false
+}
+
+var errPattern = errors.New("not supported")
+
+// A patternParser walks an expression.
+type patternParser struct {
+	rest  string
+	depth int
+}
+
+func parsePattern(text string) (pattern, error) {
+	p := &patternParser{rest: text}
+	m, err := p.alternatives()
+	if err == nil && p.rest != "" {
+		err = errPattern
+	}
+	return pattern{m}, err
+}
+
+// take takes a character if it's the next one.
+func (p *patternParser) take(c byte) bool {
+	if p.rest == "" || p.rest[0] != c {
+		return false
+	}
+	p.rest = p.rest[1:]
+	return true
+}
+
+// alternatives reads sequences with | between them.
+func (p *patternParser) alternatives() (matcher, error) {
+	var all []matcher
+	for {
+		m, err := p.sequence()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+		if !p.take('|') {
+			break
+		}
+	}
+	return func(m *matching, i int, next func(int) bool) bool {
+		for _, one := range all {
+			if one(m, i, next) {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func (p *patternParser) sequence() (matcher, error) {
+	whole := matcher(func(_ *matching, i int, next func(int) bool) bool { return next(i) })
+	for p.rest != "" && p.rest[0] != '|' && p.rest[0] != ')' {
+		atom, err := p.atom()
+		if err != nil {
+			return nil, err
+		}
+		if atom, err = p.repeated(atom); err != nil {
+			return nil, err
+		}
+		before := whole
+		whole = func(m *matching, i int, next func(int) bool) bool {
+			return before(m, i, func(j int) bool { return atom(m, j, next) })
+		}
+	}
+	return whole, nil
+}
+
+// repeated reads what may follow an atom: *, +, ?, {2}, {2,}, {2,3}, and a ? that makes it match less, which doesn't
+// matter to whether it matches.
+func (p *patternParser) repeated(atom matcher) (matcher, error) {
+	least, most := 1, 1
+	switch {
+	case p.take('*'):
+		least, most = 0, -1
+	case p.take('+'):
+		most = -1
+	case p.take('?'):
+		least = 0
+	case p.take('{'):
+		var err error
+		if least, most, err = p.bounds(); err != nil {
+			return nil, err
+		}
+	default:
+		return atom, nil
+	}
+	p.take('?')
+	if p.rest != "" && strings.IndexByte("*+?{", p.rest[0]) >= 0 {
+		return nil, errPattern
+	}
+	return repeat(atom, least, most), nil
+}
+
+func (p *patternParser) bounds() (least, most int, err error) {
+	text, rest, ok := strings.Cut(p.rest, "}")
+	p.rest = rest
+	low, high, two := strings.Cut(text, ",")
+	least, err = strconv.Atoi(low)
+	switch most = least; {
+	case two && high == "":
+		most = -1
+	case two && err == nil:
+		most, err = strconv.Atoi(high)
+	}
+	// 100 is far below regexp's bound for what is repeated repeatedly.
+	if !ok || err != nil || strings.ContainsAny(text, "+-") || hasZero(low) || hasZero(high) || least > 100 || most > 100 || most >= 0 && most < least {
+		return 0, 0, errPattern
+	}
+	return least, most, nil
+}
+
+// hasZero reports a leading zero, which makes the braces mean themselves.
+func hasZero(number string) bool { return len(number) > 1 && number[0] == '0' }
+
+// repeat matches an atom several times; most is -1 for any number.
+func repeat(atom matcher, least, most int) matcher {
+	return func(m *matching, i int, next func(int) bool) bool {
+		var more func(n, i int) bool
+		more = func(n, i int) bool {
+			if m.steps--; m.steps < 0 {
+				return false
+			}
+			if n >= least && next(i) {
+				return true
+			}
+			if n == most {
+				return false
+			}
+			return atom(m, i, func(j int) bool {
+				if j == i { // more of nothing is no more
+					return n < least && next(i)
+				}
+				return more(n+1, j)
+			})
+		}
+		return more(0, i)
+	}
+}
+
+// maxGroups bounds how deep groups are.
+const maxGroups = 50
+
+func (p *patternParser) atom() (matcher, error) {
+	c := p.rest[0]
+	p.rest = p.rest[1:]
+	switch c {
+	case '(':
+		if p.take('?') && !p.take(':') {
+			return nil, errPattern
+		}
+		if p.depth++; p.depth > maxGroups {
+			return nil, errPattern
+		}
+		m, err := p.alternatives()
+		p.depth--
+		if err == nil && !p.take(')') {
+			err = errPattern
+		}
+		return m, err
+	case '^':
+		return func(_ *matching, i int, next func(int) bool) bool { return i == 0 && next(i) }, nil
+	case '$':
+		return func(m *matching, i int, next func(int) bool) bool { return i == len(m.s) && next(i) }, nil
+	case '*', '+', '?', '{':
+		return nil, errPattern
+	}
+	var set charSet
+	switch c {
+	case '.':
+		set.add(0, 255)
+		set['\n'] = false
+	case '[':
+		return p.class()
+	case '\\':
+		if err := p.escape(&set); err != nil {
+			return nil, err
+		}
+	default:
+		if c >= 0x80 {
+			return nil, errPattern
+		}
+		set[c] = true
+	}
+	return set.matcher(), nil
+}
+
+// A charSet is the characters that an atom matches.
+type charSet [256]bool
+
+func (s *charSet) add(from, to byte) {
+	for c := int(from); c <= int(to); c++ {
+		s[c] = true
+	}
+}
+
+func (s charSet) matcher() matcher {
+	return func(m *matching, i int, next func(int) bool) bool {
+		m.steps--
+		return m.steps > 0 && i < len(m.s) && s[m.s[i]] && next(i+1)
+	}
+}
+
+// escape reads what follows a backslash: \d, \w, \s, or punctuation that means itself.
+func (p *patternParser) escape(set *charSet) error {
+	if p.rest == "" {
+		return errPattern
+	}
+	c := p.rest[0]
+	p.rest = p.rest[1:]
+	switch {
+	case c == 'd':
+		set.add('0', '9')
+	case c == 'w':
+		set.add('0', '9')
+		set.add('a', 'z')
+		set.add('A', 'Z')
+		set['_'] = true
+	case c == 's':
+		for _, space := range []byte("\t\n\f\r ") {
+			set[space] = true
+		}
+	case c < 0x80 && c > ' ' && !isWord(c) && c != 0x7f:
+		set[c] = true
+	default:
+		return errPattern
+	}
+	return nil
+}
+
+func isWord(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+}
+
+// class reads what follows a bracket. A hyphen stands for itself at an end only, and another bracket not at all.
+func (p *patternParser) class() (matcher, error) {
+	var set charSet
+	not := p.take('^')
+	for first := true; first || !p.take(']'); first = false {
+		if p.rest == "" || p.rest[0] == '[' || p.rest[0] == '&' || p.rest[0] == ']' {
+			return nil, errPattern
+		}
+		c := p.rest[0]
+		p.rest = p.rest[1:]
+		isRange := len(p.rest) > 1 && p.rest[0] == '-' && p.rest[1] != ']'
+		switch {
+		case c >= 0x80 || c == '-' && !first && !strings.HasPrefix(p.rest, "]"):
+			return nil, errPattern
+		case c == '\\':
+			if isRange {
+				isRange = false
+			}
+			if err := p.escape(&set); err != nil || len(p.rest) > 1 && p.rest[0] == '-' && p.rest[1] != ']' {
+				return nil, errPattern
+			}
+		case isRange:
+			to := p.rest[1]
+			if p.rest = p.rest[2:]; to < c || to >= 0x80 || to == '\\' || to == '[' {
+				return nil, errPattern
+			}
+			set.add(c, to)
+		default:
+			set[c] = true
+		}
+	}
+	if not {
+		for i := range set {
+			set[i] = !set[i]
+		}
+	}
+	return set.matcher(), nil
+}

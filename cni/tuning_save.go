@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// What a link's attributes were is kept in the reference's file, DATADIR/CONTAINERID_IFNAME.json, and with its keys. It
+// also says whose it is, so that GC finds it.
+
+// A saved is what a file holds: of the link only what tuning changes, by its name.
+type saved struct {
+	network, containerID string
+	link                 rtnl.Link
+}
+
+func (k *tuningKeys) file(a Attachment) string {
+	return filepath.Join(k.dataDir, a.ContainerID+"_"+a.IfName+".json")
+}
+
+// before cuts a link, as it was, down to what a change changes.
+func before(was, change rtnl.Link) rtnl.Link {
+	l := rtnl.Link{Name: change.Name}
+	if change.MAC != nil {
+		l.MAC = was.MAC
+	}
+	if change.MTU != 0 {
+		l.MTU = was.MTU
+	}
+	if change.Promisc != rtnl.Unset {
+		l.Promisc = was.Promisc
+	}
+	if change.AllMulticast != rtnl.Unset {
+		l.AllMulticast = was.AllMulticast
+	}
+	if change.TxQueueLen != 0 {
+		l.TxQueueLen = was.TxQueueLen
+	}
+	return l
+}
+
+// first adds to what was saved what wasn't yet: the link as it was before the first change counts.
+func first(old, now rtnl.Link) rtnl.Link {
+	if old.MAC != nil {
+		now.MAC = old.MAC
+	}
+	if old.MTU != 0 {
+		now.MTU = old.MTU
+	}
+	if old.Promisc != rtnl.Unset {
+		now.Promisc = old.Promisc
+	}
+	if old.AllMulticast != rtnl.Unset {
+		now.AllMulticast = old.AllMulticast
+	}
+	if old.TxQueueLen != 0 {
+		now.TxQueueLen = old.TxQueueLen
+	}
+	return now
+}
+
+// save keeps a link's attributes. created reports whether there was nothing before.
+func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool, err error) {
+	old, err := k.load(a)
+	switch {
+	case absent(err):
+		created = true
+	case err != nil:
+		return false, failed("read the saved attributes", err)
+	}
+	if err := os.MkdirAll(k.dataDir, 0o700); err != nil {
+		return false, failed("save the link's attributes", err)
+	}
+	// Whole or absent at any instant.
+	file := k.file(a)
+	if err = writeFile(file+".tmp", encodeSaved(n, a, first(old.link, now))); err == nil {
+		err = os.Rename(file+".tmp", file)
+	}
+	return created, failed("save the link's attributes", err)
+}
+
+func encodeSaved(n *Network, a Attachment, l rtnl.Link) []byte {
+	w := newWriter(nil)
+	w.open('{')
+	if l.MAC != nil {
+		w.key("mac").str(l.MAC.String())
+	}
+	flag := func(key string, s rtnl.Switch) {
+		if s != rtnl.Unset {
+			w.key(key).raw(map[bool]string{true: "true", false: "false"}[s == rtnl.On])
+		}
+	}
+	flag("promisc", l.Promisc)
+	w.number("mtu", l.MTU)
+	flag("allmulti", l.AllMulticast)
+	if l.TxQueueLen != 0 {
+		w.key("txQLen").num(max(l.TxQueueLen, 0))
+	}
+	w.key("network").str(n.name)
+	w.key("containerID").str(a.ContainerID)
+	w.close('}')
+	return w.b
+}
+
+// writeFile writes a file that only root can read, following no link.
+func writeFile(name string, text []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// anothersError is a file of another container, whose ID and interface name are written alike: a_b with eth0, a with b_eth0.
+type anothersError struct{ file, containerID string }
+
+func (e *anothersError) Error() string { return e.file + " is container " + e.containerID + "'s" }
+
+// load reads what was saved for an attachment. A file that isn't JSON holds nothing.
+func (k *tuningKeys) load(a Attachment) (saved, error) {
+	text, err := os.ReadFile(k.file(a))
+	if err != nil {
+		return saved{}, err
+	}
+	s := decodeSaved(text)
+	if s.containerID != "" && s.containerID != a.ContainerID {
+		return saved{}, &anothersError{k.file(a), s.containerID}
+	}
+	s.link.Name = a.IfName
+	return s, nil
+}
+
+func decodeSaved(text []byte) (s saved) {
+	r := newReader(text, "")
+	_ = r.object(func(key string) (err error) {
+		switch key {
+		case "mac":
+			var mac string
+			err = r.str(&mac)
+			s.link.MAC, _ = net.ParseMAC(mac)
+		case "mtu":
+			err = r.integer(&s.link.MTU)
+		case "promisc":
+			err = r.toggle(&s.link.Promisc)
+		case "allmulti":
+			err = r.toggle(&s.link.AllMulticast)
+		case "txqlen":
+			var n *int
+			if err = r.optional(&n, maxTxQueue); n != nil {
+				if s.link.TxQueueLen = *n; *n == 0 {
+					s.link.TxQueueLen = rtnl.NoTxQueue
+				}
+			}
+		case "network":
+			err = r.str(&s.network)
+		case "containerid":
+			err = r.str(&s.containerID)
+		}
+		return err
+	})
+	return s
+}
+
+func (r *reader) toggle(to *rtnl.Switch) error {
+	var on *bool
+	err := r.flag(&on)
+	if on != nil {
+		*to = rtnl.SwitchOf(*on)
+	}
+	return err
+}
+
+// forget removes what was saved.
+func (k *tuningKeys) forget(a Attachment) error {
+	_ = os.Remove(k.file(a) + ".tmp")
+	err := os.Remove(k.file(a))
+	if absent(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
+		return nil
+	}
+	return failed("remove the saved attributes", err)
+}
+
+// forgetExcept removes what was saved for a network's attachments that aren't valid. Files of the reference don't say
+// whose network's they are, and stay.
+func (k *tuningKeys) forgetExcept(n *Network, valid []Attachment) error {
+	keep := map[string]bool{}
+	for _, a := range valid {
+		keep[k.file(a)] = true
+	}
+	entries, err := os.ReadDir(k.dataDir)
+	if absent(err) {
+		return nil
+	}
+	for _, e := range entries {
+		file := filepath.Join(k.dataDir, e.Name())
+		whose := strings.TrimSuffix(file, ".tmp")
+		if !strings.HasSuffix(whose, ".json") || keep[whose] {
+			continue
+		}
+		text, readErr := os.ReadFile(file)
+		if readErr != nil || decodeSaved(text).network != n.name {
+			continue
+		}
+		if removeErr := os.Remove(file); removeErr != nil && !absent(removeErr) {
+			err = errors.Join(err, removeErr)
+		}
+	}
+	return failed("remove saved attributes", err)
+}

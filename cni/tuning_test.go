@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// A tuned is a container with a link eth0, and a directory for what was saved.
+type tuned struct {
+	Attachment
+	dir string
+}
+
+func newTuned(t *testing.T) *tuned {
+	w := &tuned{Attachment{ContainerID: "c1", IfName: "eth0", NetNS: nstest.New(t, "c1")}, t.TempDir()}
+	nstest.Run(t, w.NetNS, "ip", "link", "add", "eth0", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "eth1")
+	nstest.Run(t, w.NetNS, "ip", "link", "set", "eth0", "up")
+	return w
+}
+
+// conf parses a configuration with more keys, after a plugin that made eth0.
+func (w *tuned) conf(t testing.TB, keys string) *Network {
+	t.Helper()
+	if keys != "" {
+		keys += ","
+	}
+	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","type":"tuning","dataDir":%q,%s"prevResult":{"cniVersion":"1.1.0",`+
+		`"interfaces":[{"name":"br0"},{"mac":"02:00:00:00:00:01","name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.1.0.2/24","interface":1}]}}`, w.dir, keys)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (w *tuned) add(t testing.TB, keys string) *Result {
+	t.Helper()
+	n := w.conf(t, keys)
+	res, err := addTuning(t.Context(), n, w.Attachment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkTuning(t.Context(), n, w.Attachment, nil); err != nil {
+		t.Errorf("%s: check: %v", keys, err)
+	}
+	return res
+}
+
+func (w *tuned) del(t testing.TB) {
+	t.Helper()
+	for range 2 {
+		if err := delTuning(t.Context(), w.conf(t, ""), w.Attachment); err != nil {
+			t.Error("del:", err)
+		}
+	}
+	if left, _ := os.ReadDir(w.dir); len(left) > 0 {
+		t.Error("left:", left)
+	}
+}
+
+// state is the link's attributes.
+func (w *tuned) state(t testing.TB) string {
+	t.Helper()
+	ns, err := rtnl.OpenNetNS(w.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	conn, err := rtnl.Dial(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	l, err := conn.Link("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(l.MAC, " ", l.MTU, " ", l.Promisc == rtnl.On, " ", l.AllMulticast == rtnl.On, " ", l.TxQueueLen)
+}
+
+func (w *tuned) sysctl(t testing.TB, name string) string {
+	t.Helper()
+	return strings.TrimSpace(nstest.Run(t, w.NetNS, "cat", "/proc/sys/net/"+name))
+}
+
+func TestTuningSetsAndRestores(t *testing.T) {
+	w := newTuned(t)
+	before := w.state(t)
+	res := w.add(t, `"mac":"02:00:00:00:00:BB","mtu":1400,"promisc":true,"allmulti":true,"txQLen":0`)
+	if got, want := w.state(t), "02:00:00:00:00:bb 1400 true true -1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if res.Interfaces[1].MAC != "02:00:00:00:00:BB" || res.Interfaces[0].MAC != "" || len(res.IPs) != 1 {
+		t.Errorf("result %+v", res)
+	}
+	text, err := os.ReadFile(filepath.Join(w.dir, "c1_eth0.json"))
+	if err != nil || !strings.Contains(string(text), `"mac": "02:00:00:00:00:01"`) {
+		t.Errorf("saved %s, %v", text, err)
+	}
+	// What counts is how the link was before the first of several.
+	w.add(t, `"mtu":1300`)
+	w.add(t, `"allmulti":false`)
+	w.del(t)
+	if after := w.state(t); after != before {
+		t.Errorf("after DEL %s, want %s", after, before)
+	}
+}
+
+// Nothing asked for is nothing done, and the result passes through.
+func TestTuningOfNothing(t *testing.T) {
+	w := newTuned(t)
+	before := w.state(t)
+	for _, keys := range []string{"", `"sysctl":{}`, `"mtu":0,"promisc":false`, `"sysctl":null,"mac":"","args":{"cni":{}}`} {
+		if res := w.add(t, keys); res.verbatim == nil {
+			t.Errorf("%s: result %+v", keys, res)
+		}
+	}
+	if after := w.state(t); after != before {
+		t.Errorf("changed to %s", after)
+	}
+	if left, _ := os.ReadDir(w.dir); len(left) > 0 {
+		t.Error("left:", left)
+	}
+}
+
+func TestTuningPrecedence(t *testing.T) {
+	w := newTuned(t)
+	for _, x := range []struct{ args, keys, want string }{
+		{"", `"mac":"02:00:00:00:00:03"`, "02:00:00:00:00:03"},
+		{"02:00:00:00:00:04", `"mac":"02:00:00:00:00:03"`, "02:00:00:00:00:04"},
+		{"02:00:00:00:00:04", `"mac":"02:00:00:00:00:03","runtimeConfig":{"mac":"02:00:00:00:00:05"}`, "02:00:00:00:00:05"},
+		{"02:00:00:00:00:04", `"args":{"cni":{"mac":"02:00:00:00:00:06"}},"runtimeConfig":{"mac":"02:00:00:00:00:05"}`, "02:00:00:00:00:06"},
+		{"", `"mtu":1400,"args":{"cni":{"mtu":1300}}`, " 1300 "},
+		{"", `"args":{"cni":{"txQLen":7,"allmulti":false}},"txQLen":8,"allmulti":true`, "false 7"},
+		{"", `"promisc":true,"args":{"cni":{"promisc":false}}`, "false false"},
+	} {
+		w.MAC = x.args
+		w.add(t, x.keys)
+		if got := w.state(t); !strings.Contains(got, x.want) {
+			t.Errorf("%s: got %s, want %s", x.keys, got, x.want)
+		}
+		w.del(t)
+	}
+}
+
+func TestTuningSysctls(t *testing.T) {
+	w := newTuned(t)
+	w.add(t, `"sysctl":{"net.ipv4.conf.IFNAME.arp_filter":"1","net/core/somaxconn":"77","net.ipv4.ip_local_port_range":"2000 3000","net.ipv4.conf.eth0.arp_ignore":"1"},
+		"args":{"cni":{"sysctl":{"net.core.somaxconn":"78"}}}`)
+	for name, want := range map[string]string{"ipv4/conf/eth0/arp_filter": "1", "core/somaxconn": "78", "ipv4/ip_local_port_range": "2000\t3000", "ipv4/conf/eth0/arp_ignore": "1"} {
+		if got := w.sysctl(t, name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	w.add(t, `"args":{"cni":{"sysctl":{"net.core.somaxconn":"79"}}}`) // without sysctl beside it
+	if host := strings.TrimSpace(nstest.Run(t, "", "cat", "/proc/sys/net/core/somaxconn")); slices.Contains([]string{"77", "78", "79"}, host) {
+		t.Errorf("the host has %s", host)
+	}
+	err := checkTuning(t.Context(), w.conf(t, `"sysctl":{"net.core.somaxconn":"1"}`), w.Attachment, nil)
+	if err == nil || !strings.Contains(err.Error(), "is 1, current value is 79") {
+		t.Error("check:", err)
+	}
+	for keys, want := range map[string]string{
+		`"net.nothing":"1"`:                   "net.nothing",
+		`"net.ipv4.conf.IFNAME.mtu":"x"`:      "net.ipv4.conf.IFNAME.mtu",
+		`"net.core.somaxconn":"many"`:         "invalid argument",
+		`"net.ipv4":"1"`:                      "net.ipv4",
+		`"net.ipv4.conf.eth9.arp_filter":"1"`: "no such file",
+	} {
+		_, err := addTuning(t.Context(), w.conf(t, `"sysctl":{`+keys+`}`), w.Attachment)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+	for _, key := range []string{"kernel.x", "net", "net.", "../kernel.x", "net/../kernel/x", "net/../../etc/passwd", "vm.swappiness", "xnet.core.somaxconn", "", "net.\\u0000"} {
+		_, err := addTuning(t.Context(), w.conf(t, `"sysctl":{"`+key+`":"1"}`), w.Attachment)
+		if err == nil || !strings.Contains(err.Error(), "sysctl") {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+}
+
+func TestSysctlFiles(t *testing.T) {
+	for key, want := range map[string]string{
+		"net.ipv4.conf.IFNAME.x": "/proc/sys/net/ipv4/conf/a.b/x",
+		"net/ipv4/conf/IFNAME/x": "/proc/sys/net/ipv4/conf/a.b/x",
+		"net..core./x":           "/proc/sys/net/core/x",
+		"net.IFNAME.IFNAME":      "/proc/sys/net/a.b/IFNAME",
+		"kernel.net.x":           "", "IFNAME.net": "", "net/../vm/x": "/proc/sys/net/vm/x", // dots are separators
+	} {
+		if got, ok := sysctlFile(key, "a.b"); ok != (want != "") || got != want {
+			t.Errorf("%s: %s, %v", key, got, ok)
+		}
+	}
+}
+
+// A refused change leaves the link, and what's saved, as they were.
+func TestTuningRefused(t *testing.T) {
+	w := newTuned(t)
+	before := w.state(t)
+	for _, keys := range []string{`"txQLen":9,"mtu":20`, `"promisc":true,"mac":"01:00:00:00:00:00"`} {
+		if _, err := addTuning(t.Context(), w.conf(t, keys), w.Attachment); err == nil {
+			t.Errorf("%s: no error", keys)
+		}
+		if after := w.state(t); after != before {
+			t.Errorf("%s: changed to %s, was %s", keys, after, before)
+		}
+		w.del(t)
+	}
+}
+
+func TestTuningCheckTellsTheDifference(t *testing.T) {
+	w := newTuned(t)
+	for keys, want := range map[string]string{
+		`"mac":"02:00:00:00:00:BB"`: "Error: Tuning configured Ethernet of eth0 is 02:00:00:00:00:BB, current value is 02:00:00:00:00:01",
+		`"mtu":1400`:                "MTU of eth0 is 1400, current value is 1500",
+		`"promisc":true`:            "promisc of eth0 is true",
+		`"allmulti":true`:           "allmulti of eth0 is true",
+		`"txQLen":1`:                "txQLen of eth0 is 1",
+	} {
+		if err := checkTuning(t.Context(), w.conf(t, keys), w.Attachment, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+	nstest.Run(t, w.NetNS, "ip", "link", "set", "eth0", "promisc", "on")
+	if err := checkTuning(t.Context(), w.conf(t, `"promisc":false`), w.Attachment, nil); err != nil {
+		t.Error("a capture isn't ours to judge:", err)
+	}
+}
+
+// The file goes though the namespace is gone, empty or never was.
+func TestTuningDelWithoutNamespace(t *testing.T) {
+	for name, change := range map[string]func(*tuned){
+		"gone":  func(w *tuned) { nstest.Remove(w.NetNS) },
+		"empty": func(w *tuned) { w.NetNS = "" },
+		"file":  func(w *tuned) { w.NetNS = "/dev/null" },
+		"torn":  func(w *tuned) { _ = os.WriteFile(filepath.Join(w.dir, "c1_eth0.json"), []byte(`{"mtu": 13`), 0o600) },
+		"link": func(w *tuned) {
+			w.IfName = "eth7"
+			_ = os.Rename(filepath.Join(w.dir, "c1_eth0.json"), filepath.Join(w.dir, "c1_eth7.json"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTuned(t)
+			w.add(t, `"mtu":1300`)
+			change(w)
+			w.del(t)
+		})
+	}
+}
+
+func TestTuningKeepsContainersApart(t *testing.T) {
+	w := newTuned(t)
+	nstest.Run(t, w.NetNS, "ip", "link", "set", "eth1", "name", "b_eth0")
+	w.ContainerID, w.IfName = "a", "b_eth0"
+	w.add(t, `"mtu":1300`)
+	other := &tuned{Attachment{ContainerID: "a_b", IfName: "eth0", NetNS: w.NetNS}, w.dir}
+	if _, err := addTuning(t.Context(), other.conf(t, `"mtu":1200`), other.Attachment); err == nil {
+		t.Error("no error for a file that's another's")
+	}
+	if err := delTuning(t.Context(), other.conf(t, ""), other.Attachment); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(w.dir); len(left) != 1 {
+		t.Error("left:", left)
+	}
+	w.del(t)
+}
+
+func TestTuningGC(t *testing.T) {
+	w := newTuned(t)
+	for _, id := range []string{"c1", "c2"} {
+		w.ContainerID = id
+		w.add(t, `"mtu":1300`)
+	}
+	foreign := filepath.Join(w.dir, "c9_eth0.json")
+	if err := os.WriteFile(foreign, []byte(`{"mtu":1500}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := func(want ...string) {
+		t.Helper()
+		var got []string
+		list, _ := os.ReadDir(w.dir)
+		for _, e := range list {
+			got = append(got, e.Name())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("files %v, want %v", got, want)
+		}
+	}
+	n := w.conf(t, "")
+	for _, valid := range [][]Attachment{nil, {{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth0"}}} {
+		if err := gcTuning(t.Context(), n, valid); err != nil {
+			t.Fatal(err)
+		}
+		files("c1_eth0.json", "c2_eth0.json", "c9_eth0.json")
+	}
+	if err := gcTuning(t.Context(), n, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
+		t.Fatal(err)
+	}
+	files("c2_eth0.json", "c9_eth0.json")
+}
+
+func TestTuningAllowlist(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "allowlist.conf")
+	ask := &tuning{sysctls: []namedSysctl{{"net.ipv4.conf.IFNAME.arp_filter", "1"}, {"net.core.somaxconn", "1"}}}
+	check := func(text, want string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := ask.checkAllowed(file)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if err := ask.checkAllowed(file); err != nil {
+		t.Error("no list:", err)
+	}
+	check("", "net.ipv4.conf.IFNAME.arp_filter is not allowed")
+	check("^net.ipv4.conf.IFNAME.[a-z_]*$\n", "net.core.somaxconn is not allowed")
+	check("  ^net.ipv4.conf.IFNAME.[a-z_]*$\n\nsomax", "")
+	check("somax\n(?i)net\n", "line 2")
+	if err := (&tuning{}).checkAllowed(file); err != nil {
+		t.Error("nothing asked:", err)
+	}
+}
+
+func TestTuningRefusesTheHost(t *testing.T) {
+	w := newTuned(t)
+	w.NetNS = "/proc/thread-self/ns/net"
+	if _, err := addTuning(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil || asError(err).Code != CodeInvalidNetNS {
+		t.Error(err)
+	}
+	w.NetNS = "/nowhere"
+	if _, err := addTuning(t.Context(), w.conf(t, ""), w.Attachment); err == nil || asError(err).Key != "CNI_NETNS" {
+		t.Error(err)
+	}
+	if err := statusTuning(t.Context(), w.conf(t, "")); err != nil {
+		t.Error("status:", err)
+	}
+}
