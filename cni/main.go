@@ -21,6 +21,9 @@ type plugin struct {
 	check  func(context.Context, *Network, Attachment, *Result) error
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
+
+	// wrongKey finds what is wrong with a configuration. Who has it can be a member of another's chain.
+	wrongKey func(*Network, Attachment) *Error
 }
 
 // plugins lists the names that the binary answers to, by the name that it's called by.
@@ -31,9 +34,11 @@ func plugins() []plugin {
 		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
 		{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP},
-		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap},
-		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall},
-		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning},
+		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
+			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
+		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
+			wrongKey: func(n *Network, _ Attachment) *Error { return n.firewall().err }},
+		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning, wrongKey: wrongTuning},
 	}
 }
 
@@ -124,6 +129,9 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 	}
 	if err := n.speaks(p.since); err != nil {
 		return nil, nil, n.cniVersion, err
+	}
+	if len(n.chain) > 0 && (p.name == "bridge" || p.name == "ptp") {
+		p = p.chained()
 	}
 	a, badArgs := attachmentFromEnvironment(getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.

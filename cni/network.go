@@ -12,11 +12,14 @@ import (
 // A Network is a configuration that was read and found right. It doesn't change and may be shared.
 // Its defaults, limits and interplay are those of the reference plugins; docs/keys.md lists every key.
 type Network struct {
+	path []string // CNI_PATH of the call that it came with; nil otherwise
+
 	cniVersion string // as written, 0.1.0 when absent
 	name       string
 	plugin     string // key "type"
 	text       []byte // as it came, for an IPAM plugin that is delegated to
 
+	chain     []link // key "chain"
 	bridge    bridgeKeys
 	bridgeErr *Error // the first wrong one of them
 	ipam      ipamKeys

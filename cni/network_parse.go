@@ -122,7 +122,12 @@ func (n *Network) field(r *reader, key string) error {
 func (n *Network) bridgeField(r *reader, key string) error {
 	was := r.first
 	r.first = nil
-	err := n.bridge.field(r, key)
+	var err error
+	if key == "chain" {
+		err = n.parseChain(r)
+	} else {
+		err = n.bridge.field(r, key)
+	}
 	if n.bridgeErr == nil {
 		n.bridgeErr = r.first
 	}

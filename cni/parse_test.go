@@ -18,7 +18,7 @@ func TestWrongTypesAreNamed(t *testing.T) {
 		"bridge": "string", "isGateway": "boolean", "isDefaultGateway": "boolean", "forceAddress": "boolean", "ipMasq": "boolean",
 		"ipMasqBackend": "string", "mtu": "number", "queues": "number", "hairpinMode": "boolean", "promiscMode": "boolean", "vlan": "number",
 		"vlanTrunk": "list", "preserveDefaultVlan": "boolean", "macspoofchk": "boolean", "enabledad": "boolean",
-		"disableContainerInterface": "boolean", "portIsolation": "boolean", "ipam": "object", "dns": "object", "args": "object",
+		"disableContainerInterface": "boolean", "portIsolation": "boolean", "linkLocal": "boolean", "chain": "list", "ipam": "object", "dns": "object", "args": "object",
 		"runtimeConfig": "object", "type": "string",
 	} {
 		for kind, value := range values {

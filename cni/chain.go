@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The key "chain" of bridge and ptp holds what otherwise follows them in a list of plugins: portmap, firewall and the
+// like. They run in this process, one after the other, so that a network needs one program to start instead of five.
+
+// A member is a plugin of a chain with its own configuration.
+type member struct {
+	plugin  *plugin
+	network *Network
+}
+
+// link is a member's configuration as it was written, and its place.
+type link struct {
+	text []byte
+	path string
+}
+
+// parseChain keeps each member's text. What is in it is looked at when the network is known.
+func (n *Network) parseChain(r *reader) error {
+	n.chain = nil
+	_, err := r.list(func() error {
+		text, err := r.value()
+		n.chain = append(n.chain, link{text: text, path: string(r.path)})
+		return err
+	})
+	return err
+}
+
+// members reads a chain. The first member that's wrong is an error, though those that can be read are returned for DEL.
+func (n *Network) members(a Attachment) (list []member, first error) {
+	if len(n.chain) == 0 {
+		return nil, nil
+	}
+	shared := n.shared()
+	for _, l := range n.chain {
+		m, err := n.member(l, shared, a)
+		if err != nil && first == nil {
+			first = inChain(l.path, err)
+		}
+		if m.network != nil {
+			list = append(list, m)
+		}
+	}
+	return list, first
+}
+
+// shared are the keys of the whole network as a JSON object's inner text: a member's come before them and can't be
+// others.
+func (n *Network) shared() []byte {
+	w := newWriter(nil)
+	w.key("name").str(n.name)
+	w.key("cniVersion").str(n.cniVersion)
+	text := w.b
+	r := newReader(n.text, "")
+	// The text was read before, so nothing in it can be wrong.
+	_ = r.object(func(key string) error {
+		if key != "runtimeconfig" && key != "args" {
+			return nil
+		}
+		v, err := r.value()
+		text = append(text, `,"`+key+`":`...)
+		text = append(text, v...)
+		return err
+	})
+	return text
+}
+
+func (n *Network) member(l link, shared []byte, a Attachment) (member, error) {
+	inner, ok := bytes.CutPrefix(bytes.TrimSpace(l.text), []byte("{"))
+	if !ok {
+		return member{}, invalidKey("", "expected an object, a plugin's configuration")
+	}
+	inner = bytes.TrimSpace(bytes.TrimSuffix(inner, []byte("}")))
+	text := append([]byte("{"), inner...)
+	if len(inner) > 0 {
+		text = append(text, ',')
+	}
+	m, invalid := parse(append(append(text, shared...), '}'))
+	if m == nil {
+		return member{}, invalid
+	}
+	m.prev, m.prevErr, m.valid = n.prev, nil, n.valid
+	p := findPlugin(m.plugin)
+	if p == nil || p.wrongKey == nil {
+		return member{}, invalidKey("type", `"type" is `+quote(m.plugin)+", expected one of "+strings.Join(chainable(), ", "))
+	}
+	found := member{plugin: p, network: m}
+	if err := m.speaks(p.since); err != nil {
+		return found, err
+	}
+	if e := p.wrongKey(m, a); e != nil {
+		return found, e
+	}
+	return found, invalid
+}
+
+// chainable lists the plugins that can be members.
+func chainable() (list []string) {
+	for _, p := range plugins() {
+		if p.wrongKey != nil {
+			list = append(list, p.name)
+		}
+	}
+	return list
+}
+
+// inChain says which member an error is about.
+func inChain(path string, err error) error {
+	e := *asError(err)
+	e.Msg = path + ": " + e.Msg
+	if e.Key != "" {
+		e.Key = path + "." + e.Key
+	} else {
+		e.Key = path
+	}
+	return &e
+}
+
+// chained is a plugin with the chain behind it.
+func (p plugin) chained() *plugin {
+	c := p
+	c.add = func(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+		members, err := n.members(a)
+		if err != nil {
+			return nil, err
+		}
+		res, err := p.add(ctx, n, a)
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range members {
+			m.network.prev = res
+			if res, err = m.plugin.add(ctx, m.network, a); err != nil {
+				undo := errors.Join(detachMembers(ctx, members[:i+1], a), p.del(ctx, n, a))
+				return nil, asError(errors.Join(inChain("chain["+strconv.Itoa(i)+"]", err), failed("undo", undo)))
+			}
+		}
+		return res, nil
+	}
+	c.del = func(ctx context.Context, n *Network, a Attachment) error {
+		members, _ := n.members(a)
+		return errors.Join(detachMembers(ctx, members, a), p.del(ctx, n, a))
+	}
+	c.check = func(ctx context.Context, n *Network, a Attachment, prev *Result) error {
+		return n.eachMember(a, p.check(ctx, n, a, prev), func(m member) error {
+			return m.plugin.check(ctx, m.network, a, prev)
+		})
+	}
+	c.gc = func(ctx context.Context, n *Network, valid []Attachment) error {
+		return n.eachMember(Attachment{}, p.gc(ctx, n, valid), func(m member) error { return m.plugin.gc(ctx, m.network, valid) })
+	}
+	c.status = func(ctx context.Context, n *Network) error {
+		return n.eachMember(Attachment{}, p.status(ctx, n), func(m member) error { return m.plugin.status(ctx, m.network) })
+	}
+	return &c
+}
+
+// detachMembers runs DEL of members, the last first, and all of them whatever one says.
+func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
+	for _, m := range slices.Backward(members) {
+		err = errors.Join(err, m.plugin.del(ctx, m.network, a))
+	}
+	return err
+}
+
+// wrongTuning finds what is wrong with tuning's keys.
+func wrongTuning(n *Network, a Attachment) *Error {
+	if _, err := n.tuning().tuning(a); err != nil {
+		return asError(err)
+	}
+	return nil
+}
+
+// eachMember runs fn for each member, after the chain's head, whose error it's given.
+func (n *Network) eachMember(a Attachment, head error, fn func(member) error) error {
+	members, err := n.members(a)
+	err = errors.Join(head, err)
+	for i, m := range members {
+		if e := fn(m); e != nil {
+			err = errors.Join(err, inChain("chain["+strconv.Itoa(i)+"]", e))
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return asError(err)
+}
