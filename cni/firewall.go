@@ -69,7 +69,7 @@ func (n *Network) checkFirewall(k *firewallKeys) error {
 		return invalidKey("prevResult", "missing prevResult from earlier plugin")
 	case k.ingress != nft.IngressOpen && k.opening(n, Attachment{}).Bridge == "":
 		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
-			`, make sure to chain "firewall" plugin with "bridge": the first interface of prevResult is the bridge`)
+			`, make sure to chain "firewall" plugin with "bridge": "ingressPolicy" is for the bridge that is prevResult's first interface`)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 		case nft.IngressIsolated.String():
 			k.ingress = nft.IngressIsolated
 		default:
-			r.note(invalidKey("ingressPolicy", `unknown ingress policy: `+quote(s)+`, expected "open", "same-bridge" or "isolated"`))
+			r.note(invalidKey("ingressPolicy", `unknown ingress policy: `+quote(s)+`, expected "ingressPolicy" to be "open", "same-bridge" or "isolated"`))
 		}
 	}
 	return err

@@ -222,7 +222,7 @@ func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
 			file, ok := sysctlFile(s.key, ifName)
 			if !ok {
 				key := []string{"sysctl.", "args.cni.sysctl."}[i] + s.key
-				return invalidKey(key, "invalid net sysctl key: "+quote(s.key)+", expected one below net.")
+				return invalidKey(key, "invalid net sysctl key: "+quote(s.key)+`, expected "`+key+`" to be below net.`)
 			}
 			if j, twice := at[file]; twice {
 				t.sysctls[j], t.settings[j].Value = s, s.value
