@@ -44,6 +44,7 @@ func drawBars(p *plot.Plot, names []string, rows [][]bar) error {
 		p.Add(label)
 	}
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, end*1.17, -0.6, float64(len(rows))-0.4
+	p.X.Tick.Marker = linearTicks(p.X.Max)
 	var ticks plot.ConstantTicks
 	for i, name := range names {
 		ticks = append(ticks, plot.Tick{Value: float64(len(names) - 1 - i), Label: name})

@@ -81,6 +81,9 @@ func (e *experiment) plans(o options) []plan {
 		if o.rounds > 0 {
 			p.Rounds = o.rounds
 		}
+		if e.name == "burst" {
+			p.WarmUp = 1 // each round is many runs
+		}
 		if e.name == "attach" || e.name == "compare" {
 			p.Traced = o.traced
 		}

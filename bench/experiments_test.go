@@ -191,3 +191,15 @@ func TestEchoRequestChecksum(t *testing.T) {
 		}
 	}
 }
+
+func TestLinearTicks(t *testing.T) {
+	for end, want := range map[float64]string{1: "0 0.2 0.4 0.6 0.8 1", 3.7: "0 1 2 3", 9: "0 2 4 6 8", 17: "0 5 10 15", 6000: "0 1000 2000 3000 4000 5000 6000"} {
+		var labels []string
+		for _, tick := range linearTicks(end) {
+			labels = append(labels, tick.Label)
+		}
+		if got := strings.Join(labels, " "); got != want {
+			t.Errorf("ticks to %v: %s, want %s", end, got, want)
+		}
+	}
+}

@@ -96,6 +96,20 @@ func logScale(a *plot.Axis, low, high float64) {
 	a.Tick.Marker = ticks
 }
 
+// linearTicks returns some four ticks from 0 on, at round numbers.
+func linearTicks(end float64) (ticks plot.ConstantTicks) {
+	step := math.Pow(10, math.Floor(math.Log10(end))-1)
+	for _, by := range []float64{2, 2.5, 2, 2} { // to 2, 5, 10 and 20 times that
+		if end/step > 6 {
+			step *= by
+		}
+	}
+	for i := 0; float64(i)*step <= end; i++ {
+		ticks = append(ticks, plot.Tick{Value: float64(i) * step, Label: fmt.Sprintf("%.4g", float64(i)*step)})
+	}
+	return ticks
+}
+
 // ecdf plots which part of the samples took at most how long.
 func ecdf(verb string, list []*Series) figure {
 	if len(list) == 0 {
@@ -146,7 +160,8 @@ func levelPlot(title, x, y string, list []*Series, log bool, f func(*Series) Est
 				return err
 			}
 			for _, point := range points {
-				low, high = min(low, point.Low), max(high, point.High)
+				// An interval of few rounds can be so wide that it would hide all else: it's cut.
+				low, high = min(low, point.Value), max(high, point.Value*1.3)
 			}
 		}
 		var ticks plot.ConstantTicks
@@ -155,7 +170,8 @@ func levelPlot(title, x, y string, list []*Series, log bool, f func(*Series) Est
 		}
 		p.X.Tick.Marker, p.X.Min, p.X.Max = ticks, -0.1, float64(len(levels))-0.9
 		if !log {
-			p.Y.Min, p.Y.Max = 0, high*(1.12+0.075*float64(len(names)))
+			p.Y.Min, p.Y.Max = 0, high*(1.05+0.075*float64(len(names)))
+			p.Y.Tick.Marker = linearTicks(p.Y.Max)
 			return nil
 		}
 		logScale(&p.Y, low*0.8, high*math.Pow(high/low, 0.1+0.07*float64(len(names))))
