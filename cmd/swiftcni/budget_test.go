@@ -25,7 +25,7 @@ const (
 	budgetSends    = 4       // netlink datagrams
 	budgetReceives = 5       // one of them says that the bridge has its gateway address
 	budgetThreads  = 1       // beyond those of an empty Go program
-	budgetBytes    = 4 << 20 // of the binary, with every plugin
+	budgetBytes    = 5 << 20 // of the binary, with every plugin
 )
 
 // scheduling are the calls that the Go scheduler makes more or less of as the machine's load has it.
