@@ -47,8 +47,8 @@ golden: ## rewrite golden files from what the kernel accepts; review the diff li
 fuzz: ## each fuzz target for FUZZTIME=30s
 	internal/fuzz.sh $${FUZZTIME:-30s}
 
-bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 20 minutes (as root; OUT=directory)
-	go run ./bench all -out $(or $(OUT),.cache/bench/report)
+bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 20 minutes (as root; OUT=directory DOC=docs/performance.md)
+	go run ./bench all -out $(or $(OUT),.cache/bench/report) $(if $(DOC),-doc $(DOC))
 
 bench-quick: build ## the same in a minute
 	go run ./bench all -quick -out $(or $(OUT),.cache/bench/report)
