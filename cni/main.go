@@ -38,6 +38,7 @@ func plugins() []plugin {
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.firewall().err }},
+		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth},
 		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning, wrongKey: wrongTuning},
 	}
 }
@@ -151,7 +152,13 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 }
 
 // readsArgs is false of plugins that have no use for CNI_ARGS, and so no opinion.
-func (p *plugin) readsArgs() bool { return p.name != "loopback" && p.name != "portmap" }
+func (p *plugin) readsArgs() bool {
+	switch p.name {
+	case "loopback", "portmap", "firewall", "bandwidth", "sbr":
+		return false
+	}
+	return true
+}
 
 func (p *plugin) do(verb string, n *Network, a Attachment) ([]byte, error) {
 	ctx := context.Background()

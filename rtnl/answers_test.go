@@ -23,7 +23,7 @@ func TestAnswersDecode(t *testing.T) {
 	}
 	b.Create(Neigh{Link: 20, MAC: mac(t, "02:00:00:00:00:07")})
 	b.Create(Neigh{Link: 10, Addr: netip.MustParseAddr("10.1.0.2"), MAC: mac(t, "02:00:00:00:00:07")})
-	b.Create(TBF{Link: 20, Rate: 5 << 30, Buffer: tick, Limit: 1})
+	b.Create(TBF{Link: 20, Rate: 5 << 30, Buffer: BufferStep, Limit: 1})
 	b.Create(Rule{Src: netip.MustParsePrefix("fd01::7/128"), Table: 1000, Protocol: 77})
 	if err := host.Do(&b); err != nil {
 		t.Fatal(err)

@@ -30,11 +30,11 @@ const (
 	tbfBurst  = 6 // TCA_TBF_BURST
 )
 
-// tick is the kernel's unit of a tbf's buffer (PSCHED_SHIFT, net/pkt_sched.h). It's the same on all kernels since 2.6.31.
-const tick = 64 * time.Nanosecond
+// BufferStep is the kernel's unit of [TBF].Buffer (PSCHED_SHIFT, net/pkt_sched.h), the same on all kernels since 2.6.31.
+const BufferStep = 64 * time.Nanosecond
 
 // MaxBuffer is the longest [TBF].Buffer: 32 bits of 64 ns, about 275 s.
-const MaxBuffer = (1<<32 - 1) * tick
+const MaxBuffer = (1<<32 - 1) * BufferStep
 
 // A TBF is a token bucket filter, the queueing discipline that shapes what a link sends to a rate. It's the link's
 // root, with handle 1:. Delete doesn't remove a root of another kind or handle: that's refused with EINVAL or ENOENT.
@@ -85,7 +85,7 @@ func (q *TBF) options(b *Batch) {
 		e.fixed32(0) // no peak rate
 	}
 	e.fixed32(q.Limit)
-	e.fixed32(uint32(q.Buffer / tick))
+	e.fixed32(uint32(q.Buffer / BufferStep))
 	e.fixed32(0)
 	if q.Rate >= 1<<32 {
 		e.attr(tbfRate64, 8)
@@ -176,7 +176,7 @@ func tbfOf(m tcMessage) (TBF, error) {
 			if a.need(sizeofTBF) {
 				q.Rate = max(q.Rate, uint64(binary.NativeEndian.Uint32(a.val[8:])))
 				q.Limit = binary.NativeEndian.Uint32(a.val[24:])
-				q.Buffer = time.Duration(binary.NativeEndian.Uint32(a.val[28:])) * tick
+				q.Buffer = time.Duration(binary.NativeEndian.Uint32(a.val[28:])) * BufferStep
 			}
 		case tbfRate64:
 			if a.need(8) {

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// The plugin bandwidth limits what a container sends and receives, after another plugin has attached it by a veth.
+// What comes to it is shaped where the host's end sends; what it sends is redirected to an ifb, and shaped there.
+
+// shaping is one attachment whose limits are set or looked at.
+type shaping struct {
+	network    *Network
+	attachment Attachment
+	limits     limits
+	host       *rtnl.Conn
+	hostEnd    rtnl.Link
+	ifb        rtnl.Link
+	undo       undoList
+}
+
+func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	k := n.bandwidth()
+	switch {
+	case n.prevErr != nil:
+		return nil, n.prevErr
+	case k.err != nil:
+		return nil, k.err
+	case n.prev == nil:
+		return nil, invalidKey("prevResult", "must be called as chained plugin: prevResult is missing")
+	}
+	if err := a.refuseOwnNetNS(); err != nil {
+		return nil, err
+	}
+	if k.limits == (limits{}) {
+		return n.passOn(), nil
+	}
+	s, err := n.shaping(a, k.limits)
+	if err != nil {
+		return nil, err
+	}
+	defer s.host.Close()
+	if err := s.shape(); err != nil {
+		s.undo.run()
+		return nil, err
+	}
+	if !k.egress.isSet() {
+		return n.passOn(), nil
+	}
+	res := *n.prev
+	res.CNIVersion = n.cniVersion
+	res.Interfaces = append(append([]Interface(nil), n.prev.Interfaces...), Interface{Name: s.ifb.Name, MAC: s.ifb.MAC.String()})
+	return &res, nil
+}
+
+// shaping opens a socket on the host and finds the host's end of the container's link, which the result must name.
+func (n *Network) shaping(a Attachment, l limits) (*shaping, error) {
+	if len(n.prev.Interfaces) == 0 {
+		return nil, invalidKey("prevResult", "no interfaces provided")
+	}
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return nil, failed("identify the host's network namespace", err)
+	}
+	inside, err := containerLink(a, host)
+	if err != nil {
+		return nil, err
+	}
+	s := &shaping{network: n, attachment: a, limits: l}
+	if s.host, err = rtnl.Dial(nil); err != nil {
+		return nil, failed("open a netlink socket", err)
+	}
+	if err := s.findHostEnd(inside); err != nil {
+		s.host.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// containerLink looks at the container's end, which must be a veth's.
+func containerLink(a Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
+	ns, err := openNetNS(a, host)
+	if err != nil {
+		return rtnl.Link{}, err
+	}
+	defer ns.Close()
+	conn, err := rtnl.Dial(ns)
+	if err != nil {
+		return rtnl.Link{}, failed("open a netlink socket in the container", err)
+	}
+	defer conn.Close()
+	l, err := conn.Link(a.IfName)
+	if err == nil && (l.Kind != "veth" || l.PeerIndex <= 0) {
+		err = errors.New("it is not a veth")
+	}
+	return l, failed("container interface "+a.IfName+" has no veth peer", err)
+}
+
+func (s *shaping) findHostEnd(inside rtnl.Link) error {
+	l, err := s.host.LinkByIndex(inside.PeerIndex)
+	if err != nil || l.Kind != "veth" || l.PeerIndex != inside.Index {
+		return wrong("veth peer with index " + strconv.Itoa(inside.PeerIndex) + " is not in host ns")
+	}
+	for _, i := range s.network.prev.Interfaces {
+		if i.Sandbox == "" && i.Name == l.Name {
+			s.hostEnd = l
+			return nil
+		}
+	}
+	return wrong("no veth peer of container interface found in host ns: prevResult doesn't name " + quote(l.Name))
+}
+
+// shape sets the limits. The ifb is made first and alone, since what follows names it by an index that could be
+// somebody else's; the rest is one send.
+func (s *shaping) shape() error {
+	if s.limits.egress.isSet() {
+		if err := s.createIfb(); err != nil {
+			return err
+		}
+	}
+	var b rtnl.Batch
+	var steps []shapingStep
+	add := func(step shapingStep, put func()) {
+		put()
+		steps = append(steps, step)
+	}
+	if l := s.limits.ingress; l.isSet() {
+		q := l.tbf(s.hostEnd.Index)
+		add(shapingStep{what: "create qdisc", undo: q, lacks: s.lacksTBF}, func() { b.Create(q) })
+	}
+	if l := s.limits.egress; l.isSet() {
+		ingress, index := rtnl.Ingress{Link: s.hostEnd.Index}, s.ifb.Index
+		add(shapingStep{what: "create ifb qdisc", lacks: s.lacksTBF}, func() { b.Create(l.tbf(index)) })
+		// A kernel without IPv6 refuses this, and lacks nothing.
+		add(shapingStep{}, func() { b.Set(rtnl.Link{Index: index, Alias: s.alias(), LinkLocal: rtnl.Off}) })
+		add(shapingStep{what: "set the ifb up"}, func() { b.Set(rtnl.Link{Index: index, State: rtnl.Up}) })
+		add(shapingStep{what: "create ingress qdisc", undo: ingress, lacks: s.lacksIngress}, func() { b.Create(ingress) })
+		add(shapingStep{what: "add filter", lacks: s.lacksFilter}, func() { b.Create(rtnl.Redirect{Link: s.hostEnd.Index, To: index}) })
+	}
+	return s.settle(steps, s.host.Do(&b))
+}
+
+// A shapingStep is a change of a batch: what it's called, what takes it back, and what its refusal may mean.
+type shapingStep struct {
+	what  string // empty: it may be refused
+	undo  rtnl.Object
+	lacks func(error) error
+}
+
+// settle notes what was made, to be undone, and returns the first refusal that matters.
+func (s *shaping) settle(steps []shapingStep, err error) (first error) {
+	var refused rtnl.Refused
+	if err != nil && !errors.As(err, &refused) {
+		return failed("limit the bandwidth", err)
+	}
+	because := make([]error, len(steps))
+	for _, e := range refused {
+		because[e.Step] = e
+	}
+	for i, step := range steps {
+		switch err := because[i]; {
+		case err == nil && step.undo != nil:
+			s.undo.push(step.what, func() error { return s.host.Do(deletion(step.undo)) })
+		case err == nil || step.what == "" || first != nil:
+		case errors.Is(err, fs.ErrExist):
+			first = &Error{Code: CodeAttached, Err: err, Key: "CNI_CONTAINERID",
+				Msg: step.what + ": " + quote(s.hostEnd.Name) + " has a queueing discipline already (" + err.Error() + ")"}
+		case step.lacks != nil:
+			first = step.lacks(err)
+		default:
+			first = failed(step.what, err)
+		}
+	}
+	return first
+}
+
+// lacking is a kernel without something.
+func lacking(what string, err error) error {
+	return &Error{Code: CodeInternal, Err: err, Msg: "the kernel lacks " + what + ", which a limit needs: " + err.Error()}
+}
+
+// lacksTBF, lacksIngress and lacksFilter tell a module that's missing from other refusals: the kernel says ENOENT of
+// an unknown kind, and EOPNOTSUPP where it has no actions on packets at all.
+func (s *shaping) lacksTBF(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return lacking("the queueing discipline tbf (CONFIG_NET_SCH_TBF)", err)
+	}
+	return failed("create qdisc", err)
+}
+
+func (s *shaping) lacksIngress(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return lacking("the queueing discipline ingress (CONFIG_NET_SCH_INGRESS)", err)
+	}
+	return failed("create ingress qdisc", err)
+}
+
+func (s *shaping) lacksFilter(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return lacking("the filter u32 or the action mirred (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)", err)
+	}
+	return failed("add filter", err)
+}
+
+// delBandwidth removes the ifb, whatever the configuration says today, and the limits of a host end that's still there.
+func delBandwidth(_ context.Context, n *Network, a Attachment) error {
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return failed("open a netlink socket", err)
+	}
+	defer conn.Close()
+	ifb, err := findIfb(conn, n.name, a)
+	found := err == nil
+	if err != nil && !absent(err) {
+		return failed("look for the ifb", err)
+	}
+	d := detaching{network: n, attachment: a, conn: conn}
+	if end := d.hostEnd(); end != 0 {
+		var b rtnl.Batch
+		b.Delete(rtnl.TBF{Link: end})
+		if found {
+			b.Delete(rtnl.Ingress{Link: end})
+		}
+		_ = conn.Do(&b) // what isn't there, or isn't ours, is refused; and the link itself goes with the next DEL
+	}
+	if !found {
+		return nil
+	}
+	return removeIfb(conn, ifb.Index)
+}
+
+func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) error {
+	k := n.bandwidth()
+	switch {
+	case n.prevErr != nil:
+		return n.prevErr
+	case k.err != nil:
+		return k.err
+	case prev == nil:
+		return invalidKey("prevResult", "must be called as a chained plugin: prevResult is missing")
+	case k.limits == (limits{}):
+		return nil
+	}
+	s, err := n.shaping(a, k.limits)
+	if err != nil {
+		return err
+	}
+	defer s.host.Close()
+	if k.ingress.isSet() {
+		if err := s.checkTBF(k.ingress.tbf(s.hostEnd.Index), s.hostEnd.Name); err != nil {
+			return err
+		}
+	}
+	if !k.egress.isSet() {
+		return nil
+	}
+	if s.ifb, err = findIfb(s.host, n.name, a); err != nil {
+		return failed("look for the ifb", err)
+	}
+	return s.checkTBF(k.egress.tbf(s.ifb.Index), s.ifb.Name)
+}
+
+func (s *shaping) checkTBF(want rtnl.TBF, link string) error {
+	got, err := s.host.TBF(want.Link)
+	switch {
+	case errors.Is(err, rtnl.ErrNotTBF):
+		return wrong("Failed to find qdisc on " + quote(link))
+	case err != nil:
+		return failed("look at "+quote(link), err)
+	case got.Rate != want.Rate:
+		return wrong("Rate doesn't match on " + quote(link))
+	case got.Limit != want.Limit:
+		return wrong("Limit doesn't match on " + quote(link))
+	case want.Burst == 0 && got.Buffer != want.Buffer:
+		return wrong("Buffer doesn't match on " + quote(link))
+	}
+	return nil
+}
+
+func statusBandwidth(_ context.Context, n *Network) error {
+	if k := n.bandwidth(); k.err != nil {
+		return k.err
+	}
+	return nil
+}

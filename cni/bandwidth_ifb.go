@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+
+	"github.com/swiftcni/swiftcni/internal/offload"
+	"github.com/swiftcni/swiftcni/internal/sha512"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// An ifb is the link that a container's packets pass on their way to the host, since only what a link sends can be
+// shaped. The reference names it by network and container, so a container's second attachment to a network can't
+// have that name: it gets one of its own. Whose an ifb is, index and MAC say, as with the host ends of veths.
+
+// ifbNames are the names that an attachment's ifb can have: the reference's, and our own.
+func ifbNames(network string, a Attachment) [2]string {
+	name := func(of string) string {
+		sum := sha512.Sum512([]byte(of))
+		return "bwp" + hex.EncodeToString(sum[:6])
+	}
+	return [2]string{name(network + a.ContainerID), name(network + "\x00" + a.ContainerID + "\x00" + a.IfName)}
+}
+
+// ifbOf are the index and the MAC of an attachment's ifb.
+func ifbOf(network string, a Attachment, attempt int) names {
+	return namesOf(network, a.ContainerID, "ifb of "+a.IfName, attempt)
+}
+
+// isIfbOf reports whether a link is the ifb that this package made for an attachment.
+func isIfbOf(network string, a Attachment, l rtnl.Link) bool {
+	for attempt := range attempts {
+		if nm := ifbOf(network, a, attempt); l.Index == nm.index && l.MAC.String() == nm.mac.String() {
+			return true
+		}
+	}
+	return false
+}
+
+// findIfb returns the attachment's ifb, whoever made it. One without an index of ours is the reference's, and that's
+// every interface's of the container.
+func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
+	for _, name := range ifbNames(network, a) {
+		l, err := conn.Link(name)
+		if absent(err) {
+			continue
+		}
+		if err != nil || l.Kind == "ifb" && (l.Index < leastIndex || isIfbOf(network, a, l)) {
+			return l, err
+		}
+	}
+	for attempt := range attempts {
+		l, err := conn.LinkByIndex(ifbOf(network, a, attempt).index)
+		if err == nil && l.Kind == "ifb" && isIfbOf(network, a, l) {
+			return l, nil // it was renamed
+		}
+	}
+	return rtnl.Link{}, fs.ErrNotExist
+}
+
+// removeIfb returns when the link is unlisted.
+func removeIfb(conn *rtnl.Conn, index int) error {
+	var send func(int, []byte) error
+	if offload.Reaped() {
+		send = offload.Send
+	}
+	if err := conn.Remove(index, send); err != nil && !absent(err) {
+		return failed("failed to delete the ifb", err)
+	}
+	return nil
+}
+
+// createIfb makes the link, down and with its shaper: a discipline on a link that's up costs an RCU grace period.
+func (s *shaping) createIfb() error {
+	names, which := ifbNames(s.network.name, s.attachment), 0
+	for attempt := 0; attempt < attempts; {
+		nm := ifbOf(s.network.name, s.attachment, attempt)
+		s.ifb = rtnl.Link{Kind: "ifb", Index: nm.index, Name: names[which], MAC: nm.mac, MTU: s.hostEnd.MTU, TxQueueLen: rtnl.NoTxQueue}
+		var b rtnl.Batch
+		b.Create(s.ifb)
+		err := s.host.Do(&b)
+		if err == nil {
+			s.undo.push("ifb", func() error { return s.host.Do(deletion(rtnl.Link{Index: nm.index})) })
+			return nil
+		}
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			return lacking("ifb links (CONFIG_IFB)", err)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return failed("adding link", err)
+		}
+		switch there, lookUp := s.host.Link(names[which]); {
+		case absent(lookUp):
+			attempt++ // the index is a stranger's
+		case lookUp != nil:
+			return failed("failed to lookup "+quote(names[which]), lookUp)
+		case there.Kind == "ifb" && (there.Index < leastIndex || isIfbOf(s.network.name, s.attachment, there)):
+			if err := s.replaceIfb(there, err); err != nil {
+				return err
+			}
+			attempt++ // which ends this, should somebody make it again and again
+		case which == 0:
+			which = 1
+		default:
+			return failed("adding link", err)
+		}
+	}
+	return wrong("adding link: all names for an ifb are taken")
+}
+
+// replaceIfb removes an ifb that's left of an attachment that ended without DEL. While the host end's packets are
+// redirected, which refused says, it's in use.
+func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
+	err := s.host.Do(creation(rtnl.Ingress{Link: s.hostEnd.Index}))
+	if errors.Is(err, fs.ErrExist) {
+		return &Error{Code: CodeAttached, Key: "CNI_CONTAINERID", Err: cause,
+			Msg: "adding link: the bandwidth of " + s.attachment.IfName + " is limited already by " + quote(there.Name) + "; DEL removes it"}
+	}
+	if err == nil {
+		err = s.host.Do(deletion(rtnl.Ingress{Link: s.hostEnd.Index}))
+	}
+	if err != nil {
+		return s.lacksIngress(err)
+	}
+	return failed("remove a stale ifb", s.host.Do(deletion(rtnl.Link{Index: there.Index})))
+}
+
+func (s *shaping) alias() string {
+	return alias(nft.Owner{Network: s.network.name, ContainerID: s.attachment.ContainerID, IfName: s.attachment.IfName})
+}
+
+func creation(o rtnl.Object) *rtnl.Batch {
+	var b rtnl.Batch
+	b.Create(o)
+	return &b
+}
+
+func deletion(o rtnl.Object) *rtnl.Batch {
+	var b rtnl.Batch
+	b.Delete(o)
+	return &b
+}
+
+// gcBandwidth removes the ifbs of whoever isn't valid. Those that the reference made don't say whose they are.
+func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
+	if k := n.bandwidth(); k.err != nil {
+		return k.err
+	}
+	if valid == nil {
+		return nil
+	}
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return failed("open a netlink socket", err)
+	}
+	defer conn.Close()
+	keep := map[int]bool{}
+	for _, a := range valid {
+		for attempt := range attempts {
+			keep[ifbOf(n.name, a, attempt).index] = true
+		}
+	}
+	var b rtnl.Batch
+	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "ifb"}) {
+		if err != nil {
+			return failed("list links", err)
+		}
+		if ofNetwork(n.name, l) && !keep[l.Index] {
+			b.Delete(rtnl.Link{Index: l.Index})
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := conn.Do(&b); err != nil && !onlyAbsent(err) {
+		return failed("delete links", err)
+	}
+	return nil
+}

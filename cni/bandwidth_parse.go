@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"math"
+	"time"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// limit is what one direction may carry: bits a second, and the bits that may go at once. Zero is no limit.
+type limit struct{ rate, burst int }
+
+// limits are an attachment's, named as its container sees them: ingress comes to it.
+type limits struct{ ingress, egress limit }
+
+// bandwidthKeys are bandwidth's own. err is the first that's wrong.
+type bandwidthKeys struct {
+	limits
+	err *Error
+}
+
+// bandwidth reads bandwidth's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
+func (n *Network) bandwidth() *bandwidthKeys {
+	k := &bandwidthKeys{}
+	var fromRuntime limits
+	top := false
+	r := newReader(n.text, "")
+	err := r.object(func(key string) error {
+		if key == "runtimeconfig" {
+			return r.object(func(key string) error {
+				if key != "bandwidth" {
+					return nil
+				}
+				return r.object(func(key string) error { _, err := fromRuntime.field(r, key); return err })
+			})
+		}
+		known, err := k.limits.field(r, key)
+		top = top || known
+		return err
+	})
+	prefix := ""
+	if !top {
+		k.limits, prefix = fromRuntime, "runtimeConfig.bandwidth."
+	}
+	switch {
+	case err != nil:
+		k.err = asError(decodeError(err))
+	case r.first != nil:
+		k.err = r.first
+	default:
+		k.err = k.ingress.problem(prefix + "ingress")
+		if k.err == nil {
+			k.err = k.egress.problem(prefix + "egress")
+		}
+	}
+	return k
+}
+
+func (l *limits) field(r *reader, key string) (known bool, err error) {
+	var to *int
+	switch key {
+	case "ingressrate":
+		to = &l.ingress.rate
+	case "ingressburst":
+		to = &l.ingress.burst
+	case "egressrate":
+		to = &l.egress.rate
+	case "egressburst":
+		to = &l.egress.burst
+	default:
+		return false, nil
+	}
+	return true, r.bounded(to, 0, math.MaxInt)
+}
+
+// problem says what's wrong with a direction's limit; keys is what its keys begin with.
+func (l limit) problem(keys string) *Error {
+	wrong := func(key, msg string) *Error { return invalidKey(keys+key, msg+` ("`+keys+key+`")`) }
+	switch {
+	case l.rate != 0 && l.burst == 0:
+		return wrong("Burst", "if rate is set, burst must also be set")
+	case l.rate == 0 && l.burst != 0:
+		return wrong("Rate", "if burst is set, rate must also be set")
+	case uint64(l.burst)/8 >= math.MaxUint32:
+		return wrong("Burst", "burst cannot be more than 4GB")
+	case l.rate != 0 && l.rate < 8:
+		return wrong("Rate", "rate is less than one byte a second: expected at least 8 bits")
+	case l.burst != 0 && l.burst < 8:
+		return wrong("Burst", "burst is less than one byte: expected at least 8 bits")
+	}
+	return nil
+}
+
+func (l limit) isSet() bool { return l.rate != 0 }
+
+// tbf is the limit as the kernel takes it, to the byte as the reference computes it: the bucket's time is cut to
+// microseconds, and as much may wait as passes in 25 ms, beside a whole burst. A bucket that the kernel can't hold
+// as a time, which is how the reference gives it, is given in bytes.
+func (l limit) tbf(link int) rtnl.TBF {
+	const microseconds = 1_000_000
+	rate, burst := uint64(l.rate)/8, uint64(l.burst)/8
+	q := rtnl.TBF{Link: link, Rate: rate, Limit: uint32(min(rate/40+burst, math.MaxUint32))}
+	us := burst * microseconds / rate
+	if us == 0 || us > uint64(rtnl.MaxBuffer/time.Microsecond) {
+		q.Burst = uint32(burst)
+		return q
+	}
+	// In whole ticks, so that what's read back is equal.
+	q.Buffer = (time.Duration(us) * time.Microsecond).Truncate(rtnl.BufferStep)
+	return q
+}
