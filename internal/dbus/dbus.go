@@ -8,24 +8,80 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strconv"
 	"strings"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SystemBus is the system bus's socket, as the D-Bus specification names it ("Well-known Message Bus Instances").
 const SystemBus = "/run/dbus/system_bus_socket"
 
-// bound is how long an answer may take: a firewall that rebuilds its rules takes a second or two.
-const bound = 10 * time.Second
+// bound is how long the bus may be silent, in seconds: a firewall that rebuilds its rules takes one or two.
+const bound = 10
 
 // A Conn is a connection to a bus, for one goroutine at a time. Close it.
 type Conn struct {
-	socket net.Conn
+	socket io.ReadWriteCloser
 	serial uint32
 }
+
+// A socket is a stream of bytes by system calls alone. Package net's would add its resolver to the program.
+type socket int
+
+func dialSocket(path string) (socket, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if err == nil {
+			err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &unix.Timeval{Sec: bound})
+		}
+	}
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, &os.PathError{Op: "connect to", Path: path, Err: err}
+	}
+	return socket(fd), nil
+}
+
+func (s socket) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(s), b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+func (s socket) Write(b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		// A bus that's gone is an error, not a signal.
+		n, err := unix.SendmsgN(int(s), b[done:], nil, nil, unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return done, os.NewSyscallError("sendmsg", err)
+		}
+		done += n
+	}
+	return done, nil
+}
+
+func (s socket) Close() error { return os.NewSyscallError("close", unix.Close(int(s))) }
 
 // An Error is an answer that says that the call failed.
 type Error struct {
@@ -43,9 +99,10 @@ func (e *Error) Error() string {
 // A Method is one of an object's.
 type Method struct{ Destination, Path, Interface, Member string }
 
-// Dial connects to the bus at a socket. Where no bus is the error is fs.ErrNotExist or ECONNREFUSED.
+// Dial connects to the bus at a socket. Where no bus is the error is fs.ErrNotExist or ECONNREFUSED. One that doesn't answer
+// for 10 s is EAGAIN.
 func Dial(path string) (*Conn, error) {
-	socket, err := net.Dial("unix", path)
+	socket, err := dialSocket(path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +127,6 @@ func (c *Conn) Close() error { return c.socket.Close() }
 
 // authenticate says who we are, which the kernel confirms to the bus ("Authentication Protocol", mechanism EXTERNAL).
 func (c *Conn) authenticate() error {
-	_ = c.socket.SetDeadline(time.Now().Add(bound))
 	identity := fmt.Sprintf("%x", strconv.Itoa(os.Geteuid()))
 	if _, err := io.WriteString(c.socket, "\x00AUTH EXTERNAL "+identity+"\r\n"); err != nil {
 		return err
@@ -105,7 +161,6 @@ func (c *Conn) HasOwner(name string) (bool, error) {
 // Call calls a method and returns its answer's first string or boolean ("true", "false"), "" if it has neither. A refusal
 // is an [*Error].
 func (c *Conn) Call(m Method, args ...string) (string, error) {
-	_ = c.socket.SetDeadline(time.Now().Add(bound))
 	c.serial++
 	if _, err := c.socket.Write(encodeCall(c.serial, m, args)); err != nil {
 		return "", fmt.Errorf("dbus: %s: %w", m.Member, err)
