@@ -11,6 +11,9 @@
 // [Ruleset] when the kernel says that it isn't there; nothing is asked first. Look-ups are by key, never
 // by listing, except in [Conn.DetachOwner], [Conn.DetachExcept] and [Conn.Attachments].
 //
+// An [Opening] lets a container's addresses through the host's firewall in the same manner ([Conn.Open], [Conn.Shut]); it's
+// the one thing for which other tables, those that iptables-nft keeps, get rules of ours: three, in xtables' own form.
+//
 // Every change is one transaction: all of it happens, or nothing.
 //
 // Neither the nft nor the iptables program is needed. The kernel must have nf_tables with the families
