@@ -233,7 +233,7 @@ func delBandwidth(_ context.Context, n *Network, a Attachment) error {
 	if !found {
 		return nil
 	}
-	return removeIfb(conn, ifb.Index)
+	return removeIfb(conn, ifb.Index, a.exits)
 }
 
 func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) error {

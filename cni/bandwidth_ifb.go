@@ -64,10 +64,10 @@ func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
 	return rtnl.Link{}, fs.ErrNotExist
 }
 
-// removeIfb returns when the link is unlisted.
-func removeIfb(conn *rtnl.Conn, index int) error {
+// removeIfb returns when the link is unlisted. exits says that the process ends after this.
+func removeIfb(conn *rtnl.Conn, index int, exits bool) error {
 	var send func(int, []byte) error
-	if offload.Reaped() {
+	if exits && offload.Reaped() {
 		send = offload.Send
 	}
 	if err := conn.Remove(index, send); err != nil && !absent(err) {

@@ -19,15 +19,6 @@ import (
 // address is never given to somebody else while a rule or a container still has it. It needs no namespace, what's gone already is no
 // error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
 func Detach(ctx context.Context, n *Network, a Attachment) error {
-	return detach(ctx, n, a, false)
-}
-
-// detachAndExit is Detach for a process that then ends: what the kernel still has to do is left to a child.
-func detachAndExit(ctx context.Context, n *Network, a Attachment) error {
-	return detach(ctx, n, a, offload.Reaped())
-}
-
-func detach(ctx context.Context, n *Network, a Attachment, exits bool) error {
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -35,7 +26,7 @@ func detach(ctx context.Context, n *Network, a Attachment, exits bool) error {
 	if err != nil {
 		return err
 	}
-	d := &detaching{network: n, attachment: a, host: host, exits: exits}
+	d := &detaching{network: n, attachment: a, host: host, exits: a.exits && offload.Reaped()}
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
@@ -52,7 +43,7 @@ type detaching struct {
 	network    *Network
 	attachment Attachment
 	host       hostID
-	exits      bool        // the process ends after this
+	exits      bool        // the process ends after this: what the kernel still has to do is left to a child
 	container  *rtnl.NetNS // nil when it's gone
 	conn       *rtnl.Conn
 	rules      *nft.Conn // nil until it's needed

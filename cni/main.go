@@ -29,7 +29,7 @@ type plugin struct {
 // plugins lists the names that the binary answers to, by the name that it's called by.
 func plugins() []plugin {
 	return []plugin{
-		{name: "bridge", add: Attach, del: detachAndExit, check: Check, gc: GC, status: Status},
+		{name: "bridge", add: Attach, del: Detach, check: Check, gc: GC, status: Status},
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
 		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
@@ -56,12 +56,11 @@ func PluginNames() []string {
 // and returns the exit status. name is the program's own, without directories; a name that isn't a plugin's
 // gives way to the configuration's "type".
 func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (exit int) {
-	verb := getenv("CNI_COMMAND")
-	if verb == "" {
+	if getenv("CNI_COMMAND") == "" {
 		about(name, stderr)
 		return 0
 	}
-	out, undo, cniVersion, err := serve(name, verb, getenv, stdin)
+	out, undo, cniVersion, err := serve(context.Background(), name, getenv, stdin, true)
 	if err != nil {
 		out, exit = asError(err).appendJSON(nil, cniVersion), 1
 	}
@@ -100,7 +99,9 @@ func findPlugin(name string) *plugin {
 
 // serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
 // version, and then the plugin's own. undo takes back what was done, in case the answer can't be given.
-func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out []byte, undo func(), cniVersion string, err error) {
+// exits says that the process ends with the answer.
+func serve(ctx context.Context, name string, getenv func(string) string, stdin io.Reader, exits bool) (out []byte, undo func(), cniVersion string, err error) {
+	verb := getenv("CNI_COMMAND")
 	if err := checkEnvironment(verb, getenv); err != nil {
 		return nil, nil, "", err
 	}
@@ -135,6 +136,7 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 		p = p.chained()
 	}
 	a, badArgs := attachmentFromEnvironment(getenv)
+	a.exits, n.path = exits, a.Path
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if invalid == nil && p.readsArgs() {
@@ -144,7 +146,7 @@ func serve(name, verb string, getenv func(string) string, stdin io.Reader) (out 
 			return nil, nil, n.cniVersion, invalid
 		}
 	}
-	out, err = p.do(verb, n, a)
+	out, err = p.do(ctx, verb, n, a)
 	if verb == "ADD" && err == nil {
 		undo = func() { _ = p.del(context.Background(), n, a) }
 	}
@@ -160,8 +162,7 @@ func (p *plugin) readsArgs() bool {
 	return true
 }
 
-func (p *plugin) do(verb string, n *Network, a Attachment) ([]byte, error) {
-	ctx := context.Background()
+func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) ([]byte, error) {
 	switch {
 	case verb == "ADD":
 		res, err := p.add(ctx, n, a)

@@ -114,7 +114,7 @@ func (at *attaching) tameHostEnd() {
 // detachPtP is Detach: what bridge looks for there is all of it.
 func detachPtP(ctx context.Context, n *Network, a Attachment) error {
 	p, _ := n.pointToPoint()
-	return detachAndExit(ctx, p, a)
+	return Detach(ctx, p, a)
 }
 
 func gcPtP(ctx context.Context, n *Network, valid []Attachment) error {

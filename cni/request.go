@@ -26,6 +26,8 @@ type Attachment struct {
 	// SharedNetNS says that the caller means its own namespace when NetNS is that, which otherwise is an
 	// error (CNI_NETNS_OVERRIDE).
 	SharedNetNS bool
+
+	exits bool // the process ends after this call
 }
 
 // need says what a verb wants of a variable.

@@ -49,7 +49,7 @@ func (n *Network) statusIPAM(ctx context.Context) error {
 	case static:
 		return statusStatic(ctx, n)
 	}
-	a := Attachment{Path: pathFromEnvironment()}
+	a := Attachment{Path: n.pluginPath()}
 	if _, err := n.findDelegate(a); err != nil {
 		return unavailable("the IPAM plugin can't be run", err)
 	}
@@ -129,5 +129,10 @@ func (n *Network) statusBridge() error {
 	return nil
 }
 
-// pathFromEnvironment is CNI_PATH, for the verbs that come without an attachment.
-func pathFromEnvironment() []string { return strings.Split(os.Getenv("CNI_PATH"), ":") }
+// pluginPath is CNI_PATH, for the verbs that come without an attachment: the call's, or the process's own.
+func (n *Network) pluginPath() []string {
+	if n.path != nil {
+		return n.path
+	}
+	return strings.Split(os.Getenv("CNI_PATH"), ":")
+}
