@@ -81,12 +81,12 @@ type attaching struct {
 	mac        net.HardwareAddr // explicit, or nil
 	names      names
 
-	conn  *rtnl.Conn  // in the host's namespace
-	store *ipam.Store // locked from the reservation until the link exists; nil outside
-	plan  *plan
-	undo  undoList
-	// announce: neighbours may know the address by another MAC, that of an earlier owner.
-	announce bool
+	conn     *rtnl.Conn  // in the host's namespace
+	inside   *rtnl.Conn  // in the container's, once its side is set up
+	store    *ipam.Store // locked from the reservation until the link exists; nil outside
+	plan     *plan
+	undo     undoList
+	otherMAC bool // neighbours may know the address by another MAC, that of an earlier owner
 
 	newBridge bool             // this call made it
 	bridgeMAC net.HardwareAddr // before the port joined
@@ -104,13 +104,16 @@ func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, e
 			err = asError(err)
 		}
 		at.conn.Close()
+		if at.inside != nil {
+			at.inside.Close()
+		}
 	}()
 	addrs, err := at.reserve(ctx)
 	if err != nil {
 		return nil, err
 	}
 	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
-	at.plan.announce = at.plan.announce || at.announce
+	at.plan.announce = at.plan.announce || at.otherMAC
 	return build(at)
 }
 
@@ -135,6 +138,9 @@ func (at *attaching) toBridge() (*Result, error) {
 	if err := at.portUp(); err != nil {
 		return nil, err
 	}
+	if err := at.announce(); err != nil {
+		return nil, err
+	}
 	return at.result()
 }
 
@@ -153,7 +159,7 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 	case hostLocal:
 		return at.reserveLocal()
 	}
-	at.announce = true // nobody knows who had the addresses
+	at.otherMAC = true // nobody knows who had the addresses
 	if n.ipam.plugin == static {
 		return n.reserveStatic(at.attachment)
 	}
@@ -196,7 +202,7 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, ipamError(err)
 	}
-	at.announce = store.OtherMACs()
+	at.otherMAC = store.OtherMACs()
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }

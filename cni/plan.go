@@ -194,25 +194,30 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 	}
 }
 
-// up brings the container's link up. With arp_notify the kernel announces the IPv4 addresses of a link that comes
-// up, by a broadcast to each port of the bridge. The first time that's needed only where neighbours may know an
-// address by another MAC; so otherwise the setting, which is for later, takes effect after the link is up.
+// up brings the container's link up. With arp_notify the kernel announces the IPv4 addresses of a link that comes up, by
+// a broadcast to each port of the bridge. So the setting, which is for later, takes effect after the link is up;
+// where the neighbours must be told, [plan.announcement] does it when the port forwards.
 func (p *plan) up(b *rtnl.Batch, link int) {
 	if p.network.bridge.containerDown {
 		return
+	}
+	if p.network.bridge.noLinkLocal && !p.hasIPv6() {
+		b.Set(rtnl.Link{Index: link, LinkLocal: rtnl.Off})
 	}
 	up := rtnl.Link{Index: link, State: rtnl.Up}
 	if len(p.ips) > 0 {
 		up.ARPNotify = rtnl.On
 	}
-	if p.announce && len(p.ips) > 0 {
-		b.Set(rtnl.Link{Index: link, ARPNotify: rtnl.On})
-		up.ARPNotify = rtnl.Unset
-	}
-	if p.network.bridge.noLinkLocal && !p.hasIPv6() {
-		b.Set(rtnl.Link{Index: link, LinkLocal: rtnl.Off})
-	}
 	b.Set(up)
+}
+
+// announcement tells the neighbours of the container's IPv4 addresses, where they may know one by another MAC. The kernel
+// does so when a link comes up, and when its MAC is set, though it's the same (inetdev_event, net/ipv4/devinet.c). At
+// the first of these the port might not forward yet, and the only announcement would be lost.
+func (p *plan) announcement(b *rtnl.Batch) {
+	if p.announce && !p.ptp && len(p.ips) > 0 && !p.network.bridge.containerDown {
+		b.Set(rtnl.Link{Index: p.names.peerIndex(), MAC: p.mac})
+	}
 }
 
 // kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope

@@ -40,6 +40,7 @@ func (p *plan) String() string {
 		lines("container  ", "set "+c.name+" to "+c.value+"\n")
 	}
 	p.containerBatch(&container)
+	p.announcement(&container)
 	link := strconv.Itoa(p.names.peerIndex())
 	text := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName).Replace(container.String())
 	lines("container  ", text)

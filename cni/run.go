@@ -182,7 +182,7 @@ func (at *attaching) containerSide() error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	at.inside = conn // until the attempt ends
 	var b rtnl.Batch
 	p.containerBatch(&b)
 	if b.Len() > 0 {
@@ -204,6 +204,16 @@ func (at *attaching) portUp() error {
 		return nil
 	}
 	return failed("bridge port in error state", at.conn.WaitUp(at.names.index, portTimeout))
+}
+
+// announce tells the neighbours, where they must be told.
+func (at *attaching) announce() error {
+	var b rtnl.Batch
+	at.plan.announcement(&b)
+	if b.Len() == 0 {
+		return nil
+	}
+	return failed("announce the container's addresses", at.inside.Do(&b))
 }
 
 // enterContainer opens a socket in the container's namespace and sets its sysctls, which have no netlink form.
