@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// The plugin sbr routes by source, after another plugin has attached the container: what comes from an address of
+// the interface goes by that interface's own routes, in a table of the address's own, and no longer by main's.
+
+// sourceRouting is one attachment in its container, which it keeps locked against other calls of the plugin.
+type sourceRouting struct {
+	keys       *sbrKeys
+	attachment Attachment
+	ips        []IP // of the interface, as far as they're known
+	ns         *rtnl.NetNS
+	conn       *rtnl.Conn
+	link       int // index of the interface; 0 is gone
+}
+
+func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
+	k := n.sbr()
+	switch {
+	case n.prevErr != nil:
+		return nil, n.prevErr
+	case k.err != nil:
+		return nil, k.err
+	case n.prev == nil:
+		return nil, invalidKey("prevResult", "This plugin must be called as chained plugin: prevResult is missing")
+	}
+	s, err := n.sourceRouting(k, a)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	switch {
+	case len(s.ips) == 0:
+		return nil, invalidKey("prevResult", "No IP addresses supplied on interface: "+a.IfName)
+	case s.link == 0:
+		return nil, wrong("Cannot find network interface " + a.IfName)
+	}
+	if err := s.add(); err != nil {
+		return nil, err
+	}
+	return n.passOn(), nil
+}
+
+// sourceRouting opens and locks the container's namespace, and finds the interface.
+func (n *Network) sourceRouting(k *sbrKeys, a Attachment) (*sourceRouting, error) {
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return nil, failed("identify the host's network namespace", err)
+	}
+	s := &sourceRouting{keys: k, attachment: a, ips: n.interfaceIPs(a.IfName)}
+	if s.ns, err = openNetNS(a, host); err != nil {
+		return nil, err
+	}
+	if err = s.ns.Lock(); err == nil {
+		if s.conn, err = rtnl.Dial(s.ns); err == nil {
+			s.link, err = s.conn.Index(a.IfName)
+			if absent(err) {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		s.close()
+		return nil, failed("look into the container", err)
+	}
+	return s, nil
+}
+
+func (s *sourceRouting) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	s.ns.Close()
+}
+
+// interfaceIPs are those of prevResult that are an interface's. One that names no interface is everybody's.
+func (n *Network) interfaceIPs(ifName string) (list []IP) {
+	if n.prev == nil {
+		return nil
+	}
+	for _, ip := range n.prev.IPs {
+		if i := ip.Interface; i >= 0 && i < len(n.prev.Interfaces) && n.prev.Interfaces[i].Name != ifName {
+			continue
+		}
+		list = append(list, ip)
+	}
+	return list
+}
+
+// add sets everything up, or takes it back.
+func (s *sourceRouting) add() error {
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	stale, err := s.earlier(rules)
+	if err != nil {
+		return err
+	}
+	routes, err := s.routes(rtnl.TableMain)
+	if err != nil {
+		return err
+	}
+	tables, err := s.chooseTables(rules)
+	if err != nil {
+		return err
+	}
+	p := newSBRPlan(s.keys, s.ips, s.link, routes, tables)
+	var old, adds, removes rtnl.Batch
+	for _, r := range stale {
+		old.Delete(r)
+	}
+	if err := s.conn.Do(&old); err != nil && !onlyAbsent(err) {
+		return failed("delete rules of an earlier attachment", err)
+	}
+	p.adds(&adds)
+	if err := s.conn.Do(&adds); err != nil {
+		var undo rtnl.Batch
+		p.undo(&undo)
+		_ = s.conn.Do(&undo)
+		return failed("route by source", err)
+	}
+	// Only now, when whatever could be refused is there.
+	p.removes(&removes)
+	if err := s.conn.Do(&removes); err != nil && !onlyAbsent(err) {
+		var undo rtnl.Batch
+		p.undo(&undo)
+		p.restore(&undo)
+		_ = s.conn.Do(&undo)
+		return failed("remove routes from the main table", err)
+	}
+	return nil
+}
+
+func (s *sourceRouting) rules() (list []rtnl.Rule, _ error) {
+	for r, err := range s.conn.Rules(0) {
+		if err != nil {
+			return nil, failed("Failed to list all rules", err)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// routes are the interface's in a table.
+func (s *sourceRouting) routes(table uint32) (list []rtnl.Route, _ error) {
+	for r, err := range s.conn.Routes(rtnl.RouteFilter{Link: s.link, Table: table}) {
+		if err != nil {
+			return nil, failed("Unable to list routes", err)
+		}
+		if r.Link == s.link {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// earlier looks for rules of an earlier ADD that has our addresses. What leads to a table without routes is left of an
+// interface that's gone; anything else is there already.
+func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) {
+	for _, r := range rules {
+		if r.Protocol != sbrProtocol || !s.isOwn(r.Src, nil) {
+			continue
+		}
+		used, err := s.isUsed(r.Table)
+		if err != nil {
+			return nil, err
+		}
+		if used && s.keys.table == 0 {
+			return nil, &Error{Code: CodeAttached, Key: "CNI_IFNAME", Msg: "what comes from " + r.Src.Addr().String() + " is routed by source already; DEL ends that"}
+		}
+		stale = append(stale, r)
+	}
+	return stale, nil
+}
+
+// isOwn reports whether a rule's source is an address of the attachment's, or one of more.
+func (s *sourceRouting) isOwn(src netip.Prefix, more []netip.Addr) bool {
+	return src.IsSingleIP() && (slices.Contains(more, src.Addr()) ||
+		slices.ContainsFunc(s.ips, func(ip IP) bool { return ip.Address.Addr() == src.Addr() }))
+}
+
+func (s *sourceRouting) isUsed(table uint32) (bool, error) {
+	for _, err := range s.conn.Routes(rtnl.RouteFilter{Table: table}) {
+		return err == nil, failed("Failed to list all routes", err)
+	}
+	return false, nil
+}
+
+// chooseTables picks a table for each address that no rule names and that has no routes, or the one that's configured.
+func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error) {
+	table := uint32(firstSBRTable)
+	for range s.ips {
+		if s.keys.table != 0 {
+			list = append(list, s.keys.table)
+			continue
+		}
+		for ; ; table++ {
+			used := slices.ContainsFunc(rules, func(r rtnl.Rule) bool { return r.Table == table })
+			if !used {
+				var err error
+				if used, err = s.isUsed(table); err != nil {
+					return nil, err
+				}
+			}
+			if !used {
+				break
+			}
+		}
+		list = append(list, table)
+		table++
+	}
+	return list, nil
+}
+
+// delSBR removes the rules of the interface's addresses and what their tables hold of it.
+func delSBR(_ context.Context, n *Network, a Attachment) error {
+	if a.NetNS == "" {
+		return nil
+	}
+	s, err := n.sourceRouting(n.sbr(), a)
+	var e *Error
+	if errors.As(err, &e) && e.Code == CodeInvalidEnvironment {
+		return nil // the namespace is gone, and all of it with it
+	}
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	var addrs []netip.Addr
+	if s.link != 0 {
+		for addr, err := range s.conn.Addrs(s.link, 0) {
+			if err != nil {
+				return failed("Failed to list all addrs", err)
+			}
+			addrs = append(addrs, addr.Prefix.Addr())
+		}
+	}
+	var b rtnl.Batch
+	for _, r := range rules {
+		if err := s.end(&b, r, addrs); err != nil {
+			return err
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := s.conn.Do(&b); err != nil && !onlyAbsent(err) {
+		return failed("Failed to delete rule", err)
+	}
+	return nil
+}
+
+// end removes a rule if it's the attachment's. Ours say so. The reference's look like anybody's, but for their table;
+// and ours that lead nowhere are left of some interface that's gone, and whose addresses nobody knows any more.
+func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) error {
+	ours := r.Protocol == sbrProtocol
+	configured := s.keys.table != 0 && r.Table == s.keys.table
+	chosen := s.keys.table == 0 && r.Table >= firstSBRTable && (r.Table < 253 || r.Table > 255)
+	if r.Narrow || !ours && (r.Protocol != 0 || !chosen && !configured) {
+		return nil
+	}
+	used, err := s.isUsed(r.Table)
+	if err != nil {
+		return err
+	}
+	if !s.isOwn(r.Src, addrs) && (!ours || used || s.keys.table != 0) {
+		return nil
+	}
+	b.Delete(rtnl.Rule{Src: r.Src, Table: r.Table, Priority: r.Priority, Protocol: r.Protocol})
+	if !ours || !chosen || s.link == 0 { // a link that's gone took its routes along
+		return nil
+	}
+	routes, err := s.routes(r.Table)
+	for _, route := range routes {
+		b.Delete(route)
+	}
+	return err
+}
+
+// checkSBR finds a rule for each address, and in a table that was chosen a route by the interface.
+func checkSBR(_ context.Context, n *Network, a Attachment, prev *Result) error {
+	k := n.sbr()
+	switch {
+	case n.prevErr != nil:
+		return n.prevErr
+	case k.err != nil:
+		return k.err
+	case prev == nil:
+		return invalidKey("prevResult", "This plugin must be called as chained plugin: prevResult is missing")
+	}
+	s, err := n.sourceRouting(k, a)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s.link == 0 {
+		return wrong("Cannot find network interface " + a.IfName)
+	}
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	for _, ip := range s.ips {
+		if err := s.checkAddress(ip.Address.Addr(), rules); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
+	for _, r := range rules {
+		if r.Src != single(addr) || r.Narrow || s.keys.table == 0 && r.Table < firstSBRTable || s.keys.table != 0 && r.Table != s.keys.table {
+			continue
+		}
+		if s.keys.table != 0 {
+			return nil
+		}
+		routes, err := s.routes(r.Table)
+		if err != nil || len(routes) > 0 {
+			return err
+		}
+	}
+	return wrong("what comes from " + addr.String() + " isn't routed by source")
+}
+
+func statusSBR(_ context.Context, n *Network) error {
+	if k := n.sbr(); k.err != nil {
+		return k.err
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// firstSBRTable is where the search for a table begins, as the reference's does.
+const firstSBRTable = 100
+
+// sbrProtocol marks our rules, so that DEL knows them. Of the numbers that rtnetlink.h leaves to others
+// nobody is known to use it.
+const sbrProtocol = 211
+
+// sbrKeys are sbr's own. err is the first that's wrong.
+type sbrKeys struct {
+	table       uint32 // 0: one is chosen for each address
+	gateways    []netip.Addr
+	sourceHints bool
+	err         *Error
+}
+
+// sbr reads sbr's keys.
+func (n *Network) sbr() *sbrKeys {
+	k := &sbrKeys{}
+	r := newReader(n.text, "")
+	err := r.object(func(key string) error {
+		switch key {
+		case "table":
+			var table int
+			err := r.bounded(&table, 1, 1<<32-1)
+			k.table = uint32(table)
+			return err
+		case "gateways":
+			return k.parseGateways(r)
+		case "addsourcehints":
+			return r.boolean(&k.sourceHints)
+		}
+		return nil
+	})
+	k.err = r.first
+	if err != nil {
+		k.err = asError(decodeError(err))
+	}
+	return k
+}
+
+func (k *sbrKeys) parseGateways(r *reader) error {
+	k.gateways = nil
+	_, err := r.list(func() error {
+		var gw netip.Addr
+		err := r.addr(&gw)
+		switch {
+		case !gw.IsValid():
+			r.invalid("expected an IP address")
+		case slices.ContainsFunc(k.gateways, func(other netip.Addr) bool { return other.Is4() == gw.Is4() }):
+			r.invalid("expected at most one gateway of each family")
+		default:
+			k.gateways = append(k.gateways, gw)
+		}
+		return err
+	})
+	return err
+}
+
+// sbrPlan is what an ADD changes, decided without I/O.
+type sbrPlan struct {
+	rules []rtnl.Rule
+	made  []rtnl.Route // in tables of their own
+	gone  []rtnl.Route // from the main table
+	hints []rtnl.Route // in the main table, with their source
+}
+
+// newSBRPlan decides which of the interface's routes in the main table go to which address's table: those that name
+// the address's subnet as source or gateway, and those that name neither. What belongs to no address stays, and the
+// link-local subnet of IPv6, without which there's no neighbour discovery, stays as well.
+func newSBRPlan(k *sbrKeys, ips []IP, link int, main []rtnl.Route, tables []uint32) *sbrPlan {
+	p := &sbrPlan{}
+	moved := make([]bool, len(main))
+	for i, ip := range ips {
+		p.rules = append(p.rules, rtnl.Rule{Src: single(ip.Address.Addr()), Table: tables[i], Protocol: sbrProtocol})
+		if k.table != 0 {
+			continue
+		}
+		gw, configured := k.gatewayOf(ip)
+		hasDefault := false
+		for j, r := range main {
+			if !belongs(r, ip, gw) {
+				continue
+			}
+			moved[j] = moved[j] || !r.Dst.Addr().IsLinkLocalUnicast()
+			if r.Dst.Bits() == 0 {
+				if configured {
+					continue
+				}
+				hasDefault = true
+			}
+			p.made = append(p.made, inTable(r, tables[i]))
+		}
+		if gw.IsValid() && !hasDefault {
+			r := rtnl.DefaultRoute(gw)
+			r.Link, r.Table = link, tables[i]
+			p.made = append(p.made, r)
+		}
+	}
+	for j, r := range main {
+		switch {
+		case !moved[j]:
+		case k.sourceHints && r.Dst.Bits() > 0 && slices.ContainsFunc(ips, func(ip IP) bool { return ip.Address.Masked() == r.Dst }):
+			p.hint(r, ips)
+		default:
+			p.gone = append(p.gone, r)
+		}
+	}
+	return p
+}
+
+// hint gives the route of a subnet its source, if it lacks one.
+func (p *sbrPlan) hint(r rtnl.Route, ips []IP) {
+	if r.Src.IsValid() {
+		return
+	}
+	for _, ip := range ips {
+		if ip.Address.Masked() == r.Dst {
+			p.gone = append(p.gone, r)
+			r.Src, r.Protocol = ip.Address.Addr(), 0
+			p.hints = append(p.hints, r)
+			return
+		}
+	}
+}
+
+// gatewayOf is the address's gateway: what the configuration says of its family, or IPAM.
+func (k *sbrKeys) gatewayOf(ip IP) (gw netip.Addr, configured bool) {
+	for _, gw := range k.gateways {
+		if gw.Is4() == ip.Address.Addr().Is4() {
+			return gw, true
+		}
+	}
+	return ip.Gateway, false
+}
+
+func belongs(r rtnl.Route, ip IP, gw netip.Addr) bool {
+	switch {
+	case r.Dst.Addr().Is4() != ip.Address.Addr().Is4():
+		return false
+	case r.Src.IsValid() && ip.Address.Contains(r.Src), r.Gateway.IsValid() && (ip.Address.Contains(r.Gateway) || r.Gateway == gw):
+		return true
+	}
+	return !r.Src.IsValid() && !r.Gateway.IsValid()
+}
+
+func inTable(r rtnl.Route, table uint32) rtnl.Route {
+	r.Table, r.Protocol = table, 0
+	return r
+}
+
+// adds fills the tables, routes on the link first since gateways are looked for there, and then leads to them.
+func (p *sbrPlan) adds(b *rtnl.Batch) {
+	for _, r := range p.made {
+		if !r.Gateway.IsValid() {
+			b.Append(r)
+		}
+	}
+	for _, r := range p.made {
+		if r.Gateway.IsValid() {
+			b.Append(r)
+		}
+	}
+	for _, r := range p.rules {
+		b.Create(r)
+	}
+}
+
+// removes empties the main table, gateways' users first.
+func (p *sbrPlan) removes(b *rtnl.Batch) {
+	for _, r := range slices.Backward(p.gone) {
+		b.Delete(r)
+	}
+	for _, r := range p.hints {
+		b.Append(r)
+	}
+}
+
+// undo takes adds back, whichever of them were made.
+func (p *sbrPlan) undo(b *rtnl.Batch) {
+	for _, r := range p.rules {
+		b.Delete(r)
+	}
+	for _, r := range slices.Backward(p.made) {
+		b.Delete(r)
+	}
+}
+
+// restore takes removes back.
+func (p *sbrPlan) restore(b *rtnl.Batch) {
+	for _, r := range p.hints {
+		b.Delete(r)
+	}
+	for _, r := range p.gone {
+		b.Append(r)
+	}
+}
