@@ -3,23 +3,33 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
-// links are the veth links of this network namespace, in this boot of the host.
+// links are the veth links of this network namespace, in this boot of the host, and its bridges.
 type links struct {
 	boot  string
 	netns uint64
-	macs  map[int]string // by index
+	veths map[int]rtnl.Link
+	owned map[nft.Owner]rtnl.Link // host ends that say whose they are
+	names map[int]string          // of bridges
+	peers map[int][]netip.Prefix  // addresses of the veths' other ends
+
+	bridgeAddrs map[string][]netip.Prefix // by the bridge's name
 }
 
 // readLinks lists the links once, since many are going to be looked up.
 func readLinks() (*links, error) {
-	l := &links{macs: map[int]string{}}
+	l := &links{veths: map[int]rtnl.Link{}, owned: map[nft.Owner]rtnl.Link{}, names: map[int]string{}, peers: map[int][]netip.Prefix{},
+		bridgeAddrs: map[string][]netip.Prefix{}}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return l, err
@@ -33,16 +43,48 @@ func readLinks() (*links, error) {
 		return l, err
 	}
 	defer conn.Close()
+	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "bridge"}) {
+		if err != nil {
+			return l, err
+		}
+		l.names[link.Index] = link.Name
+	}
 	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
 		if err != nil {
 			return l, err
 		}
-		l.macs[link.Index] = link.MAC.String()
+		l.veths[link.Index] = link
+		if o, ok := cni.OwnerOf(link); ok {
+			l.owned[o] = link
+		}
+	}
+	for i, name := range l.names {
+		for a, err := range conn.Addrs(i, unix.AF_UNSPEC) {
+			if err != nil {
+				return l, err
+			}
+			if !a.Prefix.Addr().IsLinkLocalUnicast() {
+				l.bridgeAddrs[name] = append(l.bridgeAddrs[name], a.Prefix)
+			}
+		}
+	}
+	for i, link := range l.veths {
+		for a, err := range conn.PeerAddrs(link) {
+			if err != nil {
+				break // its namespace is dying
+			}
+			if !a.Prefix.Addr().IsLinkLocalUnicast() {
+				l.peers[i] = append(l.peers[i], a.Prefix)
+			}
+		}
 	}
 	// Only now: what isn't in a list that broke off may well exist.
 	l.boot, l.netns = strings.TrimSpace(string(boot)), ns.Ino
 	return l, nil
 }
+
+// addrs are the addresses of a veth's other end, but for link-local ones.
+func (l *links) addrs(link rtnl.Link) []netip.Prefix { return l.peers[link.Index] }
 
 // find tells whether a record's link is there. It goes by index and hardware address, since a link may have
 // been renamed.
@@ -54,7 +96,7 @@ func (l *links) find(r ipam.Record) existence {
 		return missing
 	case r.NetNS != l.netns:
 		return unknown
-	case l.macs[r.Index] == r.MAC:
+	case l.veths[r.Index].MAC.String() == r.MAC:
 		return exists
 	}
 	return missing

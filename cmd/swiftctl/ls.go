@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -20,37 +21,81 @@ import (
 func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List attachments by the leases that they hold",
-		Long: "List the attachments of all networks whose leases are in a directory. Nothing is changed. LINK is the host\n" +
-			"end and EXISTS whether it is there: unknown for leases that host-local took, and for links of another\n" +
-			"network namespace. Networks without IPAM, or with another than host-local, leave no leases to list.\n" +
-			"What can't be read is named on standard error, and makes the exit status 1.",
+		Short: "List attachments with their links, addresses and published ports",
+		Long: "List the attachments of all networks, as leases, links and ruleset tell them together; with --data-dir, those of\n" +
+			"networks that have leases there. Nothing is changed.\n" +
+			"LINK is the host end and EXISTS whether it is there: unknown for leases that host-local took, and for links\n" +
+			"of another network namespace. As a tree, each network shows its bridge, and each attachment what the ruleset\n" +
+			"does for it. What can't be read is named on standard error, and makes the exit status 1.",
 		Args: cobra.NoArgs,
 	}
-	dir := cmd.Flags().String("data-dir", ipam.DefaultDir, "`directory` of the leases: host-local's dataDir")
-	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	dirs := dataDirFlag(cmd)
+	format := cmd.Flags().StringP("output", "o", "table", "`form` of the list: table, tree or json")
+	asJSON := cmd.Flags().Bool("json", false, "short for --output json")
+	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there's no such flag: a mistake a few lines above
+	}
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
-		list, err := inventory(*dir)
-		if errors.Is(err, fs.ErrNotExist) && list == nil && !cmd.Flags().Changed("data-dir") {
+		if *asJSON {
+			*format = "json"
+		}
+		print, known := printer(*format)
+		if !known {
+			return &usageError{fmt.Errorf("--output: %q, expected one of %s", *format, strings.Join(formats(), ", "))}
+		}
+		n, err := readNode(*dirs)
+		if cmd.Flags().Changed("data-dir") {
+			n.onlyLeasing()
+		} else if errors.Is(err, fs.ErrNotExist) {
 			err = nil // nothing was ever leased here
 		}
-		print := printTable
-		if *asJSON {
-			print = printListJSON[held]
-		}
-		return errors.Join(print(cmd.OutOrStdout(), list), err)
+		return errors.Join(print(cmd.OutOrStdout(), n), err)
 	})
 	return cmd
 }
 
-func printTable(w io.Writer, list []held) error {
+// dataDirFlag gives a command the flag --data-dir.
+func dataDirFlag(cmd *cobra.Command) *[]string {
+	return cmd.Flags().StringArray("data-dir", []string{ipam.DefaultDir}, "`directory` of leases: host-local's dataDir; may be repeated")
+}
+
+// printer returns what prints a list in a form.
+func printer(format string) (print func(io.Writer, *node) error, known bool) {
+	switch format {
+	case "table":
+		return printTable, true
+	case "tree":
+		return printTree, true
+	case "json":
+		return func(w io.Writer, n *node) error { return printListJSON(w, n.list) }, true
+	}
+	return nil, false
+}
+
+func formats() []string { return []string{"table", "tree", "json"} }
+
+func printTable(w io.Writer, n *node) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tEXISTS")
-	for _, h := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, cell(h.ContainerID), cell(h.IfName),
-			cell(joinAddrs(h.Addresses)), cell(h.Link), h.Exists)
+	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tEXISTS\tPORTS")
+	for _, h := range n.list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, cell(h.ContainerID), cell(h.IfName),
+			cell(joinAddrs(h.Addresses)), cell(h.Link), h.Exists, cell(strings.Join(h.hostPorts(), ",")))
 	}
 	return t.Flush()
+}
+
+// hostPorts are what the attachment has of the host's ports, each once: "8080/tcp", "192.0.2.1:53/udp".
+func (h *held) hostPorts() (list []string) {
+	for _, p := range h.Ports {
+		text := strconv.Itoa(int(p.HostPort)) + "/" + p.Protocol
+		if p.HostIP.IsValid() && !p.HostIP.IsUnspecified() {
+			text = netip.AddrPortFrom(p.HostIP, p.HostPort).String() + "/" + p.Protocol
+		}
+		if !slices.Contains(list, text) { // both families have it
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 func joinAddrs(list []netip.Addr) string {

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// held is an attachment as leases, links and ruleset tell it together.
+type held struct {
+	Network     string         `json:"network"`
+	ContainerID string         `json:"containerID"`
+	IfName      string         `json:"ifName,omitempty"` // unset for leases of host-local before 0.7
+	Addresses   []netip.Addr   `json:"addresses"`
+	Link        string         `json:"link,omitempty"` // the host end; unset where only host-local knows the lease
+	Exists      existence      `json:"linkExists"`
+	Bridge      string         `json:"bridge,omitempty"`     // that the host end is a port of
+	Masquerade  []netip.Prefix `json:"masquerade,omitempty"` // what the ruleset masquerades
+	SpoofCheck  bool           `json:"spoofCheck,omitempty"`
+	Ports       []port         `json:"ports,omitempty"`
+	Firewall    []netip.Addr   `json:"firewall,omitempty"` // what the firewall lets through
+
+	leased  bool
+	record  ipam.Record
+	link    rtnl.Link // its Index is 0 where there's none
+	element bool      // the ruleset has something of it
+}
+
+// port is a published port.
+type port struct {
+	Protocol      string     `json:"protocol"`
+	HostIP        netip.Addr `json:"hostIP,omitzero"`
+	HostPort      uint16     `json:"hostPort"`
+	ContainerIP   netip.Addr `json:"containerIP"`
+	ContainerPort uint16     `json:"containerPort"`
+
+	text string
+}
+
+// existence is whether a link is there, as far as it can be told.
+type existence string
+
+const (
+	exists  existence = "yes"
+	missing existence = "no"
+	unknown existence = "unknown"
+)
+
+func (h *held) owner() nft.Owner {
+	return nft.Owner{Network: h.Network, ContainerID: h.ContainerID, IfName: h.IfName}
+}
+
+// node is what this host has, in this network namespace.
+type node struct {
+	list  []*held
+	links *links
+	owned map[nft.Owner]*held // by the name that the ruleset has for them
+
+	leasing map[string]bool // networks that have a directory of leases
+}
+
+// readNode reads leases in some directories, links and ruleset. What it returns is as whole as the errors allow.
+func readNode(dirs []string) (*node, error) {
+	n := &node{owned: map[nft.Owner]*held{}, leasing: map[string]bool{}}
+	var err error
+	n.links, err = readLinks()
+	for _, dir := range dirs {
+		names, dirErr := networksIn(dir)
+		err = errors.Join(err, dirErr)
+		for _, name := range names {
+			n.leasing[nft.Owner{Network: name}.Short().Network] = true
+			err = errors.Join(err, n.readLeases(dir, name))
+		}
+	}
+	n.addLinks()
+	err = errors.Join(err, n.readRules())
+	slices.SortFunc(n.list, func(a, b *held) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
+	})
+	for _, h := range n.list {
+		slices.SortFunc(h.Addresses, netip.Addr.Compare)
+		h.Addresses = slices.Compact(h.Addresses)
+	}
+	return n, err
+}
+
+// onlyLeasing leaves out networks that have no leases in the directories.
+func (n *node) onlyLeasing() {
+	n.list = slices.DeleteFunc(n.list, func(h *held) bool { return !n.leasing[h.owner().Short().Network] })
+}
+
+// of returns an owner's entry, a new one if need be.
+func (n *node) of(o nft.Owner) *held {
+	short := o.Short()
+	if n.owned[short] == nil {
+		h := &held{Network: o.Network, ContainerID: o.ContainerID, IfName: o.IfName, Addresses: []netip.Addr{}, Exists: unknown}
+		n.owned[short] = h
+		n.list = append(n.list, h)
+	}
+	return n.owned[short]
+}
+
+// readLeases reads a network's leases once and its records once, however many there are.
+func (n *node) readLeases(dir, network string) error {
+	store, err := ipam.OpenReadOnly(dir, network)
+	if err != nil {
+		return err
+	}
+	of := func(o ipam.Owner) *held {
+		return n.of(nft.Owner{Network: network, ContainerID: o.ContainerID, IfName: o.IfName})
+	}
+	for l, leaseErr := range store.Leases() {
+		if leaseErr != nil {
+			err = errors.Join(err, inDir(dir, network, leaseErr))
+			continue
+		}
+		h := of(l.Owner)
+		h.Addresses, h.leased = append(h.Addresses, l.Prefix.Addr()), true
+	}
+	for r, recordErr := range store.Records() {
+		if recordErr != nil {
+			err = errors.Join(err, inDir(dir, network, recordErr))
+			continue
+		}
+		h := of(r.Owner)
+		h.record, h.Link, h.Exists = r, r.Link, n.links.find(r)
+	}
+	return errors.Join(err, store.Close())
+}
+
+// addLinks adds what the host ends say of their owners: networks without leases are known by it alone.
+func (n *node) addLinks() {
+	for o, l := range n.links.owned {
+		h := n.of(o)
+		h.link, h.Link, h.Exists = l, l.Name, exists
+		h.Bridge = n.links.names[l.Master]
+		if !h.leased {
+			for _, p := range n.links.addrs(l) {
+				h.Addresses = append(h.Addresses, p.Addr())
+			}
+		}
+	}
+}
+
+// readRules adds what the ruleset has for each owner.
+func (n *node) readRules() error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for a, err := range conn.Attachments("") {
+		if err != nil {
+			return ifSupported(err)
+		}
+		h := n.of(a.Owner)
+		h.element, h.Masquerade, h.SpoofCheck = true, a.Masquerade, a.Guard != nil
+	}
+	for p, err := range conn.Published("") {
+		if err != nil {
+			return ifSupported(err)
+		}
+		h, m := n.of(p.Owner), p.Mapping
+		h.element = true
+		h.Ports = append(h.Ports, port{m.Protocol.String(), m.HostIP, m.HostPort, p.Target.Addr(), p.Target.Port(),
+			m.HostText() + " -> " + p.Target.String()})
+	}
+	for o, err := range conn.Openings("") {
+		if err != nil {
+			return ifSupported(err)
+		}
+		h := n.of(o.Owner)
+		h.element, h.Firewall = true, append(h.Firewall, o.Addr)
+	}
+	return nil
+}
+
+// ifSupported: a kernel without nftables has nothing in it.
+func ifSupported(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
