@@ -5,6 +5,7 @@ package cni
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -202,18 +203,46 @@ func (c *checking) checkRoutes() error {
 		if want.Table != nil && *want.Table != 0 {
 			table = uint32(*want.Table)
 		}
-		found := false
-		for r, err := range c.inside.Routes(rtnl.RouteFilter{Table: table}) {
-			if err != nil {
-				return failed("list the container's routes", err)
-			}
-			found = found || r.Dst == want.Dst.Masked() && (!want.Gateway.IsValid() || r.Gateway == want.Gateway)
+		found, err := c.hasRoute(want, table)
+		if err == nil && !found && table == rtnl.TableMain {
+			found, err = c.hasRouteBySource(want)
+		}
+		if err != nil {
+			return failed("list the container's routes", err)
 		}
 		if !found {
 			return wrong("Expected Route " + want.Dst.String() + " not found")
 		}
 	}
 	return nil
+}
+
+func (c *checking) hasRoute(want Route, table uint32) (found bool, _ error) {
+	for r, err := range c.inside.Routes(rtnl.RouteFilter{Table: table}) {
+		if err != nil {
+			return false, err
+		}
+		found = found || r.Dst == want.Dst.Masked() && (!want.Gateway.IsValid() || r.Gateway == want.Gateway)
+	}
+	return found, nil
+}
+
+// hasRouteBySource looks into the tables that rules lead to from the attachment's addresses: a later plugin may have
+// moved the route there.
+func (c *checking) hasRouteBySource(want Route) (bool, error) {
+	for r, err := range c.inside.Rules(familyOf(want.Dst.Addr())) {
+		if err != nil {
+			return false, err
+		}
+		own := slices.ContainsFunc(c.prev.IPs, func(ip IP) bool { return single(ip.Address.Addr()) == r.Src })
+		if !own || r.Table == 0 || r.Narrow {
+			continue
+		}
+		if found, err := c.hasRoute(want, r.Table); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 // checkGateway finds the gateway addresses on the bridge, or on the VLAN's gateway.
