@@ -85,6 +85,8 @@ type attaching struct {
 	inside   *rtnl.Conn  // in the container's, once its side is set up
 	store    *ipam.Store // locked from the reservation until the link exists; nil outside
 	plan     *plan
+	place    int                 // in the list of AttachAll
+	reserved map[ipam.Owner]bool // by the others of that list, whose links come later
 	undo     undoList
 	otherMAC bool // neighbours may know the address by another MAC, that of an earlier owner
 
@@ -177,11 +179,12 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := ipam.Open(n.ipam.dataDir, n.name)
-	if err != nil {
-		return nil, failed("open the lease store", err)
+	if at.store == nil {
+		if at.store, err = ipam.Open(n.ipam.dataDir, n.name); err != nil {
+			return nil, failed("open the lease store", err)
+		}
 	}
-	at.store = store
+	store := at.store
 	if err := at.restoreLost(store); err != nil {
 		return nil, err
 	}
@@ -196,7 +199,7 @@ func (at *attaching) reserveLocal() (*Result, error) {
 			Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino,
 			Link: at.names.link, Index: at.names.index, MAC: at.names.mac.String(),
 		},
-		Alive:  at.host.aliveBy(at.conn),
+		Alive:  at.alive(),
 		Ending: n.endElements,
 	})
 	if err != nil {
@@ -205,6 +208,12 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	at.otherMAC = store.OtherMACs()
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
+}
+
+// alive says of whom an address may not be taken: of those with a link, and of those that get theirs in this call.
+func (at *attaching) alive() func(ipam.Record) bool {
+	linked := at.host.aliveBy(at.conn)
+	return func(r ipam.Record) bool { return at.reserved[r.Owner] || linked(r) }
 }
 
 // endElements removes the elements of an attachment that is dead, before its leases end.

@@ -141,10 +141,15 @@ func (p *plan) hasIPv6() bool {
 // addresses go first: that they are there already, as from the second attachment on, is a refusal that the
 // runner expects, and the only way to know it that costs neither a dump nor a round trip.
 func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
-	keys := &p.network.bridge
 	for _, gw := range p.bridgeGateways() {
-		b.Create(keys.gatewayAddr(bridge, gw))
+		b.Create(p.network.bridge.gatewayAddr(bridge, gw))
 	}
+	p.portBatch(b, bridge, container)
+}
+
+// portBatch is hostBatch without the bridge's addresses.
+func (p *plan) portBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
+	keys := &p.network.bridge
 	b.Create(rtnl.Veth{
 		Link: rtnl.Link{Index: p.names.index, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
 			Master: bridge, State: rtnl.Up},

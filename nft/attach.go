@@ -5,6 +5,8 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -17,7 +19,7 @@ const maxTries = 200
 // errContended is the end of maxTries.
 var errContended = errors.New("nft: other programs change the ruleset without pause")
 
-// Attach puts an attachment into the ruleset. When all is as always it sends one transaction of elements and
+// Attach puts attachments into the ruleset, all of them or none. When all is as always it sends one transaction of elements and
 // receives one answer. It builds the rules that the kernel says are missing. Keys that the kernel says are
 // taken are taken over: an address has one owner, and who attaches last is it, as a dead owner's element may have
 // been left. Attaching again what is there changes nothing.
@@ -25,13 +27,10 @@ var errContended = errors.New("nft: other programs change the ruleset without pa
 // Each "says" costs an RCU grace period, about 10 ms: that is what the kernel takes to refuse a transaction.
 //
 // Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
-func (c *Conn) Attach(a Attachment) error {
-	if err := a.check(false); err != nil {
+func (c *Conn) Attach(list ...Attachment) error {
+	es, whole, err := elementsOf(list)
+	if err != nil || len(es) == 0 {
 		return err
-	}
-	es := a.elements()
-	if len(es) == 0 {
-		return nil
 	}
 	var rules Ruleset // what to build: nothing at first
 	build := false
@@ -39,7 +38,7 @@ func (c *Conn) Attach(a Attachment) error {
 		var b batch
 		b.build(rules)
 		b.create(es)
-		err := c.commit(&b, nil)
+		err := c.commitAny(&b, len(list))
 		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
 			err = c.replace(es, rules)
 		}
@@ -50,12 +49,39 @@ func (c *Conn) Attach(a Attachment) error {
 		case hasErrno(err, unix.ENOENT) && build:
 			return lacking(err)
 		case hasErrno(err, unix.ENOENT):
-			rules, build = a.ruleset(), true
+			rules, build = whole, true
 		default:
 			return err
 		}
 	}
 	return errContended
+}
+
+// elementsOf returns the elements of attachments, and the rules that they are for.
+func elementsOf(list []Attachment) (es []element, rules Ruleset, err error) {
+	for i := range list {
+		a := &list[i]
+		if err := a.check(false); err != nil {
+			return nil, rules, err
+		}
+		if len(list) == 1 {
+			return a.elements(), a.ruleset(), nil
+		}
+		es = append(es, a.elements()...)
+		r := a.ruleset()
+		rules.Subnets, rules.Guard = append(rules.Subnets, r.Subnets...), rules.Guard || r.Guard
+	}
+	// A message holds the elements of one set.
+	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
+	return es, rules, nil
+}
+
+// commitAny is commit for one attachment, which is small, or for many.
+func (c *Conn) commitAny(b *batch, attachments int) error {
+	if attachments > 1 {
+		return c.commitLarge(b, nil)
+	}
+	return c.commit(b, nil)
 }
 
 // Build builds what of a ruleset is missing, and replaces the rules of its chains by what they should be. Attach

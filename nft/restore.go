@@ -12,18 +12,9 @@ import (
 // firewall's flush. What is there and right stays; addresses that another owner has are taken over, so name only attachments that live.
 // Errors are those of [Conn.Attach].
 func (c *Conn) Restore(list []Attachment) error {
-	var es []element
-	var rules Ruleset
-	for _, a := range list {
-		if err := a.check(false); err != nil {
-			return err
-		}
-		es = append(es, a.elements()...)
-		r := a.ruleset()
-		rules.Subnets, rules.Guard = append(rules.Subnets, r.Subnets...), rules.Guard || r.Guard
-	}
-	if len(es) == 0 {
-		return nil
+	es, rules, err := elementsOf(list)
+	if err != nil || len(es) == 0 {
+		return err
 	}
 	for range maxTries {
 		b, generation, err := c.restoration(es, rules)
