@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,20 +17,22 @@ import (
 
 // links are the veth links of this network namespace, in this boot of the host, and its bridges.
 type links struct {
-	boot  string
-	netns uint64
-	veths map[int]rtnl.Link
-	owned map[nft.Owner]rtnl.Link // host ends that say whose they are
-	names map[int]string          // of bridges
-	peers map[int][]netip.Prefix  // addresses of the veths' other ends
+	boot    string
+	netns   uint64
+	veths   map[int]rtnl.Link
+	owned   map[nft.Owner]rtnl.Link // host ends that say whose they are
+	names   map[int]string          // of bridges
+	bridges map[int]rtnl.Link
+	peers   map[int][]netip.Prefix // addresses of the veths' other ends
 
 	bridgeAddrs map[string][]netip.Prefix // by the bridge's name
+	peerMACs    map[int]net.HardwareAddr  // of the other ends of host ends
 }
 
 // readLinks lists the links once, since many are going to be looked up.
 func readLinks() (*links, error) {
-	l := &links{veths: map[int]rtnl.Link{}, owned: map[nft.Owner]rtnl.Link{}, names: map[int]string{}, peers: map[int][]netip.Prefix{},
-		bridgeAddrs: map[string][]netip.Prefix{}}
+	l := &links{veths: map[int]rtnl.Link{}, owned: map[nft.Owner]rtnl.Link{}, names: map[int]string{}, bridges: map[int]rtnl.Link{}, peers: map[int][]netip.Prefix{},
+		bridgeAddrs: map[string][]netip.Prefix{}, peerMACs: map[int]net.HardwareAddr{}}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return l, err
@@ -43,28 +46,46 @@ func readLinks() (*links, error) {
 		return l, err
 	}
 	defer conn.Close()
+	if err := join(l.readBridges(conn), l.readVeths(conn)); err != nil {
+		return l, err
+	}
+	// Only now: what isn't in a list that broke off may well exist.
+	l.boot, l.netns = strings.TrimSpace(string(boot)), ns.Ino
+	return l, nil
+}
+
+// readBridges lists the bridges and their addresses.
+func (l *links) readBridges(conn *rtnl.Conn) error {
 	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "bridge"}) {
 		if err != nil {
-			return l, err
+			return err
 		}
-		l.names[link.Index] = link.Name
-	}
-	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
-		if err != nil {
-			return l, err
-		}
-		l.veths[link.Index] = link
-		if o, ok := cni.OwnerOf(link); ok {
-			l.owned[o] = link
-		}
+		l.names[link.Index], l.bridges[link.Index] = link.Name, link
 	}
 	for i, name := range l.names {
 		for a, err := range conn.Addrs(i, unix.AF_UNSPEC) {
 			if err != nil {
-				return l, err
+				return err
 			}
 			if !a.Prefix.Addr().IsLinkLocalUnicast() {
 				l.bridgeAddrs[name] = append(l.bridgeAddrs[name], a.Prefix)
+			}
+		}
+	}
+	return nil
+}
+
+// readVeths lists the veths, whose they are, and what their other ends have.
+func (l *links) readVeths(conn *rtnl.Conn) error {
+	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
+		if err != nil {
+			return err
+		}
+		l.veths[link.Index] = link
+		if o, ok := cni.OwnerOf(link); ok {
+			l.owned[o] = link
+			if p, err := conn.Peer(link); err == nil {
+				l.peerMACs[link.Index] = p.MAC
 			}
 		}
 	}
@@ -78,9 +99,7 @@ func readLinks() (*links, error) {
 			}
 		}
 	}
-	// Only now: what isn't in a list that broke off may well exist.
-	l.boot, l.netns = strings.TrimSpace(string(boot)), ns.Ino
-	return l, nil
+	return nil
 }
 
 // addrs are the addresses of a veth's other end, but for link-local ones.

@@ -24,14 +24,15 @@ const defaultConfDir = "/etc/cni/net.d"
 type netconf struct {
 	path    string
 	network *cni.Network
-	plugins []member // of the list, in order; a plain configuration has one
+	plugins []member // of the list, in order, and of the bridge plugin's key "chain"
 	keys    bridgeConf
 }
 
 // member is one of a list, with the list's name and version put into it.
 type member struct {
-	kind string
-	text []byte
+	kind         string
+	text         []byte
+	capabilities map[string]bool // what a runtime may tell it
 }
 
 // bridgeConf are keys of the bridge plugin, as far as the host's state follows from them.
@@ -51,7 +52,8 @@ type bridgeConf struct {
 			Gateway netip.Addr
 		}
 	}
-	Chain []struct{ Type string }
+	Capabilities map[string]bool
+	Chain        []map[string]json.RawMessage
 }
 
 // gateways are the addresses that the bridge should have, each with its subnet's length.
@@ -81,10 +83,9 @@ func (k *bridgeConf) dataDir() string {
 	return k.IPAM.DataDir
 }
 
-// has reports whether a plugin is in the list or in the bridge plugin's chain.
+// has reports whether a plugin is in the list.
 func (c *netconf) has(kind string) bool {
-	return slices.ContainsFunc(c.plugins, func(p member) bool { return p.kind == kind }) ||
-		slices.ContainsFunc(c.keys.Chain, func(m struct{ Type string }) bool { return m.Type == kind })
+	return slices.ContainsFunc(c.plugins, func(p member) bool { return p.kind == kind })
 }
 
 // confFlag gives a command the flag --conf-dir.
@@ -148,6 +149,15 @@ func readNetconf(path string) (*netconf, error) {
 	if err := json.Unmarshal(main.text, &c.keys); err != nil {
 		return nil, err
 	}
+	chain := confList{Name: c.network.Name(), CNIVersion: c.network.CNIVersion(), Plugins: c.keys.Chain}
+	members, err := chain.members()
+	if err != nil {
+		return nil, fmt.Errorf("chain: %w", err)
+	}
+	for i := range members {
+		members[i].capabilities = c.keys.Capabilities // what the runtime tells goes to all of the chain
+	}
+	c.plugins = append(c.plugins, members...)
 	if main.kind == "ptp" {
 		c.keys.Bridge, c.keys.IsGateway, c.keys.IsDefaultGateway = "", false, false
 	} else if c.keys.Bridge == "" {
@@ -163,24 +173,37 @@ func pluginsOf(text []byte) (list []member, err error) {
 		return nil, err
 	}
 	if !hasKey(keys, "plugins") {
-		var head struct{ Type string }
-		err := json.Unmarshal(text, &head)
-		return []member{{head.Type, text}}, err
+		p, err := memberOf(text)
+		return []member{p}, err
 	}
 	var of confList
 	if err := json.Unmarshal(text, &of); err != nil {
 		return nil, err
 	}
-	for i, p := range of.Plugins {
-		var kind string
-		if err := json.Unmarshal(p["type"], &kind); err != nil {
-			return nil, fmt.Errorf(`plugins[%d]: "type" is missing or no string`, i)
-		}
-		text, err := of.inject(p)
+	return of.members()
+}
+
+// members are the list's plugins, each with what a runtime puts into it.
+func (l *confList) members() (list []member, err error) {
+	for i, p := range l.Plugins {
+		text, err := l.inject(p)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, member{kind, text})
+		m, err := memberOf(text)
+		if err != nil || m.kind == "" {
+			return nil, fmt.Errorf(`plugins[%d]: "type" is missing or no string`, i)
+		}
+		list = append(list, m)
 	}
 	return list, nil
+}
+
+func memberOf(text []byte) (member, error) {
+	var head struct {
+		Type         string
+		Capabilities map[string]bool
+	}
+	err := json.Unmarshal(text, &head)
+	return member{head.Type, text, head.Capabilities}, err
 }

@@ -27,6 +27,7 @@ type held struct {
 	Ports       []port         `json:"ports,omitempty"`
 	Firewall    []netip.Addr   `json:"firewall,omitempty"` // what the firewall lets through
 
+	dir     string // of its leases
 	leased  bool
 	record  ipam.Record
 	link    rtnl.Link // its Index is 0 where there's none
@@ -122,7 +123,7 @@ func (n *node) readLeases(dir, network string) error {
 			continue
 		}
 		h := of(l.Owner)
-		h.Addresses, h.leased = append(h.Addresses, l.Prefix.Addr()), true
+		h.Addresses, h.leased, h.dir = append(h.Addresses, l.Prefix.Addr()), true, dir
 	}
 	for r, recordErr := range store.Records() {
 		if recordErr != nil {

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is something that isn't as it should be.
+type finding struct {
+	Kind    string `json:"kind"`              // one word or two with a dash, for scripts
+	Network string `json:"network,omitempty"` // unset where it's the host's
+	Who     string `json:"who,omitempty"`     // CONTAINER/IFNAME
+	Problem string `json:"problem"`
+	Remedy  string `json:"remedy"`
+}
+
+// errFindings makes the exit status 1.
+type errFindings int
+
+func (e errFindings) Error() string {
+	if e == 1 {
+		return "1 thing is wrong"
+	}
+	return fmt.Sprintf("%d things are wrong", int(e))
+}
+
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "check [CONF...]",
+		Aliases: []string{"doctor"},
+		Short:   "Compare what should be with what the kernel has, and say how to mend it",
+		Long: "Compare leases, links, ruleset and configurations with each other. Nothing is changed. Each finding comes with\n" +
+			"its remedy:\n\n" +
+			"  lease-without-link     a lease whose container is provably gone\n" +
+			"  link-without-lease     a container's address that the store may give away\n" +
+			"  element-without-link   rules for a container that is gone\n" +
+			"  missing-rules          a live container whose masquerade, spoof check or ports aren't in the ruleset\n" +
+			"  missing-gateway        a bridge without the address that its containers send to\n" +
+			"  bridge-down            a bridge that carries nothing\n" +
+			"  no-forwarding          net.ipv4.ip_forward, or IPv6's, is off\n" +
+			"  barrier                another firewall drops what the host forwards, and no plugin opens it\n" +
+			"  damaged-leases         files in a directory of leases that are none, or that nobody can own\n\n" +
+			confsHelp + " The exit status is 1 if anything is found, or can't be read.",
+	}
+	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		confs, confErr := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
+		list, err := examine(confs, *dirs, cmd.Flags().Changed("data-dir"))
+		if len(list) > 0 {
+			// What changes meanwhile looks wrong for a moment. What's wrong stays.
+			var again []finding
+			again, err = examine(confs, *dirs, cmd.Flags().Changed("data-dir"))
+			list = slices.DeleteFunc(list, func(f finding) bool { return !slices.Contains(again, f) })
+		}
+		if err = join(confErr, err); err == nil && len(list) > 0 {
+			err = errFindings(len(list))
+		}
+		if *asJSON {
+			return join(printListJSON(cmd.OutOrStdout(), list), err)
+		}
+		return join(printFindings(cmd.OutOrStdout(), list, len(confs)), err)
+	})
+	return cmd
+}
+
+func printFindings(w io.Writer, list []finding, confs int) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintf(w, "nothing is wrong (configurations looked at: %d)\n", confs)
+		return err
+	}
+	for _, f := range list {
+		where := strings.TrimSuffix(f.Network+"/"+f.Who, "/")
+		if f.Network == "" {
+			where = "host"
+		}
+		if _, err := fmt.Fprintf(w, "%-21s %s\n    %s\n    remedy: %s\n", f.Kind, where, f.Problem, f.Remedy); err != nil {
+			return err
+		}
+	}
+	return nil
+}

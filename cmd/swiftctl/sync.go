@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// defaultCacheDir is where libcni keeps what it attached (libcni.CacheDir).
+const defaultCacheDir = "/var/lib/cni"
+
+func newSync() *cobra.Command {
+	var s syncing
+	cmd := &cobra.Command{
+		Use:   "sync [CONF...]",
+		Short: "Put back what a firewall's flush took from the ruleset",
+		Long: "Put masquerade and spoof checks of live containers back into the ruleset, all of them in one transaction, from\n" +
+			"their links and the configurations; and take out what belongs to containers that are gone. What is there\n" +
+			"stays, so it may run at any time: after a flush, or from a unit that follows the firewall's.\n\n" +
+			"Published ports and ways through the firewall are known to the runtime alone. They're put back for containers\n" +
+			"of which libcni's cache has the ports, as containerd's and CRI-O's does; otherwise they are named, and the\n" +
+			"exit status is 1.\n\n" + confsHelp,
+	}
+	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
+	f := cmd.Flags()
+	f.StringVar(&s.cache, "cache-dir", defaultCacheDir, "`directory` of libcni's cache")
+	f.BoolVarP(&s.dry, "dry-run", "n", false, "say what would be done, and do nothing")
+	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
+		if len(confs) == 0 && err == nil {
+			return fmt.Errorf("no configuration in %s: name one", *conf)
+		}
+		s.out, s.confs = cmd.OutOrStdout(), confs
+		return join(err, s.run(cmd.Context(), *dirs, cmd.Flags().Changed("data-dir")))
+	})
+	return cmd
+}
+
+// syncing is one call of sync.
+type syncing struct {
+	cache string
+	dry   bool
+	confs []*netconf
+	out   io.Writer
+	dirs  []string // of leases
+	node  *node
+	rules *nft.Conn
+}
+
+func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err error) {
+	for _, c := range s.confs {
+		if c.keys.IPAM.Type == "host-local" && !slices.Contains(dirs, c.keys.dataDir()) {
+			dirs = append(slices.Clone(dirs), c.keys.dataDir())
+		}
+	}
+	s.dirs = existing(dirs, dirsNamed)
+	if s.node, err = readNode(s.dirs); err != nil {
+		return err // half a picture would take live containers for dead ones
+	}
+	if s.rules, err = nft.Dial(); err != nil {
+		return err
+	}
+	defer s.rules.Close()
+	return join(s.restore(), s.chained(ctx), s.remove())
+}
+
+// verb is what a line says of a change.
+func (s *syncing) verb(done, would string) string {
+	if s.dry {
+		return "would " + would
+	}
+	return done
+}
+
+func (s *syncing) tell(h *held, verb, what string) {
+	fmt.Fprintf(s.out, "%s/%s: %s %s\n", h.Network, h.who(), verb, what)
+}
+
+// restore puts the missing masquerade and spoof checks back.
+func (s *syncing) restore() error {
+	var list []nft.Attachment
+	var of []*held
+	for _, c := range s.confs {
+		for _, h := range s.node.list {
+			a, ok := c.attachment(s.node, h)
+			if !ok {
+				continue
+			}
+			err := s.rules.Check(a)
+			if errors.Is(err, fs.ErrNotExist) {
+				list, of = append(list, a), append(of, h)
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	if !s.dry {
+		if err := s.rules.Restore(list); err != nil {
+			return err
+		}
+	}
+	for i, h := range of {
+		var what []string
+		if m := list[i].Masquerade; m != nil {
+			what = append(what, "masquerade of "+joinPrefixes(m))
+		}
+		if g := list[i].Guard; g != nil {
+			what = append(what, "spoof check of "+g.HostLink)
+		}
+		s.tell(h, s.verb("restored", "restore"), strings.Join(what, ", "))
+	}
+	return nil
+}
+
+// attachment is what the ruleset should have of an owner that lives on the configuration's network; ok says whether
+// that's anything.
+func (c *netconf) attachment(n *node, h *held) (a nft.Attachment, ok bool) {
+	if h.Network != c.network.Name() || h.link.Index == 0 {
+		return a, false
+	}
+	a.Owner = h.owner()
+	if c.keys.IPMasq {
+		for _, p := range n.links.addrs(h.link) {
+			// Addresses that the container gave itself aren't ours.
+			if slices.Contains(h.Addresses, p.Addr()) {
+				a.Masquerade = append(a.Masquerade, p)
+			}
+		}
+		slices.SortFunc(a.Masquerade, netip.Prefix.Compare)
+	}
+	if c.keys.MACSpoofChk && c.keys.Bridge != "" {
+		if mac := n.links.peerMACs[h.link.Index]; mac != nil {
+			a.Guard = &nft.Guard{HostLink: h.link.Name, MAC: mac}
+		}
+	}
+	return a, a.Masquerade != nil || a.Guard != nil
+}
+
+// remove takes out what belongs to containers that have neither link nor lease.
+func (s *syncing) remove() (err error) {
+	var gone []*held
+	for _, h := range s.node.list {
+		if h.element && !h.leased && h.link.Index == 0 {
+			gone = append(gone, h)
+		}
+	}
+	for i := 0; i < len(gone); {
+		of := gone[i:]
+		if end := slices.IndexFunc(of, func(h *held) bool { return h.Network != of[0].Network }); end > 0 {
+			of = of[:end]
+		}
+		i += len(of)
+		err = join(err, s.removeOf(of))
+	}
+	return err
+}
+
+// removeOf takes out what belongs to dead containers of one network. An ADD that began meanwhile has a lease or, as it
+// makes the link before it lets the leases go, a link.
+func (s *syncing) removeOf(list []*held) (err error) {
+	network := list[0].Network
+	for _, dir := range s.dirs {
+		store, openErr := ipam.OpenExisting(dir, network)
+		if errors.Is(openErr, fs.ErrNotExist) {
+			continue
+		}
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = join(err, store.Close()) }()
+		list = slices.DeleteFunc(list, func(h *held) bool {
+			_, leased, lookErr := store.Lookup(ipam.Owner{ContainerID: h.ContainerID, IfName: h.IfName})
+			err = join(err, lookErr)
+			return leased || lookErr != nil
+		})
+	}
+	now, linksErr := readLinks()
+	if linksErr != nil {
+		return join(err, linksErr)
+	}
+	for _, h := range list {
+		if _, lives := now.owned[h.owner()]; !lives {
+			err = join(err, s.removeOne(h))
+		}
+	}
+	return err
+}
+
+func (s *syncing) removeOne(h *held) error {
+	if !s.dry {
+		_, portsErr := s.rules.Unpublish(nft.Publication{Owner: h.owner()})
+		err := join(s.rules.DetachOwner(h.owner()), portsErr, s.rules.Shut(nft.Opening{Owner: h.owner()}, nil))
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
+		}
+	}
+	s.tell(h, s.verb("removed", "remove"), h.elements())
+	return nil
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/swiftcni/swiftcni/cni"
+)
+
+// chained calls the plugins whose rules depend on what only the runtime knows, with what libcni remembers of that.
+func (s *syncing) chained(ctx context.Context) (err error) {
+	for _, c := range s.confs {
+		for _, p := range c.plugins {
+			if p.kind != "portmap" && p.kind != "firewall" {
+				continue
+			}
+			for _, h := range s.node.list {
+				if h.Network == c.network.Name() && h.link.Index != 0 {
+					err = join(err, s.again(ctx, c, p, h))
+				}
+			}
+		}
+	}
+	return err
+}
+
+// again adds one attachment to one plugin again. Both of them replace what an owner has by itself.
+func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) error {
+	known, err := readCache(s.cache, h)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("libcni's cache doesn't know it: %s must be told by the runtime: stop the container and start it", p.kind)
+		}
+		return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
+	}
+	conf, wants, err := known.call(p)
+	if err != nil || !wants {
+		return err
+	}
+	call := func(verb string) error {
+		env := map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": h.ContainerID, "CNI_IFNAME": h.IfName,
+			"CNI_NETNS": known.netns(), "CNI_PATH": defaultIPAMPath}
+		_, err := cni.Call(ctx, p.kind, func(name string) string { return env[name] }, bytes.NewReader(conf))
+		return err
+	}
+	if call("CHECK") == nil {
+		return nil
+	}
+	if !s.dry {
+		if err := call("ADD"); err != nil {
+			return fmt.Errorf("%s/%s: %s: %w", h.Network, h.who(), p.kind, err)
+		}
+	}
+	what := "its way through the firewall"
+	if p.kind == "portmap" {
+		what = "its ports"
+	}
+	s.tell(h, s.verb("restored", "restore"), what)
+	return nil
+}
+
+// cached is what libcni keeps of an attachment (libcni's cachedInfo).
+type cached struct {
+	Kind           string
+	CapabilityArgs map[string]json.RawMessage
+	Result         json.RawMessage
+}
+
+func readCache(dir string, h *held) (*cached, error) {
+	path := filepath.Join(dir, "results", h.Network+"-"+h.ContainerID+"-"+h.IfName)
+	text, err := readFile(path, maxConf)
+	if err != nil {
+		return nil, err
+	}
+	c := new(cached)
+	if err := json.Unmarshal(text, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.Kind != "cniCacheV1" {
+		return nil, fmt.Errorf("%s: kind %q, expected cniCacheV1", path, c.Kind)
+	}
+	return c, nil
+}
+
+// netns is the container's namespace, by the path in the result.
+func (c *cached) netns() string {
+	var r struct{ Interfaces []struct{ Sandbox string } }
+	_ = json.Unmarshal(c.Result, &r) // it was JSON a moment ago
+	for _, i := range r.Interfaces {
+		if i.Sandbox != "" {
+			return i.Sandbox
+		}
+	}
+	return ""
+}
+
+// call is the plugin's configuration as libcni would give it: with the result, and what the plugin is capable of. wants
+// is false where it has nothing to do.
+func (c *cached) call(p member) (conf []byte, wants bool, err error) {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(p.text, &keys); err != nil {
+		return nil, false, err
+	}
+	runtime := map[string]json.RawMessage{}
+	for name, value := range c.CapabilityArgs {
+		if p.capabilities[name] {
+			runtime[name] = value
+		}
+	}
+	if len(runtime) > 0 {
+		if keys["runtimeConfig"], err = json.Marshal(runtime); err != nil {
+			return nil, false, err
+		}
+	}
+	keys["prevResult"] = c.Result
+	conf, err = json.Marshal(keys)
+	return conf, p.kind != "portmap" || hasKey(keys, "runtimeConfig"), err
+}
