@@ -27,7 +27,7 @@ exec dash /mnt/run
 `
 
 // debianTools are the machine's programs that the emulated guest gets, with their libraries, in /usr/sbin.
-var debianTools = []string{"ip", "bridge", "nft", "nsenter", "dash"}
+var debianTools = []string{"ip", "bridge", "tc", "nft", "nsenter", "dash"}
 
 // Debian prepares the kernel of Debian's cloud images, which is emulated in software: that needs no /dev/kvm,
 // and takes three seconds from boot to power off on a quiet machine. What it downloads and unpacks is kept below cache.
