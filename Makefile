@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
-.PHONY: help build install demo test test-deps lint golden fuzz bench bench-quick crash race soak check arm64 clean
+.PHONY: help build install demo test test-deps worlds lint golden fuzz bench bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -31,6 +31,9 @@ test-deps: ## what the tests need of Debian (as root)
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
 	go test $(GOTESTFLAGS) -timeout 30m -run '$(RUN)' $(PKG)
+
+worlds: test-deps ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
+	go test -v -count=1 -tags worlds -timeout 60m ./internal/worlds
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package worlds_test drives the built plugins by the programs that their users have: real runtimes and clients,
+// each in a host in a box. It needs root.
+package worlds_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/build"
+)
+
+// repository is the module's directory, where its cache is.
+const repository = "../.."
+
+func TestMain(m *testing.M) {
+	box.Main()
+	dir, err := os.MkdirTemp("", "swiftcni-worlds-")
+	if err == nil {
+		err = build.Release(io.Discard, repository, filepath.Join(dir, "swiftcni"), "./cmd/swiftcni")
+	}
+	for _, name := range cni.PluginNames() {
+		if err == nil {
+			err = os.Symlink("swiftcni", filepath.Join(dir, name))
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	swiftcni = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// swiftcni is a plugin directory that holds swiftcni's names and nothing else.
+var swiftcni string
+
+// A host is a box with an outside, where plugins are looked for in /opt/cni/bin and networks in /etc/cni/net.d.
+type host struct {
+	*box.Box
+	t       *testing.T
+	scratch string // a directory of the machine that the box sees too
+}
+
+// newHost starts a host that has swiftcni as its plugins.
+func newHost(t *testing.T) *host {
+	t.Helper()
+	h := &host{t: t, scratch: t.TempDir()}
+	var err error
+	if h.Box, err = box.Start(box.Options{Outside: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	h.do("mkdir", "-p", "/etc/cni/net.d")
+	h.use(swiftcni)
+	return h
+}
+
+// use replaces the whole plugin directory.
+func (h *host) use(plugins string) {
+	h.t.Helper()
+	h.do("ln", "-sfnT", plugins, "/opt/cni/bin")
+}
+
+// do runs a command that may not fail, and returns what it printed, without white space around it.
+func (h *host) do(name string, args ...string) string {
+	h.t.Helper()
+	out, err := h.Run(name, args...)
+	if err != nil {
+		h.t.Fatalf("%v\n%s", err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// write makes a file in the box.
+func (h *host) write(path, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root%s", h.PID(), path), []byte(text), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// names lists the files below a directory of the box; one that isn't there is empty.
+func (h *host) names(dir, pattern string) []string {
+	h.t.Helper()
+	out, err := h.Run("find", dir, "-mindepth", "1", "-not", "-type", "d", "-name", pattern, "-printf", "%f\n")
+	if err != nil && !strings.Contains(err.Error(), "No such file") {
+		h.t.Fatal(err)
+	}
+	names := strings.Fields(out)
+	slices.Sort(names)
+	return names
+}
+
+// leases lists the addresses that host-local's files hold, in order.
+func (h *host) leases() []string {
+	return slices.DeleteFunc(h.names("/var/lib/cni/networks", "*"), func(name string) bool {
+		return !regexp.MustCompile(`^[0-9a-f]+[.:][0-9a-f.:]+$`).MatchString(name)
+	})
+}
+
+// ports lists the links of the host that are attachments' ends.
+func (h *host) ports() []string {
+	h.t.Helper()
+	var list []string
+	for line := range strings.Lines(h.do("ip", "-brief", "link", "show", "type", "veth")) {
+		if name, _, _ := strings.Cut(line, "@"); name != "outside" && strings.TrimSpace(line) != "" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// wantAttached compares leases with what's wanted, and the number of links with that of attachments.
+func (h *host) wantAttached(when string, attachments int, leases ...string) {
+	h.t.Helper()
+	if got := h.leases(); !slices.Equal(got, leases) {
+		h.t.Errorf("%s: leases %q, want %q", when, got, leases)
+	}
+	if got := h.ports(); len(got) != attachments {
+		h.t.Errorf("%s: links %q, want %d", when, got, attachments)
+	}
+}
+
+// wantNothing looks for all that an attachment could leave.
+func (h *host) wantNothing(when string) {
+	h.t.Helper()
+	h.wantAttached(when, 0)
+	rules := h.do("nft", "list", "table", "inet", "swiftcni")
+	if strings.Contains(rules, "elements = ") {
+		h.t.Errorf("%s: elements are left in\n%s", when, rules)
+	}
+	for dir, what := range map[string]string{
+		"/var/lib/cni/results": "cached results", "/run/cni": "saved settings", "/var/lib/cni/networks/.swiftcni": "records",
+	} {
+		left := slices.DeleteFunc(h.names(dir, "*"), func(name string) bool { return strings.HasPrefix(name, "@boot.") })
+		if len(left) > 0 {
+			h.t.Errorf("%s: %s are left: %q", when, what, left)
+		}
+	}
+}
+
+// A place is where something is tried from: a namespace's name, as in ip-netns(8), or the host itself.
+const (
+	theHost    = ""
+	theOutside = "out"
+)
+
+func (h *host) from(place, name string, args ...string) (string, error) {
+	if place != theHost {
+		name, args = "ip", append([]string{"netns", "exec", place, name}, args...)
+	}
+	return h.Run(name, args...)
+}
+
+// get asks a web server, for so many seconds at most.
+func (h *host) get(seconds, from, address, port string) (string, error) {
+	const ask = `printf 'GET / HTTP/1.0\r\n\r\n' | timeout "$0" busybox nc "$1" "$2"`
+	out, err := h.from(from, "sh", "-c", ask, seconds, address, port)
+	return strings.TrimSpace(out), err
+}
+
+// wantPage fetches the page that containers serve.
+func (h *host) wantPage(from, address, port string) {
+	h.t.Helper()
+	if got, err := h.get("10", from, address, port); err != nil || !strings.HasSuffix(got, page) {
+		h.t.Errorf("port %s of %s from %q: %q, %v; want %q", port, address, from, got, err, page)
+	}
+}
+
+// wantNoPage tries a port that no container must serve.
+func (h *host) wantNoPage(from, address, port string) {
+	h.t.Helper()
+	if got, err := h.get("1", from, address, port); err == nil || got != "" {
+		h.t.Errorf("port %s of %s from %q: %q, %v; want nothing", port, address, from, got, err)
+	}
+}
+
+// within waits for what happens in its own time.
+func within(t *testing.T, bound time.Duration, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(bound); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", bound, what)
+		}
+	}
+}
