@@ -168,6 +168,7 @@ func (p plugin) chained() *plugin {
 
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
 func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
+	a.followed = true // by the chain's head
 	for _, m := range slices.Backward(members) {
 		err = errors.Join(err, m.plugin.del(ctx, m.network, a))
 	}

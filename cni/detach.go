@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/ipam"
@@ -83,6 +84,21 @@ func (d *detaching) close() {
 		go d.rules.Close()
 	}
 }
+
+// closeRules closes a socket by which elements went. Who closes it last waits about 10 ms until their memory is freed:
+// of a process that ends after this call that's a child.
+func (a *Attachment) closeRules(conn *nft.Conn) {
+	switch {
+	case a.exits && a.followed:
+	case !a.exits:
+		go conn.Close()
+	case !offload.Reaped() || offload.Linger(lingering) != nil:
+		conn.Close()
+	}
+}
+
+// lingering is longer than a plugin takes to end.
+const lingering = 20 * time.Millisecond
 
 // underLock does all but what another IPAM plugin does. An error of one step doesn't keep the others from being
 // done, but a lease is only released once nothing uses its address.

@@ -122,7 +122,7 @@ func delFirewall(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer conn.Close()
+	defer a.closeRules(conn)
 	return ignoreUnsupported(conn.Shut(o, forgetSources))
 }
 

@@ -180,8 +180,12 @@ func delPortmap(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer conn.Close()
 	removed, err := conn.Unpublish(p)
+	if len(removed) > 0 {
+		defer a.closeRules(conn)
+	} else {
+		defer conn.Close()
+	}
 	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 

@@ -2,7 +2,7 @@
 
 //go:build linux && (amd64 || arm64)
 
-// Package offload leaves a slow sendto(2) to a process that outlives this one.
+// Package offload leaves a slow system call to a process that outlives this one.
 //
 // Deleting a link keeps its sender in the kernel for an RCU barrier of 15 to 35 ms after the link is gone.
 // A plugin's process that ended meanwhile would be waited for all the same, so the call must be another
@@ -13,6 +13,7 @@ package offload
 import (
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,15 +27,18 @@ type request struct {
 	addr    uintptr // struct sockaddr_nl
 	all     uint64  // signal mask that blocks all
 	saved   uint64  // the caller's mask
+	number  uintptr // of the system call, which gets the four above as its first, second, third and fifth
 }
 
 const (
 	pageSize   = 4096
-	maxMessage = pageSize/2 - 128
+	messageAt  = 128 // behind the request and an address
+	maxMessage = pageSize/2 - messageAt
 )
 
 // clone blocks all signals, starts the child on a stack, and restores the mask. The child closes standard
-// input, output and error, so that nobody waits for it there, sends, and exits without telling its parent.
+// input, output and error, so that nobody waits for it there, makes one system call, and exits without telling its
+// parent.
 //
 //go:noescape
 func clone(stack uintptr, r *request) (pid int)
@@ -45,6 +49,26 @@ func Send(fd int, message []byte) error {
 	if len(message) > maxMessage {
 		return unix.EMSGSIZE
 	}
+	return start(func(page []byte, r *request) {
+		const addrAt = messageAt - unix.SizeofSockaddrNetlink
+		*(*uint16)(unsafe.Pointer(&page[addrAt])) = unix.AF_NETLINK
+		copy(page[messageAt:], message)
+		r.number, r.fd, r.length = unix.SYS_SENDTO, uintptr(fd), uintptr(len(message))
+		r.message, r.addr = uintptr(unsafe.Pointer(&page[messageAt])), uintptr(unsafe.Pointer(&page[addrAt]))
+	})
+}
+
+// Linger leaves a child that keeps this process's descriptors, but for the standard ones, open for a while: who
+// closes a socket last waits for what the kernel does then.
+func Linger(d time.Duration) error {
+	return start(func(page []byte, r *request) {
+		*(*unix.Timespec)(unsafe.Pointer(&page[messageAt])) = unix.NsecToTimespec(d.Nanoseconds())
+		r.number, r.fd = unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&page[messageAt]))
+	})
+}
+
+// start starts a child with a request that fill completes, in a page that's the child's for good.
+func start(fill func(page []byte, r *request)) error {
 	// Memory that nothing here ever frees or moves: request, address and message below, the stack above them.
 	page, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
@@ -52,10 +76,8 @@ func Send(fd int, message []byte) error {
 	}
 	base := unsafe.Pointer(unsafe.SliceData(page))
 	r := (*request)(base)
-	const addrAt, messageAt = 64, 128
-	*(*uint16)(unsafe.Add(base, addrAt)) = unix.AF_NETLINK
-	copy(page[messageAt:], message)
-	*r = request{fd: uintptr(fd), message: uintptr(base) + messageAt, length: uintptr(len(message)), addr: uintptr(base) + addrAt, all: ^uint64(0)}
+	r.all = ^uint64(0)
+	fill(page, r)
 	if pid := clone(uintptr(base)+pageSize-16, r); pid < 0 {
 		_ = unix.Munmap(page)
 		return unix.Errno(-pid)

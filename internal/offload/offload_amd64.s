@@ -4,7 +4,6 @@
 
 #define SYS_close 3
 #define SYS_rt_sigprocmask 14
-#define SYS_sendto 44
 #define SYS_clone 56
 #define SYS_exit 60
 #define SIG_SETMASK 2
@@ -54,7 +53,7 @@ child:
 	XORL R10, R10
 	MOVQ 24(R12), R8
 	MOVQ $12, R9
-	MOVQ $SYS_sendto, AX
+	MOVQ 48(R12), AX
 	SYSCALL
 	XORL DI, DI
 	MOVQ $SYS_exit, AX

@@ -5,7 +5,6 @@
 #define SYS_close 57
 #define SYS_exit 93
 #define SYS_rt_sigprocmask 135
-#define SYS_sendto 206
 #define SYS_clone 220
 #define SIG_SETMASK 2
 #define CLONE_VM 0x100
@@ -53,7 +52,7 @@ child:
 	MOVD ZR, R3
 	MOVD 24(R19), R4
 	MOVD $12, R5
-	MOVD $SYS_sendto, R8
+	MOVD 48(R19), R8
 	SVC
 	MOVD ZR, R0
 	MOVD $SYS_exit, R8

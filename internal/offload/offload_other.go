@@ -2,13 +2,20 @@
 
 //go:build linux && !(amd64 || arm64)
 
-// Package offload leaves a slow sendto(2) to a process that outlives this one, where it knows how to.
+// Package offload leaves a slow system call to a process that outlives this one, where it knows how to.
 package offload
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Send isn't known on this architecture.
 func Send(int, []byte) error { return unix.ENOSYS }
+
+// Linger isn't known on this architecture.
+func Linger(time.Duration) error { return unix.ENOSYS }
 
 // Reaped is false: nothing may be offloaded here.
 func Reaped() bool { return false }

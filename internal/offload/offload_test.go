@@ -107,3 +107,30 @@ func TestReapedTrustsInitsAlone(t *testing.T) {
 		t.Errorf("PID 1 is %q: %s", comm, strconv.FormatBool(Reaped()))
 	}
 }
+
+// The child has a copy of every descriptor, and lets go of them when it ends.
+func TestLingerKeepsDescriptors(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	start := time.Now()
+	if err := Linger(100 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("read %d, %v, want the end", n, err)
+	}
+	if took := time.Since(start); took < 80*time.Millisecond {
+		t.Errorf("the pipe was closed after %v", took)
+	}
+	for deadline := time.Now().Add(5 * time.Second); !childrenGone(t); {
+		if time.Now().After(deadline) {
+			t.Fatal("the child is still there")
+		}
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(-1, &status, unix.WNOHANG|unix.WALL, nil)
+	}
+}
