@@ -209,7 +209,8 @@ func (s *shaping) lacksFilter(err error) error {
 	return failed("add filter", err)
 }
 
-// delBandwidth removes the ifb, whatever the configuration says today, and the limits of a host end that's still there.
+// delBandwidth removes the ifb, whatever the configuration says today. The host end's disciplines go with the host
+// end, which is another plugin's to remove: taking them away before would cost an RCU grace period, some 5 ms.
 func delBandwidth(_ context.Context, n *Network, a Attachment) error {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
@@ -217,21 +218,11 @@ func delBandwidth(_ context.Context, n *Network, a Attachment) error {
 	}
 	defer conn.Close()
 	ifb, err := findIfb(conn, n.name, a)
-	found := err == nil
-	if err != nil && !absent(err) {
-		return failed("look for the ifb", err)
-	}
-	d := detaching{network: n, attachment: a, conn: conn}
-	if end := d.hostEnd(); end != 0 {
-		var b rtnl.Batch
-		b.Delete(rtnl.TBF{Link: end})
-		if found {
-			b.Delete(rtnl.Ingress{Link: end})
-		}
-		_ = conn.Do(&b) // what isn't there, or isn't ours, is refused; and the link itself goes with the next DEL
-	}
-	if !found {
+	if absent(err) {
 		return nil
+	}
+	if err != nil {
+		return failed("look for the ifb", err)
 	}
 	return removeIfb(conn, ifb.Index, a.exits)
 }
