@@ -5,8 +5,10 @@ package cni
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
@@ -54,7 +56,11 @@ func Explain(n *Network, a Attachment) (string, error) {
 	if err := e.missing(p); err != nil {
 		return "", err
 	}
-	return e.text.String() + p.String(), nil
+	text := strings.ReplaceAll(p.String(), " netns fd 0", " netns container")
+	for _, there := range e.there {
+		text = strings.Replace(text, there, "", 1)
+	}
+	return e.text.String() + text, nil
 }
 
 // explanation is the part of it that precedes the plan.
@@ -62,6 +68,7 @@ type explanation struct {
 	network    *Network
 	attachment Attachment
 	text       strings.Builder
+	there      []string // lines of the plan that have no effect
 }
 
 func (e *explanation) line(place, text string) { e.text.WriteString(place + text + "\n") }
@@ -182,7 +189,7 @@ func (e *explanation) missing(p *plan) error {
 	defer conn.Close()
 	k := &e.network.bridge
 	if !p.ptp {
-		if err := e.bridge(conn, k.name); err != nil {
+		if err := e.bridge(conn, k.name, p.bridgeGateways()); err != nil {
 			return err
 		}
 	}
@@ -200,7 +207,7 @@ func (e *explanation) missing(p *plan) error {
 	return nil
 }
 
-func (e *explanation) bridge(conn *rtnl.Conn, name string) error {
+func (e *explanation) bridge(conn *rtnl.Conn, name string, gateways []netip.Prefix) error {
 	l, err := conn.Link(name)
 	switch {
 	case absent(err):
@@ -211,6 +218,17 @@ func (e *explanation) bridge(conn *rtnl.Conn, name string) error {
 		return notABridge(name)
 	case l.State != rtnl.Up:
 		e.line("host       ", "set link "+name+" up")
+	}
+	for _, gw := range gateways {
+		on, err := conn.HasAddr(l.Index, gw)
+		if err != nil {
+			return failed("list the bridge's addresses", err)
+		}
+		if on {
+			var b rtnl.Batch
+			b.Create(e.network.bridge.gatewayAddr(anyBridge, gw))
+			e.there = append(e.there, "host       "+strings.ReplaceAll(b.String(), strconv.Itoa(anyBridge), name))
+		}
 	}
 	return nil
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
+// anyBridge stands for the bridge's index, which is known only when a plan runs: a number that no batch holds by chance.
+const anyBridge = 1 << 22
+
 // String tells what the plan does, one change a line behind the place where it happens.
 func (p *plan) String() string {
-	// A number that no batch holds by chance stands for the bridge's index, which is known only when it runs.
-	const bridge = 1 << 22
 	var s strings.Builder
 	lines := func(place, text string) {
 		for line := range strings.Lines(text) {
@@ -25,9 +26,9 @@ func (p *plan) String() string {
 	if p.ptp {
 		p.ptpHostBatch(&host, inside)
 	} else {
-		p.hostBatch(&host, bridge, inside)
+		p.hostBatch(&host, anyBridge, inside)
 	}
-	lines("host       ", strings.ReplaceAll(host.String(), strconv.Itoa(bridge), p.network.bridge.name))
+	lines("host       ", strings.ReplaceAll(host.String(), strconv.Itoa(anyBridge), p.network.bridge.name))
 	if rules, ok := p.rules(); ok {
 		for _, prefix := range rules.Masquerade {
 			lines("rules      ", "masquerade "+prefix.String()+" for "+rules.Owner.String()+"\n")

@@ -28,12 +28,7 @@ type examination struct {
 // examine looks for whatever is wrong. dirs are the directories of leases beside those that configurations name;
 // they needn't exist unless dirsNamed.
 func examine(confs []*netconf, dirs []string, dirsNamed bool) ([]finding, error) {
-	dirs = slices.Clone(dirs)
-	for _, c := range confs {
-		if c.keys.IPAM.Type == "host-local" && !slices.Contains(dirs, c.keys.dataDir()) {
-			dirs = append(dirs, c.keys.dataDir())
-		}
-	}
+	dirs = dataDirs(dirs, confs)
 	x := &examination{confs: confs}
 	var err error
 	x.node, err = readNode(existing(dirs, dirsNamed))

@@ -38,7 +38,7 @@ func newExplain() *cobra.Command {
 		}
 		text, err := cni.Explain(c.network, a)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		var others []string
 		for _, p := range c.plugins {

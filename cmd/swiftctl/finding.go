@@ -65,16 +65,15 @@ func newCheck() *cobra.Command {
 		if *asJSON {
 			return join(printListJSON(cmd.OutOrStdout(), list), err)
 		}
-		return join(printFindings(cmd.OutOrStdout(), list, len(confs)), err)
+		if len(list) == 0 && err == nil {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing is wrong (configurations looked at: %d)\n", len(confs))
+		}
+		return join(printFindings(cmd.OutOrStdout(), list), err)
 	})
 	return cmd
 }
 
-func printFindings(w io.Writer, list []finding, confs int) error {
-	if len(list) == 0 {
-		_, err := fmt.Fprintf(w, "nothing is wrong (configurations looked at: %d)\n", confs)
-		return err
-	}
+func printFindings(w io.Writer, list []finding) error {
 	for _, f := range list {
 		where := strings.TrimSuffix(f.Network+"/"+f.Who, "/")
 		if f.Network == "" {

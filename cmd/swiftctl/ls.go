@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,14 +21,15 @@ func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List attachments with their links, addresses and published ports",
-		Long: "List the attachments of all networks, as leases, links and ruleset tell them together; with --data-dir, those of\n" +
-			"networks that have leases there. Nothing is changed.\n" +
+		Long: "List the attachments of all networks, as leases, links and ruleset tell them together. Leases are looked for in\n" +
+			"host-local's default directory and where configurations in --conf-dir keep them; with --data-dir, only there,\n" +
+			"and only networks that have leases there are listed. Nothing is changed.\n\n" +
 			"LINK is the host end and EXISTS whether it is there: unknown for leases that host-local took, and for links\n" +
 			"of another network namespace. As a tree, each network shows its bridge, and each attachment what the ruleset\n" +
 			"does for it. What can't be read is named on standard error, and makes the exit status 1.",
 		Args: cobra.NoArgs,
 	}
-	dirs := dataDirFlag(cmd)
+	dirs, conf := dataDirFlag(cmd), confFlag(cmd)
 	format := cmd.Flags().StringP("output", "o", "table", "`form` of the list: table, tree or json")
 	asJSON := cmd.Flags().Bool("json", false, "short for --output json")
 	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -43,11 +43,14 @@ func newLs() *cobra.Command {
 		if !known {
 			return &usageError{fmt.Errorf("--output: %q, expected one of %s", *format, strings.Join(formats(), ", "))}
 		}
-		n, err := readNode(*dirs)
-		if cmd.Flags().Changed("data-dir") {
+		named := cmd.Flags().Changed("data-dir")
+		if !named {
+			confs, _ := readConfs(nil, *conf, false) // a wrong one is no reason to show less
+			*dirs = dataDirs(*dirs, confs)
+		}
+		n, err := readNode(existing(*dirs, named))
+		if named {
 			n.onlyLeasing()
-		} else if errors.Is(err, fs.ErrNotExist) {
-			err = nil // nothing was ever leased here
 		}
 		return errors.Join(print(cmd.OutOrStdout(), n), err)
 	})

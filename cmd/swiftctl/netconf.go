@@ -83,6 +83,17 @@ func (k *bridgeConf) dataDir() string {
 	return k.IPAM.DataDir
 }
 
+// dataDirs adds the directories of leases that configurations name.
+func dataDirs(dirs []string, confs []*netconf) []string {
+	dirs = slices.Clone(dirs)
+	for _, c := range confs {
+		if c.keys.IPAM.Type == "host-local" && !slices.Contains(dirs, c.keys.dataDir()) {
+			dirs = append(dirs, c.keys.dataDir())
+		}
+	}
+	return dirs
+}
+
 // has reports whether a plugin is in the list.
 func (c *netconf) has(kind string) bool {
 	return slices.ContainsFunc(c.plugins, func(p member) bool { return p.kind == kind })

@@ -59,12 +59,7 @@ type syncing struct {
 }
 
 func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err error) {
-	for _, c := range s.confs {
-		if c.keys.IPAM.Type == "host-local" && !slices.Contains(dirs, c.keys.dataDir()) {
-			dirs = append(slices.Clone(dirs), c.keys.dataDir())
-		}
-	}
-	s.dirs = existing(dirs, dirsNamed)
+	s.dirs = existing(dataDirs(dirs, s.confs), dirsNamed)
 	if s.node, err = readNode(s.dirs); err != nil {
 		return err // half a picture would take live containers for dead ones
 	}

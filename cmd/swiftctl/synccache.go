@@ -36,7 +36,7 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 	known, err := readCache(s.cache, h)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("libcni's cache doesn't know it: %s must be told by the runtime: stop the container and start it", p.kind)
+			err = fmt.Errorf("libcni's cache in %s doesn't know it: what %s did for it, if anything, comes back when the container is started again", s.cache, p.kind)
 		}
 		return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
 	}

@@ -49,7 +49,7 @@ func (n *node) printNetwork(w io.Writer, of []*held) error {
 			branch, below = "└─ ", "   "
 		}
 		fmt.Fprintf(w, "%s%s %s\n", branch, cell(h.ContainerID), cell(h.IfName))
-		lines := h.lines()
+		lines := h.lines(n.leasing[h.owner().Short().Network])
 		for j, line := range lines {
 			twig := "├─ "
 			if j == len(lines)-1 {
@@ -63,8 +63,8 @@ func (n *node) printNetwork(w io.Writer, of []*held) error {
 	return nil
 }
 
-// lines say what an attachment has: a word and its value each.
-func (h *held) lines() (list [][2]string) {
+// lines say what an attachment has: a word and its value each. leases says whether its network keeps any.
+func (h *held) lines(leases bool) (list [][2]string) {
 	add := func(what, text string) { list = append(list, [2]string{what, text}) }
 	switch {
 	case h.Link == "":
@@ -78,7 +78,7 @@ func (h *held) lines() (list [][2]string) {
 	}
 	for _, a := range h.Addresses {
 		var notes []string
-		if !h.leased {
+		if !h.leased && leases {
 			notes = append(notes, "no lease")
 		}
 		if slices.ContainsFunc(h.Masquerade, func(p netip.Prefix) bool { return p.Addr() == a }) {

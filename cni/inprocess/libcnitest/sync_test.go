@@ -52,7 +52,7 @@ func TestSyncUsesLibcnisCache(t *testing.T) {
 				out, err := exec.Command(swiftctl, "sync", "--cache-dir", cache, conf).CombinedOutput()
 				return string(out), err
 			}
-			if out, err := sync("/none"); err == nil || !strings.Contains(out, "c1/eth0: libcni's cache doesn't know it") {
+			if out, err := sync("/none"); err == nil || !strings.Contains(out, "c1/eth0: libcni's cache in /none doesn't know it") {
 				t.Errorf("without a cache: %v %s", err, out)
 			}
 			if out, err := sync(cache); err != nil || !strings.Contains(out, "c1/eth0: restored its ports") {
