@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -165,6 +166,12 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
 	if _, err := os.Stat(netavarkProgram); err == nil || wanted[netavark] {
 		offer(func() error { return err }, b.netavark())
+	}
+	if wanted[chainReference] || wanted[chainOurs] || wanted[chainOne] {
+		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.ours()) },
+			b.chain(chainOurs, b.commit(), ours, false), b.chain(chainOne, b.commit(), ours, true))
+		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.reference()) },
+			b.chain(chainReference, referenceVersion, theirs, false))
 	}
 	for _, c := range plugins {
 		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {

@@ -52,6 +52,9 @@ func experiments() []experiment {
 			measure: (*measurer).burst, show: (*Report).showBurst},
 		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
 			only: []string{swiftcni, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
+		{name: "chain", about: "four plugins, as podman runs them", axes: once, rounds: 60, quick: 5, subnet: small,
+			only:    []string{chainReference, chainOurs, chainOne},
+			measure: func(m *measurer) error { return m.rounds(0, true) }, show: (*Report).showChain},
 		{name: "compare", about: "two git revisions: compare A [B], where B may be the working tree", axes: once, rounds: 200,
 			quick: 30, subnet: small, measure: (*measurer).attach, show: (*Report).showCompare},
 	}
