@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -185,6 +186,36 @@ func (h *host) wantNoPage(from, address, port string) {
 	h.t.Helper()
 	if got, err := h.get("1", from, address, port); err == nil || got != "" {
 		h.t.Errorf("port %s of %s from %q: %q, %v; want nothing", port, address, from, got, err)
+	}
+}
+
+// record makes the plugins note their calls, and returns a function that tells them: verb, plugin, link, and whether a
+// namespace was named.
+func (h *host) record() (calls func() []string) {
+	h.t.Helper()
+	const script = "#!/bin/sh\necho \"$CNI_COMMAND ${0##*/} $CNI_IFNAME ${CNI_NETNS:+netns}\" >>/run/calls\nexec %s/${0##*/}\n"
+	dir := h.t.TempDir()
+	for _, name := range cni.PluginNames() {
+		if err := os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, script, swiftcni), 0o755); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	h.use(dir)
+	return func() []string {
+		lines := strings.Split(h.do("cat", "/run/calls"), "\n")
+		for i := range lines {
+			lines[i] = strings.TrimSpace(lines[i])
+		}
+		return lines
+	}
+}
+
+// removeCgroups removes the parent that a runtime gave all cgroups of its containers, and that nobody removes. What's in
+// use stays.
+func removeCgroups(parent string) {
+	found, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
+	for _, dir := range found {
+		_ = exec.Command("find", dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";").Run()
 	}
 }
 

@@ -5,7 +5,6 @@ package worlds_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,10 +47,7 @@ log_driver = "k8s-file"
 	// The parent of all containers' cgroups is podman's to make and nobody's to remove. One that's in use stays.
 	t.Cleanup(func() {
 		h.Close()
-		parents, _ := filepath.Glob("/sys/fs/cgroup/*/libpod_parent")
-		for _, parent := range parents {
-			_ = exec.Command("find", parent, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";").Run()
-		}
+		removeCgroups("libpod_parent")
 	})
 	tree := filepath.Join(dir, "rootfs")
 	rootfs(t, tree)

@@ -21,7 +21,7 @@ func reference(t *testing.T) string {
 	}
 	args := []string{"install", "-trimpath", "-ldflags", "-s -w"}
 	missing := false
-	for _, plugin := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning"} {
+	for _, plugin := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning", "meta/bandwidth"} {
 		if _, err := os.Stat(filepath.Join(dir, filepath.Base(plugin))); err != nil {
 			missing = true
 		}

@@ -20,6 +20,18 @@ func TestPodmanStartTimes(t *testing.T) {
 	})
 }
 
+func TestContainerdStartTimes(t *testing.T) {
+	c := newContainerd(t)
+	var p pod
+	c.startTimes("RunPodSandbox with a port, StopPodSandbox and RemovePodSandbox", 7, func() {
+		p = c.start("p", 8080)
+	}, func() {
+		if err := c.end(p); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // startTimes tells how long a start takes with the reference's plugins and with swiftcni in their place, in turns.
 // Nothing is judged by it: a few rounds on a busy machine are a hint.
 func (h *host) startTimes(what string, rounds int, start, end func()) {
