@@ -154,14 +154,27 @@ func (p plugin) chained() *plugin {
 	}
 	c.check = func(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 		return n.eachMember(a, p.check(ctx, n, a, prev), func(m member) error {
+			if m.plugin.check == nil {
+				return nil
+			}
 			return m.plugin.check(ctx, m.network, a, prev)
 		})
 	}
 	c.gc = func(ctx context.Context, n *Network, valid []Attachment) error {
-		return n.eachMember(Attachment{}, p.gc(ctx, n, valid), func(m member) error { return m.plugin.gc(ctx, m.network, valid) })
+		return n.eachMember(Attachment{}, p.gc(ctx, n, valid), func(m member) error {
+			if m.plugin.gc == nil {
+				return nil
+			}
+			return m.plugin.gc(ctx, m.network, valid)
+		})
 	}
 	c.status = func(ctx context.Context, n *Network) error {
-		return n.eachMember(Attachment{}, p.status(ctx, n), func(m member) error { return m.plugin.status(ctx, m.network) })
+		return n.eachMember(Attachment{}, p.status(ctx, n), func(m member) error {
+			if m.plugin.status == nil {
+				return nil
+			}
+			return m.plugin.status(ctx, m.network)
+		})
 	}
 	return &c
 }

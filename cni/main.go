@@ -38,8 +38,10 @@ func plugins() []plugin {
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.firewall().err }},
-		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth},
-		{name: "sbr", add: addSBR, del: delSBR, check: checkSBR, status: statusSBR},
+		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth,
+			wrongKey: func(n *Network, _ Attachment) *Error { return n.bandwidth().err }},
+		{name: "sbr", add: addSBR, del: delSBR, check: checkSBR, status: statusSBR,
+			wrongKey: func(n *Network, _ Attachment) *Error { return n.sbr().err }},
 		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning, wrongKey: wrongTuning},
 	}
 }
