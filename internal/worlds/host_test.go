@@ -85,6 +85,10 @@ func (h *host) do(name string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
+// detached is a script for what starts containers: they keep its streams open as long as they live, so nobody may wait
+// for the end of these. What it has to say if it fails goes through a file.
+const detached = `"$@" </dev/null >/dev/null 2>"$0" || { cat "$0" >&2; exit 1; }`
+
 // write makes a file in the box.
 func (h *host) write(path, text string) {
 	h.t.Helper()
