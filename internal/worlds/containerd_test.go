@@ -16,7 +16,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/box"
 )
 
-// podNetwork is what an installer of Kubernetes would put into /etc/cni/net.d.
+// podNetwork is what an installer of Kubernetes would put into /etc/cni/net.d, of the latest version that containerd 1 reads.
 const podNetwork = `{
   "cniVersion": "1.0.0",
   "name": "pods",
@@ -32,10 +32,12 @@ const podNetwork = `{
 type containerd struct {
 	*host
 	*cri
+	socket string
 }
 
-// newContainerd starts it and brings the image localhost/web, which serves page and is the pods' sandbox too.
-func newContainerd(t *testing.T) *containerd {
+// newContainerd starts it from a directory of programs, or from PATH where that's empty, and brings the image
+// localhost/web, which serves page and is the pods' sandbox too.
+func newContainerd(t *testing.T, programs string) *containerd {
 	t.Helper()
 	h := newHost(t)
 	h.write("/etc/cni/net.d/10-pods.conflist", podNetwork)
@@ -52,30 +54,17 @@ state = "/run/containerd"
   restrict_oom_score_adj = true
 `, h.scratch+"/containerd", socket)
 	h.write("/run/containerd.toml", config)
-	log, err := os.Create(filepath.Join(h.scratch, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	daemon := h.Command("containerd", "-c", "/run/containerd.toml")
-	daemon.Stdout, daemon.Stderr = log, log
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
+	path := "PATH=" + programs + ":" + os.Getenv("PATH")
+	end := h.daemon("env", path, "containerd", "-c", "/run/containerd.toml")
 	t.Cleanup(func() {
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("containerd's log:\n%s", text)
-		}
-		h.Close()
-		_ = daemon.Wait() // always "killed"
+		end()
 		removeCgroups("k8s.io")
 	})
 	within(t, time.Minute, "containerd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	image := filepath.Join(h.scratch, "web.tar")
 	archive(t, image, "localhost/web:1", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
-	h.do("ctr", "-a", socket, "-n", "k8s.io", "images", "import", image)
-	return &containerd{h, newCRI(socket)}
+	h.do("env", path, "ctr", "-a", socket, "-n", "k8s.io", "images", "import", image)
+	return &containerd{h, newCRI(socket), socket}
 }
 
 // A pod is one whose sandbox has been asked for.
@@ -156,8 +145,10 @@ func (c *containerd) exec(p pod, command ...string) string {
 }
 
 // What kubelet does with a pod.
-func TestContainerd(t *testing.T) {
-	c := newContainerd(t)
+func TestContainerd(t *testing.T) { lifeOfAPod(newContainerd(t, "")) }
+
+func lifeOfAPod(c *containerd) {
+	t := c.t
 	calls := c.record()
 	p := c.start("p1", 8080)
 	if got, want := c.addresses(p), []string{"10.85.0.2", "fd00:85::2"}; !slices.Equal(got, want) {
@@ -191,7 +182,7 @@ func TestContainerd(t *testing.T) {
 
 // Many pods at once, and all gone at once.
 func TestContainerdManyPods(t *testing.T) {
-	c := newContainerd(t)
+	c := newContainerd(t, "")
 	const count = 12
 	at := func(do func(i int) error) {
 		var all sync.WaitGroup
@@ -221,7 +212,7 @@ func TestContainerdManyPods(t *testing.T) {
 
 // A pod that can't have its port leaves nothing behind, and the one that has it keeps it.
 func TestContainerdPortIsTaken(t *testing.T) {
-	c := newContainerd(t)
+	c := newContainerd(t, "")
 	first := c.start("first", 8080)
 	if _, err := c.run(podConfig("second", 8080)); err == nil || !strings.Contains(err.Error(), "8080") {
 		t.Errorf("error %v, want one that names the port", err)
@@ -236,7 +227,7 @@ func TestContainerdPortIsTaken(t *testing.T) {
 
 // The namespace is gone before anybody was told, as after the host was reset.
 func TestContainerdNamespaceIsGone(t *testing.T) {
-	c := newContainerd(t)
+	c := newContainerd(t, "")
 	p := c.start("p", 8080)
 	netns := c.names("/run/netns", "cni-*")
 	if len(netns) != 1 {
@@ -251,7 +242,7 @@ func TestContainerdNamespaceIsGone(t *testing.T) {
 
 // A pod's annotations limit what it sends and gets.
 func TestContainerdBandwidth(t *testing.T) {
-	c := newContainerd(t)
+	c := newContainerd(t, "")
 	p := c.start("p", 0, "kubernetes.io/ingress-bandwidth=10M", "kubernetes.io/egress-bandwidth=20M")
 	qdiscs := c.do("tc", "qdisc", "show")
 	for _, want := range []string{"rate 10Mbit", "rate 20Mbit"} {
@@ -273,7 +264,7 @@ func TestContainerdBandwidth(t *testing.T) {
 
 // Pods that were started with the reference's plugins are detached by swiftcni, and get new neighbours.
 func TestContainerdChangesPluginsWhilePodsRun(t *testing.T) {
-	c := newContainerd(t)
+	c := newContainerd(t, "")
 	c.use(reference(t))
 	old := c.start("old", 8080, "kubernetes.io/egress-bandwidth=20M")
 	c.use(swiftcni)

@@ -144,8 +144,13 @@ func (h *host) wantNothing(when string) {
 	h.t.Helper()
 	h.wantAttached(when, 0)
 	rules := h.do("nft", "list", "table", "inet", "swiftcni")
-	if strings.Contains(rules, "elements = ") {
-		h.t.Errorf("%s: elements are left in\n%s", when, rules)
+	for _, elements := range regexp.MustCompile(`elements = \{([^}]*)\}`).FindAllStringSubmatch(rules, -1) {
+		for element := range strings.SplitSeq(elements[1], ",") {
+			// What a network says of its bridge belongs to no attachment.
+			if !strings.Contains(element, `/-/-"`) {
+				h.t.Errorf("%s: the element %s is left in\n%s", when, element, rules)
+			}
+		}
 	}
 	for dir, what := range map[string]string{
 		"/var/lib/cni/results": "cached results", "/run/cni": "saved settings", "/var/lib/cni/networks/.swiftcni": "records",
@@ -190,6 +195,29 @@ func (h *host) wantNoPage(from, address, port string) {
 	h.t.Helper()
 	if got, err := h.get("1", from, address, port); err == nil || got != "" {
 		h.t.Errorf("port %s of %s from %q: %q, %v; want nothing", port, address, from, got, err)
+	}
+}
+
+// daemon starts a program that stays, and whose log is shown if the test fails. The returned function ends the host.
+func (h *host) daemon(name string, args ...string) (end func()) {
+	h.t.Helper()
+	log, err := os.CreateTemp(h.scratch, "log-")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := h.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	return func() {
+		if h.t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			h.t.Logf("%s %q says\n%s", name, args, text)
+		}
+		h.Close()
+		_ = cmd.Wait() // always "killed"
 	}
 }
 

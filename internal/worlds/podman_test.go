@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,14 +59,14 @@ log_driver = "k8s-file"
 // podman runs it, and returns what it printed.
 func (p *podman) podman(args ...string) string {
 	p.t.Helper()
-	return p.do("env", append(append(p.env, "podman"), args...)...)
+	return p.do("env", append(append(slices.Clone(p.env), "podman"), args...)...)
 }
 
 // run starts a container that serves the page at port 80.
 func (p *podman) run(name string, args ...string) {
 	p.t.Helper()
 	args = append(append([]string{"run", "-d", "--name", name}, args...), "localhost/web", "httpd", "-f", "-p", "80", "-h", "/www")
-	args = append(append([]string{"-c", detached, p.scratch + "/stderr", "env"}, append(p.env, "podman")...), args...)
+	args = append(append([]string{"-c", detached, p.scratch + "/stderr", "env"}, p.env...), append([]string{"podman"}, args...)...)
 	p.do("sh", args...)
 }
 
@@ -119,6 +120,51 @@ func TestPodman(t *testing.T) {
 	p.wantNothing("all are removed")
 	p.wantNoPage(theOutside, box.BoxIPv4, "8081")
 	p.podman("network", "rm", "front")
+}
+
+// The kinds of bridge networks that podman makes: its default one, internal ones, isolated ones, one with an MTU.
+func TestPodmanKindsOfNetworks(t *testing.T) {
+	p := newPodman(t)
+	p.run("default", "-p", "8081:80")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+
+	p.podman("network", "create", "--internal", "--subnet", "10.89.7.0/24", "inside")
+	p.run("i1", "--network", "inside")
+	p.run("i2", "--network", "inside")
+	p.podman("exec", "i1", "ping", "-c1", "-W5", "10.89.7.3")
+	p.wantSilence("i1", box.RouterIPv4)
+
+	for i, name := range []string{"red", "blue"} {
+		p.podman("network", "create", "--opt", "isolate=true", "--opt", "mtu=1400", "--subnet", fmt.Sprintf("10.89.%d.0/24", 8+i), name)
+		p.run(name, "--network", name)
+		p.podman("exec", name, "ping", "-c1", "-W5", box.RouterIPv4)
+	}
+	p.wantSilence("red", "10.89.9.2")
+	p.wantSilence("blue", "10.89.8.2")
+	if link := p.podman("exec", "red", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
+		t.Errorf("red has\n%s", link)
+	}
+	p.remove("default", "i1", "i2", "red", "blue")
+	p.wantNothing("all are removed")
+
+	// Networks that aren't isolated get the same bridges' names.
+	p.podman("network", "rm", "red", "blue")
+	for i, name := range []string{"green", "teal"} {
+		p.podman("network", "create", "--subnet", fmt.Sprintf("10.89.%d.0/24", 10+i), name)
+		p.run(name, "--network", name)
+	}
+	p.podman("exec", "green", "ping", "-c1", "-W5", "10.89.11.2")
+	p.remove("green", "teal")
+	p.wantNothing("all are removed")
+}
+
+// wantSilence pings what a container must not reach.
+func (p *podman) wantSilence(name, address string) {
+	p.t.Helper()
+	out, err := p.Run("env", append(slices.Clone(p.env), "podman", "exec", name, "ping", "-c1", "-W1", address)...)
+	if err == nil || strings.Contains(out, "1 packets received") {
+		p.t.Errorf("%s reaches %s: %v\n%s", name, address, err, out)
+	}
 }
 
 func TestPodmanConnectsToASecondNetwork(t *testing.T) {

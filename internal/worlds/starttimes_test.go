@@ -20,8 +20,12 @@ func TestPodmanStartTimes(t *testing.T) {
 	})
 }
 
-func TestContainerdStartTimes(t *testing.T) {
-	c := newContainerd(t)
+func TestContainerdStartTimes(t *testing.T) { podStartTimes(newContainerd(t, "")) }
+
+func TestContainerd2StartTimes(t *testing.T) { podStartTimes(newContainerd2(t)) }
+
+func podStartTimes(c *containerd) {
+	t := c.t
 	var p pod
 	c.startTimes("RunPodSandbox with a port, StopPodSandbox and RemovePodSandbox", 7, func() {
 		p = c.start("p", 8080)
