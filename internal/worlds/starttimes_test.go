@@ -13,8 +13,12 @@ import (
 func TestPodmanStartTimes(t *testing.T) {
 	p := newPodman(t)
 	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
-	p.startTimes("podman run -p, podman rm", 5, func() {
-		p.run("p1", "--network", "front", "-p", "8081:80")
+	p.startTimes("podman run -p, podman rm", func(networked bool) {
+		if networked {
+			p.run("p1", "--network", "front", "-p", "8081:80")
+		} else {
+			p.run("p1", "--network", "none")
+		}
 	}, func() {
 		p.remove("p1")
 	})
@@ -27,8 +31,16 @@ func TestContainerd2StartTimes(t *testing.T) { podStartTimes(newContainerd2(t)) 
 func podStartTimes(c *containerd) {
 	t := c.t
 	var p pod
-	c.startTimes("RunPodSandbox with a port, StopPodSandbox and RemovePodSandbox", 7, func() {
-		p = c.start("p", 8080)
+	c.startTimes("RunPodSandbox with a port, StopPodSandbox and RemovePodSandbox", func(networked bool) {
+		config := podConfig("p", 8080)
+		if !networked {
+			const node = 2 // the host's own network
+			config = podConfig("p", 0).nest(8, message{}.nest(2, message{}.nest(1, message{}.number(1, node))))
+		}
+		var err error
+		if p, err = c.run(config); err != nil {
+			t.Fatal(err)
+		}
 	}, func() {
 		if err := c.end(p); err != nil {
 			t.Fatal(err)
@@ -36,20 +48,25 @@ func podStartTimes(c *containerd) {
 	})
 }
 
-// startTimes tells how long a start takes with the reference's plugins and with swiftcni in their place, in turns.
-// Nothing is judged by it: a few rounds on a busy machine are a hint.
-func (h *host) startTimes(what string, rounds int, start, end func()) {
+// rounds is how often each is started; the first time isn't counted, since it makes bridges and base chains.
+const rounds = 9
+
+// startTimes tells how long a start and a removal take without a network, with the reference's plugins, and with
+// swiftcni in their place, in turns. Nothing is judged by it: a few rounds on a busy machine are a hint.
+func (h *host) startTimes(what string, start func(networked bool), end func()) {
 	h.t.Helper()
-	contestants := []struct{ name, plugins string }{{"reference", reference(h.t)}, {"swiftcni", swiftcni}}
+	contestants := []struct {
+		name, plugins string
+		networked     bool
+	}{{"no network", swiftcni, false}, {"the reference", reference(h.t), true}, {"swiftcni", swiftcni, true}}
 	starts, ends := make([][]time.Duration, len(contestants)), make([][]time.Duration, len(contestants))
 	for round := range rounds + 1 {
 		for i, c := range contestants {
 			h.use(c.plugins)
 			begun := time.Now()
-			start()
+			start(c.networked)
 			started := time.Now()
 			end()
-			// The first round makes bridges and base chains.
 			if round > 0 {
 				starts[i] = append(starts[i], started.Sub(begun))
 				ends[i] = append(ends[i], time.Since(started))
@@ -57,9 +74,8 @@ func (h *host) startTimes(what string, rounds int, start, end func()) {
 		}
 	}
 	for i, c := range contestants {
-		h.t.Logf("%s with %s: start %v, removal %v", what, c.name, median(starts[i]), median(ends[i]))
+		h.t.Logf("%s, with %s: start %v, removal %v", what, c.name, median(starts[i]), median(ends[i]))
 	}
-	h.use(swiftcni)
 }
 
 func median(list []time.Duration) time.Duration {
