@@ -4,37 +4,29 @@ package cni
 
 import (
 	"bytes"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A reader walks one JSON text by tokens. A value of the wrong kind is noted, the first one with its path,
-// and passed over: so ADD can name what is wrong, and DEL can still use the rest. A text that isn't JSON ends
-// the walk. As in encoding/json, keys match in any case, the last of equal keys wins, and null sets nothing.
+// A reader walks one JSON text. A value of the wrong kind is noted, the first one with its path, and passed over: so ADD
+// can name what is wrong, and DEL can still use the rest. A text that isn't JSON ends the walk. As in encoding/json,
+// keys match in any case, the last of equal keys wins, and null sets nothing.
 type reader struct {
-	d     *jsontext.Decoder
+	s     scanner
 	path  []byte // of the value at hand, such as "ipam.ranges[0][1].subnet"
+	depth int
 	first *Error
 }
 
 func newReader(text []byte, path string) *reader {
-	return &reader{
-		d:    jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		path: []byte(path),
-	}
+	return &reader{s: scanner{text: text}, path: append(make([]byte, 0, 64), path...)}
 }
 
 // end makes sure that nothing follows the value that was read.
 func (r *reader) end() error {
-	if _, err := r.d.ReadToken(); err != io.EOF {
-		if err == nil {
-			err = &Error{Code: CodeDecode, Msg: "text after the configuration"}
-		}
-		return err
+	if r.s.peek(); r.s.pos < len(r.s.text) {
+		return &Error{Code: CodeDecode, Msg: "text after the configuration"}
 	}
 	return nil
 }
@@ -55,32 +47,45 @@ func (r *reader) invalid(expected string) {
 	r.note(invalidKey(string(r.path), `invalid "`+string(r.path)+`": `+expected))
 }
 
-// is reports whether the value at hand has the kind; null is passed over silently, any other kind with a note.
-func (r *reader) is(kind jsontext.Kind, expected string) (bool, error) {
-	switch k := r.d.PeekKind(); k {
-	case kind:
-		return true, nil
-	case jsontext.KindInvalid:
-		_, err := r.d.ReadToken()
-		return false, err
-	case jsontext.KindNull:
+// kind is how a value of a kind begins; all numbers are of kind '0', and booleans 't'.
+func (r *reader) kind() byte {
+	switch c := r.s.peek(); {
+	case c == '-' || isDigit(c):
+		return '0'
+	case c == 'f':
+		return 't'
 	default:
-		r.invalid("expected " + expected + ", got " + kindName(k))
+		return c
 	}
-	return false, r.d.SkipValue()
 }
 
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindTrue, jsontext.KindFalse:
+// is reports whether the value at hand has the kind; null is passed over silently, any other kind with a note.
+func (r *reader) is(kind byte, expected string) (bool, error) {
+	k := r.kind()
+	if k == kind {
+		return true, nil
+	}
+	err := r.pass()
+	if err == nil && k != 'n' {
+		r.invalid("expected " + expected + ", got " + kindName(k))
+	}
+	return false, err
+}
+
+// pass passes over the value at hand.
+func (r *reader) pass() error { return r.s.skip(r.depth) }
+
+func kindName(kind byte) string {
+	switch kind {
+	case 't':
 		return "a boolean"
-	case jsontext.KindString:
+	case '"':
 		return "a string"
-	case jsontext.KindNumber:
+	case '0':
 		return "a number"
-	case jsontext.KindBeginObject:
+	case '{':
 		return "an object"
-	case jsontext.KindBeginArray:
+	case '[':
 		return "a list"
 	}
 	return "null"
@@ -89,79 +94,80 @@ func kindName(k jsontext.Kind) string {
 // object reads an object; field gets each key in lower case and must read the value or return without
 // having touched it, which passes it over.
 func (r *reader) object(field func(key string) error) error {
-	ok, err := r.is(jsontext.KindBeginObject, "an object")
+	ok, err := r.is('{', "an object")
 	if !ok || err != nil {
 		return err
 	}
-	if _, err := r.d.ReadToken(); err != nil {
-		return err
-	}
-	for {
-		t, err := r.d.ReadToken()
-		if err != nil {
-			return err
-		}
-		if t.Kind() == jsontext.KindEndObject {
+	return r.nested(func() error {
+		return r.s.members(func() error {
+			name, err := r.s.str()
+			if err != nil {
+				return err
+			}
+			if err := r.s.take(':'); err != nil {
+				return err
+			}
+			was := len(r.path)
+			if was > 0 {
+				r.path = append(r.path, '.')
+			}
+			r.path = append(r.path, name...)
+			r.s.peek()
+			start := r.s.pos
+			if err := field(strings.ToLower(name)); err != nil {
+				return err
+			}
+			if r.s.pos == start {
+				if err := r.pass(); err != nil {
+					return err
+				}
+			}
+			r.path = r.path[:was]
 			return nil
-		}
-		name := t.String()
-		was := len(r.path)
-		if was > 0 {
-			r.path = append(r.path, '.')
-		}
-		r.path = append(r.path, name...)
-		if err := field(strings.ToLower(name)); err != nil {
-			return err
-		}
-		if err := r.passOver(); err != nil {
-			return err
-		}
-		r.path = r.path[:was]
-	}
+		}, '}')
+	})
 }
 
-// passOver skips the value after a key that nobody read.
-func (r *reader) passOver() error {
-	if _, n := r.d.StackIndex(r.d.StackDepth()); n%2 == 0 {
-		return nil
+// nested goes one level down.
+func (r *reader) nested(walk func() error) error {
+	if r.depth++; r.depth > maxDepth {
+		return &syntaxError{r.s.pos, "nested too deep"}
 	}
-	return r.d.SkipValue()
+	err := walk()
+	r.depth--
+	return err
 }
 
 // list reads a list; each must read its element. It reports whether the list was there, though empty.
 func (r *reader) list(each func() error) (present bool, err error) {
-	ok, err := r.is(jsontext.KindBeginArray, "a list")
+	ok, err := r.is('[', "a list")
 	if !ok || err != nil {
 		return false, err
 	}
-	if _, err := r.d.ReadToken(); err != nil {
-		return false, err
-	}
-	was := len(r.path)
-	for i := 0; ; i++ {
-		switch r.d.PeekKind() {
-		case jsontext.KindEndArray, jsontext.KindInvalid:
-			_, err := r.d.ReadToken()
-			return true, err
-		}
-		r.path = append(r.path, '[')
-		r.path = strconv.AppendInt(r.path, int64(i), 10)
-		r.path = append(r.path, ']')
-		if err := each(); err != nil {
-			return true, err
-		}
-		r.path = r.path[:was]
-	}
+	was, i := len(r.path), 0
+	return true, r.nested(func() error {
+		return r.s.members(func() error {
+			r.path = append(r.path, '[')
+			r.path = strconv.AppendInt(r.path, int64(i), 10)
+			r.path = append(r.path, ']')
+			i++
+			if err := each(); err != nil {
+				return err
+			}
+			r.path = r.path[:was]
+			return nil
+		}, ']')
+	})
 }
 
 func (r *reader) str(to *string) error {
-	ok, err := r.is(jsontext.KindString, "a string")
+	ok, err := r.is('"', "a string")
 	if !ok || err != nil {
 		return err
 	}
-	t, err := r.d.ReadToken()
+	s, err := r.s.str()
 	if err == nil {
-		*to = t.String()
+		*to = s
 	}
 	return err
 }
@@ -177,30 +183,36 @@ func (r *reader) strs(to *[]string) (present bool, err error) {
 }
 
 func (r *reader) boolean(to *bool) error {
-	switch r.d.PeekKind() {
-	case jsontext.KindTrue, jsontext.KindFalse:
-		t, err := r.d.ReadToken()
-		if err == nil {
-			*to = t.Bool()
-		}
-		return err
-	}
-	_, err := r.is(jsontext.KindTrue, "a boolean")
-	return err
-}
-
-func (r *reader) integer(to *int) error {
-	ok, err := r.is(jsontext.KindNumber, "a number")
+	ok, err := r.is('t', "a boolean")
 	if !ok || err != nil {
 		return err
 	}
-	t, err := r.d.ReadToken()
+	truth := r.s.at() == 't'
+	if err = r.pass(); err == nil {
+		*to = truth
+	}
+	return err
+}
+
+// number passes over the number at hand and returns its text.
+func (r *reader) number() (string, error) {
+	start := r.s.pos
+	err := r.pass()
+	return string(r.s.text[start:r.s.pos]), err
+}
+
+func (r *reader) integer(to *int) error {
+	ok, err := r.is('0', "a number")
+	if !ok || err != nil {
+		return err
+	}
+	text, err := r.number()
 	if err != nil {
 		return err
 	}
-	n, err := strconv.ParseInt(t.String(), 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || int64(int(n)) != n {
-		r.invalid("expected a whole number, got " + t.String())
+		r.invalid("expected a whole number, got " + text)
 		return nil
 	}
 	*to = int(n)
@@ -257,6 +269,8 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 
 // value takes the value at hand as it stands.
 func (r *reader) value() ([]byte, error) {
-	v, err := r.d.ReadValue()
-	return bytes.Clone(v), err
+	r.s.peek()
+	start := r.s.pos
+	err := r.pass()
+	return bytes.Clone(r.s.text[start:r.s.pos]), err
 }

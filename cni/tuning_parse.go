@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -122,10 +121,10 @@ func (r *reader) optional(to **int, most int) error {
 // flag reads a boolean that may be absent.
 func (r *reader) flag(to **bool) error {
 	*to = nil
-	kind := r.d.PeekKind()
+	kind := r.kind()
 	on := false
 	err := r.boolean(&on)
-	if err == nil && (kind == jsontext.KindTrue || kind == jsontext.KindFalse) {
+	if err == nil && kind == 't' {
 		*to = &on
 	}
 	return err

@@ -18,6 +18,10 @@ import (
 // and DEL.
 func TestParity(t *testing.T) {
 	for _, c := range parityCases() {
+		if !strings.Contains(c.conf+c.args, "::") {
+			// Without an IPv6 address ours leaves the link's own to the kernel's rules.
+			c.except = "accept_dad"
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			theirs, ours := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
@@ -89,8 +93,8 @@ const (
 
 func parityCases() []parityCase {
 	list := []parityCase{
-		{name: "l2", conf: fmt.Sprintf(base, ``), except: "accept_dad"},
-		{name: "l2 container down", conf: fmt.Sprintf(base, `,"disableContainerInterface":true`), except: "accept_dad"},
+		{name: "l2", conf: fmt.Sprintf(base, ``)},
+		{name: "l2 container down", conf: fmt.Sprintf(base, `,"disableContainerInterface":true`)},
 		{name: "plain", conf: l3(``, subnet4)},
 		{name: "gateway", conf: l3(`,"isGateway":true`, subnet4)},
 		{name: "default gateway", conf: l3(`,"isDefaultGateway":true,"ipMasq":true`, dual)},

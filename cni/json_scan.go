@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// A scanner walks one JSON text (RFC 8259) that is whole in memory. It's as lenient as encoding/json with invalid UTF-8
+// and lone surrogates, which become U+FFFD, and as strict with all else. A configuration of a kilobyte takes it some
+// microseconds; a tokenizer that reads from a stream, has buffers and keeps the names of each object takes a fresh
+// process fifty.
+type scanner struct {
+	text []byte
+	pos  int
+}
+
+// maxDepth is how deep lists and objects may be nested, as in encoding/json.
+const maxDepth = 10000
+
+// syntaxError is a text that isn't JSON.
+type syntaxError struct {
+	pos  int
+	text string
+}
+
+func (e *syntaxError) Error() string { return e.text + " at byte " + strconv.Itoa(e.pos) }
+
+func (s *scanner) wrong(expected string) error {
+	if s.pos >= len(s.text) {
+		return &syntaxError{s.pos, "unexpected end of JSON"}
+	}
+	r, _ := utf8.DecodeRune(s.text[s.pos:])
+	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(r) + ", expected " + expected}
+}
+
+// peek passes over white space and returns the byte that follows, 0 at the end.
+func (s *scanner) peek() byte {
+	for ; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// take passes over a byte that must come next.
+func (s *scanner) take(c byte) error {
+	if s.peek() != c || s.pos == len(s.text) {
+		return s.wrong(strconv.QuoteRune(rune(c)))
+	}
+	s.pos++
+	return nil
+}
+
+// skip passes over one value, whatever it is, and makes sure that it's JSON.
+func (s *scanner) skip(depth int) error {
+	switch c := s.peek(); {
+	case (c == '{' || c == '[') && depth >= maxDepth:
+		return &syntaxError{s.pos, "nested too deep"}
+	case c == '{':
+		return s.members(func() error {
+			if err := s.skipString(); err != nil {
+				return err
+			}
+			if err := s.take(':'); err != nil {
+				return err
+			}
+			return s.skip(depth + 1)
+		}, '}')
+	case c == '[':
+		return s.members(func() error { return s.skip(depth + 1) }, ']')
+	case c == '"':
+		return s.skipString()
+	case c == 't':
+		return s.literal("true")
+	case c == 'f':
+		return s.literal("false")
+	case c == 'n':
+		return s.literal("null")
+	case c == '-' || isDigit(c):
+		return s.skipNumber()
+	}
+	return s.wrong("a value")
+}
+
+// members passes over a list or an object, whose bracket comes next, and calls each for its elements.
+func (s *scanner) members(each func() error, end byte) error {
+	s.pos++
+	if s.peek() == end {
+		s.pos++
+		return nil
+	}
+	for {
+		if err := each(); err != nil {
+			return err
+		}
+		switch s.peek() {
+		case end:
+			s.pos++
+			return nil
+		case ',':
+			s.pos++
+		default:
+			return s.wrong("',' or '" + string(end) + "'")
+		}
+	}
+}
+
+func (s *scanner) literal(word string) error {
+	for i := range len(word) {
+		if s.pos == len(s.text) || s.text[s.pos] != word[i] {
+			return s.wrong(word)
+		}
+		s.pos++
+	}
+	return nil
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func (s *scanner) at() byte {
+	if s.pos < len(s.text) {
+		return s.text[s.pos]
+	}
+	return 0
+}
+
+// digits passes over at least one digit.
+func (s *scanner) digits() error {
+	if !isDigit(s.at()) {
+		return s.wrong("a digit")
+	}
+	for isDigit(s.at()) {
+		s.pos++
+	}
+	return nil
+}
+
+func (s *scanner) skipNumber() error {
+	if s.at() == '-' {
+		s.pos++
+	}
+	if s.at() == '0' {
+		s.pos++
+	} else if err := s.digits(); err != nil {
+		return err
+	}
+	if s.at() == '.' {
+		s.pos++
+		if err := s.digits(); err != nil {
+			return err
+		}
+	}
+	if c := s.at(); c != 'e' && c != 'E' {
+		return nil
+	}
+	s.pos++
+	if c := s.at(); c == '+' || c == '-' {
+		s.pos++
+	}
+	return s.digits()
+}
+
+// skipString passes over a string.
+func (s *scanner) skipString() error {
+	if s.peek() != '"' {
+		return s.wrong("a string")
+	}
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; {
+		case c == '"':
+			s.pos++
+			return nil
+		case c < ' ':
+			return s.wrong("a character that isn't a control")
+		case c == '\\':
+			if err := s.skipEscape(); err != nil {
+				return err
+			}
+		}
+	}
+	return s.wrong("")
+}
+
+// skipEscape passes over an escape but for its last byte.
+func (s *scanner) skipEscape() error {
+	s.pos++
+	switch s.at() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return nil
+	case 'u':
+		for range 4 {
+			s.pos++
+			if _, ok := hexDigit(s.at()); !ok {
+				return s.wrong("a hexadecimal digit")
+			}
+		}
+		return nil
+	}
+	return s.wrong("an escape")
+}
+
+func hexDigit(c byte) (rune, bool) {
+	switch {
+	case isDigit(c):
+		return rune(c - '0'), true
+	case c >= 'a' && c <= 'f':
+		return rune(c - 'a' + 10), true
+	case c >= 'A' && c <= 'F':
+		return rune(c - 'A' + 10), true
+	}
+	return 0, false
+}
+
+// str passes over a string and returns what it means.
+func (s *scanner) str() (string, error) {
+	s.peek()
+	start := s.pos
+	if err := s.skipString(); err != nil {
+		return "", err
+	}
+	inner := s.text[start+1 : s.pos-1]
+	for _, c := range inner {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return unescape(inner), nil
+		}
+	}
+	return string(inner), nil
+}
+
+// unescape returns what the inside of a string means that was found well-formed.
+func unescape(b []byte) string {
+	out := make([]byte, 0, len(b))
+	for len(b) > 0 {
+		if b[0] != '\\' {
+			r, n := utf8.DecodeRune(b) // U+FFFD for what isn't UTF-8
+			out, b = utf8.AppendRune(out, r), b[n:]
+			continue
+		}
+		c := b[1]
+		b = b[2:]
+		switch c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			r := hex4(b)
+			b = b[4:]
+			if utf16.IsSurrogate(r) {
+				second := rune(utf8.RuneError)
+				if len(b) >= 6 && b[0] == '\\' && b[1] == 'u' {
+					second = hex4(b[2:])
+				}
+				if r = utf16.DecodeRune(r, second); r != utf8.RuneError {
+					b = b[6:]
+				}
+			}
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}
+
+func hex4(b []byte) (r rune) {
+	for _, c := range b[:4] {
+		d, _ := hexDigit(c)
+		r = r<<4 | d
+	}
+	return r
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// FuzzScanner: the scanner takes and refuses what encoding/json does, and strings mean the same.
+func FuzzScanner(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `[]`, ` [ 1 , -0 , 0.5e+7 , "a" , true , false , null , {"b": [ ]} ] `, `{"a":1,"a":2}`, `"\u00e9\ud83d\ude00\ud800x\\\/\b\f\n\r\t"`,
+		`"` + "\xff\xc3" + `"`, `01`, `1.`, `-`, `1e`, `+1`, `"` + "\x01" + `"`, `"\x"`, `"\u12`, `{"a"}`, `{"a":}`, `[1,]`, `{,}`, `nul`, `truex`, ``, ` `, "\v1", "[\xc2\xa0]",
+		`"\ud800\ud800\udc00"`, `"\ud800A"`, `"\ud83d\u0041"`, strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth),
+		strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1), "\x00", "1\x00", "[1\x00]", "{\x00}",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s := scanner{text: text}
+		err := s.skip(0)
+		if err == nil {
+			if s.peek(); s.pos < len(text) {
+				err = s.wrong("the end")
+			}
+		}
+		if valid := json.Valid(text); valid != (err == nil) {
+			t.Fatalf("encoding/json says valid: %v, the scanner: %v", valid, err)
+		}
+		var want string
+		if trimmed := bytes.TrimLeft(text, " \t\r\n"); err != nil || len(trimmed) == 0 || trimmed[0] != '"' || json.Unmarshal(text, &want) != nil {
+			return
+		}
+		s = scanner{text: text}
+		if got, err := s.str(); err != nil || got != want {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	})
+}
+
+// A reader refuses whatever isn't JSON, wherever it stands and whoever reads it.
+func TestReaderRefuses(t *testing.T) {
+	for _, text := range []string{`{`, `{"a":`, `{"a" 1}`, `{"a":1,}`, `{"a":[1}`, `{"a":"x`, `{"a":tru}`, `{"a":1}}`, `{"a":1} x`, `[`, ``, strings.Repeat(`{"a":`, 20000)} {
+		for _, read := range []func(*reader) error{
+			func(r *reader) error { return nil },
+			func(r *reader) error { var s string; return r.str(&s) },
+			func(r *reader) error { var n int; return r.integer(&n) },
+			func(r *reader) error { var b bool; return r.boolean(&b) },
+			func(r *reader) error { _, err := r.list(func() error { return r.pass() }); return err },
+			func(r *reader) error { return r.object(func(string) error { return nil }) },
+			func(r *reader) error { _, err := r.value(); return err },
+		} {
+			r := newReader([]byte(text), "")
+			err := r.object(func(string) error { return read(r) })
+			if err == nil {
+				err = r.end()
+			}
+			if err == nil {
+				t.Errorf("%.40q is taken", text)
+			}
+		}
+	}
+}
