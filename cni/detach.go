@@ -140,7 +140,12 @@ func (d *detaching) elements() error {
 	if !known {
 		return ignoreUnsupported(conn.DetachOwner(owner))
 	}
-	return ignoreUnsupported(conn.Detach(nft.Attachment{Owner: owner, Masquerade: addrs, Guard: d.guard()}))
+	err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: addrs, Guard: d.guard()})
+	if d.record.Boot == "" && len(d.record.Addrs) > 0 {
+		// host-local's lease: the reference may have attached it, by iptables.
+		err = errors.Join(err, conn.DetachIPTables(owner, d.record.Addrs))
+	}
+	return ignoreUnsupported(err)
 }
 
 // ignoreUnsupported: a kernel without nftables holds no elements.

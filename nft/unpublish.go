@@ -61,7 +61,7 @@ func published(es []element) []Published {
 // says how many mappings there are, so that any that weren't named are searched for, which takes a listing of all
 // mappings; so does a publication without addresses. What isn't there is no error.
 //
-// It also removes what the CNI project's portmap plugin, with its nftables backend, left for this container.
+// It also removes what the CNI project's portmap plugin left for this container, in nftables or in iptables-nft's tables.
 func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -176,7 +176,8 @@ var (
 	referencePortChains = [...]string{"hostports", "hostip_hostports", "masquerading"}
 )
 
-// unpublishReference removes the reference's rules for a container. They're commented with its ID alone.
+// unpublishReference removes the reference's rules for a container. They're commented with its ID alone; iptables' are in a
+// chain of the container's.
 func (c *Conn) unpublishReference(o Owner) error {
 	var chains []chain
 	for _, t := range referencePorts {
@@ -184,8 +185,15 @@ func (c *Conn) unpublishReference(o Owner) error {
 			chains = append(chains, chain{table: t, name: name})
 		}
 	}
+	dnat := iptablesChain(referenceDNATFor, o)
+	for _, t := range natTables {
+		chains = append(chains, chain{table: t, name: dnat})
+	}
 	present, err := c.present(chains)
 	for _, p := range present {
+		if p.name == dnat {
+			return errors.Join(err, c.unhook(referenceDNAT, dnat, func([]byte) bool { return true }))
+		}
 		err = errors.Join(err, c.deleteRules(p.table, p.name, func(comment string) bool { return comment == o.ContainerID }))
 	}
 	return err
