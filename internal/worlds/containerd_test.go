@@ -275,6 +275,7 @@ func TestContainerdChangesPluginsWhilePodsRun(t *testing.T) {
 		t.Error(err)
 	}
 	c.wantAttached("old is removed", 1, "10.85.0.3", "fd00:85::3")
+	c.wantNoRule("old is removed", "10.85.0.2", "fd00:85::2", "8080", "CNI-DN-")
 	next := c.start("next", 8080)
 	c.wantPage(theOutside, box.BoxIPv4, "8080")
 	for _, p := range []pod{added, next} {

@@ -5,6 +5,7 @@
 package worlds_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,25 +29,28 @@ func TestMain(m *testing.M) {
 	box.Main()
 	dir, err := os.MkdirTemp("", "swiftcni-worlds-")
 	if err == nil {
-		err = build.Release(io.Discard, repository, filepath.Join(dir, "swiftcni"), "./cmd/swiftcni")
-	}
-	for _, name := range cni.PluginNames() {
-		if err == nil {
-			err = os.Symlink("swiftcni", filepath.Join(dir, name))
-		}
+		err = install(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	swiftcni = dir
+	swiftctl, swiftcni = filepath.Join(dir, "swiftctl"), filepath.Join(dir, "plugins")
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-// swiftcni is a plugin directory that holds swiftcni's names and nothing else.
-var swiftcni string
+// swiftctl is the tool, and swiftcni a plugin directory as it installs it.
+var swiftctl, swiftcni string
+
+func install(dir string) error {
+	tool := filepath.Join(dir, "swiftctl")
+	return errors.Join(
+		build.Release(io.Discard, repository, filepath.Join(dir, "swiftcni"), "./cmd/swiftcni"),
+		build.Go(io.Discard, repository, tool, "./cmd/swiftctl"),
+		build.Run(io.Discard, dir, nil, tool, "install", filepath.Join(dir, "plugins")))
+}
 
 // A host is a box with an outside, where plugins are looked for in /opt/cni/bin and networks in /etc/cni/net.d.
 type host struct {
@@ -162,6 +166,17 @@ func (h *host) wantNothing(when string) {
 	}
 }
 
+// wantNoRule looks through the whole ruleset for what a container left in it, of any program.
+func (h *host) wantNoRule(when string, traces ...string) {
+	h.t.Helper()
+	rules := h.do("nft", "list", "ruleset")
+	for _, trace := range traces {
+		if strings.Contains(rules, trace) {
+			h.t.Errorf("%s: %s is left in\n%s", when, trace, rules)
+		}
+	}
+}
+
 // A place is where something is tried from: a namespace's name, as in ip-netns(8), or the host itself.
 const (
 	theHost    = ""
@@ -182,10 +197,17 @@ func (h *host) get(seconds, from, address, port string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// wantPage fetches the page that containers serve.
+// wantPage fetches the page that containers serve. A server that has just been started may not listen yet.
 func (h *host) wantPage(from, address, port string) {
 	h.t.Helper()
-	if got, err := h.get("10", from, address, port); err != nil || !strings.HasSuffix(got, page) {
+	var got string
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if got, err = h.get("10", from, address, port); err == nil || !strings.Contains(err.Error(), "refused") {
+			break
+		}
+	}
+	if err != nil || !strings.HasSuffix(got, page) {
 		h.t.Errorf("port %s of %s from %q: %q, %v; want %q", port, address, from, got, err, page)
 	}
 }

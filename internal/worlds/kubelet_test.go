@@ -58,6 +58,19 @@ func (c *containerd) startKubelet(program string) (manifests string) {
 		"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 		"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
 	} {
+		machine := func() string {
+			text, err := os.ReadFile("/proc/sys/" + name)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			return string(text)
+		}
+		before := machine()
+		c.t.Cleanup(func() {
+			if after := machine(); after != before {
+				c.t.Errorf("the machine's %s was %q and is %q", name, before, after)
+			}
+		})
 		file := filepath.Join(dir, strings.ReplaceAll(name, "/", "-"))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 			c.t.Fatal(err)

@@ -5,14 +5,12 @@ package worlds_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/box"
-	"github.com/swiftcni/swiftcni/internal/build"
 )
 
 // bundleNetwork is one plugin, for those who call only one.
@@ -92,10 +90,6 @@ func (o *oci) wantService() {
 
 // A hook in config.json is all that it takes.
 func TestOCIHook(t *testing.T) {
-	swiftctl := filepath.Join(t.TempDir(), "swiftctl")
-	if err := build.Go(io.Discard, repository, swiftctl, "./cmd/swiftctl"); err != nil {
-		t.Fatal(err)
-	}
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {
 			o := newOCI(t, runtime)

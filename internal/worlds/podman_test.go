@@ -229,7 +229,7 @@ func TestPodmanChangesPluginsWhileContainersRun(t *testing.T) {
 	p.podman("exec", "new", "ping", "-c1", "-W5", "10.89.7.2")
 	p.remove("old")
 	p.wantAttached("old is removed", 1, "10.89.7.3", "fd00:89:7::3")
-	// What the reference's iptables backend left doesn't stand in the way of the port's next user.
+	p.wantNoRule("old is removed", "10.89.7.2", "fd00:89:7::2", "8081", "CNI-DN-")
 	p.run("next", "--network", "front", "-p", "8081:80")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
 	p.wantPage(theOutside, box.BoxIPv4, "8082")
