@@ -32,8 +32,10 @@ const podNetwork = `{
 type containerd struct {
 	*host
 	*cri
-	socket string
 }
+
+// containerdSocket is where it listens.
+const containerdSocket = "/run/containerd/containerd.sock"
 
 // newContainerd starts it from a directory of programs, or from PATH where that's empty, and brings the image
 // localhost/web, which serves page and is the pods' sandbox too.
@@ -41,18 +43,14 @@ func newContainerd(t *testing.T, programs string) *containerd {
 	t.Helper()
 	h := newHost(t)
 	h.write("/etc/cni/net.d/10-pods.conflist", podNetwork)
-	socket := filepath.Join(h.scratch, "containerd.sock")
 	config := fmt.Sprintf(`
 version = 2
 root = %q
-state = "/run/containerd"
-[grpc]
-  address = %q
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/web:1"
   disable_apparmor = true
   restrict_oom_score_adj = true
-`, h.scratch+"/containerd", socket)
+`, h.scratch+"/containerd")
 	h.write("/run/containerd.toml", config)
 	path := "PATH=" + programs + ":" + os.Getenv("PATH")
 	end := h.daemon("env", path, "containerd", "-c", "/run/containerd.toml")
@@ -60,11 +58,13 @@ state = "/run/containerd"
 		end()
 		removeCgroups("k8s.io")
 	})
+	// Seen from outside, the path is short, as a socket's must be.
+	socket := fmt.Sprintf("/proc/%d/root%s", h.PID(), containerdSocket)
 	within(t, time.Minute, "containerd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	image := filepath.Join(h.scratch, "web.tar")
 	archive(t, image, "localhost/web:1", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
-	h.do("env", path, "ctr", "-a", socket, "-n", "k8s.io", "images", "import", image)
-	return &containerd{h, newCRI(socket), socket}
+	h.do("env", path, "ctr", "-n", "k8s.io", "images", "import", image)
+	return &containerd{h, newCRI(socket)}
 }
 
 // A pod is one whose sandbox has been asked for.
@@ -260,6 +260,20 @@ func TestContainerdBandwidth(t *testing.T) {
 	if left := c.do("ip", "link", "show", "type", "ifb"); left != "" {
 		t.Errorf("left:\n%s", left)
 	}
+}
+
+// ctr runs a container by hand, and this version of it forgets to detach. The container's death is proof enough.
+func TestCtrForgetsToDetach(t *testing.T) {
+	c := newContainerd(t, "")
+	c.do("sh", "-c", detached, c.scratch+"/stderr", "ctr", "-n", "k8s.io", "run", "-d", "--cni", "localhost/web:1", "c1")
+	c.wantAttached("c1 runs", 1, "10.85.0.2", "fd00:85::2")
+	c.wantPage(theHost, "10.85.0.2", "80")
+	c.do("ctr", "-n", "k8s.io", "task", "rm", "-f", "c1")
+	c.do("ctr", "-n", "k8s.io", "container", "rm", "c1")
+	within(t, 20*time.Second, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
+	c.wantAttached("c1 is removed", 0, "10.85.0.2", "fd00:85::2")
+	c.do(swiftctl, "gc")
+	c.wantAttached("collected", 0)
 }
 
 // Pods that were started with the reference's plugins are detached by swiftcni, and get new neighbours.

@@ -98,7 +98,7 @@ volumePluginDir: %s
 staticPodPath: %s
 fileCheckFrequency: 1s
 evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
-`, c.socket, dir+"/plugins", manifests)
+`, containerdSocket, dir+"/plugins", manifests)
 	c.write("/run/kubelet.yaml", config)
 	c.t.Cleanup(c.daemon(program, "--config=/run/kubelet.yaml", "--root-dir="+dir+"/root", "--cert-dir="+dir+"/certs",
 		"--hostname-override=node", "--node-ip="+box.BoxIPv4))
