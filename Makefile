@@ -5,12 +5,13 @@ PLUGINDIR ?= /opt/cni/bin
 PKG ?= ./...
 RUN ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Small, and alike wherever it's built; one static binary, which begins in internal/entry. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
-.PHONY: help build install demo test test-deps worlds lint golden fuzz bench bench-quick crash race soak check arm64 clean
+.PHONY: help build install demo test test-deps worlds lint vulns golden fuzz bench bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -42,6 +43,10 @@ lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	GOBIN=$(CURDIR)/.cache/bin go install $(STATICCHECK)
 	.cache/bin/staticcheck ./...
 	GOARCH=arm64 .cache/bin/staticcheck ./...
+
+vulns: ## known vulnerabilities in the programs; the database comes as a module
+	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/vulns "$$dir" .cache/vulndb
+	go run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./cmd/...
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
 	go test ./rtnl ./nft ./cni -update
