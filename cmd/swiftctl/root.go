@@ -17,7 +17,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newAttach(), newDetach(), newLs(), newCheck(), newSync(), newExplain(), newGC(), newHook(), newInstall(), newVersion())
+	root.AddCommand(newAttach(), newDetach(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newVersion())
 	return root
 }
 

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+func newAdopt() *cobra.Command {
+	var dry bool
+	cmd := &cobra.Command{
+		Use:   "adopt [CONF...]",
+		Short: "Look at what the CNI project's plugins left on a node, and take its leases over",
+		Long: "Show which live containers the CNI project's bridge and host-local attached: their leases, links and rules,\n" +
+			"those of iptables by their form in nftables. Nothing needs to be restarted: once this program's plugins are\n" +
+			"in the plugin directory (swiftctl install --force), CHECK, DEL and GC serve these containers as their own,\n" +
+			"and take all of it away; new ones are attached beside them. The way back is to put the old plugins back.\n\n" +
+			"Without --dry-run the leases are indexed, which the next ADD would do otherwise. Nothing else is changed.\n" +
+			"What belongs to no container that holds a lease is listed last, with what removes it; the exit status is\n" +
+			"then 1. Rules that iptables-legacy made can't be seen here: iptables-legacy-save shows them.\n\n" + confsHelp,
+	}
+	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
+	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "look only")
+	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
+		from := existing(dataDirs(*dirs, confs), cmd.Flags().Changed("data-dir"))
+		if !dry {
+			err = join(err, index(from))
+		}
+		return join(err, adopt(cmd.OutOrStdout(), from))
+	})
+	return cmd
+}
+
+// adoptee is a container that the reference attached.
+type adoptee struct {
+	*held
+	link rtnl.Link // the host end, by its other end's addresses; its Index is 0 where there's none
+	left []nft.Leftover
+}
+
+// adopt tells what the reference attached, and what it left of others. Its error says that there's something of those.
+func adopt(w io.Writer, dirs []string) error {
+	n, err := readNode(dirs)
+	if err != nil {
+		return err
+	}
+	var owners []nft.Owner
+	var list []*adoptee
+	for _, h := range n.list {
+		if !h.leased {
+			continue
+		}
+		owners = append(owners, h.owner())
+		if h.record.Boot == "" { // ours leave evidence
+			list = append(list, &adoptee{held: h, link: n.links.withAny(h.Addresses)})
+		}
+	}
+	conn, err := nft.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	left, err := conn.Leftovers(owners)
+	if err = ifSupported(err); err != nil {
+		return err
+	}
+	var strange []nft.Leftover
+	for _, l := range left {
+		i := slices.IndexFunc(list, func(a *adoptee) bool { return a.owner() == l.Owner })
+		if i < 0 {
+			strange = append(strange, l)
+			continue
+		}
+		list[i].left = append(list[i].left, l)
+	}
+	if err := printAdoptees(w, list); err != nil {
+		return err
+	}
+	return printStrange(w, strange)
+}
+
+// withAny returns the veth whose other end has any of some addresses.
+func (l *links) withAny(addrs []netip.Addr) rtnl.Link {
+	for i, prefixes := range l.peers {
+		if slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return slices.Contains(addrs, p.Addr()) }) {
+			return l.veths[i]
+		}
+	}
+	return rtnl.Link{}
+}
+
+func printAdoptees(w io.Writer, list []*adoptee) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no lease is of the CNI project's host-local")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tRULES")
+	for _, a := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Network, cell(a.ContainerID), cell(a.IfName), cell(joinAddrs(a.Addresses)), cell(a.link.Name), a.rules())
+	}
+	return t.Flush()
+}
+
+// rules says what kinds of rules a container has, each once.
+func (a *adoptee) rules() string {
+	var kinds []string
+	for _, l := range a.left {
+		by := "nftables"
+		if l.IPTables {
+			by = "iptables"
+		}
+		if kind := l.What + " (" + by + ")"; !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	if kinds == nil {
+		return "-"
+	}
+	return strings.Join(kinds, ", ")
+}
+
+// printStrange tells of rules that belong to nobody who holds a lease.
+func printStrange(w io.Writer, list []nft.Leftover) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nof no container with a lease here:")
+	for i, l := range list {
+		if i > 0 && l == list[i-1] { // the rules of a container's addresses are alike
+			continue
+		}
+		fmt.Fprintf(w, "  %s: %s\n", l.What, l.Where)
+		if l.Text != "" {
+			fmt.Fprintf(w, "      of %s\n", cell(l.Text))
+		}
+		fmt.Fprintf(w, "      removed by: %s\n", removal(l))
+	}
+	return errStrange(len(list))
+}
+
+// errStrange makes the exit status 1.
+type errStrange int
+
+func (e errStrange) Error() string {
+	return fmt.Sprintf("%d rules or chains belong to no container with a lease here", int(e))
+}
+
+// removal is what takes a leftover away.
+func removal(l nft.Leftover) string {
+	f := strings.Fields(l.Where)
+	name := f[len(f)-1]
+	switch {
+	case l.IPTables && f[1] == "ip6":
+		return "ip6tables-save -t nat | grep -v " + name + " | ip6tables-restore"
+	case l.IPTables:
+		return "iptables-save -t nat | grep -v " + name + " | iptables-restore"
+	case l.What == "spoof check":
+		id := strings.TrimPrefix(name, "cni-br-iface-")
+		if i := strings.LastIndexByte(id, '-'); i > 0 {
+			return "swiftctl detach --id " + id[:i] + " --ifname " + id[i+1:] + " CONF"
+		}
+	case l.What == "masquerade":
+		if _, ifName, ok := strings.Cut(l.Text, ", if: "); ok {
+			ifName, id, _ := strings.Cut(ifName, ", id: ")
+			return "swiftctl detach --id " + id + " --ifname " + ifName + " CONF"
+		}
+	}
+	table := strings.Join(f[2:len(f)-1], " ")
+	return "nft -a list chain " + table + " " + name + " | grep '" + l.Text + "', and for each: nft delete rule " + table + " " + name + " handle HANDLE"
+}
+
+// index makes the store know its leases.
+func index(dirs []string) (err error) {
+	for _, dir := range dirs {
+		names, dirErr := networksIn(dir)
+		err = join(err, dirErr)
+		for _, name := range names {
+			store, openErr := ipam.OpenExisting(dir, name)
+			if errors.Is(openErr, fs.ErrNotExist) {
+				continue
+			}
+			if openErr != nil {
+				err = join(err, openErr)
+				continue
+			}
+			if checkErr := store.Check(); checkErr != nil {
+				err = join(err, inDir(dir, name, checkErr))
+			}
+			err = join(err, store.Close())
+		}
+	}
+	return err
+}
