@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, ends what is
-// left of dead ones, installs the plugins and serves as an OCI hook.
+// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, finds and mends what is
+// wrong, explains what an ADD would do, adopts nodes of the CNI project's plugins, ends what is left of dead containers,
+// installs the plugins and serves as an OCI hook. docs/swiftctl.md tells more.
 //
 // Its exit status is 0 for success, 1 for what failed and 2 for a command line that makes no sense.
 package main

@@ -29,8 +29,7 @@ func newSync() *cobra.Command {
 			"their links and the configurations; and take out what belongs to containers that are gone. What is there\n" +
 			"stays, so it may run at any time: after a flush, or from a unit that follows the firewall's.\n\n" +
 			"Published ports and ways through the firewall are known to the runtime alone. They're put back for containers\n" +
-			"of which libcni's cache has the ports, as containerd's and CRI-O's does; otherwise they are named, and the\n" +
-			"exit status is 1.\n\n" + confsHelp,
+			"that libcni's cache knows; others are named, and the exit status is 1.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	f := cmd.Flags()
