@@ -140,12 +140,44 @@ func (g *collection) elements(dead []ipam.Record) error {
 		if owners == nil {
 			return nil
 		}
-		return ignoreUnsupported(conn.DetachOwner(owners...))
+		if err := conn.DetachOwner(owners...); err != nil {
+			return ignoreUnsupported(err)
+		}
+		return ignoreUnsupported(endChained(conn, g.network.name, owners))
 	}
 	for o := range g.valid {
 		add(o)
 	}
 	return ignoreUnsupported(conn.DetachExcept(g.network.name, owners))
+}
+
+// endChained takes out what portmap and firewall have of the dead. They can't tell who is, and once the evidence is gone
+// nobody could: a port would be taken for ever.
+func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
+	published, opened := map[nft.Owner]bool{}, map[nft.Owner]bool{}
+	for p, err := range conn.Published(network) {
+		if err != nil {
+			return err
+		}
+		published[p.Owner] = true
+	}
+	for o, err := range conn.Openings(network) {
+		if err != nil {
+			return err
+		}
+		opened[o.Owner] = true
+	}
+	var err error
+	for _, owner := range dead {
+		if published[owner.Short()] {
+			removed, unpublishErr := conn.Unpublish(nft.Publication{Owner: owner})
+			err = errors.Join(err, unpublishErr, forgetRemoved(removed))
+		}
+		if opened[owner.Short()] {
+			err = errors.Join(err, conn.Shut(nft.Opening{Owner: owner}, forgetSources))
+		}
+	}
+	return err
 }
 
 // links removes the network's host ends that no valid attachment has: they are known by index and MAC. A link

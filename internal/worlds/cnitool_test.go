@@ -216,9 +216,10 @@ func TestCnitoolGCLeavesNothing(t *testing.T) {
 	within(t, 10*time.Second, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
 	c.wantAttached("lost", 0, "10.7.0.3", "fd00:7::3")
 	c.must("gc", "c1")
-	c.wantAttached("collected", 0)
 	c.must("gc", "c1")
-	// Without a list of attachments, bridge alone knows who is dead. What the chain's others have ends by DEL.
+	c.wantAttached("collected", 0)
+	c.wantNoRule("collected", "10.7.0.3", "fd00:7::3", "8081")
+	// What tuning saved of the link ends by DEL.
 	c.must("del", "c2")
 	c.wantNothing("deleted")
 	c.must("add", "c1")
