@@ -178,9 +178,14 @@ func (d *detaching) addresses() (list []netip.Prefix, known bool) {
 			return nil, false
 		}
 	}
-	// host-local's store would know; without IPAM there never were any.
-	known = list != nil || n.ipam.plugin == hostLocal && !d.storeLost || !n.hasAddresses()
-	return list, known
+	switch {
+	case list != nil || !n.hasAddresses(): // without IPAM there never were any
+		return list, true
+	case n.ipam.plugin != hostLocal || d.storeLost:
+		return nil, false
+	}
+	// host-local's store would know, unless it lost the lease of a link that's still there.
+	return nil, d.hostEnd() == 0
 }
 
 // subnetBits returns the length of the subnet that the configuration puts an address in, or -1.
