@@ -12,10 +12,14 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Attach attaches a container to a bridge network. Its error is an *Error, and then nothing is left of the
+// Attach attaches a container to a bridge network, and runs what stands in its key "chain". Its error is an *Error, and then nothing is left of the
 // attempt but a bridge that it may have made; the cause can be *ipam.ExhaustedError, *ipam.DuplicateError,
 // *rtnl.Error or *nft.Error.
 func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+	return bridge().add(ctx, n, a)
+}
+
+func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	mac, err := n.checkAttach(a)
 	if err != nil {
 		return nil, err
@@ -216,18 +220,24 @@ func (at *attaching) alive() func(ipam.Record) bool {
 	return func(r ipam.Record) bool { return at.reserved[r.Owner] || linked(r) }
 }
 
-// endElements removes the elements of an attachment that is dead, before its leases end.
+// endElements removes the elements of an attachment that is dead, those of portmap and firewall too, before its leases
+// end: they would lead to the address's next owner.
 func (n *Network) endElements(r ipam.Record) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	owner := nft.Owner{Network: n.name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
-	if len(r.Prefixes) < len(r.Addrs) {
-		return ignoreUnsupported(conn.DetachOwner(owner))
+	owner := n.rulesOwner(r.Owner)
+	prefixes, addrs := r.Prefixes, r.Addrs
+	if len(prefixes) < len(addrs) {
+		err, prefixes = conn.DetachOwner(owner), nil
+	} else {
+		err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: r.Link}})
 	}
-	return ignoreUnsupported(conn.Detach(nft.Attachment{Owner: owner, Masquerade: r.Prefixes, Guard: &nft.Guard{HostLink: r.Link}}))
+	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
+	err = errors.Join(err, portsErr, conn.Shut(nft.Opening{Owner: owner, Addrs: addrs}, forgetSources))
+	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 
 // release gives the leases of this call back, while the store is still locked or after.

@@ -23,9 +23,15 @@ type Outcome struct {
 // a send of its own. The outcomes are in the attachments' order.
 //
 // Each attachment succeeds or fails by itself: what fails is taken back and doesn't concern the others. An address that
-// two of them want is the first one's.
+// two of them want is the first one's. A network with a chain is attached to one by one.
 func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 	c := crowd{network: n, outcomes: make([]Outcome, len(list))}
+	if len(n.chain) > 0 {
+		for i, a := range list {
+			c.outcomes[i].Result, c.outcomes[i].Err = Attach(ctx, n, a)
+		}
+		return c.outcomes
+	}
 	var err error
 	if c.host, err = readHostID(); err == nil {
 		c.conn, err = rtnl.Dial(nil)

@@ -28,13 +28,8 @@ type shaping struct {
 
 func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.bandwidth()
-	switch {
-	case n.prevErr != nil:
-		return nil, n.prevErr
-	case k.err != nil:
-		return nil, k.err
-	case n.prev == nil:
-		return nil, invalidKey("prevResult", "must be called as chained plugin: prevResult is missing")
+	if err := n.checkChained(k.err, "must be called as chained plugin: prevResult is missing"); err != nil {
+		return nil, err
 	}
 	if err := a.refuseOwnNetNS(); err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/internal/sha512"
-	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -132,7 +131,7 @@ func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 }
 
 func (s *shaping) alias() string {
-	return alias(nft.Owner{Network: s.network.name, ContainerID: s.attachment.ContainerID, IfName: s.attachment.IfName})
+	return alias(s.network.rulesOwner(s.attachment.owner()))
 }
 
 func creation(o rtnl.Object) *rtnl.Batch {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -18,10 +17,11 @@ import (
 type member struct {
 	plugin  *plugin
 	network *Network
+	path    string // such as "chain[1]"
 }
 
-// link is a member's configuration as it was written, and its place.
-type link struct {
+// memberText is a member's configuration as it was written, and its place.
+type memberText struct {
 	text []byte
 	path string
 }
@@ -31,7 +31,7 @@ func (n *Network) parseChain(r *reader) error {
 	n.chain = nil
 	_, err := r.list(func() error {
 		text, err := r.value()
-		n.chain = append(n.chain, link{text: text, path: string(r.path)})
+		n.chain = append(n.chain, memberText{text: text, path: string(r.path)})
 		return err
 	})
 	return err
@@ -76,7 +76,7 @@ func (n *Network) shared() []byte {
 	return text
 }
 
-func (n *Network) member(l link, shared []byte, a Attachment) (member, error) {
+func (n *Network) member(l memberText, shared []byte, a Attachment) (member, error) {
 	inner, ok := bytes.CutPrefix(bytes.TrimSpace(l.text), []byte("{"))
 	if !ok {
 		return member{}, invalidKey("", "expected an object, a plugin's configuration")
@@ -95,7 +95,7 @@ func (n *Network) member(l link, shared []byte, a Attachment) (member, error) {
 	if p == nil || p.wrongKey == nil {
 		return member{}, invalidKey("type", `"type" is `+quote(m.plugin)+", expected one of "+strings.Join(chainable(), ", "))
 	}
-	found := member{plugin: p, network: m}
+	found := member{plugin: p, network: m, path: l.path}
 	if err := m.speaks(p.since); err != nil {
 		return found, err
 	}
@@ -127,36 +127,20 @@ func inChain(path string, err error) error {
 	return &e
 }
 
-// chained is a plugin with the chain behind it.
-func (p plugin) chained() *plugin {
+// chained is a plugin with the chain behind it. A network without one has it as it is.
+func (p plugin) chained() plugin {
 	c := p
-	c.add = func(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-		members, err := n.members(a)
-		if err != nil {
-			return nil, err
-		}
-		res, err := p.add(ctx, n, a)
-		if err != nil {
-			return nil, err
-		}
-		for i, m := range members {
-			m.network.prev = res
-			if res, err = m.plugin.add(ctx, m.network, a); err != nil {
-				undo := errors.Join(detachMembers(ctx, members[:i+1], a), p.del(ctx, n, a))
-				return nil, asError(errors.Join(inChain("chain["+strconv.Itoa(i)+"]", err), failed("undo", undo)))
-			}
-		}
-		return res, nil
-	}
+	c.add = p.addChain
 	c.del = func(ctx context.Context, n *Network, a Attachment) error {
 		members, _ := n.members(a)
-		return errors.Join(detachMembers(ctx, members, a), p.del(ctx, n, a))
+		return joined(detachMembers(ctx, members, a), p.del(ctx, n, a))
 	}
 	c.check = func(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 		return n.eachMember(a, p.check(ctx, n, a, prev), func(m member) error {
 			if m.plugin.check == nil {
 				return nil
 			}
+			m.network.prev = prev
 			return m.plugin.check(ctx, m.network, a, prev)
 		})
 	}
@@ -176,7 +160,35 @@ func (p plugin) chained() *plugin {
 			return m.plugin.status(ctx, m.network)
 		})
 	}
-	return &c
+	return c
+}
+
+// addChain runs ADD of the plugin and of its members. One that fails takes all of them back.
+func (p plugin) addChain(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+	members, err := n.members(a)
+	if err != nil {
+		return nil, err
+	}
+	res, err := p.add(ctx, n, a)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range members {
+		m.network.prev = res
+		if res, err = m.plugin.add(ctx, m.network, a); err != nil {
+			undo := errors.Join(detachMembers(ctx, members[:i+1], a), p.del(ctx, n, a))
+			return nil, joined(inChain(m.path, err), failed("undo", undo))
+		}
+	}
+	return res, nil
+}
+
+// joined is errors.Join as an *Error.
+func joined(errs ...error) error {
+	if err := errors.Join(errs...); err != nil {
+		return asError(err)
+	}
+	return nil
 }
 
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
@@ -188,8 +200,11 @@ func detachMembers(ctx context.Context, members []member, a Attachment) (err err
 	return err
 }
 
-// wrongTuning finds what is wrong with tuning's keys.
+// wrongTuning finds what is wrong with tuning's keys. GC and STATUS have no link, whose name may be part of a sysctl's.
 func wrongTuning(n *Network, a Attachment) *Error {
+	if a.IfName == "" {
+		a.IfName = "eth0"
+	}
 	if _, err := n.tuning().tuning(a); err != nil {
 		return asError(err)
 	}
@@ -199,14 +214,11 @@ func wrongTuning(n *Network, a Attachment) *Error {
 // eachMember runs fn for each member, after the chain's head, whose error it's given.
 func (n *Network) eachMember(a Attachment, head error, fn func(member) error) error {
 	members, err := n.members(a)
-	err = errors.Join(head, err)
-	for i, m := range members {
+	errs := []error{head, err}
+	for _, m := range members {
 		if e := fn(m); e != nil {
-			err = errors.Join(err, inChain("chain["+strconv.Itoa(i)+"]", e))
+			errs = append(errs, inChain(m.path, e))
 		}
 	}
-	if err == nil {
-		return nil
-	}
-	return asError(err)
+	return joined(errs...)
 }

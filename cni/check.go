@@ -14,6 +14,10 @@ import (
 // Check finds out whether an attachment still is as prev, its result, says: bridge, links, addresses, routes,
 // gateway, masquerade and spoof check. The *Error says the first thing that isn't.
 func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
+	return bridge().check(ctx, n, a, prev)
+}
+
+func checkBridged(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -276,7 +280,7 @@ func (c *checking) checkGateway() error {
 // has a rule of its own instead, which isn't looked for.
 func (c *checking) checkRules() error {
 	k := &c.network.bridge
-	a := nft.Attachment{Owner: nft.Owner{Network: c.network.name, ContainerID: c.attachment.ContainerID, IfName: c.attachment.IfName}}
+	a := nft.Attachment{Owner: c.network.rulesOwner(c.attachment.owner())}
 	ours := ofNetwork(c.network.name, c.hostEnd)
 	if k.ipMasq && ours {
 		for _, ip := range c.prev.IPs {

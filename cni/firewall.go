@@ -60,14 +60,10 @@ func (k *firewallKeys) open(o nft.Opening, f *firewalld) error {
 
 // checkFirewall says what is wrong with the configuration.
 func (n *Network) checkFirewall(k *firewallKeys) error {
-	switch {
-	case n.prevErr != nil:
-		return n.prevErr
-	case k.err != nil:
-		return k.err
-	case n.prev == nil:
-		return invalidKey("prevResult", "missing prevResult from earlier plugin")
-	case k.ingress != nft.IngressOpen && k.opening(n, Attachment{}).Bridge == "":
+	if err := n.checkChained(k.err, "missing prevResult from earlier plugin"); err != nil {
+		return err
+	}
+	if k.ingress != nft.IngressOpen && k.opening(n, Attachment{}).Bridge == "" {
 		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
 			`, make sure to chain "firewall" plugin with "bridge": "ingressPolicy" is for the bridge that is prevResult's first interface`)
 	}
@@ -161,16 +157,12 @@ func gcFirewall(_ context.Context, n *Network, valid []Attachment) error {
 	if valid == nil {
 		return nil
 	}
-	owners := make([]nft.Owner, len(valid))
-	for i, a := range valid {
-		owners[i] = nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName}
-	}
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	return ignoreUnsupported(conn.ShutExcept(n.name, owners, forgetSources))
+	return ignoreUnsupported(conn.ShutExcept(n.name, n.rulesOwners(valid), forgetSources))
 }
 
 func statusFirewall(_ context.Context, n *Network) error {

@@ -80,7 +80,7 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 // The bridge is the result's first interface.
 func (k *firewallKeys) opening(n *Network, a Attachment) nft.Opening {
 	o := nft.Opening{
-		Owner:      nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName},
+		Owner:      n.rulesOwner(a.owner()),
 		AdminChain: k.adminChain,
 	}
 	if n.prev == nil {

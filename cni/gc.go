@@ -16,7 +16,9 @@ import (
 // GC removes every attachment of the network that isn't valid: elements, leases, links. A valid attachment
 // needs ContainerID and IfName only. An empty list removes all; a nil one, which is no list, removes only what is
 // provably dead. Other networks aren't touched.
-func GC(ctx context.Context, n *Network, valid []Attachment) error {
+func GC(ctx context.Context, n *Network, valid []Attachment) error { return bridge().gc(ctx, n, valid) }
+
+func gcBridged(ctx context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkBridge(); err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func (g *collection) elements(dead []ipam.Record) error {
 	defer conn.Close()
 	var owners []nft.Owner
 	add := func(o ipam.Owner) {
-		owners = append(owners, nft.Owner{Network: g.network.name, ContainerID: o.ContainerID, IfName: o.IfName})
+		owners = append(owners, g.network.rulesOwner(o))
 	}
 	if g.valid == nil {
 		for _, r := range dead {

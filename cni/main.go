@@ -29,11 +29,11 @@ type plugin struct {
 // plugins lists the names that the binary answers to, by the name that it's called by.
 func plugins() []plugin {
 	return []plugin{
-		{name: "bridge", add: Attach, del: Detach, check: Check, gc: GC, status: Status},
+		bridge(),
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
 		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
-		{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP},
+		plugin{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP}.chained(),
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
@@ -44,6 +44,10 @@ func plugins() []plugin {
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.sbr().err }},
 		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning, wrongKey: wrongTuning},
 	}
+}
+
+func bridge() plugin {
+	return plugin{name: "bridge", add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged}.chained()
 }
 
 // PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
@@ -134,9 +138,6 @@ func serve(ctx context.Context, name string, getenv func(string) string, stdin i
 	}
 	if err := n.speaks(p.since); err != nil {
 		return nil, nil, n.cniVersion, err
-	}
-	if len(n.chain) > 0 && (p.name == "bridge" || p.name == "ptp") {
-		p = p.chained()
 	}
 	a, badArgs := attachmentFromEnvironment(getenv)
 	a.exits, n.path = exits, a.Path

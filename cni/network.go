@@ -19,7 +19,7 @@ type Network struct {
 	plugin     string // key "type"
 	text       []byte // as it came, for an IPAM plugin that is delegated to
 
-	chain     []link // key "chain"
+	chain     []memberText // key "chain"
 	bridge    bridgeKeys
 	bridgeErr *Error // the first wrong one of them
 	ipam      ipamKeys

@@ -258,7 +258,7 @@ func (p *plan) rules() (a nft.Attachment, ok bool) {
 }
 
 func (p *plan) owner() nft.Owner {
-	return nft.Owner{Network: p.network.name, ContainerID: p.attach.ContainerID, IfName: p.attach.IfName}
+	return p.network.rulesOwner(p.attach.owner())
 }
 
 // sysctl is a file below /proc/sys and what it must hold.

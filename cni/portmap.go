@@ -35,13 +35,19 @@ func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
 
 // checkPortmap says what is wrong with the configuration, in the reference's order.
 func (n *Network) checkPortmap(k *portmapKeys) error {
+	return n.checkChained(k.err, "must be called as chained plugin: prevResult is missing")
+}
+
+// checkChained says what is wrong with what a plugin is given that follows another: wrong is what's wrong with its keys,
+// and missing what it says of a prevResult that isn't there.
+func (n *Network) checkChained(wrong *Error, missing string) error {
 	switch {
 	case n.prevErr != nil:
 		return n.prevErr
-	case k.err != nil:
-		return k.err
+	case wrong != nil:
+		return wrong
 	case n.prev == nil:
-		return invalidKey("prevResult", "must be called as chained plugin: prevResult is missing")
+		return invalidKey("prevResult", missing)
 	}
 	return nil
 }
@@ -87,7 +93,7 @@ func hasVersion(text []byte) bool {
 // publication says what the owner's ports are: to the first address of each family that's the attachment's own.
 func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 	p := nft.Publication{
-		Owner:   nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName},
+		Owner:   n.rulesOwner(a.owner()),
 		Ports:   k.ports,
 		Hairpin: k.snat, MasqueradeAll: k.snat && k.masqAll,
 		Conditions4: k.conditions[0], Conditions6: k.conditions[1],
@@ -216,16 +222,12 @@ func gcPortmap(_ context.Context, n *Network, valid []Attachment) error {
 	if valid == nil {
 		return nil
 	}
-	owners := make([]nft.Owner, len(valid))
-	for i, a := range valid {
-		owners[i] = nft.Owner{Network: n.name, ContainerID: a.ContainerID, IfName: a.IfName}
-	}
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	removed, err := conn.UnpublishExcept(n.name, owners)
+	removed, err := conn.UnpublishExcept(n.name, n.rulesOwners(valid))
 	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 

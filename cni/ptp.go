@@ -18,10 +18,11 @@ import (
 // pointToPoint is the network as ptp reads it: of the keys that bridge knows it has these alone.
 func (n *Network) pointToPoint() (*Network, error) {
 	p := *n
-	p.bridge = bridgeKeys{mtu: n.bridge.mtu, queues: n.bridge.queues, ipMasq: n.bridge.ipMasq, ipMasqBackend: n.bridge.ipMasqBackend}
+	p.bridge = bridgeKeys{mtu: n.bridge.mtu, queues: n.bridge.queues, ipMasq: n.bridge.ipMasq, ipMasqBackend: n.bridge.ipMasqBackend,
+		noLinkLocal: n.bridge.noLinkLocal}
 	if e := n.bridgeErr; e != nil {
 		switch strings.ToLower(e.Key) {
-		case "mtu", "queues", "ipmasq", "ipmasqbackend":
+		case "mtu", "queues", "ipmasq", "ipmasqbackend", "linklocal":
 			return &p, e
 		}
 	}
@@ -114,7 +115,7 @@ func (at *attaching) tameHostEnd() {
 // detachPtP is Detach: what bridge looks for there is all of it.
 func detachPtP(ctx context.Context, n *Network, a Attachment) error {
 	p, _ := n.pointToPoint()
-	return Detach(ctx, p, a)
+	return detach(ctx, p, a)
 }
 
 func gcPtP(ctx context.Context, n *Network, valid []Attachment) error {

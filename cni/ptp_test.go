@@ -310,3 +310,17 @@ func TestPtPCheck(t *testing.T) {
 		})
 	}
 }
+
+// linkLocal is ptp's key too.
+func TestPtPWithoutLinkLocal(t *testing.T) {
+	n := ptpNetwork(t, `"linkLocal": false, "ipam": { "type": "host-local", "dataDir": "DIR", "subnet": "10.8.0.0/24" }`)
+	a, _ := ptpAttach(t, n, "quiet")
+	if got := nstest.Run(t, a.NetNS, "ip", "-6", "address", "show", "dev", "eth0"); got != "" {
+		t.Errorf("a container without IPv6 has\n%s", got)
+	}
+	bad := ptpNetwork(t, ptpDual)
+	bad, err := parse([]byte(strings.Replace(string(bad.text), `"type": "ptp"`, `"type": "ptp", "linkLocal": 1`, 1)))
+	if _, err2 := attachPtP(t.Context(), bad, a); err2 == nil {
+		t.Errorf("linkLocal 1 is taken: %v", err)
+	}
+}

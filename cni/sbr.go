@@ -24,15 +24,13 @@ type sourceRouting struct {
 	link       int // index of the interface; 0 is gone
 }
 
+// noResult is what the plugin says when it follows none.
+const noResult = "This plugin must be called as chained plugin: prevResult is missing"
+
 func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.sbr()
-	switch {
-	case n.prevErr != nil:
-		return nil, n.prevErr
-	case k.err != nil:
-		return nil, k.err
-	case n.prev == nil:
-		return nil, invalidKey("prevResult", "This plugin must be called as chained plugin: prevResult is missing")
+	if err := n.checkChained(k.err, noResult); err != nil {
+		return nil, err
 	}
 	s, err := n.sourceRouting(k, a)
 	if err != nil {
@@ -295,13 +293,8 @@ func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) erro
 // checkSBR finds a rule for each address, and in a table that was chosen a route by the interface.
 func checkSBR(_ context.Context, n *Network, a Attachment, prev *Result) error {
 	k := n.sbr()
-	switch {
-	case n.prevErr != nil:
-		return n.prevErr
-	case k.err != nil:
-		return k.err
-	case prev == nil:
-		return invalidKey("prevResult", "This plugin must be called as chained plugin: prevResult is missing")
+	if err := n.checkChained(k.err, noResult); err != nil {
+		return err
 	}
 	s, err := n.sourceRouting(k, a)
 	if err != nil {

@@ -35,7 +35,7 @@ type oci struct {
 func newOCI(t *testing.T, runtime string) *oci {
 	t.Helper()
 	o := &oci{host: newHost(t), runtime: runtime}
-	o.write("/etc/cni/net.d/bundles.conf", bundleNetwork)
+	o.write("/etc/cni/net.d/bundles.conf", published)
 	o.bundle = filepath.Join(o.scratch, "bundle")
 	rootfs(t, filepath.Join(o.bundle, "rootfs"))
 	return o
@@ -99,11 +99,13 @@ func TestOCIHook(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.wantService()
+			o.wantPage(theOutside, box.BoxIPv4, "8080")
 			o.do(runtime, "delete", "-f", o.id())
 			o.wantNothing("deleted")
+			o.wantNoPage(theOutside, box.BoxIPv4, "8080")
 
 			// A container that can't be attached isn't started.
-			o.write("/etc/cni/net.d/bundles.conf", strings.Replace(bundleNetwork, "10.86.0.0/24", "10.86.0.0/31", 1))
+			o.write("/etc/cni/net.d/bundles.conf", strings.Replace(published, "10.86.0.0/24", "10.86.0.0/31", 1))
 			if err := o.run(); err == nil {
 				t.Error("a container runs without its network")
 			}
@@ -117,7 +119,6 @@ func TestOCIScript(t *testing.T) {
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {
 			o := newOCI(t, runtime)
-			o.write("/etc/cni/net.d/bundles.conf", published)
 			o.configure(nil)
 			if err := o.run(); err != nil {
 				t.Fatal(err)
