@@ -38,7 +38,7 @@ func (c *Conn) Attach(list ...Attachment) error {
 		var b batch
 		b.build(rules)
 		b.create(es)
-		err := c.commitAny(&b, len(list))
+		err := c.commitLarge(&b, nil)
 		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
 			err = c.replace(es, rules)
 		}
@@ -74,14 +74,6 @@ func elementsOf(list []Attachment) (es []element, rules Ruleset, err error) {
 	// A message holds the elements of one set.
 	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 	return es, rules, nil
-}
-
-// commitAny is commit for one attachment, which is small, or for many.
-func (c *Conn) commitAny(b *batch, attachments int) error {
-	if attachments > 1 {
-		return c.commitLarge(b, nil)
-	}
-	return c.commit(b, nil)
 }
 
 // Build builds what of a ruleset is missing, and replaces the rules of its chains by what they should be. Attach
