@@ -16,7 +16,8 @@ import (
 // attempt but a bridge that it may have made; the cause can be *ipam.ExhaustedError, *ipam.DuplicateError,
 // *rtnl.Error or *nft.Error.
 func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-	return bridge().add(ctx, n, a)
+	p := bridge()
+	return p.attach(ctx, n, a)
 }
 
 func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, error) {

@@ -127,44 +127,14 @@ func inChain(path string, err error) error {
 	return &e
 }
 
-// chained is a plugin with the chain behind it. A network without one has it as it is.
-func (p plugin) chained() plugin {
-	c := p
-	c.add = p.addChain
-	c.del = func(ctx context.Context, n *Network, a Attachment) error {
-		members, _ := n.members(a)
-		return joined(detachMembers(ctx, members, a), p.del(ctx, n, a))
-	}
-	c.check = func(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-		return n.eachMember(a, p.check(ctx, n, a, prev), func(m member) error {
-			if m.plugin.check == nil {
-				return nil
-			}
-			m.network.prev = prev
-			return m.plugin.check(ctx, m.network, a, prev)
-		})
-	}
-	c.gc = func(ctx context.Context, n *Network, valid []Attachment) error {
-		return n.eachMember(Attachment{}, p.gc(ctx, n, valid), func(m member) error {
-			if m.plugin.gc == nil {
-				return nil
-			}
-			return m.plugin.gc(ctx, m.network, valid)
-		})
-	}
-	c.status = func(ctx context.Context, n *Network) error {
-		return n.eachMember(Attachment{}, p.status(ctx, n), func(m member) error {
-			if m.plugin.status == nil {
-				return nil
-			}
-			return m.plugin.status(ctx, m.network)
-		})
-	}
-	return c
-}
+// hasChain reports whether anything follows the plugin.
+func (p *plugin) hasChain(n *Network) bool { return p.heads && len(n.chain) > 0 }
 
-// addChain runs ADD of the plugin and of its members. One that fails takes all of them back.
-func (p plugin) addChain(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+// attach runs ADD of the plugin and of its members. One that fails takes all of them back.
+func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+	if !p.hasChain(n) {
+		return p.add(ctx, n, a)
+	}
 	members, err := n.members(a)
 	if err != nil {
 		return nil, err
@@ -181,6 +151,46 @@ func (p plugin) addChain(ctx context.Context, n *Network, a Attachment) (*Result
 		}
 	}
 	return res, nil
+}
+
+func (p *plugin) detach(ctx context.Context, n *Network, a Attachment) error {
+	if !p.hasChain(n) {
+		return p.del(ctx, n, a)
+	}
+	members, _ := n.members(a)
+	return joined(detachMembers(ctx, members, a), p.del(ctx, n, a))
+}
+
+func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Result) error {
+	err := p.check(ctx, n, a, prev)
+	if !p.hasChain(n) {
+		return err
+	}
+	return n.eachMember(a, err, func(m member) error {
+		m.network.prev = prev
+		return m.plugin.check(ctx, m.network, a, prev)
+	})
+}
+
+func (p *plugin) collect(ctx context.Context, n *Network, valid []Attachment) error {
+	err := p.gc(ctx, n, valid)
+	if !p.hasChain(n) {
+		return err
+	}
+	return n.eachMember(Attachment{}, err, func(m member) error {
+		if m.plugin.gc == nil { // what it made goes with the container
+			return nil
+		}
+		return m.plugin.gc(ctx, m.network, valid)
+	})
+}
+
+func (p *plugin) report(ctx context.Context, n *Network) error {
+	err := p.status(ctx, n)
+	if !p.hasChain(n) {
+		return err
+	}
+	return n.eachMember(Attachment{}, err, func(m member) error { return m.plugin.status(ctx, m.network) })
 }
 
 // joined is errors.Join as an *Error.

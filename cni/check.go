@@ -14,7 +14,8 @@ import (
 // Check finds out whether an attachment still is as prev, its result, says: bridge, links, addresses, routes,
 // gateway, masquerade and spoof check. The *Error says the first thing that isn't.
 func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	return bridge().check(ctx, n, a, prev)
+	p := bridge()
+	return p.inspect(ctx, n, a, prev)
 }
 
 func checkBridged(ctx context.Context, n *Network, a Attachment, prev *Result) error {

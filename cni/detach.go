@@ -19,7 +19,10 @@ import (
 // Detach takes an attachment away: elements, link, leases, in this order and under the store's lock, so that an
 // address is never given to somebody else while a rule or a container still has it. It needs no namespace, what's gone already is no
 // error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
-func Detach(ctx context.Context, n *Network, a Attachment) error { return bridge().del(ctx, n, a) }
+func Detach(ctx context.Context, n *Network, a Attachment) error {
+	p := bridge()
+	return p.detach(ctx, n, a)
+}
 
 // detach takes away what was attached to a bridge, or to the host itself.
 func detach(ctx context.Context, n *Network, a Attachment) error {

@@ -16,7 +16,10 @@ import (
 // GC removes every attachment of the network that isn't valid: elements, leases, links. A valid attachment
 // needs ContainerID and IfName only. An empty list removes all; a nil one, which is no list, removes only what is
 // provably dead. Other networks aren't touched.
-func GC(ctx context.Context, n *Network, valid []Attachment) error { return bridge().gc(ctx, n, valid) }
+func GC(ctx context.Context, n *Network, valid []Attachment) error {
+	p := bridge()
+	return p.collect(ctx, n, valid)
+}
 
 func gcBridged(ctx context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkBridge(); err != nil {

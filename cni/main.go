@@ -22,6 +22,7 @@ type plugin struct {
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
 
+	heads bool // plugins in its key "chain" follow it
 	// wrongKey finds what is wrong with a configuration. Who has it can be a member of another's chain.
 	wrongKey func(*Network, Attachment) *Error
 }
@@ -33,7 +34,7 @@ func plugins() []plugin {
 		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
 		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
-		plugin{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP}.chained(),
+		{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true},
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
@@ -47,7 +48,7 @@ func plugins() []plugin {
 }
 
 func bridge() plugin {
-	return plugin{name: "bridge", add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged}.chained()
+	return plugin{name: "bridge", add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged, heads: true}
 }
 
 // PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
@@ -152,7 +153,7 @@ func serve(ctx context.Context, name string, getenv func(string) string, stdin i
 	}
 	out, err = p.do(ctx, verb, n, a)
 	if verb == "ADD" && err == nil {
-		undo = func() { _ = p.del(context.Background(), n, a) }
+		undo = func() { _ = p.detach(context.Background(), n, a) }
 	}
 	return out, undo, n.cniVersion, err
 }
@@ -169,7 +170,7 @@ func (p *plugin) readsArgs() bool {
 func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) ([]byte, error) {
 	switch {
 	case verb == "ADD":
-		res, err := p.add(ctx, n, a)
+		res, err := p.attach(ctx, n, a)
 		if err != nil {
 			return nil, err
 		}
@@ -178,13 +179,13 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 		}
 		return res.append(make([]byte, 0, 1024))
 	case verb == "DEL":
-		return nil, p.del(ctx, n, a)
+		return nil, p.detach(ctx, n, a)
 	case verb == "CHECK" && p.check != nil:
-		return nil, p.check(ctx, n, a, n.prev)
+		return nil, p.inspect(ctx, n, a, n.prev)
 	case verb == "GC" && p.gc != nil:
-		return nil, p.gc(ctx, n, n.valid)
+		return nil, p.collect(ctx, n, n.valid)
 	case verb == "STATUS" && p.status != nil:
-		return nil, p.status(ctx, n)
+		return nil, p.report(ctx, n)
 	}
 	return nil, nil
 }
