@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -157,6 +158,9 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	ours, theirs := filepath.Join(b.cache, "swiftcni"), filepath.Join(b.cache, "reference-"+referenceVersion)
 	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
 	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...))
+	if wanted[oursQueues] {
+		offer(b.ours, b.plugin(oursQueues, b.commit(), ours, true, "", nft...).withQueues(runtime.NumCPU()))
+	}
 	offer(b.reference,
 		b.plugin(reference, referenceVersion, theirs, false, ""),
 		b.plugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),

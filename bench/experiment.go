@@ -55,6 +55,8 @@ func experiments() []experiment {
 		{name: "chain", about: "four plugins, as podman runs them", axes: once, rounds: 60, quick: 5, subnet: small,
 			only:    []string{chainReference, chainOurs, chainOne},
 			measure: func(m *measurer) error { return m.rounds(0, true) }, show: (*Report).showChain},
+		{name: "throughput", about: "what one queue carries, by iperf3", rounds: 10, quick: 1, subnet: small,
+			axes: []axis{{"streams", []int{1, 8}, []int{8}}}, only: []string{swiftcni, oursQueues, referenceNFTables}, measure: (*measurer).throughput, show: (*Report).showThroughput},
 		{name: "compare", about: "two git revisions: compare A [B], where B may be the working tree", axes: once, rounds: 200,
 			quick: 30, subnet: small, measure: (*measurer).attach, show: (*Report).showCompare},
 	}
@@ -84,8 +86,11 @@ func (e *experiment) plans(o options) []plan {
 		if o.rounds > 0 {
 			p.Rounds = o.rounds
 		}
-		if e.name == "burst" {
+		switch e.name {
+		case "burst":
 			p.WarmUp = 1 // each round is many runs
+		case "throughput":
+			p.WarmUp = 0 // each run is a second
 		}
 		if e.name == "attach" || e.name == "compare" {
 			p.Traced = o.traced
