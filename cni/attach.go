@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -30,6 +31,7 @@ func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, err
 
 // attach makes an attachment of any kind: build makes its links, rules and routes, once addresses are reserved.
 func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr, build func(*attaching) (*Result, error)) (*Result, error) {
+	a.steps.enter(calls.Namespace)
 	host, err := readHostID()
 	if err != nil {
 		return nil, err
@@ -105,6 +107,7 @@ func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, e
 	}
 	defer func() {
 		if err != nil {
+			at.enter(calls.Undo)
 			at.undo.run()
 		}
 		if err = errors.Join(err, at.unlock()); err != nil {
@@ -115,14 +118,19 @@ func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, e
 			at.inside.Close()
 		}
 	}()
+	at.enter(calls.Lease)
 	addrs, err := at.reserve(ctx)
 	if err != nil {
 		return nil, err
 	}
+	at.enter(calls.Links)
 	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
 	at.plan.announce = at.plan.announce || at.otherMAC
 	return build(at)
 }
+
+// enter begins a step of a call that's recorded.
+func (at *attaching) enter(s calls.Step) { at.attachment.steps.enter(s) }
 
 // toBridge makes an attachment to a bridge.
 func (at *attaching) toBridge() (*Result, error) {

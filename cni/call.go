@@ -14,7 +14,8 @@ import (
 // the process don't matter, except that a program that a network delegates to inherits the environment, but for its
 // CNI variables. ctx bounds such programs. What a DEL leaves to the kernel, up to some 30 ms, is a goroutine's.
 func Call(ctx context.Context, name string, getenv func(string) string, conf io.Reader) ([]byte, error) {
-	out, _, _, err := serve(ctx, name, getenv, conf, false)
+	c := call{name: name, getenv: getenv, stdin: conf}
+	out, _, _, err := c.serve(ctx)
 	if err != nil {
 		return nil, asError(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -29,6 +30,7 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	a.steps.enter(calls.Namespace)
 	host, err := readHostID()
 	if err != nil {
 		return err
@@ -106,6 +108,9 @@ func (a *Attachment) closeRules(conn *nft.Conn) {
 // lingering is longer than a plugin takes to end.
 const lingering = 20 * time.Millisecond
 
+// enter begins a step of a call that's recorded.
+func (d *detaching) enter(s calls.Step) { d.attachment.steps.enter(s) }
+
 // underLock does all but what another IPAM plugin does. An error of one step doesn't keep the others from being
 // done, but a lease is only released once nothing uses its address.
 func (d *detaching) underLock() (err error) {
@@ -113,6 +118,7 @@ func (d *detaching) underLock() (err error) {
 	if n.ipam.plugin != hostLocal {
 		return errors.Join(d.elements(), d.link())
 	}
+	d.enter(calls.Lease)
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
 	d.storeLost = err != nil
 	if err != nil {
@@ -131,11 +137,13 @@ func (d *detaching) underLock() (err error) {
 	if err := errors.Join(d.elements(), d.link()); err != nil {
 		return err
 	}
+	d.enter(calls.Lease)
 	return failed("release the lease", store.Release(owner))
 }
 
 // elements removes what the ruleset holds for this owner, whatever the configuration says today.
 func (d *detaching) elements() error {
+	d.enter(calls.Rules)
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
@@ -229,6 +237,7 @@ func (d *detaching) hostLink() string {
 // link removes the pair of links by its host end, which is known by the record or by its derived names; one
 // that the reference made is known by its name in the container alone.
 func (d *detaching) link() error {
+	d.enter(calls.Links)
 	if index := d.hostEnd(); index != 0 {
 		return d.remove(d.conn, index)
 	}
@@ -292,6 +301,7 @@ func (d *detaching) remove(conn *rtnl.Conn, index int) error {
 // delegated tells the IPAM plugin, if there is another than host-local.
 func (d *detaching) delegated(ctx context.Context) error {
 	if n := d.network; n.delegates() {
+		d.enter(calls.Lease)
 		return n.delegate(ctx, "DEL", d.attachment)
 	}
 	return nil

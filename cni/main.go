@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/calls"
 )
 
 // Version is the program's version, set when it's linked.
@@ -68,21 +70,26 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		about(name, stderr)
 		return 0
 	}
-	out, undo, cniVersion, err := serve(context.Background(), name, getenv, stdin, true)
+	c := call{name: name, getenv: getenv, stdin: stdin, exits: true, steps: startRecording(name, getenv)}
+	out, undo, cniVersion, err := c.serve(context.Background())
+	c.steps.enter(calls.Answer)
+	var said *Error
 	if err != nil {
-		out, exit = asError(err).appendJSON(nil, cniVersion), 1
+		said = asError(err)
+		out, exit = said.appendJSON(nil, cniVersion), 1
 	}
-	if len(out) == 0 {
-		return exit
-	}
-	if _, err := stdout.Write(out); err != nil {
-		// An attachment that nobody hears of must not stay.
-		if undo != nil {
-			undo()
+	if len(out) > 0 {
+		if _, err := stdout.Write(out); err != nil {
+			// An attachment that nobody hears of must not stay.
+			if undo != nil {
+				c.steps.enter(calls.Undo)
+				undo()
+			}
+			said, exit = &Error{Code: CodeIO, Msg: "print the answer: " + err.Error(), Err: err}, 1
+			_, _ = io.WriteString(stderr, "swiftcni: "+said.Msg+"\n")
 		}
-		_, _ = io.WriteString(stderr, "swiftcni: print the answer: "+err.Error()+"\n")
-		return 1
 	}
+	c.steps.end(said)
 	return exit
 }
 
@@ -105,18 +112,26 @@ func findPlugin(name string) *plugin {
 	return nil
 }
 
+// A call is what a runtime gives a plugin.
+type call struct {
+	name   string // the program's own
+	getenv func(string) string
+	stdin  io.Reader
+	exits  bool       // the process ends with the answer
+	steps  *recording // nil if nobody asked for one
+}
+
 // serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
 // version, and then the plugin's own. undo takes back what was done, in case the answer can't be given.
-// exits says that the process ends with the answer.
-func serve(ctx context.Context, name string, getenv func(string) string, stdin io.Reader, exits bool) (out []byte, undo func(), cniVersion string, err error) {
-	verb := getenv("CNI_COMMAND")
-	if err := checkEnvironment(verb, getenv); err != nil {
+func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion string, err error) {
+	verb := c.getenv("CNI_COMMAND")
+	if err := checkEnvironment(verb, c.getenv); err != nil {
 		return nil, nil, "", err
 	}
 	if verb == "VERSION" {
 		return versionAnswer(), nil, "", nil
 	}
-	text, err := readInput(stdin)
+	text, err := readInput(c.stdin)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -130,18 +145,19 @@ func serve(ctx context.Context, name string, getenv func(string) string, stdin i
 	if err := n.allow(verb); err != nil {
 		return nil, nil, n.cniVersion, err
 	}
-	p := findPlugin(name)
+	p := findPlugin(c.name)
 	if p == nil {
 		p = findPlugin(n.plugin)
 	}
 	if p == nil {
 		return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
 	}
+	c.steps.name(p.name, n.name)
 	if err := n.speaks(p.since); err != nil {
 		return nil, nil, n.cniVersion, err
 	}
-	a, badArgs := attachmentFromEnvironment(getenv)
-	a.exits, n.path = exits, a.Path
+	a, badArgs := attachmentFromEnvironment(c.getenv)
+	a.exits, a.steps, n.path = c.exits, c.steps, a.Path
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if invalid == nil && p.readsArgs() {
@@ -150,6 +166,9 @@ func serve(ctx context.Context, name string, getenv func(string) string, stdin i
 		if invalid != nil {
 			return nil, nil, n.cniVersion, invalid
 		}
+	}
+	if !p.heads {
+		c.steps.enter(calls.Plugin)
 	}
 	out, err = p.do(ctx, verb, n, a)
 	if verb == "ADD" && err == nil {
@@ -174,6 +193,7 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 		if err != nil {
 			return nil, err
 		}
+		a.steps.enter(calls.Answer)
 		if res.verbatim != nil {
 			return res.verbatim, nil
 		}

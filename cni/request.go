@@ -29,6 +29,7 @@ type Attachment struct {
 
 	exits    bool // the process ends after this call
 	followed bool // and what follows in it leaves a child behind, which keeps the sockets
+	steps    *recording
 }
 
 // need says what a verb wants of a variable.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -146,6 +147,7 @@ func (at *attaching) removeLink() error {
 
 // rules puts the attachment's elements into the ruleset: one send when its rules are there.
 func (at *attaching) rules() error {
+	at.enter(calls.Rules)
 	elements, ok := at.plan.rules()
 	if !ok {
 		return nil
@@ -177,6 +179,7 @@ func detachElements(a nft.Attachment) error {
 
 // containerSide brings the container's link up with its addresses and routes: one send.
 func (at *attaching) containerSide() error {
+	at.enter(calls.Container)
 	p := at.plan
 	conn, err := at.enterContainer()
 	if err != nil {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package calls keeps what the last ADDs and DELs of this host did, with the time of each step, for people to look at.
+//
+// A [Call] is one ADD or DEL. The file [Path] holds up to [Slots] of them, each in a slot of its own of 512 bytes. Only who
+// wants to look makes the file: where it's missing, a plugin pays one system call that fails. Where it's there, it pays two:
+// [Open], and one write of one slot in [Writer.Put]. It neither locks nor reads.
+//
+// So it can't know which slot is the oldest: its time chooses one, as if at random. "The last" is an approximation then: of the
+// last n calls about n*n/2/Slots are missing, overwritten by later ones, which is less than one of the last 80; and calls as old
+// as several times Slots may be there still, each with its time.
+package calls
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+// Where the file is: in a directory of root's, which goes with the boot. The name's number is that of the slots' form.
+const (
+	Dir  = "/run/swiftcni"
+	Path = Dir + "/calls.1"
+)
+
+// Slots is how many calls the file holds, at most 2 MiB with its head.
+const Slots = 4095
+
+// A Step is a part of a call. They're in the order in which most calls go through them.
+type Step uint8
+
+// The steps of a call.
+const (
+	Parse     Step = iota // environment and configuration
+	Namespace             // the container's network namespace, and the host's identity
+	Lease                 // addresses are reserved or released, by IPAM plugins that have to be executed too
+	Links                 // the host's side
+	Rules                 // the ruleset's elements
+	Container             // the container's side, and waiting for its link
+	Plugin                // what a chained plugin does, by itself or in a chain
+	Undo                  // what a failed ADD takes back
+	Answer                // what is printed
+	NumSteps  = iota
+)
+
+// String returns the step's name, one word.
+func (s Step) String() string {
+	return [...]string{"parse", "namespace", "lease", "links", "rules", "container", "plugin", "undo", "answer"}[s]
+}
+
+// A Call is one ADD or DEL. Texts that are too long for a slot are cut there, and end in "…".
+type Call struct {
+	Time        time.Time // when it began
+	Verb        string    // "ADD" or "DEL"
+	Plugin      string    // "bridge"
+	Network     string
+	ContainerID string
+	IfName      string
+	Code        uint32 // of the error; 0 is success
+	Message     string // of the error
+	Steps       [NumSteps]time.Duration
+}
+
+// Took is the sum of the steps. It leaves out the start and the end of the process.
+func (c *Call) Took() (sum time.Duration) {
+	for _, d := range c.Steps {
+		sum += d
+	}
+	return sum
+}
+
+// A slot's form. Numbers are little-endian, texts end with their field or a zero byte, and steps are microseconds.
+const (
+	slotSize = 512
+	magic    = "swc\x01"
+
+	verbAt      = 4
+	timeAt      = 8 // nanoseconds since 1970
+	codeAt      = 16
+	stepsAt     = 20 // room for 11
+	pluginAt    = 64
+	ifNameAt    = 80
+	containerAt = 96
+	networkAt   = 176
+	messageAt   = 240
+	sumAt       = 504
+)
+
+// verbs are what the byte at verbAt stands for.
+var verbs = [...]string{1: "ADD", 2: "DEL"}
+
+type slot [slotSize]byte
+
+func (s *slot) encode(c *Call) {
+	copy(s[:], magic)
+	for i, verb := range verbs {
+		if verb == c.Verb {
+			s[verbAt] = byte(i)
+		}
+	}
+	binary.LittleEndian.PutUint64(s[timeAt:], uint64(c.Time.UnixNano()))
+	binary.LittleEndian.PutUint32(s[codeAt:], c.Code)
+	for i, d := range c.Steps {
+		binary.LittleEndian.PutUint32(s[stepsAt+4*i:], uint32(d.Microseconds()))
+	}
+	put(s[pluginAt:ifNameAt], c.Plugin)
+	put(s[ifNameAt:containerAt], c.IfName)
+	put(s[containerAt:networkAt], c.ContainerID)
+	put(s[networkAt:messageAt], c.Network)
+	put(s[messageAt:sumAt], c.Message)
+	binary.LittleEndian.PutUint64(s[sumAt:], s.sum())
+}
+
+// decode reports whether the slot holds a whole call.
+func (s *slot) decode(c *Call) bool {
+	v := int(s[verbAt])
+	if string(s[:verbAt]) != magic || binary.LittleEndian.Uint64(s[sumAt:]) != s.sum() || v == 0 || v >= len(verbs) {
+		return false
+	}
+	c.Verb = verbs[v]
+	c.Time = time.Unix(0, int64(binary.LittleEndian.Uint64(s[timeAt:])))
+	c.Code = binary.LittleEndian.Uint32(s[codeAt:])
+	for i := range c.Steps {
+		c.Steps[i] = time.Duration(binary.LittleEndian.Uint32(s[stepsAt+4*i:])) * time.Microsecond
+	}
+	c.Plugin, c.IfName = text(s[pluginAt:ifNameAt]), text(s[ifNameAt:containerAt])
+	c.ContainerID, c.Network = text(s[containerAt:networkAt]), text(s[networkAt:messageAt])
+	c.Message = text(s[messageAt:sumAt])
+	return true
+}
+
+// sum tells a slot that was read while it was written, or that something else wrote: FNV-1a of what precedes it.
+func (s *slot) sum() uint64 {
+	sum := uint64(14695981039346656037)
+	for _, b := range s[:sumAt] {
+		sum = (sum ^ uint64(b)) * 1099511628211
+	}
+	return sum
+}
+
+const cut = "…"
+
+func put(field []byte, text string) {
+	if n := copy(field, text); n < len(text) {
+		copy(field[n-len(cut):], cut)
+	}
+}
+
+func text(field []byte) string {
+	s, _, _ := strings.Cut(string(field), "\x00")
+	return strings.ToValidUTF8(s, "")
+}
+
+// place is the offset of the slot that a call's time chooses, behind the head. Neighbouring times are far apart.
+func place(t time.Time) int64 {
+	mixed := uint64(t.UnixNano()) * 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return (1 + int64(mixed>>32)%Slots) * slotSize
+}
