@@ -14,17 +14,29 @@ func (m *measurer) burst() error {
 		for round := -m.WarmUp; round < m.Rounds; round++ {
 			for _, i := range m.random.Perm(len(m.Contestants)) {
 				c := m.Contestants[i]
-				if err := m.burstOf(c, level, round); err != nil {
+				if err := m.burstOf(c, level, func(verb string, containers []container) error {
+					return m.atOnce(c, level, round, verb, containers)
+				}); err != nil {
 					return fmt.Errorf("%s, %d at once: %w", c.Name, level, err)
 				}
 			}
 			m.progress.step(os.Stderr)
 		}
+		for _, c := range m.Contestants {
+			if err := m.burstOf(c, level, func(verb string, containers []container) error {
+				found, err := m.watchLocks(func() error { return m.atOnce(c, level, -1, verb, containers) })
+				m.series(m.key(level, c.Name, verb)).Contention = &found
+				return err
+			}); err != nil {
+				return fmt.Errorf("%s, %d at once, traced: %w", c.Name, level, err)
+			}
+		}
 	}
 	return nil
 }
 
-func (m *measurer) burstOf(c Contestant, level, round int) error {
+// burstOf makes containers and has each of the contestant's verbs done for all of them.
+func (m *measurer) burstOf(c Contestant, level int, do func(verb string, containers []container) error) error {
 	containers := make([]container, level)
 	for i := range containers {
 		var err error
@@ -34,7 +46,7 @@ func (m *measurer) burstOf(c Contestant, level, round int) error {
 	}
 	defer m.settle(containers...)
 	for _, verb := range c.verbs() {
-		if err := m.atOnce(c, level, round, verb, containers); err != nil {
+		if err := do(verb, containers); err != nil {
 			return err
 		}
 		time.Sleep(m.Settle)
@@ -97,17 +109,19 @@ func (s *Series) rate() float64 {
 
 func (r *Report) showBurst() section {
 	list := r.of("burst")
-	t := table{head: []string{"", "", "at once", "a second", "p50 ms", "p99 ms", "failed"}}
+	t := table{head: []string{"", "", "at once", "a second", "p50 ms", "p99 ms", "failed", "waits for RTNL, each", "ms waited, each"}}
 	for _, s := range list {
 		failed := fmt.Sprint(s.Failed)
 		if s.Failed > 0 {
 			failed += ": " + s.Reason
 		}
 		times := s.times()
-		t.add(s.Contestant, s.Verb, s.At, fmt.Sprintf("%.0f", s.rate()), millis(percentile(times, 50)), millis(percentile(times, 99)), failed)
+		t.add(s.Contestant, s.Verb, s.At, fmt.Sprintf("%.0f", s.rate()), millis(percentile(times, 50)), millis(percentile(times, 99)), failed,
+			fmt.Sprintf("%.1f", float64(s.Contention.Waits)/float64(s.At)), millis(s.Contention.Micros/float64(s.At)))
 	}
 	t.sort(0, 1)
-	return section{title: "Many at once", tables: []table{t}, plots: []figure{
+	return section{title: "Many at once", text: "Waits are those of all tasks for the kernel's RTNL mutex, each time that it was found taken, " +
+		"divided by the attachments: found by perf in one more burst, and so without time's other figures.", tables: []table{t}, plots: []figure{
 		levelPlot("Attachments a second", "at once", "a second", verbOnly(list, verbAdd), true, func(s *Series) Estimate { return exactly(s.rate()) }),
 		levelPlot("The slowest of them (p99)", "at once", "ms", verbOnly(list, verbAdd), true, func(s *Series) Estimate {
 			return exactly(percentile(s.times(), 99) / 1e3)

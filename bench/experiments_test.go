@@ -61,6 +61,9 @@ func checkFound(t *testing.T, name string, r *Report) {
 			if len(s.Samples) != s.At || s.rate() <= 0 {
 				t.Errorf("%+v: %d samples, %v a second", s.Key, len(s.Samples), s.rate())
 			}
+			if s.Contention == nil || s.At == 1 && s.Contention.Waits > 10 {
+				t.Errorf("%+v: contention %+v", s.Key, s.Contention)
+			}
 		}
 	case "first":
 		for _, what := range []string{fromGateway, fromContainer, fromOutside, reuseGateway, reusePeer} {
@@ -177,6 +180,39 @@ func TestParseSteps(t *testing.T) {
 	cut, _, _ := strings.Cut(trace, "     2.000")
 	if _, err := parseSteps(strings.NewReader(cut)); err == nil {
 		t.Error("a trace without an end is no error")
+	}
+}
+
+// TestParseContention has a lock that's first spun on and then slept for, one that isn't RTNL, and RTNL again by a task
+// that tells nothing of itself.
+func TestParseContention(t *testing.T) {
+	const trace = `   7 10.000100: lock:contention_begin: 0xffff01 (flags=SPIN|MUTEX)
+	ffffffff82201d7e __mutex_lock.constprop.0
+	ffffffff8220171b rtnl_dellink
+
+   7 10.000200: lock:contention_begin: 0xffff01 (flags=MUTEX)
+	ffffffff82201d7e __mutex_lock.constprop.0
+	ffffffff8220171b rtnl_dellink
+
+   8 10.000250: lock:contention_begin: 0xffff02 (flags=MUTEX)
+	ffffffff82201d7e __mutex_lock.constprop.0
+	ffffffff8220171b rcu_barrier
+	ffffffff8220171b rtnl_dellink
+
+   7 10.000400:   lock:contention_end: 0xffff01 (ret=0)
+	ffffffff82201d7e __mutex_lock.constprop.0
+
+   8 10.000500:   lock:contention_end: 0xffff02 (ret=0)
+   9 10.001000: lock:contention_begin: 0xffff01 (flags=MUTEX)
+	ffffffff82201d7e __mutex_lock.constprop.0
+	ffffffff8220171b inet_rtm_newroute
+
+   9 10.001050:   lock:contention_end: 0xffff01 (ret=0)
+`
+	rtnl := map[string]bool{}
+	c, err := parseContention(strings.NewReader(trace), rtnl)
+	if err != nil || c.Waits != 2 || math.Abs(c.Micros-350) > 0.01 || len(rtnl) != 1 {
+		t.Errorf("%+v, RTNL is %v, %v; want 2 waits of 350 µs", c, rtnl, err)
 	}
 }
 

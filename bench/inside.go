@@ -98,7 +98,7 @@ func (p plan) run() (*results, error) {
 	if err := unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("mount tracefs: %w", err)
 	}
-	m := &measurer{plan: p, hosts: map[string]int{}, random: rand.New(rand.NewPCG(p.Seed, 0))}
+	m := &measurer{plan: p, hosts: map[string]int{}, rtnl: map[string]bool{}, random: rand.New(rand.NewPCG(p.Seed, 0))}
 	if err := m.setUp(); err != nil {
 		return nil, err
 	}
@@ -121,8 +121,9 @@ type measurer struct {
 	results
 	progress progress
 	random   *rand.Rand
-	hosts    map[string]int // by contestant: the namespace's file descriptor
-	ids      int            // containers so far
+	hosts    map[string]int  // by contestant: the namespace's file descriptor
+	ids      int             // containers so far
+	rtnl     map[string]bool // addresses in the kernel that RTNL was seen at: one
 }
 
 func (m *measurer) key(level int, contestant, verb string) Key {

@@ -21,6 +21,8 @@ type Series struct {
 	Key
 	Samples []Sample
 	Spans   []float64 `json:",omitempty"` // of a burst, from the first start to the last end: microseconds, by round
+	// Contention is that of one more burst, which isn't timed.
+	Contention *Contention `json:",omitempty"`
 	// Failed counts what has no sample because it failed, and Reason is the first one's.
 	Failed int    `json:",omitempty"`
 	Reason string `json:",omitempty"`
