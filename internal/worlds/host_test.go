@@ -125,7 +125,7 @@ func (h *host) ports() []string {
 	h.t.Helper()
 	var list []string
 	for line := range strings.Lines(h.do("ip", "-brief", "link", "show", "type", "veth")) {
-		if name, _, _ := strings.Cut(line, "@"); name != "outside" && strings.TrimSpace(line) != "" {
+		if name, _, _ := strings.Cut(line, "@"); name != "outside" && name != wireLink && strings.TrimSpace(line) != "" {
 			list = append(list, name)
 		}
 	}
