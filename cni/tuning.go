@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -225,9 +226,11 @@ func (t *tuning) checkLink(l rtnl.Link) error {
 	return nil
 }
 
+// gcTuning removes what was saved for attachments that aren't valid or, without a list, that are provably dead.
 func gcTuning(_ context.Context, n *Network, valid []Attachment) error {
 	if valid == nil {
-		return nil
+		_, err := forgetDead(n.tuning().dataDir, false, func(o nft.Owner) bool { return o.Network == n.name })
+		return err
 	}
 	return n.tuning().forgetExcept(n, valid)
 }

@@ -20,6 +20,9 @@ import (
 type saved struct {
 	network, containerID string
 	link                 rtnl.Link
+	boot                 string // of the host, and its namespace: what proves the attachment's death, by [saved.dead]
+	netns                uint64
+	hostEnd              int // index of the link that bridge or ptp made; 0 where they didn't
 }
 
 func (k *tuningKeys) file(a Attachment) string {
@@ -76,19 +79,24 @@ func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool
 	case err != nil:
 		return false, failed("read the saved attributes", err)
 	}
+	s, err := savedOf(n, a)
+	if err != nil {
+		return false, err
+	}
+	s.link = first(old.link, now)
 	if err := os.MkdirAll(k.dataDir, 0o700); err != nil {
 		return false, failed("save the link's attributes", err)
 	}
 	// Whole or absent at any instant.
 	file := k.file(a)
-	if err = writeFile(file+".tmp", encodeSaved(n, a, first(old.link, now))); err == nil {
+	if err = writeFile(file+".tmp", s.encode()); err == nil {
 		err = os.Rename(file+".tmp", file)
 	}
 	return created, failed("save the link's attributes", err)
 }
 
-func encodeSaved(n *Network, a Attachment, l rtnl.Link) []byte {
-	w := newWriter(nil)
+func (s *saved) encode() []byte {
+	l, w := s.link, newWriter(nil)
 	w.open('{')
 	if l.MAC != nil {
 		w.key("mac").str(l.MAC.String())
@@ -104,8 +112,11 @@ func encodeSaved(n *Network, a Attachment, l rtnl.Link) []byte {
 	if l.TxQueueLen != 0 {
 		w.key("txQLen").num(max(l.TxQueueLen, 0))
 	}
-	w.key("network").str(n.name)
-	w.key("containerID").str(a.ContainerID)
+	w.key("network").str(s.network)
+	w.key("containerID").str(s.containerID)
+	w.key("boot").str(s.boot)
+	w.key("netns").num(int(s.netns))
+	w.number("hostEnd", s.hostEnd)
 	w.close('}')
 	return w.b
 }
@@ -164,6 +175,14 @@ func decodeSaved(text []byte) (s saved) {
 			err = r.str(&s.network)
 		case "containerid":
 			err = r.str(&s.containerID)
+		case "boot":
+			err = r.str(&s.boot)
+		case "netns":
+			var ino int
+			err = r.integer(&ino)
+			s.netns = uint64(ino)
+		case "hostend":
+			err = r.integer(&s.hostEnd)
 		}
 		return err
 	})
@@ -196,23 +215,37 @@ func (k *tuningKeys) forgetExcept(n *Network, valid []Attachment) error {
 	for _, a := range valid {
 		keep[k.file(a)] = true
 	}
-	entries, err := os.ReadDir(k.dataDir)
+	return eachSaved(k.dataDir, func(file string, s saved) error {
+		if s.network != n.name || keep[strings.TrimSuffix(file, ".tmp")] {
+			return nil
+		}
+		return removeSaved(file)
+	})
+}
+
+// eachSaved reads the files in a directory, those too that a killed process left half done. It goes on after an error.
+func eachSaved(dir string, each func(file string, s saved) error) error {
+	entries, err := os.ReadDir(dir)
 	if absent(err) {
 		return nil
 	}
 	for _, e := range entries {
-		file := filepath.Join(k.dataDir, e.Name())
-		whose := strings.TrimSuffix(file, ".tmp")
-		if !strings.HasSuffix(whose, ".json") || keep[whose] {
+		file := filepath.Join(dir, e.Name())
+		if !strings.HasSuffix(strings.TrimSuffix(file, ".tmp"), ".json") || !e.Type().IsRegular() {
 			continue
 		}
 		text, readErr := os.ReadFile(file)
-		if readErr != nil || decodeSaved(text).network != n.name {
+		if readErr != nil {
 			continue
 		}
-		if removeErr := os.Remove(file); removeErr != nil && !absent(removeErr) {
-			err = errors.Join(err, removeErr)
-		}
+		err = errors.Join(err, each(file, decodeSaved(text)))
 	}
-	return failed("remove saved attributes", err)
+	return failed("saved attributes", err)
+}
+
+func removeSaved(file string) error {
+	if err := os.Remove(file); err != nil && !absent(err) {
+		return err
+	}
+	return nil
 }

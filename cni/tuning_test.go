@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -307,6 +308,59 @@ func TestTuningGC(t *testing.T) {
 		t.Fatal(err)
 	}
 	files("c2_eth0.json", "c9_eth0.json")
+}
+
+// GC without a list removes what is provably dead's: of another boot, or of a host end that isn't there.
+func TestTuningGCOfTheDead(t *testing.T) {
+	w := newTuned(t)
+	host, err := readHostID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, gone := namesOf("net", "live", "eth0", 1), namesOf("net", "gone", "eth0", 0)
+	nstest.Run(t, "", "ip", "link", "add", "name", "saved0", "index", strconv.Itoa(live.index), "address", live.mac.String(), "type", "veth", "peer", "name", "saved1")
+	t.Cleanup(func() { nstest.Run(t, "", "ip", "link", "delete", "saved0") })
+	for id, s := range map[string]saved{
+		"live":      {boot: host.boot, netns: host.netns.Ino, hostEnd: live.index},
+		"gone":      {boot: host.boot, netns: host.netns.Ino, hostEnd: gone.index},
+		"elsewhere": {boot: host.boot, netns: host.netns.Ino + 1, hostEnd: namesOf("net", "elsewhere", "eth0", 0).index},
+		"macvlan":   {boot: host.boot, netns: host.netns.Ino},
+		"forged":    {boot: host.boot, netns: host.netns.Ino, hostEnd: gone.index}, // not that owner's
+		"reboot":    {boot: "another", netns: host.netns.Ino},
+		"unknown":   {},
+	} {
+		s.network, s.containerID = "net", id
+		if err := os.WriteFile(filepath.Join(w.dir, id+"_eth0.json"), s.encode(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs := saved{network: "other", containerID: "c1", boot: "another"}
+	if err := os.WriteFile(filepath.Join(w.dir, "c1_eth0.json"), theirs.encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dead := func(dry bool) string {
+		t.Helper()
+		list, err := ForgetDead(w.dir, dry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(list)
+	}
+	if got := dead(true); got != "[other/c1/eth0 net/gone/eth0 net/reboot/eth0]" {
+		t.Error("dry:", got)
+	}
+	if err := gcTuning(t.Context(), w.conf(t, ""), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := dead(false); got != "[other/c1/eth0]" { // which is another network's
+		t.Error(got)
+	}
+	if got := dead(false); got != "[]" {
+		t.Error("again:", got)
+	}
+	if left, _ := os.ReadDir(w.dir); len(left) != 5 {
+		t.Error("left:", left)
+	}
 }
 
 func TestTuningAllowlist(t *testing.T) {

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// DefaultTuningDir is where the plugin tuning keeps what links were, if its key "dataDir" doesn't say otherwise.
+const DefaultTuningDir = defaultTuningDir
+
+// savedOf begins what is saved for an attachment with whose it is, and what will prove its death: this boot, this namespace,
+// and the host end, where the result shows one that bridge or ptp made.
+func savedOf(n *Network, a Attachment) (saved, error) {
+	host, err := readHostID()
+	if err != nil {
+		return saved{}, err
+	}
+	s := saved{network: n.name, containerID: a.ContainerID, boot: host.boot, netns: host.netns.Ino}
+	for _, i := range n.prev.Interfaces {
+		for attempt := range attempts {
+			if nm := namesOf(n.name, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.link {
+				s.hostEnd = nm.index
+			}
+		}
+	}
+	return s, nil
+}
+
+// owner is whose a file is: the interface's name is in that of the file.
+func (s *saved) owner(file string) (o nft.Owner, ok bool) {
+	name := strings.TrimSuffix(filepath.Base(strings.TrimSuffix(file, ".tmp")), ".json")
+	ifName, ok := strings.CutPrefix(name, s.containerID+"_")
+	return nft.Owner{Network: s.network, ContainerID: s.containerID, IfName: ifName}, ok && s.network != "" && s.containerID != ""
+}
+
+// dead reports whether the attachment is provably gone: no link outlives its boot, and one whose host end was made here
+// doesn't outlive that.
+func (s *saved) dead(o nft.Owner, host hostID, conn *rtnl.Conn) bool {
+	if s.boot != "" && s.boot != host.boot {
+		return true
+	}
+	for attempt := range attempts {
+		nm := namesOf(o.Network, o.ContainerID, o.IfName, attempt)
+		if nm.index == s.hostEnd {
+			return !host.aliveBy(conn)(ipam.Record{Boot: s.boot, NetNS: s.netns, Index: nm.index, MAC: nm.mac.String()})
+		}
+	}
+	return false
+}
+
+// ForgetDead removes what the plugin tuning saved in dir for attachments that are provably dead, and says whose it was.
+// With dry it only says so. Files of the CNI project's tuning prove nothing and stay. It goes on after an error.
+func ForgetDead(dir string, dry bool) ([]nft.Owner, error) {
+	return forgetDead(dir, dry, func(nft.Owner) bool { return true })
+}
+
+func forgetDead(dir string, dry bool, chosen func(nft.Owner) bool) (list []nft.Owner, _ error) {
+	host, err := readHostID()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return nil, failed("open a netlink socket", err)
+	}
+	defer conn.Close()
+	err = eachSaved(dir, func(file string, s saved) error {
+		o, ok := s.owner(file)
+		if !ok || !chosen(o) || !s.dead(o, host, conn) {
+			return nil
+		}
+		list = append(list, o)
+		if dry {
+			return nil
+		}
+		return removeSaved(file)
+	})
+	return list, err
+}
