@@ -79,13 +79,16 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		out, exit = said.appendJSON(nil, cniVersion), 1
 	}
 	if len(out) > 0 {
-		if _, err := stdout.Write(out); err != nil {
+		if n, err := stdout.Write(out); err != nil {
 			// An attachment that nobody hears of must not stay.
 			if undo != nil {
 				c.steps.enter(calls.Undo)
 				undo()
 			}
 			said, exit = &Error{Code: CodeIO, Msg: "print the answer: " + err.Error(), Err: err}, 1
+			if n == 0 { // else what's there can't be made an object any more
+				_, _ = stdout.Write(said.appendJSON(nil, cniVersion))
+			}
 			_, _ = io.WriteString(stderr, "swiftcni: "+said.Msg+"\n")
 		}
 	}

@@ -11,6 +11,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/entry"
@@ -19,5 +20,25 @@ import (
 func main() {
 	entry.Restore()
 	entry.Grow()
-	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
+}
+
+// stdout is the standard output, which tells when nobody reads it any more: os.Stdout ends the process then (SIGPIPE in
+// package os/signal), and what an ADD has made would stay.
+type stdout struct{}
+
+func (stdout) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := syscall.Write(syscall.Stdout, b[n:])
+		n += max(m, 0)
+		switch err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN: // the caller's pipe doesn't block, so somebody must wait
+			m, err := os.Stdout.Write(b[n:])
+			return n + m, err
+		default:
+			return n, os.NewSyscallError("write", err)
+		}
+	}
+	return n, nil
 }
