@@ -185,6 +185,19 @@ func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
 	return err
 }
 
+// RemoveRules takes out of the ruleset whatever is in it for an owner who is gone, as the caller knows: masquerade, spoof
+// check, ports and openings. UDP flows and firewalld's sources that came of them end too.
+func RemoveRules(o nft.Owner) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	removed, err := conn.Unpublish(nft.Publication{Owner: o})
+	err = errors.Join(err, conn.DetachOwner(o), conn.Shut(nft.Opening{Owner: o}, forgetSources))
+	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+}
+
 // links removes the network's host ends that no valid attachment has: they are known by index and MAC. A link
 // that's there proves nobody's death.
 func (g *collection) links() error {

@@ -31,3 +31,15 @@ func OwnerOf(l rtnl.Link) (nft.Owner, bool) {
 	o, ok := ownerOf(network, l)
 	return nft.Owner{Network: network, ContainerID: o.ContainerID, IfName: o.IfName}, ok
 }
+
+// HostEndOf finds an owner's host end among the links of a namespace, which are given by their indexes: by the index and
+// the MAC that [Attach] derives, whatever the link is called.
+func HostEndOf(o nft.Owner, links map[int]rtnl.Link) (rtnl.Link, bool) {
+	for attempt := range attempts {
+		nm := namesOf(o.Network, o.ContainerID, o.IfName, attempt)
+		if l, ok := links[nm.index]; ok && l.MAC.String() == nm.mac.String() {
+			return l, true
+		}
+	}
+	return rtnl.Link{}, false
+}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -229,7 +228,7 @@ func (t *tuning) checkLink(l rtnl.Link) error {
 // gcTuning removes what was saved for attachments that aren't valid or, without a list, that are provably dead.
 func gcTuning(_ context.Context, n *Network, valid []Attachment) error {
 	if valid == nil {
-		_, err := forgetDead(n.tuning().dataDir, false, func(o nft.Owner) bool { return o.Network == n.name })
+		_, err := ForgetDead(n.tuning().dataDir, []string{n.name}, false)
 		return err
 	}
 	return n.tuning().forgetExcept(n, valid)

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
@@ -54,13 +55,10 @@ func (s *saved) dead(o nft.Owner, host hostID, conn *rtnl.Conn) bool {
 	return false
 }
 
-// ForgetDead removes what the plugin tuning saved in dir for attachments that are provably dead, and says whose it was.
-// With dry it only says so. Files of the CNI project's tuning prove nothing and stay. It goes on after an error.
-func ForgetDead(dir string, dry bool) ([]nft.Owner, error) {
-	return forgetDead(dir, dry, func(nft.Owner) bool { return true })
-}
-
-func forgetDead(dir string, dry bool, chosen func(nft.Owner) bool) (list []nft.Owner, _ error) {
+// ForgetDead removes what the plugin tuning saved in dir for attachments that are provably dead, and says whose it was. networks
+// are those that it's about; nil is all. With dry it only says so. Files of the CNI project's tuning prove nothing and stay.
+// It goes on after an error.
+func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ error) {
 	host, err := readHostID()
 	if err != nil {
 		return nil, err
@@ -72,7 +70,7 @@ func forgetDead(dir string, dry bool, chosen func(nft.Owner) bool) (list []nft.O
 	defer conn.Close()
 	err = eachSaved(dir, func(file string, s saved) error {
 		o, ok := s.owner(file)
-		if !ok || !chosen(o) || !s.dead(o, host, conn) {
+		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, host, conn) {
 			return nil
 		}
 		list = append(list, o)

@@ -340,7 +340,7 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	}
 	dead := func(dry bool) string {
 		t.Helper()
-		list, err := ForgetDead(w.dir, dry)
+		list, err := ForgetDead(w.dir, nil, dry)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,6 +38,7 @@ func examine(confs []*netconf, dirs []string, dirsNamed bool) ([]finding, error)
 	}
 	defer conn.Close()
 	x.rules = conn
+	x.node.know(confs)
 	for _, h := range x.node.list {
 		x.attachment(h)
 	}
@@ -79,7 +80,7 @@ func (x *examination) attachment(h *held) {
 	case !h.leased && h.link.Index != 0 && len(h.Addresses) > 0 && x.leases(h.Network):
 		x.add("link-without-lease", h.Network, h.who(), fmt.Sprintf("%s of %s has no lease, so another container may be given it", joinAddrs(h.Addresses), h.Link),
 			"the next ADD to "+h.Network+" takes it back; until then, attach nobody else by host-local itself")
-	case h.element && !h.leased && h.link.Index == 0:
+	case x.node.orphaned(h):
 		x.add("element-without-link", h.Network, h.who(), "the ruleset has "+h.elements()+" for it, and it has neither link nor lease", "swiftctl sync")
 	}
 }

@@ -65,23 +65,30 @@ type node struct {
 	owned map[nft.Owner]*held // by the name that the ruleset has for them
 
 	leasing map[string]bool // networks that have a directory of leases
+	ours    map[string]bool // networks that bridge or ptp have attached to
+	unread  map[string]bool // networks of which not all leases can be read
+	blind   error           // that links or rules couldn't be read
 }
 
 // readNode reads leases in some directories, links and ruleset. What it returns is as whole as the errors allow.
 func readNode(dirs []string) (*node, error) {
-	n := &node{owned: map[nft.Owner]*held{}, leasing: map[string]bool{}}
-	var err error
-	n.links, err = readLinks()
+	n := &node{owned: map[nft.Owner]*held{}, leasing: map[string]bool{}, ours: map[string]bool{}, unread: map[string]bool{}}
+	n.links, n.blind = readLinks()
+	err := n.blind
 	for _, dir := range dirs {
 		names, dirErr := networksIn(dir)
 		err = errors.Join(err, dirErr)
 		for _, name := range names {
 			n.leasing[nft.Owner{Network: name}.Short().Network] = true
-			err = errors.Join(err, n.readLeases(dir, name))
+			if leasesErr := n.readLeases(dir, name); leasesErr != nil {
+				n.unread[nft.Owner{Network: name}.Short().Network] = true
+				err = errors.Join(err, leasesErr)
+			}
 		}
 	}
 	n.addLinks()
-	err = errors.Join(err, n.readRules())
+	rulesErr := n.readRules()
+	n.blind, err = errors.Join(n.blind, rulesErr), errors.Join(err, rulesErr)
 	slices.SortFunc(n.list, func(a, b *held) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
 	})
@@ -96,6 +103,15 @@ func readNode(dirs []string) (*node, error) {
 func (n *node) onlyLeasing() {
 	n.list = slices.DeleteFunc(n.list, func(h *held) bool { return !n.leasing[h.owner().Short().Network] })
 }
+
+// know notes configurations, which are of bridge or ptp.
+func (n *node) know(confs []*netconf) {
+	for _, c := range confs {
+		n.knowNetwork(c.network.Name())
+	}
+}
+
+func (n *node) knowNetwork(name string) { n.ours[nft.Owner{Network: name}.Short().Network] = true }
 
 // of returns an owner's entry, a new one if need be.
 func (n *node) of(o nft.Owner) *held {
@@ -130,6 +146,9 @@ func (n *node) readLeases(dir, network string) error {
 			err = errors.Join(err, inDir(dir, network, recordErr))
 			continue
 		}
+		if r.Boot != "" {
+			n.knowNetwork(network)
+		}
 		h := of(r.Owner)
 		h.record, h.Link, h.Exists = r, r.Link, n.links.find(r)
 	}
@@ -139,6 +158,7 @@ func (n *node) readLeases(dir, network string) error {
 // addLinks adds what the host ends say of their owners: networks without leases are known by it alone.
 func (n *node) addLinks() {
 	for o, l := range n.links.owned {
+		n.knowNetwork(o.Network)
 		h := n.of(o)
 		h.link, h.Link, h.Exists = l, l.Name, exists
 		h.Bridge = n.links.names[l.Master]
@@ -161,6 +181,7 @@ func (n *node) readRules() error {
 		if err != nil {
 			return ifSupported(err)
 		}
+		n.knowNetwork(a.Owner.Network)
 		h := n.of(a.Owner)
 		h.element, h.Masquerade, h.SpoofCheck = true, a.Masquerade, a.Guard != nil
 	}

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -66,7 +65,10 @@ func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err e
 		return err
 	}
 	defer s.rules.Close()
-	return join(s.restore(), s.chained(ctx), s.remove())
+	s.node.know(s.confs)
+	sweep := sweeping{dry: s.dry, dirs: s.dirs, node: s.node,
+		done: func(h *held) { s.tell(h, s.verb("removed", "remove"), h.elements()) }}
+	return join(s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
 }
 
 // verb is what a line says of a change.
@@ -139,66 +141,4 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Attachment, ok bool) {
 		}
 	}
 	return a, a.Masquerade != nil || a.Guard != nil
-}
-
-// remove takes out what belongs to containers that have neither link nor lease.
-func (s *syncing) remove() (err error) {
-	var gone []*held
-	for _, h := range s.node.list {
-		if h.element && !h.leased && h.link.Index == 0 {
-			gone = append(gone, h)
-		}
-	}
-	for i := 0; i < len(gone); {
-		of := gone[i:]
-		if end := slices.IndexFunc(of, func(h *held) bool { return h.Network != of[0].Network }); end > 0 {
-			of = of[:end]
-		}
-		i += len(of)
-		err = join(err, s.removeOf(of))
-	}
-	return err
-}
-
-// removeOf takes out what belongs to dead containers of one network. An ADD that began meanwhile has a lease or, as it
-// makes the link before it lets the leases go, a link.
-func (s *syncing) removeOf(list []*held) (err error) {
-	network := list[0].Network
-	for _, dir := range s.dirs {
-		store, openErr := ipam.OpenExisting(dir, network)
-		if errors.Is(openErr, fs.ErrNotExist) {
-			continue
-		}
-		if openErr != nil {
-			return openErr
-		}
-		defer func() { err = join(err, store.Close()) }()
-		list = slices.DeleteFunc(list, func(h *held) bool {
-			_, leased, lookErr := store.Lookup(ipam.Owner{ContainerID: h.ContainerID, IfName: h.IfName})
-			err = join(err, lookErr)
-			return leased || lookErr != nil
-		})
-	}
-	now, linksErr := readLinks()
-	if linksErr != nil {
-		return join(err, linksErr)
-	}
-	for _, h := range list {
-		if _, lives := now.owned[h.owner()]; !lives {
-			err = join(err, s.removeOne(h))
-		}
-	}
-	return err
-}
-
-func (s *syncing) removeOne(h *held) error {
-	if !s.dry {
-		_, portsErr := s.rules.Unpublish(nft.Publication{Owner: h.owner()})
-		err := join(s.rules.DetachOwner(h.owner()), portsErr, s.rules.Shut(nft.Opening{Owner: h.owner()}, nil))
-		if err != nil {
-			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
-		}
-	}
-	s.tell(h, s.verb("removed", "remove"), h.elements())
-	return nil
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/ipam"
+)
+
+// orphaned reports whether rules are all that is left of an attachment, provably. Masquerade and spoof checks are made for
+// host ends of ours alone, so without one they're nobody's. Ports and ways through the firewall may follow any plugin, whose
+// links look like anything: those of networks that nobody knows as bridge's or ptp's are left alone, and so is what leads to an
+// address that some container has.
+func (n *node) orphaned(h *held) bool {
+	if !h.element || h.leased || h.link.Index != 0 {
+		return false
+	}
+	network := h.owner().Short().Network
+	// From a name that was cut nothing can be derived. The leases know it whole.
+	if n.unread[network] || strings.Contains(h.owner().String(), "~") && !n.leasing[network] {
+		return false
+	}
+	if _, lives := cni.HostEndOf(h.owner(), n.links.veths); lives || n.links.withAny(h.targets()).Index != 0 {
+		return false
+	}
+	return h.Masquerade != nil || h.SpoofCheck || n.ours[network]
+}
+
+// targets are the addresses that an attachment's rules are about.
+func (h *held) targets() (list []netip.Addr) {
+	for _, p := range h.Masquerade {
+		list = append(list, p.Addr())
+	}
+	for _, p := range h.Ports {
+		list = append(list, p.ContainerIP)
+	}
+	return append(list, h.Firewall...)
+}
+
+// sweeping takes out of the ruleset what is nobody's.
+type sweeping struct {
+	dry  bool
+	dirs []string // of leases
+	node *node
+	done func(*held) // is told of each owner whose rules went, or would
+}
+
+// run goes by network, as leases are locked by network.
+func (s *sweeping) run(chosen func(*held) bool) (err error) {
+	var gone []*held
+	for _, h := range s.node.list {
+		if s.node.orphaned(h) && chosen(h) {
+			gone = append(gone, h)
+		}
+	}
+	for i := 0; i < len(gone); {
+		of := gone[i:]
+		if end := slices.IndexFunc(of, func(h *held) bool { return h.Network != of[0].Network }); end > 0 {
+			of = of[:end]
+		}
+		i += len(of)
+		err = join(err, s.network(of))
+	}
+	return err
+}
+
+// network takes out what belongs to dead containers of one network. An ADD that began meanwhile has a lease or, as it
+// makes the link before it lets the leases go, a link.
+func (s *sweeping) network(list []*held) (err error) {
+	name := list[0].Network
+	for _, dir := range s.dirs {
+		store, openErr := ipam.OpenExisting(dir, name)
+		if errors.Is(openErr, fs.ErrNotExist) {
+			continue
+		}
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = join(err, store.Close()) }()
+		list = slices.DeleteFunc(list, func(h *held) bool {
+			_, leased, lookErr := store.Lookup(ipam.Owner{ContainerID: h.ContainerID, IfName: h.IfName})
+			err = join(err, lookErr)
+			return leased || lookErr != nil
+		})
+	}
+	now, linksErr := readLinks()
+	if linksErr != nil {
+		return join(err, linksErr)
+	}
+	for _, h := range list {
+		if _, lives := cni.HostEndOf(h.owner(), now.veths); lives || now.withAny(h.targets()).Index != 0 {
+			continue
+		}
+		err = join(err, s.remove(h))
+	}
+	return err
+}
+
+func (s *sweeping) remove(h *held) error {
+	if !s.dry {
+		if err := cni.RemoveRules(h.owner()); err != nil {
+			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
+		}
+	}
+	s.done(h)
+	return nil
+}
