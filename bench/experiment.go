@@ -50,6 +50,8 @@ func experiments() []experiment {
 		{name: "burst", about: "many ADDs at once", rounds: 4, quick: 1, subnet: large, only: attaching,
 			axes:    []axis{{name: "at once", levels: []int{1, 16, 64, 256}, quick: []int{1, 8}}},
 			measure: (*measurer).burst, show: (*Report).showBurst},
+		{name: "succession", about: "ADD and DEL without a pause", axes: once, rounds: 10, quick: 1, subnet: small, only: attaching,
+			measure: (*measurer).succession, show: (*Report).showSuccession},
 		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
 			only: []string{swiftcni, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
 		{name: "chain", about: "four plugins, as podman runs them", axes: once, rounds: 60, quick: 5, subnet: small,

@@ -97,6 +97,8 @@ type attaching struct {
 	undo     undoList
 	otherMAC bool // neighbours may know the address by another MAC, that of an earlier owner
 
+	endedLately bool // other attachments of the network have
+
 	newBridge bool             // this call made it
 	bridgeMAC net.HardwareAddr // before the port joined
 }
@@ -218,7 +220,7 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, ipamError(err)
 	}
-	at.otherMAC = store.OtherMACs()
+	at.otherMAC, at.endedLately = store.OtherMACs(), store.EndedLately()
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }

@@ -85,28 +85,23 @@ func (d *detaching) close() {
 	if d.conn != nil {
 		d.conn.Close()
 	}
-	// Closing this socket waits about 10 ms until the elements' memory is freed, an RCU grace period after they
-	// went (nft_rcv_nl_event, net/netfilter/nf_tables_api.c). A child that was left with the link's removal has a
-	// copy of it, and closes it last.
-	if d.rules != nil && !d.exits {
-		go d.rules.Close()
+	// A child that was left with the link's removal has a copy of the socket, and closes it last.
+	if d.rules != nil && !d.attachment.exits {
+		d.attachment.closeRules(d.rules, true)
 	}
 }
 
-// closeRules closes a socket by which elements went. Who closes it last waits about 10 ms until their memory is freed:
-// of a process that ends after this call that's a child.
-func (a *Attachment) closeRules(conn *nft.Conn) {
+// closeRules closes a socket of nftables. Where elements have gone lately, by this call or before it, who closes one
+// waits about 10 ms until their memory is freed: of a process that ends after this call that's a child.
+func (a *Attachment) closeRules(conn *nft.Conn, gone bool) {
 	switch {
-	case a.exits && a.followed:
 	case !a.exits:
-		go conn.Close()
-	case !offload.Reaped() || offload.Linger(lingering) != nil:
+		time.AfterFunc(offload.UntilStep(), func() { conn.Close() })
+	case a.followed && gone:
+	case !gone || !offload.Reaped() || offload.Linger() != nil:
 		conn.Close()
 	}
 }
-
-// lingering is longer than a plugin takes to end.
-const lingering = 20 * time.Millisecond
 
 // enter begins a step of a call that's recorded.
 func (d *detaching) enter(s calls.Step) { d.attachment.steps.enter(s) }

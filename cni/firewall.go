@@ -118,7 +118,7 @@ func delFirewall(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer a.closeRules(conn)
+	defer a.closeRules(conn, true)
 	return ignoreUnsupported(conn.Shut(o, forgetSources))
 }
 

@@ -187,11 +187,7 @@ func delPortmap(_ context.Context, n *Network, a Attachment) error {
 		return ignoreUnsupported(err)
 	}
 	removed, err := conn.Unpublish(p)
-	if len(removed) > 0 {
-		defer a.closeRules(conn)
-	} else {
-		defer conn.Close()
-	}
+	defer a.closeRules(conn, len(removed) > 0)
 	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 

@@ -19,6 +19,10 @@ func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	return r, len(r.Addrs) > 0, err
 }
 
+// EndedLately reports whether leases ended here within the last 50 ms, as far as the sidecar knows: the kernel may
+// still be about to free what went with them. It's known after a [Store.Reserve].
+func (s *Store) EndedLately() bool { return s.flags&flagEnded != 0 }
+
 // Release ends the leases of an owner. Releasing nothing is no error. A lease that isn't the owner's is never
 // removed, whatever the sidecar says of it. The order, leases before the record, is what lets a crash between
 // them be mended.
@@ -43,6 +47,7 @@ func (s *Store) Release(o Owner) error {
 	if err == nil && r.Owner != o {
 		err = s.unlinkRecord(o)
 	}
+	s.setFlag(flagEnded, true)
 	s.setMark()
 	return err
 }
@@ -68,6 +73,7 @@ func (s *Store) ReleaseAll(records []Record) error {
 		}
 		failed = errors.Join(failed, err)
 	}
+	s.setFlag(flagEnded, true)
 	s.setMark()
 	return failed
 }

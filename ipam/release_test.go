@@ -5,8 +5,12 @@ package ipam
 import (
 	"errors"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestReleaseAll ends what records name and their owners hold, and nothing else. It leaves one mark, at its end.
@@ -51,4 +55,46 @@ func TestReleaseAll(t *testing.T) {
 	if err := s.ReleaseAll(nil); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("a store opened for reading gave %v", err)
 	}
+}
+
+// TestEndedLately is told to who reserves within 50 ms of a release, also behind others who do; it's forgotten then.
+func TestEndedLately(t *testing.T) {
+	dir, set := t.TempDir(), sets(t, "10.1.0.0/24")
+	lately := func(id string) bool {
+		t.Helper()
+		s := mustOpen(t, dir)
+		defer s.Close()
+		if _, err := s.Reserve(Request{Owner: owner(id), Sets: set, Record: evidence}); err != nil {
+			t.Fatal(err)
+		}
+		return s.EndedLately()
+	}
+	if lately("c1") || lately("c2") {
+		t.Error("leases have ended before there were any")
+	}
+	s := mustOpen(t, dir)
+	if err := s.Release(owner("c1")); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if !lately("c3") || !lately("c4") {
+		t.Error("nobody is told of a release")
+	}
+	// The kernel keeps a directory's time in steps of a tick, at most 10 ms.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, "net"), &st); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(time.Unix(st.Ctim.Unix())) > lastingLately {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the directory keeps changing")
+		}
+	}
+	if lately("c5") {
+		t.Error("a release is told of forever")
+	}
+	check(t, dir)
 }

@@ -146,12 +146,13 @@ const (
 	flagOld   markFlags = 1 << iota // some lease has host-local's old form
 	flagTaken                       // the bitmap of taken addresses is kept
 	flagMACs                        // see [Store.OtherMACs]
-	flagBits  = 3
+	flagEnded                       // see [Store.EndedLately]
+	flagBits  = 4
 )
 
 // mark is the nanosecond part of the modification time by which the lease directory says that the sidecar
 // agrees with it. It depends on the second and on the directory, so that neither a time set by the kernel nor
-// a copy of the directory carries it, but for one chance in 125 million. A file system with coarser times
+// a copy of the directory carries it, but for one chance in 62 million. A file system with coarser times
 // can't keep it: there each operation reads all leases.
 func mark(sec int64, ino uint64, flags markFlags) int64 {
 	x := uint64(sec)*0x9e3779b97f4a7c15 ^ ino*0xd6e8feb86659fd93
@@ -177,8 +178,14 @@ func (s *Store) look() error {
 	if !s.marked {
 		s.flags = 0
 	}
+	if s.flags&flagEnded != 0 && time.Since(time.Unix(st.Ctim.Unix())) > lastingLately {
+		s.flags &^= flagEnded
+	}
 	return nil
 }
+
+// lastingLately is longer than the kernel takes to free the elements of an attachment that has ended.
+const lastingLately = 50 * time.Millisecond
 
 // setMark says that the sidecar agrees with the leases, in case it does and a change took the mark away. Who
 // isn't allowed to set times works without the mark.

@@ -47,13 +47,15 @@ func standardConfig(leases string) string {
 
 func standard(name, dir string) Plugin {
 	leases := "/var/lib/cni/networks"
-	return Plugin{Name: name, Path: filepath.Join(dir, "bridge"), Config: standardConfig(leases), Leases: leases, Bridge: "cnibr0"}
+	return Plugin{Name: name, Member: Member{filepath.Join(dir, "bridge"), standardConfig(leases)}, Leases: leases, Bridge: "cnibr0"}
 }
 
 // ours builds swiftcni under the names that it's called by, or takes a binary that exists.
 func (b builder) ours(binary string) (Plugin, error) {
 	dir := filepath.Join(b.cache, "crash", ours)
-	return standard(ours, dir), build.Swiftcni(b.progress, b.root, dir, binary)
+	p := standard(ours, dir)
+	p.Gates = true
+	return p, build.Swiftcni(b.progress, b.root, dir, binary)
 }
 
 func (b builder) reference() (Plugin, error) {
@@ -83,7 +85,7 @@ func parsePlugin(s string) (Plugin, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{Name: name, Path: filepath.Join(dir, parsed.Type), Config: string(config), Bridge: parsed.Bridge}
+	p := Plugin{Name: name, Member: Member{filepath.Join(dir, parsed.Type), string(config)}, Bridge: parsed.Bridge}
 	if _, err := os.Stat(p.Path); err != nil || parsed.Type == "" {
 		return Plugin{}, fmt.Errorf("%s: no plugin of type %q in %s", conf, parsed.Type, dir)
 	}

@@ -74,7 +74,7 @@ func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 	if k.runs[key] != nil {
 		return nil
 	}
-	t, err := w.fresh(p, k, Trial{Plugin: p.Name, Mode: modeRecord, Verb: trial.Verb, Cold: trial.Cold})
+	t, err := w.fresh(p, k, Trial{Plugin: p.Name, Mode: modeRecord, Verb: trial.Verb, Cold: trial.Cold, Member: trial.Member})
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,9 @@ func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 		return err
 	}
 	var r course
-	before, err := t.host.take()
-	if err != nil {
+	var before snapshot
+	t.begins = func() (err error) {
+		before, err = t.host.take()
 		return err
 	}
 	if _, err := t.verb(trial.Verb, victim); err != nil {
@@ -100,4 +101,4 @@ func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 	return nil
 }
 
-func runKey(t Trial) string { return fmt.Sprint(t.Verb, t.Cold) }
+func runKey(t Trial) string { return fmt.Sprint(t.Verb, t.Cold, t.Member) }

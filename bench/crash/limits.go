@@ -27,11 +27,12 @@ const (
 	eventStorm  = "interrupts"
 	eventFrozen = "read-only"
 	eventMemory = "receive buffer"
+	eventUnread = "answer unread"
 )
 
 // scarcities returns how far each limit goes up, from 1.
 func scarcities() map[string]int {
-	return map[string]int{eventFiles: 14, eventInodes: 14, eventBlocks: 4, eventStorm: 3, eventFrozen: 1, eventMemory: 4}
+	return map[string]int{eventFiles: 14, eventInodes: 14, eventBlocks: 4, eventStorm: 3, eventFrozen: 1, eventMemory: 4, eventUnread: 1}
 }
 
 // limits disturbs a verb by what happens on its host, or by what the host lacks.
@@ -84,6 +85,9 @@ func (t *trying) accept(a answer, tr *tracer) error {
 	case a.crashed():
 		t.Crashed = true
 		return nil
+	case a.ok() && t.Trial.Verb == "ADD" && t.Trial.Event == eventUnread:
+		t.wrong("ADD succeeded although nobody read its answer")
+		return nil
 	case a.ok() && t.Trial.Verb == "ADD" && flushed:
 		t.result[victim] = a.stdout
 		c, err := t.verb("CHECK", victim)
@@ -94,7 +98,8 @@ func (t *trying) accept(a answer, tr *tracer) error {
 	case a.ok():
 		return nil
 	}
-	if err := a.refusal(); err != nil {
+	// What can't be heard needn't be said.
+	if err := a.refusal(); err != nil && t.Trial.Event != eventUnread {
 		t.wrong("%v", err)
 	}
 	if t.Trial.Verb == "DEL" && t.Trial.At.Name != "" {
@@ -167,6 +172,8 @@ func (t *trying) scarce(tr *tracer) error {
 		tr.opened = smallBuffer(n)
 	case eventPorts:
 		return t.fillBridge()
+	case eventUnread:
+		t.deaf = true
 	default:
 		return fmt.Errorf("no event is called %q", t.Trial.Event)
 	}

@@ -18,12 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Plugin is a CNI plugin on trial.
+// Plugin is a CNI plugin on trial, or a list of them.
 type Plugin struct {
 	Name string
-	// Path is the executable's. Its directory is CNI_PATH.
-	Path   string
-	Config string
+	Member
+	// Followers come after it in a list, each as a process of its own.
+	Followers []Member `json:",omitempty"`
+	// Disturbed are the places in the list that trials are about. None at all is the first.
+	Disturbed []int `json:",omitempty"`
+	// Gates says that its failures are the program's.
+	Gates bool `json:",omitempty"`
 	// Leases is host-local's dataDir, or empty where the configuration has none.
 	Leases string `json:",omitempty"`
 	Bridge string `json:",omitempty"`
@@ -106,22 +110,27 @@ func (a answer) crashed() bool {
 	return a.status.ExitStatus() == 2 && (strings.Contains(a.stderr, "runtime") || strings.Contains(a.stderr, "goroutine"))
 }
 
-// call is a verb about to run.
+// call is a verb of one member about to run.
 type call struct {
+	Member
 	verb  string
 	id    string
 	netns string
 	prev  string   // prevResult, or empty
 	valid []string // for GC: container IDs
+	deaf  bool     // nobody reads the answer
 }
 
 // config is what the call reads from standard input.
-func (p *Plugin) config(c call) (string, error) {
-	if c.prev == "" && c.verb != "GC" {
-		return p.Config, nil
-	}
+func (c call) config() (string, error) {
 	var conf map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(p.Config), &conf); err != nil {
+	if err := json.Unmarshal([]byte(c.Config), &conf); err != nil {
+		return "", err
+	}
+	if conf["capabilities"] == nil && c.prev == "" && c.verb != "GC" {
+		return c.Config, nil
+	}
+	if err := c.useCapabilities(conf); err != nil {
 		return "", err
 	}
 	if c.prev != "" {
@@ -147,14 +156,15 @@ type started struct {
 	argv                  []string
 	attr                  *syscall.ProcAttr
 	stdin, stdout, stderr *os.File
+	unread                *os.File // stands in for stdout, or nil
 }
 
-func (p *Plugin) prepare(c call) (*started, error) {
-	config, err := p.config(c)
+func (c call) prepare() (*started, error) {
+	config, err := c.config()
 	if err != nil {
 		return nil, err
 	}
-	s := &started{argv: []string{p.Path}}
+	s := &started{argv: []string{c.Path}}
 	stdin, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -168,16 +178,21 @@ func (p *Plugin) prepare(c call) (*started, error) {
 			*f, err = memFile()
 		}
 	}
+	answers := s.stdout
+	if c.deaf && err == nil {
+		answers, err = unread()
+		s.unread = answers
+	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
 	s.attr = &syscall.ProcAttr{
-		Files: []uintptr{s.stdin.Fd(), s.stdout.Fd(), s.stderr.Fd()},
+		Files: []uintptr{s.stdin.Fd(), answers.Fd(), s.stderr.Fd()},
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"CNI_COMMAND=" + c.verb, "CNI_CONTAINERID=" + c.id, "CNI_NETNS=" + c.netns, "CNI_IFNAME=eth0",
-			"CNI_PATH=" + filepath.Dir(p.Path),
+			"CNI_PATH=" + filepath.Dir(c.Path),
 		},
 	}
 	return s, nil
@@ -191,8 +206,17 @@ func memFile() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "output"), nil
 }
 
+// unread is a pipe's end of which nobody has the other.
+func unread() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return w, r.Close()
+}
+
 func (s *started) close() {
-	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr} {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.unread} {
 		if f != nil {
 			f.Close()
 		}
@@ -216,15 +240,15 @@ func (s *started) answer(status unix.WaitStatus, late *string) (a answer, err er
 }
 
 // run runs a verb undisturbed in the calling thread's network namespace.
-func (p *Plugin) run(c call) (answer, error) {
-	s, err := p.prepare(c)
+func (c call) run() (answer, error) {
+	s, err := c.prepare()
 	if err != nil {
 		return answer{}, err
 	}
 	defer s.close()
-	pid, err := syscall.ForkExec(p.Path, s.argv, s.attr)
+	pid, err := syscall.ForkExec(c.Path, s.argv, s.attr)
 	if err != nil {
-		return answer{}, fmt.Errorf("start %s: %w", p.Path, err)
+		return answer{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	var late atomic.Pointer[string]
 	watchdog := time.AfterFunc(runLimit, func() {
@@ -242,14 +266,14 @@ func (p *Plugin) run(c call) (answer, error) {
 }
 
 // trace runs a verb under a tracer.
-func (p *Plugin) trace(c call, t *tracer) (answer, error) {
-	s, err := p.prepare(c)
+func (c call) trace(t *tracer) (answer, error) {
+	s, err := c.prepare()
 	if err != nil {
 		return answer{}, err
 	}
 	defer s.close()
 	t.limit = runLimit
-	if err := t.run(p.Path, s.argv, s.attr); err != nil {
+	if err := t.run(c.Path, s.argv, s.attr); err != nil {
 		return answer{}, err
 	}
 	return s.answer(t.status, t.late.Load())

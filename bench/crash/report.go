@@ -68,39 +68,29 @@ func (t *tally) add(o *Outcome) {
 	}
 }
 
-// write prints a table, a row for each mode and verb and a column for each plugin, and then what failed.
+// write prints a table, a row for each mode and verb of each plugin, and then what failed.
 func (r *Report) write(w io.Writer) {
-	type row struct{ mode, verb string }
+	type row struct{ plugin, mode, verb string }
 	var rows []row
-	cells := map[row]map[string]*tally{}
+	cells := map[row]*tally{}
+	plugins := map[string]*Plugin{}
+	for i := range r.Plugins {
+		plugins[r.Plugins[i].Name] = &r.Plugins[i]
+	}
 	for i := range r.Outcomes {
 		o := &r.Outcomes[i]
-		at := row{o.Trial.Mode, o.Trial.Verb}
+		at := row{plugins[o.Trial.Plugin].title(o.Trial.Member), o.Trial.Mode, o.Trial.Verb}
 		if cells[at] == nil {
 			rows = append(rows, at)
-			cells[at] = map[string]*tally{}
+			cells[at] = new(tally)
 		}
-		if cells[at][o.Trial.Plugin] == nil {
-			cells[at][o.Trial.Plugin] = new(tally)
-		}
-		cells[at][o.Trial.Plugin].add(o)
+		cells[at].add(o)
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprint(tw, "mode\tverb")
-	for _, p := range r.Plugins {
-		fmt.Fprintf(tw, "\t%s: trials\tclean\tleaks\twrong\ttwice", p.Name)
-	}
-	fmt.Fprintln(tw)
+	fmt.Fprintln(tw, "plugin\tmode\tverb\ttrials\tclean\tleaks\twrong\ttwice")
 	for _, at := range rows {
-		fmt.Fprintf(tw, "%s\t%s", at.mode, at.verb)
-		for _, p := range r.Plugins {
-			if c := cells[at][p.Name]; c != nil {
-				fmt.Fprintf(tw, "\t%d\t%d\t%d\t%d\t%d", c.trials, c.survived, c.leaks, c.wrong, c.twice)
-			} else {
-				fmt.Fprint(tw, "\t\t\t\t\t")
-			}
-		}
-		fmt.Fprintln(tw)
+		c := cells[at]
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", at.plugin, at.mode, at.verb, c.trials, c.survived, c.leaks, c.wrong, c.twice)
 	}
 	tw.Flush()
 	for _, p := range r.Plugins {
@@ -108,9 +98,9 @@ func (r *Report) write(w io.Writer) {
 	}
 	for _, p := range r.Plugins {
 		var all tally
-		for _, at := range rows {
-			if c := cells[at][p.Name]; c != nil {
-				all.missed, all.crashed = all.missed+c.missed, all.crashed+c.crashed
+		for i := range r.Outcomes {
+			if r.Outcomes[i].Trial.Plugin == p.Name {
+				all.add(&r.Outcomes[i])
 			}
 		}
 		fmt.Fprintf(w, "\n%s: %d runs ended before their system call came, and in %d the runtime gave up.", p.Name, all.missed, all.crashed)

@@ -41,15 +41,13 @@ type schedule struct {
 func (s *schedule) mode(p *Plugin, mode string) error {
 	var trials []Trial
 	for _, verb := range s.verbs {
-		for _, cold := range []bool{true, false} {
-			more, err := s.trialsOf(p, mode, verb, cold)
-			if err != nil {
-				return err
-			}
-			trials = append(trials, more...)
+		more, err := s.trialsOf(p, mode, verb)
+		if err != nil {
+			return err
 		}
+		trials = append(trials, more...)
 	}
-	if p.Name != ours && s.sample > 1 {
+	if !p.Gates && s.sample > 1 {
 		var some []Trial
 		for i := 0; i < len(trials); i += s.sample {
 			some = append(some, trials[i])
@@ -84,13 +82,13 @@ func (s *schedule) show(o *Outcome) {
 }
 
 // recorded returns a verb's undisturbed run.
-func (s *schedule) recorded(p *Plugin, verb string, cold bool) (*Outcome, error) {
-	key := fmt.Sprint(p.Name, verb, cold)
+func (s *schedule) recorded(p *Plugin, verb string, cold bool, place int) (*Outcome, error) {
+	key := fmt.Sprint(p.Name, verb, cold, place)
 	if o := s.calls[key]; o != nil {
 		return o, nil
 	}
 	s.ids++
-	o, err := s.pool.one(Trial{ID: s.ids, Plugin: p.Name, Mode: modeRecord, Verb: verb, Cold: cold})
+	o, err := s.pool.one(Trial{ID: s.ids, Plugin: p.Name, Mode: modeRecord, Verb: verb, Cold: cold, Member: place})
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +115,26 @@ func (s *schedule) chosen(o *Outcome) (list []Call) {
 	return list
 }
 
-func (s *schedule) trialsOf(p *Plugin, mode, verb string, cold bool) (trials []Trial, err error) {
-	run, err := s.recorded(p, verb, cold)
+// trialsOf lists a verb's trials, cold and warm, of each plugin of a list that's to be disturbed.
+func (s *schedule) trialsOf(p *Plugin, mode, verb string) (trials []Trial, err error) {
+	for _, place := range p.places() {
+		for _, cold := range []bool{true, false} {
+			more, err := s.trialsAt(p, Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold, Member: place})
+			if err != nil {
+				return nil, err
+			}
+			trials = append(trials, more...)
+		}
+	}
+	return trials, nil
+}
+
+func (s *schedule) trialsAt(p *Plugin, base Trial) (trials []Trial, err error) {
+	run, err := s.recorded(p, base.Verb, base.Cold, base.Member)
 	if err != nil {
 		return nil, err
 	}
-	base := Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold}
+	mode := base.Mode
 	switch mode {
 	case modeKill:
 		return s.kills(base, run), nil

@@ -30,6 +30,8 @@ type Trial struct {
 	Cold bool
 	// Gone ends the container's namespace before the clean-up.
 	Gone bool `json:",omitempty"`
+	// Member is the place of the plugin that's disturbed in its list.
+	Member int `json:",omitempty"`
 	// At is the system call where it happens.
 	At    Call
 	Errno syscall.Errno `json:",omitempty"`
@@ -42,6 +44,9 @@ func (t Trial) String() string {
 	words := []string{t.Plugin, t.Mode, t.Verb, "warm"}
 	if t.Cold {
 		words[3] = "cold"
+	}
+	if t.Member != 0 {
+		words = append(words, fmt.Sprintf("[%d]", t.Member))
 	}
 	if t.Gone {
 		words = append(words, "gone")
@@ -87,6 +92,8 @@ type trying struct {
 	result  map[string]string // ADD's answers
 	refused []string          // ADDs for which there was no address, and which a runtime deletes all the same
 	hurt    bool              // the event took something from attachments that nobody disturbed
+	begins  func() error      // before the disturbed member of the trial's verb begins; may be nil
+	deaf    bool              // nobody reads what that member answers
 }
 
 func (t *trying) wrong(format string, args ...any) {
@@ -99,7 +106,7 @@ func (t *trying) note(verb, id string, a answer) {
 
 // verb runs a verb undisturbed.
 func (t *trying) verb(verb, id string) (answer, error) {
-	a, err := t.plugin.run(t.call(verb, id))
+	a, err := t.list(t.call(verb, id), nil)
 	t.note(verb, id, a)
 	return a, err
 }
@@ -225,7 +232,7 @@ func (t *trying) begin() error {
 
 // disturbed runs the verb of the trial under a tracer.
 func (t *trying) disturbed(tr *tracer) (answer, error) {
-	a, err := t.plugin.trace(t.call(t.Trial.Verb, victim), tr)
+	a, err := t.list(t.call(t.Trial.Verb, victim), tr)
 	t.note(t.Trial.Verb, victim+" (disturbed)", a)
 	if a.late != nil {
 		t.wrong("%s: %v", t.Trial.Verb, a)
@@ -251,8 +258,10 @@ func (t *trying) end() error {
 			return err
 		}
 	}
-	if err := t.detach(victim); err != nil {
-		return err
+	for range 1 + min(len(t.plugin.Followers), 1) { // a list's DEL may come again
+		if err := t.detach(victim); err != nil {
+			return err
+		}
 	}
 	return t.detachOthers()
 }

@@ -24,10 +24,11 @@ type request struct {
 	fd      uintptr
 	message uintptr
 	length  uintptr
-	addr    uintptr // struct sockaddr_nl
-	all     uint64  // signal mask that blocks all
-	saved   uint64  // the caller's mask
-	number  uintptr // of the system call, which gets the four above as its first, second, third and fifth
+	addr    uintptr       // struct sockaddr_nl
+	all     uint64        // signal mask that blocks all
+	saved   uint64        // the caller's mask
+	number  uintptr       // of the system call, which gets the first four as its first, second, third and fifth
+	until   unix.Timespec // of CLOCK_MONOTONIC: when the child ends
 }
 
 const (
@@ -37,14 +38,30 @@ const (
 )
 
 // clone blocks all signals, starts the child on a stack, and restores the mask. The child closes standard
-// input, output and error, so that nobody waits for it there, makes one system call, and exits without telling its
-// parent.
+// input, output and error, so that nobody waits for it there, makes its system call, sleeps until its time has come, and
+// exits without telling its parent.
 //
 //go:noescape
 func clone(stack uintptr, r *request) (pid int)
 
+// A descriptor of nfnetlink that's closed waits for the memory of all elements that went shortly before, by whomever, an
+// RCU grace period of some 10 ms, and lets no transaction in meanwhile (nft_rcv_nl_event,
+// net/netfilter/nf_tables_api.c). Children that close theirs all at the same time cost one such wait together.
+const (
+	step  = 64 * time.Millisecond
+	least = 20 * time.Millisecond // longer than a plugin takes to end
+)
+
+// UntilStep is how long to keep such a descriptor: between 20 and 84 ms, until a moment that is the same for all who ask.
+func UntilStep() time.Duration { return untilStep(time.Now().UnixNano()) }
+
+func untilStep(now int64) time.Duration {
+	return time.Duration(((now+int64(least))/int64(step)+1)*int64(step) - now)
+}
+
 // Send passes a message to the kernel on a netlink socket and returns at once, while a child is in sendto(2).
-// The child has a copy of every descriptor but the standard ones, and so keeps them open until it ends.
+// The child has a copy of every descriptor but the standard ones, and so keeps them open until it ends, like
+// [Linger]'s.
 func Send(fd int, message []byte) error {
 	if len(message) > maxMessage {
 		return unix.EMSGSIZE
@@ -58,13 +75,10 @@ func Send(fd int, message []byte) error {
 	})
 }
 
-// Linger leaves a child that keeps this process's descriptors, but for the standard ones, open for a while: who
+// Linger leaves a child that keeps this process's descriptors, but for the standard ones, open for [UntilStep]: who
 // closes a socket last waits for what the kernel does then.
-func Linger(d time.Duration) error {
-	return start(func(page []byte, r *request) {
-		*(*unix.Timespec)(unsafe.Pointer(&page[messageAt])) = unix.NsecToTimespec(d.Nanoseconds())
-		r.number, r.fd = unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&page[messageAt]))
-	})
+func Linger() error {
+	return start(func(_ []byte, r *request) { r.number = unix.SYS_GETPID })
 }
 
 // start starts a child with a request that fill completes, in a page that's the child's for good.
@@ -77,6 +91,8 @@ func start(fill func(page []byte, r *request)) error {
 	base := unsafe.Pointer(unsafe.SliceData(page))
 	r := (*request)(base)
 	r.all = ^uint64(0)
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &r.until) // it has this clock
+	r.until = unix.NsecToTimespec(r.until.Nano() + int64(untilStep(r.until.Nano())))
 	fill(page, r)
 	if pid := clone(uintptr(base)+pageSize-16, r); pid < 0 {
 		_ = unix.Munmap(page)

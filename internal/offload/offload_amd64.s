@@ -6,8 +6,11 @@
 #define SYS_rt_sigprocmask 14
 #define SYS_clone 56
 #define SYS_exit 60
+#define SYS_clock_nanosleep 230
 #define SIG_SETMASK 2
 #define CLONE_VM 0x100
+#define CLOCK_MONOTONIC 1
+#define TIMER_ABSTIME 1
 
 // func clone(stack uintptr, r *request) (pid int)
 // R12 and R13 keep the request and the result: the kernel preserves them, and the child's are the parent's.
@@ -54,6 +57,12 @@ child:
 	MOVQ 24(R12), R8
 	MOVQ $12, R9
 	MOVQ 48(R12), AX
+	SYSCALL
+	MOVQ $CLOCK_MONOTONIC, DI
+	MOVQ $TIMER_ABSTIME, SI
+	LEAQ 56(R12), DX
+	XORL R10, R10
+	MOVQ $SYS_clock_nanosleep, AX
 	SYSCALL
 	XORL DI, DI
 	MOVQ $SYS_exit, AX

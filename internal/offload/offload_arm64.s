@@ -4,10 +4,13 @@
 
 #define SYS_close 57
 #define SYS_exit 93
+#define SYS_clock_nanosleep 115
 #define SYS_rt_sigprocmask 135
 #define SYS_clone 220
 #define SIG_SETMASK 2
 #define CLONE_VM 0x100
+#define CLOCK_MONOTONIC 1
+#define TIMER_ABSTIME 1
 
 // func clone(stack uintptr, r *request) (pid int)
 // R19 and R20 keep the request and the result: the kernel preserves them, and the child's are the parent's.
@@ -53,6 +56,12 @@ child:
 	MOVD 24(R19), R4
 	MOVD $12, R5
 	MOVD 48(R19), R8
+	SVC
+	MOVD $CLOCK_MONOTONIC, R0
+	MOVD $TIMER_ABSTIME, R1
+	ADD  $56, R19, R2
+	MOVD ZR, R3
+	MOVD $SYS_clock_nanosleep, R8
 	SVC
 	MOVD ZR, R0
 	MOVD $SYS_exit, R8

@@ -15,7 +15,10 @@ import (
 func Send(int, []byte) error { return unix.ENOSYS }
 
 // Linger isn't known on this architecture.
-func Linger(time.Duration) error { return unix.ENOSYS }
+func Linger() error { return unix.ENOSYS }
 
 // Reaped is false: nothing may be offloaded here.
 func Reaped() bool { return false }
+
+// UntilStep is longer than the kernel takes to free what has gone.
+func UntilStep() time.Duration { return 64 * time.Millisecond }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Member is one plugin of a list.
+type Member struct {
+	// Path is the executable's. Its directory is CNI_PATH.
+	Path string
+	// Config is what it reads, but for what a runtime adds.
+	Config string
+}
+
+// followers are what may follow bridge or ptp, each with all that it can leave somewhere.
+var followers = []struct{ name, keys string }{
+	{"portmap", `"capabilities": {"portMappings": true}`},
+	{"firewall", `"backend": "nftables", "ingressPolicy": "same-bridge"`},
+	{"tuning", `"sysctl": {"net.core.somaxconn": "512"}, "mtu": 1400, "promisc": true`},
+	{"bandwidth", `"capabilities": {"bandwidth": true}`},
+	{"sbr", ``},
+}
+
+// lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and bridge with all of them
+// in its key "chain".
+func lists(p Plugin) []Plugin {
+	dir := filepath.Dir(p.Path)
+	list, ptp, one := p, p, p
+	list.Name, ptp.Name, one.Name = ours+"-list", ours+"-ptp", ours+"-chain"
+	head := strings.TrimSuffix(p.Config, "}")
+	var chain []string
+	for i, f := range followers {
+		member := Member{filepath.Join(dir, f.name), fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "crash", "type": %q, %s}`, f.name, f.keys)}
+		member.Config = strings.ReplaceAll(member.Config, ", }", "}")
+		list.Followers = append(list.Followers, member)
+		list.Disturbed = append(list.Disturbed, i+1)
+		if f.name == "portmap" || f.name == "bandwidth" {
+			ptp.Followers = append(ptp.Followers, member)
+		}
+		chain = append(chain, strings.ReplaceAll(fmt.Sprintf(`{"type": %q, %s}`, f.name, f.keys), ", }", "}"))
+	}
+	ptp.Path, ptp.Bridge = filepath.Join(dir, "ptp"), ""
+	ptp.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"ptp"`, `"bridge":"cnibr0",`, "", `"isGateway":true,`, "").Replace(p.Config)
+	one.Config = head + `, "capabilities": {"portMappings": true, "bandwidth": true}, "chain": [` + strings.Join(chain, ", ") + `]}`
+	return []Plugin{list, ptp, one}
+}
+
+func (p *Plugin) members() []Member { return append([]Member{p.Member}, p.Followers...) }
+
+// places returns where in the list something is to be disturbed.
+func (p *Plugin) places() []int {
+	if len(p.Disturbed) == 0 {
+		return []int{0}
+	}
+	return p.Disturbed
+}
+
+// title names a place of the list.
+func (p *Plugin) title(place int) string {
+	if len(p.Followers) == 0 {
+		return p.Name
+	}
+	return p.Name + "/" + filepath.Base(p.members()[place].Path)
+}
+
+// list runs a verb of all members as libcni does: ADD in order, each with the result so far; CHECK in order and DEL in
+// reverse, with the last result. The first failure ends it. GC asks all of them, and the first failure is its answer. With
+// a tracer the trial's member runs under it.
+func (t *trying) list(c call, tr *tracer) (all answer, err error) {
+	members := t.plugin.members()
+	order := make([]int, len(members))
+	for i := range order {
+		order[i] = i
+	}
+	if c.verb == "DEL" {
+		slices.Reverse(order)
+	}
+	for _, place := range order {
+		c.Member = members[place]
+		a, err := t.one(c, place, tr)
+		if err != nil {
+			return a, err
+		}
+		if all.ok() {
+			all = a
+		}
+		if !a.ok() && c.verb != "GC" || tr != nil && tr.killed && t.Trial.Mode == modePower {
+			return a, nil
+		}
+		if c.verb == "ADD" {
+			c.prev = a.stdout
+		}
+	}
+	return all, nil
+}
+
+// one runs a verb of one member.
+func (t *trying) one(c call, place int, tr *tracer) (answer, error) {
+	if place != t.Trial.Member {
+		return c.run()
+	}
+	if t.begins != nil {
+		if err := t.begins(); err != nil {
+			return answer{}, err
+		}
+	}
+	if tr == nil {
+		return c.run()
+	}
+	c.deaf = t.deaf
+	return c.trace(tr)
+}
+
+// useCapabilities gives a configuration what a runtime gives, in so far as it asks for it. Each container has a host port
+// of its own.
+func (c call) useCapabilities(conf map[string]json.RawMessage) error {
+	var asked map[string]bool
+	if conf["capabilities"] == nil || c.verb == "GC" {
+		return nil
+	}
+	if err := json.Unmarshal(conf["capabilities"], &asked); err != nil {
+		return err
+	}
+	given := map[string]any{
+		"portMappings": []map[string]any{{"hostPort": 8000 + crc32.ChecksumIEEE([]byte(c.id))%1000, "containerPort": 80, "protocol": "tcp"}},
+		"bandwidth":    map[string]int{"ingressRate": 1e8, "ingressBurst": 1e7, "egressRate": 1e8, "egressBurst": 1e7},
+	}
+	for key := range given {
+		if !asked[key] {
+			delete(given, key)
+		}
+	}
+	encoded, err := json.Marshal(given)
+	conf["runtimeConfig"] = encoded
+	return err
+}

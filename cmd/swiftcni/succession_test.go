@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+// TestADDAfterDELLeavesTheSocketToAChild runs, below an init that reaps, an ADD right after a DEL, and one later. Closing a
+// socket of nftables waits for what went shortly before, by whomever: who has to leaves that to a child, and
+// nobody else starts one.
+func TestADDAfterDELLeavesTheSocketToAChild(t *testing.T) {
+	dir := t.TempDir()
+	buildRelease(t, filepath.Join(dir, "bridge"))
+	host := nstest.New(t, "succession")
+	nstest.Run(t, host, "ip", "link", "set", "lo", "up")
+	conf := filepath.Join(dir, "conf")
+	if err := os.WriteFile(conf, []byte(strings.ReplaceAll(budgetConf, "DIR", filepath.Join(dir, "leases"))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const script = `set -e
+call() {
+	verb=$1 netns=$2; shift 2
+	CNI_COMMAND=$verb CNI_CONTAINERID=${netns##*/} CNI_NETNS=$netns CNI_IFNAME=eth0 CNI_PATH=. "$@" ./bridge <conf
+}
+cd "$0"
+call ADD "$1"
+call DEL "$1"
+call ADD "$2" strace -f -q -e trace=clone -o soon
+sleep 0.2
+call ADD "$1" strace -f -q -e trace=clone -o later`
+	nstest.Run(t, host, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "catatonit", "--",
+		"sh", "-c", script, dir, nstest.New(t, "succession1"), nstest.New(t, "succession2"))
+	for name, want := range map[string]int{"soon": 1, "later": 0} {
+		trace, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		children := 0
+		for line := range strings.Lines(string(trace)) {
+			if strings.Contains(line, "CLONE_VM") && !strings.Contains(line, "CLONE_THREAD") && strings.Contains(line, "clone(") {
+				children++
+			}
+		}
+		if children != want {
+			t.Errorf("%s after a DEL, ADD starts %d children, want %d:\n%s", name, children, want, trace)
+		}
+	}
+}
