@@ -113,9 +113,12 @@ func comparesWith(exprs, value []byte) (compares bool) {
 // A Leftover is a part of the ruleset that the CNI project's own plugins made.
 type Leftover struct {
 	Owner Owner  // whose it is; the zero Owner is none of those that were asked about
-	What  string // "masquerade", "spoof check" or "ports"
+	What  string // "masquerade", "spoof check", "ports", [WhatPolicy] or [WhatFirewall]
 	Where string // "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df", "rule of inet cni_plugins_masquerade masq_checks"
 	Text  string // the rule's own comment, may be empty
+	// Bridge is whose policy it is, and Addr what it lets through the firewall: their owners are unknown.
+	Bridge string
+	Addr   netip.Addr
 	// IPTables says that it's in a table of iptables-nft.
 	IPTables bool
 }
@@ -131,7 +134,7 @@ func (c *Conn) Leftovers(owners []Owner) (list []Leftover, err error) {
 		if err == nil {
 			err = c.rules(t, chain, func(r listedRule) {
 				if o, ok := owner(r.comment); ok {
-					list = append(list, Leftover{o, what, "rule of " + t.String() + " " + chain, r.comment, false})
+					list = append(list, Leftover{Owner: o, What: what, Where: "rule of " + t.String() + " " + chain, Text: r.comment})
 				}
 			})
 		}
@@ -152,19 +155,29 @@ func (c *Conn) Leftovers(owners []Owner) (list []Leftover, err error) {
 	}
 	chains(referenceGuard, func(name string) {
 		if strings.HasPrefix(name, "cni-br-iface-") && !strings.HasSuffix(name, "-mac") {
-			list = append(list, Leftover{bySpoof[name], "spoof check", "chain " + referenceGuard.String() + " " + name, "", false})
+			list = append(list, Leftover{Owner: bySpoof[name], What: "spoof check", Where: "chain " + referenceGuard.String() + " " + name})
 		}
 	})
 	for _, t := range natTables {
+		var names []string
 		chains(t, func(name string) {
+			names = append(names, name)
 			what := "masquerade"
 			if strings.HasPrefix(name, referenceDNATFor) {
 				what = "ports"
 			}
 			if strings.HasPrefix(name, referencePrefix) && len(name) == iptablesChainLen {
-				list = append(list, Leftover{byChain[name], what, "chain " + t.String() + " " + name, "", true})
+				list = append(list, Leftover{Owner: byChain[name], What: what, Where: "chain " + t.String() + " " + name, IPTables: true})
 			}
 		})
+		list = append(list, sharedLeftovers(t, names)...)
+	}
+	for _, more := range []func() ([]Leftover, error){c.Policies, c.throughFirewall} {
+		if err == nil {
+			var some []Leftover
+			some, err = more()
+			list = append(list, some...)
+		}
 	}
 	return list, err
 }

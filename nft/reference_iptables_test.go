@@ -5,6 +5,8 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/nstest"
@@ -53,4 +55,63 @@ func TestDetachIPTables(t *testing.T) {
 	wants(t, l, true, "10.1.0.4 ", iptablesChain(referencePrefix, Owner{"mynet", "c2", "eth0"}))
 	nstest.Run(t, ns, "iptables-nft", "-t", "nat", "-S") // which still reads its table
 	must(t, c.DetachIPTables(c1, nil))
+}
+
+// TestFirewallLeftovers has iptables make rules as the CNI project's firewall plugin does.
+func TestFirewallLeftovers(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	lists := func() (got []string) {
+		t.Helper()
+		list, err := c.Leftovers(nil)
+		must(t, err)
+		for _, l := range list {
+			text := l.What + ": " + l.Where + " " + l.Bridge
+			if l.Addr.IsValid() {
+				text += l.Addr.String()
+			}
+			got = append(got, text)
+		}
+		return got
+	}
+	if got := lists(); got != nil {
+		t.Error("of nothing:", got)
+	}
+	must(t, c.Open(Opening{Owner: Owner{"mynet", "c1", "eth0"}, Addrs: []netip.Addr{netip.MustParseAddr("10.1.0.7")}}))
+	for program, addr := range map[string]string{"iptables-nft": "10.1.0.2/32", "ip6tables-nft": "fd00::2/128"} {
+		run := func(args ...string) { nstest.Run(t, ns, program, append([]string{"-t", "filter"}, args...)...) }
+		run("-L", "FORWARD")
+		run("-N", "CNI-FORWARD")
+		run("-A", "CNI-FORWARD", "-m", "comment", "--comment", adminComment, "-j", "RETURN")
+		run("-A", "CNI-FORWARD", "-d", addr, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
+		run("-A", "CNI-FORWARD", "-s", addr, "-j", "ACCEPT")
+		for _, stage := range isolationStages {
+			run("-N", stage)
+			run("-A", "FORWARD", "-j", stage)
+		}
+		for _, bridge := range []string{"cni0", "a-bridge-of-15b"} {
+			run("-A", isolationStages[0], "-i", bridge, "!", "-o", bridge, "-m", "comment", "--comment", firewallComment, "-j", isolationStages[1])
+			run("-A", isolationStages[1], "-o", bridge, "-j", "DROP")
+		}
+		run("-A", isolationStages[0], "-j", "RETURN")
+	}
+	want := []string{
+		"ingress policy: rules of ip filter CNI-ISOLATION-STAGE-1 cni0",
+		"ingress policy: rules of ip filter CNI-ISOLATION-STAGE-1 a-bridge-of-15b",
+		"ingress policy: rules of ip6 filter CNI-ISOLATION-STAGE-1 cni0",
+		"ingress policy: rules of ip6 filter CNI-ISOLATION-STAGE-1 a-bridge-of-15b",
+		"way through the firewall: rules of ip filter CNI-FORWARD 10.1.0.2",
+		"way through the firewall: rules of ip6 filter CNI-FORWARD fd00::2",
+	}
+	if got := lists(); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	nstest.Run(t, ns, "iptables-nft", "-t", "nat", "-N", "CNI-HOSTPORT-DNAT")
+	if got := lists(); len(got) != 7 || got[0] != "ports: chain ip nat CNI-HOSTPORT-DNAT " {
+		t.Error(got)
+	}
+	nstest.Run(t, ns, "iptables-nft", "-t", "nat", "-N", iptablesChain(referenceDNATFor, Owner{"mynet", "c1", "eth0"}))
+	if got := lists(); len(got) != 7 || !strings.HasPrefix(got[0], "ports: chain ip nat CNI-DN-") {
+		t.Error("a container's:", got)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -79,17 +80,47 @@ func adopt(w io.Writer, dirs []string) error {
 	}
 	var strange []nft.Leftover
 	for _, l := range left {
-		i := slices.IndexFunc(list, func(a *adoptee) bool { return a.owner() == l.Owner })
-		if i < 0 {
+		if of := n.leftTo(l, list); of != nil {
+			of.left = append(of.left, l)
+		} else if !n.needs(l) {
 			strange = append(strange, l)
-			continue
 		}
-		list[i].left = append(list[i].left, l)
 	}
 	if err := printAdoptees(w, list); err != nil {
 		return err
 	}
 	return printStrange(w, strange)
+}
+
+// leftTo returns the container that a leftover is of, nil if none of these.
+func (n *node) leftTo(l nft.Leftover, list []*adoptee) *adoptee {
+	i := slices.IndexFunc(list, func(a *adoptee) bool {
+		switch {
+		case l.Bridge != "":
+			return n.links.names[a.link.Master] == l.Bridge
+		case l.Addr.IsValid():
+			return slices.Contains(a.Addresses, l.Addr)
+		}
+		return a.owner() == l.Owner
+	})
+	if i < 0 {
+		return nil
+	}
+	return list[i]
+}
+
+// needs reports whether somebody may still need a leftover whose owner it doesn't tell: a bridge's policy if the bridge has a port
+// that isn't ours, and a way through the firewall if a container has the address.
+func (n *node) needs(l nft.Leftover) bool {
+	if l.Addr.IsValid() {
+		return n.links.withAny([]netip.Addr{l.Addr}).Index != 0
+	}
+	for _, veth := range n.links.veths {
+		if _, ours := cni.OwnerOf(veth); l.Bridge != "" && n.links.names[veth.Master] == l.Bridge && !ours {
+			return true
+		}
+	}
+	return false
 }
 
 // withAny returns the veth whose other end has any of some addresses.
@@ -144,8 +175,13 @@ func printStrange(w io.Writer, list []nft.Leftover) error {
 			continue
 		}
 		fmt.Fprintf(w, "  %s: %s\n", l.What, l.Where)
-		if l.Text != "" {
-			fmt.Fprintf(w, "      of %s\n", cell(l.Text))
+		for _, of := range []string{l.Text, l.Bridge} {
+			if of != "" {
+				fmt.Fprintf(w, "      of %s\n", cell(of))
+			}
+		}
+		if l.Addr.IsValid() {
+			fmt.Fprintf(w, "      for %s\n", l.Addr)
 		}
 		fmt.Fprintf(w, "      removed by: %s\n", removal(l))
 	}
@@ -156,6 +192,9 @@ func printStrange(w io.Writer, list []nft.Leftover) error {
 type errStrange int
 
 func (e errStrange) Error() string {
+	if e == 1 {
+		return "1 rule or chain belongs to no container with a lease here"
+	}
 	return fmt.Sprintf("%d rules or chains belong to no container with a lease here", int(e))
 }
 
@@ -164,10 +203,19 @@ func removal(l nft.Leftover) string {
 	f := strings.Fields(l.Where)
 	name := f[len(f)-1]
 	switch {
-	case l.IPTables && f[1] == "ip6":
-		return "ip6tables-save -t nat | grep -v " + name + " | ip6tables-restore"
 	case l.IPTables:
-		return "iptables-save -t nat | grep -v " + name + " | iptables-restore"
+		table, lines := "nat", name
+		switch {
+		case l.Bridge != "":
+			table, lines = "filter", "'CNI-ISOLATION-STAGE.* -[io] "+l.Bridge+" '"
+		case l.Addr.IsValid():
+			table, lines = "filter", "'"+name+" -[sd] "+l.Addr.String()+"/'"
+		}
+		programs := "iptables"
+		if strings.Contains(l.Where, " ip6 ") {
+			programs = "ip6tables"
+		}
+		return programs + "-save -t " + table + " | grep -v " + lines + " | " + programs + "-restore"
 	case l.What == "spoof check":
 		id := strings.TrimPrefix(name, "cni-br-iface-")
 		if i := strings.LastIndexByte(id, '-'); i > 0 {

@@ -42,7 +42,7 @@ func examine(confs []*netconf, dirs []string, dirsNamed bool) ([]finding, error)
 	for _, h := range x.node.list {
 		x.attachment(h)
 	}
-	err = join(err, x.stores(dirs))
+	err = join(err, x.stores(dirs), x.policies())
 	for _, c := range confs {
 		err = join(err, x.network(c))
 	}
@@ -113,6 +113,20 @@ func (h *held) elements() string {
 		list = append(list, "a way through the firewall for "+joinAddrs(h.Firewall))
 	}
 	return strings.Join(list, ", ")
+}
+
+// policies looks for what the CNI project's firewall plugin left of bridges: it drops what today's configuration may allow.
+func (x *examination) policies() error {
+	list, err := x.rules.Policies()
+	if err != nil {
+		return ifSupported(err)
+	}
+	for _, l := range list {
+		if !x.node.needs(l) {
+			x.add("old-policy", "", "", l.Where+" keep other bridges from "+cell(l.Bridge)+", and the CNI project's plugins have no container there any more", removal(l))
+		}
+	}
+	return nil
 }
 
 // stores checks the leases' own invariants.

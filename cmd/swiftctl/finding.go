@@ -45,6 +45,7 @@ func newCheck() *cobra.Command {
 			"  bridge-down            a bridge that carries nothing\n" +
 			"  no-forwarding          net.ipv4.ip_forward, or IPv6's, is off\n" +
 			"  barrier                another firewall drops what the host forwards, and no plugin opens it\n" +
+			"  old-policy             a bridge's ingress policy that the CNI project's firewall plugin left behind\n" +
 			"  damaged-leases         files in a directory of leases that are none, or that nobody can own\n\n" +
 			confsHelp + " The exit status is 1 if anything is found, or can't be read.",
 	}
