@@ -28,12 +28,19 @@ var followers = []struct{ name, keys string }{
 	{"sbr", ``},
 }
 
+// The ways to try swiftcni beside bridge alone.
+const (
+	oursList  = ours + "-list"
+	oursPTP   = ours + "-ptp"
+	oursChain = ours + "-chain"
+)
+
 // lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and bridge with all of them
 // in its key "chain".
 func lists(p Plugin) []Plugin {
 	dir := filepath.Dir(p.Path)
 	list, ptp, one := p, p, p
-	list.Name, ptp.Name, one.Name = ours+"-list", ours+"-ptp", ours+"-chain"
+	list.Name, ptp.Name, one.Name = oursList, oursPTP, oursChain
 	head := strings.TrimSuffix(p.Config, "}")
 	var chain []string
 	for i, f := range followers {
@@ -48,6 +55,7 @@ func lists(p Plugin) []Plugin {
 	}
 	ptp.Path, ptp.Bridge = filepath.Join(dir, "ptp"), ""
 	ptp.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"ptp"`, `"bridge":"cnibr0",`, "", `"isGateway":true,`, "").Replace(p.Config)
+	list.Brief, ptp.Brief, one.Brief = true, true, true
 	one.Config = head + `, "capabilities": {"portMappings": true, "bandwidth": true}, "chain": [` + strings.Join(chain, ", ") + `]}`
 	return []Plugin{list, ptp, one}
 }

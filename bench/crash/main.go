@@ -10,7 +10,8 @@
 //	go run ./bench/crash -plugin mine=/opt/cni/bin:mine.conf -swiftcni ''
 //	go run ./bench/crash -mode kill -verb ADD -only linkat#1 -v
 //
-// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain".
+// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain",
+// always at the size of -quick.
 //
 // The exit status is 1 if swiftcni leaks, or the only plugins that were given do.
 package main
@@ -47,12 +48,12 @@ func main() {
 // options are the command line's.
 type options struct {
 	verbs, modes []string
+	ways         []string // in which swiftcni is tried
 	quick, all   bool
 	from, only   Call
 	reference    bool
 	swiftcni     string
 	noSwiftcni   bool
-	alone        bool
 	plugins      []Plugin
 	json         string
 	verbose      bool
@@ -63,10 +64,11 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits}
+	allWays  = []string{ours, oursList, oursPTP, oursChain}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
-	o := options{verbs: allVerbs, modes: allModes}
+	o := options{verbs: allVerbs, modes: allModes, ways: allWays}
 	f := flag.NewFlagSet("crash", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	list := func(into *[]string, known []string) func(string) error {
@@ -91,7 +93,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		o.swiftcni, o.noSwiftcni = s, s == ""
 		return nil
 	})
-	f.BoolVar(&o.alone, "alone", false, "swiftcni's bridge alone, and not in lists with the other plugins")
+	f.Func("way", "comma-separated `ways` to try swiftcni: bridge alone, and its other plugins in lists (default: "+strings.Join(allWays, ",")+")",
+		list(&o.ways, allWays))
 	f.Func("plugin", "one more plugin, `NAME=DIR:CONF`: directory of plugins, and configuration file", func(s string) error {
 		p, err := parsePlugin(s)
 		o.plugins = append(o.plugins, p)
@@ -171,9 +174,10 @@ func (o options) build(stderr io.Writer) (plugins []Plugin, err error) {
 		if err != nil {
 			return nil, err
 		}
-		plugins = append(plugins, p)
-		if !o.alone {
-			plugins = append(plugins, lists(p)...)
+		for _, p := range append([]Plugin{p}, lists(p)...) {
+			if slices.Contains(o.ways, p.Name) {
+				plugins = append(plugins, p)
+			}
 		}
 	}
 	if o.reference {

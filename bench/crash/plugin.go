@@ -26,6 +26,8 @@ type Plugin struct {
 	Followers []Member `json:",omitempty"`
 	// Disturbed are the places in the list that trials are about. None at all is the first.
 	Disturbed []int `json:",omitempty"`
+	// Brief asks for -quick's size.
+	Brief bool `json:",omitempty"`
 	// Gates says that its failures are the program's.
 	Gates bool `json:",omitempty"`
 	// Leases is host-local's dataDir, or empty where the configuration has none.

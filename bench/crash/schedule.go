@@ -134,7 +134,9 @@ func (s *schedule) trialsAt(p *Plugin, base Trial) (trials []Trial, err error) {
 	if err != nil {
 		return nil, err
 	}
-	mode := base.Mode
+	brief := *s
+	brief.quick = s.quick || p.Brief
+	s, mode := &brief, base.Mode
 	switch mode {
 	case modeKill:
 		return s.kills(base, run), nil

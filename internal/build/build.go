@@ -62,7 +62,7 @@ func Release(progress io.Writer, root, output, pkg string) error {
 	return Run(progress, root, env, "go", "build", flags[0], flags[1], flags[2]+" "+entry.Flag, "-o", output, pkg)
 }
 
-// Swiftcni puts swiftcni into a directory under the names of the plugins that podman uses: built from the module at root, or
+// Swiftcni puts swiftcni into a directory under the names of its plugins: built from the module at root, or
 // a binary that's there.
 func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -81,7 +81,7 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	if _, err := os.Stat(binary); err != nil {
 		return err
 	}
-	for _, name := range []string{"bridge", "host-local", "portmap", "firewall", "tuning"} {
+	for _, name := range []string{"bridge", "host-local", "ptp", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr"} {
 		link := filepath.Join(dir, name)
 		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -93,7 +93,7 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	return nil
 }
 
-// Reference installs the reference's plugins of the same names into a directory of the cache at root, once, since a
+// Reference installs the reference's plugins that swiftcni is compared with into a directory of the cache at root, once, since a
 // release doesn't change, and returns it.
 func Reference(progress io.Writer, root string) (dir string, err error) {
 	dir = filepath.Join(root, ".cache", "bench", "reference-"+ReferenceVersion)
@@ -102,7 +102,7 @@ func Reference(progress io.Writer, root string) (dir string, err error) {
 	}
 	args := append([]string{"install"}, flags[:]...)
 	missing := false
-	for _, plugin := range []string{"main/bridge", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning"} {
+	for _, plugin := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning", "meta/bandwidth"} {
 		if _, err := os.Stat(filepath.Join(dir, filepath.Base(plugin))); err != nil {
 			missing = true
 			args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+ReferenceVersion)
