@@ -11,7 +11,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
-.PHONY: help build install demo test test-deps worlds lint vulns golden fuzz bench bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo test test-deps worlds lint vulns golden fuzz bench bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -20,9 +20,14 @@ build: ## bin/swiftcni, the plugins, and bin/swiftctl, the tool
 	$(GOBUILD) -o bin/swiftcni ./cmd/swiftcni
 	$(GOBUILD) -o bin/swiftctl ./cmd/swiftctl
 
-install: build ## link every plugin name in PLUGINDIR=/opt/cni/bin, and swiftctl in PREFIX=/usr/local
+install: build ## link every plugin name in PLUGINDIR=/opt/cni/bin; swiftctl and manual pages in PREFIX=/usr/local
 	bin/swiftctl install --binary bin/swiftcni $(PLUGINDIR)
 	install -D -m 755 bin/swiftctl $(PREFIX)/bin/swiftctl
+	install -D -m 644 -t $(PREFIX)/share/man/man5 docs/man/*.5
+	install -D -m 644 -t $(PREFIX)/share/man/man8 docs/man/*.8
+
+man: ## rewrite docs/man from docs/keys.md and swiftctl's help
+	go test ./internal/man ./cmd/swiftctl -run TestManualPage -update
 
 demo: build ## attach two real containers by script and two by OCI hook, and look at them (as root)
 	internal/demo/demo.sh bin

@@ -10,8 +10,11 @@ import (
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "swiftctl",
-		Short:         "Attach containers to networks, and see what is attached",
+		Use:   "swiftctl",
+		Short: "Attach containers to networks, and see what is attached",
+		Long: "Attach containers to networks, and see what is attached. Runtimes don't need it: they call the plugins, which are\n" +
+			"the program swiftcni. It looks at the host by what the plugins leave there: leases, links and the ruleset; so it\n" +
+			"needs no daemon, and no memory of its own.",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

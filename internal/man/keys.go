@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package man
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Keys is a page of section 5, made of a text in Markdown: headings, paragraphs, and tables whose first column is what the
+// others explain. Other things of Markdown's are an error.
+func Keys(name, about, markdown string) ([]byte, error) {
+	p := newPage(name, 5, about)
+	p.section("Description")
+	for block := range strings.SplitSeq(markdown, "\n\n") {
+		for block != "" {
+			var err error
+			if block, err = p.block(strings.Trim(block, "\n")); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return p.Bytes(), nil
+}
+
+// block writes what a block begins with, and returns the rest of it.
+func (p *page) block(block string) (rest string, err error) {
+	first, rest, _ := strings.Cut(block, "\n")
+	switch {
+	case first == "", strings.HasPrefix(first, "# "):
+		return rest, nil
+	case strings.HasPrefix(first, "## "):
+		p.section(strings.ReplaceAll(first[len("## "):], "`", ""))
+		return rest, nil
+	case strings.HasPrefix(first, "|"):
+		return "", p.table(strings.Split(block, "\n"))
+	case strings.HasPrefix(first, "#"), strings.HasPrefix(first, "```"), strings.HasPrefix(first, "- "):
+		return "", fmt.Errorf("a page can't have this: %q", first)
+	}
+	p.text(spans(block))
+	return "", nil
+}
+
+// table writes a row as an item: what it explains, with the middle columns behind it in parentheses, and the last column.
+func (p *page) table(rows []string) error {
+	for i, row := range rows {
+		cells := cells(row)
+		switch {
+		case len(cells) < 2:
+			return fmt.Errorf("no row of a table with two columns or more: %q", row)
+		case i < 2: // the head, and the line below it
+			continue
+		}
+		tag := spans(cells[0])
+		for _, c := range cells[1 : len(cells)-1] {
+			if c != "" {
+				tag += " (" + spans(c) + ")"
+			}
+		}
+		p.item(line(tag), spans(cells[len(cells)-1]))
+	}
+	return nil
+}
+
+// cells are a row's, without the spaces around them. `\|` is a bar in one of them.
+func cells(row string) (list []string) {
+	row = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(row), "|"), "|")
+	const bar = "\x00"
+	for cell := range strings.SplitSeq(strings.ReplaceAll(row, `\|`, bar), "|") {
+		list = append(list, strings.ReplaceAll(strings.TrimSpace(cell), bar, "|"))
+	}
+	return list
+}
+
+// spans makes roff of a text in which code stands between backquotes.
+func spans(text string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			b.WriteString(bold(part))
+		} else {
+			b.WriteString(escape(part))
+		}
+	}
+	return b.String()
+}
