@@ -11,7 +11,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
 
-.PHONY: help build install man demo test test-deps worlds lint vulns golden fuzz bench bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo test test-deps worlds lint vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -48,6 +48,7 @@ lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	GOBIN=$(CURDIR)/.cache/bin go install $(STATICCHECK)
 	.cache/bin/staticcheck ./...
 	GOARCH=arm64 .cache/bin/staticcheck ./...
+	cd cni/inprocess/libcnitest && go vet ./... && $(CURDIR)/.cache/bin/staticcheck ./...
 
 vulns: ## known vulnerabilities in the programs; the database comes as a module
 	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/vulns "$$dir" .cache/vulndb
@@ -62,6 +63,9 @@ fuzz: ## each fuzz target for FUZZTIME=30s
 
 bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 20 minutes (as root; OUT=directory DOC=docs/performance.md)
 	go run ./bench all -out $(or $(OUT),.cache/bench/report) $(if $(DOC),-doc $(DOC))
+
+bench-libcni: ## programs that use libcni and go-cni: the reference's plugins, ours, and ours in-process; 100 rounds in 2 minutes (as root; ROUNDS=n)
+	cd cni/inprocess/libcnitest && go test -run none -bench . -benchtime $(or $(ROUNDS),100)x .
 
 bench-quick: build ## the same in a minute
 	go run ./bench all -quick -out $(or $(OUT),.cache/bench/report)

@@ -22,8 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { nstest.Main(m) }
-
 var _ invoke.Exec = inprocess.New(nil)
 
 const network = `{ "cniVersion": "1.1.0", "name": "NAME", "plugins": [
