@@ -9,11 +9,9 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/inside"
 	"golang.org/x/sys/unix"
 )
-
-// selfNetNS is the calling thread's own namespace. /proc/self is that of the process's first thread.
-const selfNetNS = "/proc/thread-self/ns/net"
 
 // A NetNS is an open network namespace. It stays the same, and alive, whatever becomes of its path. Close it.
 type NetNS struct {
@@ -124,20 +122,21 @@ func openRetry(path string, flags int) (int, error) {
 
 // CurrentNetNS opens the calling thread's namespace.
 func CurrentNetNS() (*NetNS, error) {
-	fd, err := openRetry(selfNetNS, unix.O_RDONLY|unix.O_CLOEXEC)
+	fd, err := inside.Own()
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: selfNetNS, Err: err}
+		return nil, err
 	}
-	return &NetNS{fd: fd, path: selfNetNS}, nil
+	return &NetNS{fd: fd, path: inside.OwnPath}, nil
 }
 
-// CurrentNetNSID returns the ID of the calling thread's namespace without opening it, by one stat(2).
+// CurrentNetNSID returns the ID of the calling thread's namespace.
 func CurrentNetNSID() (NetNSID, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(selfNetNS, &st); err != nil {
-		return NetNSID{}, &os.PathError{Op: "stat", Path: selfNetNS, Err: err}
+	ns, err := CurrentNetNS()
+	if err != nil {
+		return NetNSID{}, err
 	}
-	return NetNSID{Dev: uint64(st.Dev), Ino: st.Ino}, nil
+	defer ns.Close()
+	return ns.ID(), nil
 }
 
 // FD returns the descriptor, which the NetNS goes on to own.
@@ -176,14 +175,14 @@ func (ns *NetNS) ID() NetNSID {
 // Is tells whether both are handles of one namespace.
 func (ns *NetNS) Is(other *NetNS) bool { return ns.ID() == other.ID() }
 
-// Do runs fn on a thread inside the namespace and brings the thread back, in four system calls besides fn's. It's only
+// Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls besides fn's. It's only
 // for what has no socket, such as /proc/sys. What fn starts with "go" doesn't run inside.
 func (ns *NetNS) Do(fn func() error) error {
 	runtime.LockOSThread()
-	own, err := openRetry(selfNetNS, unix.O_RDONLY|unix.O_CLOEXEC)
+	own, err := inside.Own()
 	if err != nil {
 		runtime.UnlockOSThread()
-		return &os.PathError{Op: "open", Path: selfNetNS, Err: err}
+		return err
 	}
 	defer unix.Close(own)
 	if err := unix.Setns(ns.fd, unix.CLONE_NEWNET); err != nil {

@@ -20,6 +20,8 @@ func TestWayTo(t *testing.T) {
 	} {
 		nstest.Run(t, ns, "ip", line...)
 	}
+	// The kernel makes an IPv6 address's own route a little later.
+	nstest.Run(t, ns, "timeout", "10", "sh", "-c", "until ip -6 route show table local | grep -q fd00:1::1; do sleep 0.01; done")
 	var c *Conn
 	var err error
 	nstest.In(t, ns, func() { c, err = Dial(nil) })

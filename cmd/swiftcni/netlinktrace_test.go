@@ -40,8 +40,11 @@ func (c counts) addMessages(t *testing.T, verb int, file string) {
 	for _, m := range messages {
 		c.add(verb, "netlink message "+m.name(), 1)
 		if m.takesRTNL() {
-			c.add(verb, "netlink messages that take RTNL", 1)
+			c.add(verb, "messages and ioctls that take RTNL", 1)
 		}
+	}
+	if n := strings.Count(string(text), "SIOCETHTOOL"); n > 0 {
+		c.add(verb, "messages and ioctls that take RTNL", n)
 	}
 }
 

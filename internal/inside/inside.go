@@ -21,14 +21,35 @@ type Write struct {
 	Err         error
 }
 
-// ownNS is the calling thread's namespace.
-const ownNS = "/proc/thread-self/ns/net"
+// OwnPath is the calling thread's namespace. /proc/self is that of the process's first thread.
+const OwnPath = "/proc/thread-self/ns/net"
+
+// Own opens the calling thread's network namespace, by way of a socket that's made in it (SIOCGSKNS, Linux 4.10): four
+// short system calls. Looking the path up in procfs takes three times as long, and is the way of those who may not ask.
+func Own() (fd int, err error) {
+	if s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE); err == nil {
+		fd, err := unix.IoctlRetInt(s, unix.SIOCGSKNS)
+		unix.Close(s)
+		if err == nil {
+			return fd, nil
+		}
+	}
+	for {
+		fd, err := unix.Open(OwnPath, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			return fd, nil
+		}
+		if err != unix.EINTR {
+			return -1, &fs.PathError{Op: "open", Path: OwnPath, Err: err}
+		}
+	}
+}
 
 // Socket writes files inside the namespace of a descriptor, and opens a netlink socket there.
 func Socket(ns, protocol int, writes []Write) (fd int, err error) {
-	own, err := unix.Open(ownNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	own, err := Own()
 	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: ownNS, Err: err}
+		return -1, err
 	}
 	defer unix.Close(own)
 	return socket(ns, own, protocol, writes)

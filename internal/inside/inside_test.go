@@ -23,7 +23,7 @@ func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(ns)
-	before, _ := os.Readlink(ownNS)
+	before, _ := os.Readlink(OwnPath)
 	writes := []Write{
 		{Path: "/proc/sys/net/ipv4/conf/in0/arp_notify", Value: "1"},
 		{Path: "/proc/sys/net/ipv4/conf/nothing/arp_notify", Value: "1"},
@@ -35,7 +35,7 @@ func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if after, _ := os.Readlink(ownNS); after != before {
+	if after, _ := os.Readlink(OwnPath); after != before {
 		t.Errorf("the thread was in %s and is in %s", before, after)
 	}
 	if writes[0].Err != nil || writes[3].Err != nil || !errors.Is(writes[1].Err, fs.ErrNotExist) || !errors.Is(writes[2].Err, unix.EINVAL) {
@@ -88,7 +88,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(ns)
-	before, _ := os.Readlink(ownNS)
+	before, _ := os.Readlink(OwnPath)
 	done := make(chan error)
 	for range 8 {
 		go func() {
@@ -99,7 +99,7 @@ func TestManyAtOnce(t *testing.T) {
 					return
 				}
 				unix.Close(fd)
-				if now, _ := os.Readlink(ownNS); now != before {
+				if now, _ := os.Readlink(OwnPath); now != before {
 					done <- errors.New("a thread stayed in " + now)
 					return
 				}
