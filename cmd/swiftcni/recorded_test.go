@@ -86,19 +86,29 @@ func TestRecordedCalls(t *testing.T) {
 	if err := call("DEL", "before"); err != nil {
 		t.Fatal(err)
 	}
-	startRecording(t)
-	if err := call("ADD", "c1"); err != nil {
-		t.Fatal(err)
+	var list []recorded.Call
+	for range 3 { // a call may be overwritten by the next, in one case of eight thousand
+		startRecording(t)
+		if err := call("ADD", "c1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := call("ADD", "c2"); err == nil { // the subnet has one address
+			t.Fatal("a second ADD succeeded")
+		}
+		if err := call("DEL", "c1"); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if list, err = recorded.Load(); err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 3 {
+			break
+		}
+		_ = recorded.Remove()
 	}
-	if err := call("ADD", "c2"); err == nil { // the subnet has one address
-		t.Fatal("a second ADD succeeded")
-	}
-	if err := call("DEL", "c1"); err != nil {
-		t.Fatal(err)
-	}
-	list, err := recorded.Load()
-	if err != nil || len(list) != 3 {
-		t.Fatal(list, err)
+	if len(list) != 3 {
+		t.Fatal(list)
 	}
 	var said []string
 	for _, c := range list {

@@ -138,10 +138,14 @@ func printAdoptees(w io.Writer, list []*adoptee) error {
 		_, err := fmt.Fprintln(w, "no lease is of the CNI project's host-local")
 		return err
 	}
+	return fit(w, func(w io.Writer, id func(string) string) error { return adopteesTable(w, list, id) })
+}
+
+func adopteesTable(w io.Writer, list []*adoptee, id func(string) string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tRULES")
 	for _, a := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Network, cell(a.ContainerID), cell(a.IfName), cell(joinAddrs(a.Addresses)), cell(a.link.Name), a.rules())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Network, id(a.ContainerID), cell(a.IfName), cell(joinAddrs(a.Addresses)), cell(a.link.Name), a.rules())
 	}
 	return t.Flush()
 }

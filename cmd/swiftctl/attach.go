@@ -3,8 +3,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
@@ -17,14 +20,16 @@ func newAttach() *cobra.Command {
 		Short: "Attach a container to a network, and print the result",
 		Long: "Attach a container to a network. The result is printed as JSON in the form of the configuration's CNI\n" +
 			"version, or as a short text where standard output is a terminal.\n\n" + confHelp + stdinHelp,
-		Args: cobra.ExactArgs(1),
+		Args: oneConf(),
 	}
 	t.flags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON on a terminal too")
-	cmd.MarkFlagsOneRequired("netns", "pid")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		a, err := t.attachment(cmd)
 		if err != nil {
+			return err
+		}
+		if err := t.exists(a); err != nil {
 			return err
 		}
 		c, err := readConf(args[0], cmd.InOrStdin(), cni.Parse)
@@ -33,7 +38,7 @@ func newAttach() *cobra.Command {
 		}
 		res, err := cni.Attach(cmd.Context(), c.network, a)
 		if err != nil {
-			return err
+			return advise(err)
 		}
 		c.notRun(cmd.ErrOrStderr())
 		out := cmd.OutOrStdout()
@@ -43,6 +48,26 @@ func newAttach() *cobra.Command {
 		return printJSON(out, res)
 	})
 	return cmd
+}
+
+// exists says what is wrong with the namespace that's asked for, where that's plain.
+func (t *target) exists(a cni.Attachment) error {
+	if a.NetNS == "" {
+		return &usageError{errors.New("--netns or --pid is needed: which network namespace is the container's")}
+	}
+	if _, err := os.Stat(a.NetNS); t.netns == "" && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--pid: there is no process %d", t.pid)
+	}
+	return nil
+}
+
+// advise says what to do about an error, where it doesn't itself.
+func advise(err error) error {
+	var e *cni.Error
+	if errors.As(err, &e) && e.Code == cni.CodeAttached {
+		return fmt.Errorf("%w; swiftctl ls shows who has what, and swiftctl detach ends it", err)
+	}
+	return err
 }
 
 func printJSON(out io.Writer, res *cni.Result) error {

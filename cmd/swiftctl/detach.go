@@ -16,7 +16,7 @@ func newDetach() *cobra.Command {
 		Short: "Detach a container from a network; what is detached already is no error",
 		Long: "Detach a container from a network and give its addresses back. The namespace may be gone or left out.\n" +
 			"--mac and --ip are taken and not heeded, so that the flags of attach can be repeated.\n\n" + confHelp + stdinHelp,
-		Args: cobra.ExactArgs(1),
+		Args: oneConf(),
 	}
 	t.flags(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {

@@ -68,7 +68,7 @@ func newExplain() *cobra.Command {
 func explain(w io.Writer, path string, a cni.Attachment) error {
 	c, err := readNetconf(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return atPath(path, err)
 	}
 	text, err := cni.Explain(c.network, a)
 	if err != nil {

@@ -204,8 +204,15 @@ func hasEvidence(dir, network string) (found bool, err error) {
 
 func printReclaimed(w io.Writer, list []*reclaimed) error {
 	if len(list) == 0 {
+		if isTerminal(w) {
+			fmt.Fprintln(w, "nothing is left of anybody who is provably dead")
+		}
 		return nil
 	}
+	return fit(w, func(w io.Writer, id func(string) string) error { return reclaimedTable(w, list, id) })
+}
+
+func reclaimedTable(w io.Writer, list []*reclaimed, id func(string) string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tALSO")
 	for _, r := range list {
@@ -219,7 +226,7 @@ func printReclaimed(w io.Writer, list []*reclaimed) error {
 		if others == nil {
 			others = []string{"-"}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Network, cell(r.ContainerID), cell(r.IfName), cell(joinAddrs(r.Addresses)), strings.Join(others, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Network, id(r.ContainerID), cell(r.IfName), cell(joinAddrs(r.Addresses)), strings.Join(others, ", "))
 	}
 	return t.Flush()
 }

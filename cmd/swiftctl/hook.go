@@ -32,7 +32,7 @@ something over it.
 
 ` + confHelp + ` Its path is absolute, since runtimes
 start hooks in different directories.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneConf(),
 	}
 	f := cmd.Flags()
 	f.StringVar(&h.ifName, "ifname", defaultIfName, "`name` of the link in the container")

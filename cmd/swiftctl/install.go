@@ -22,7 +22,7 @@ func newInstall() *cobra.Command {
 		Long: "Put swiftcni into DIR and link every plugin's name to it. Each file is replaced in one step, so plugins may\n" +
 			"be called meanwhile, and a second call changes nothing. Files of others are left alone unless --force is\n" +
 			"given; then the first one of a name is kept as NAME.reference.",
-		Args: cobra.ExactArgs(1),
+		Args: one("DIR, the directory of plugins"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.binary, "binary", "", "`path` of the swiftcni to install (default: the one beside swiftctl)")

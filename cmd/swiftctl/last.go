@@ -181,14 +181,6 @@ func clock(t, now time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
-// shortID cuts a container's ID to what people use of it.
-func shortID(id string) string {
-	if len(id) > 16 {
-		return id[:12] + "…"
-	}
-	return id
-}
-
 // printable is a text that can't move the cursor.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -78,10 +78,18 @@ func printer(format string) (print func(io.Writer, *node) error, known bool) {
 func formats() []string { return []string{"table", "tree", "json"} }
 
 func printTable(w io.Writer, n *node) error {
+	if len(n.list) == 0 && isTerminal(w) {
+		_, err := fmt.Fprintln(w, "nothing is attached")
+		return err
+	}
+	return fit(w, n.table)
+}
+
+func (n *node) table(w io.Writer, id func(string) string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NETWORK\tCONTAINER\tIFNAME\tADDRESSES\tLINK\tEXISTS\tPORTS")
 	for _, h := range n.list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, cell(h.ContainerID), cell(h.IfName),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Network, id(h.ContainerID), cell(h.IfName),
 			cell(joinAddrs(h.Addresses)), cell(h.Link), h.Exists, cell(strings.Join(h.hostPorts(), ",")))
 	}
 	return t.Flush()

@@ -28,7 +28,9 @@ func run() int {
 	}
 	var f *failure
 	if errors.As(err, &f) {
-		fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.CommandPath(), oneLine(err))
+		for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") { // each of several joined ones
+			fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.CommandPath(), line)
+		}
 		return 1
 	}
 	fmt.Fprintf(os.Stderr, "%s: %s (%s --help tells more)\n", cmd.CommandPath(), oneLine(err), cmd.CommandPath())

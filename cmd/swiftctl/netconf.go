@@ -129,12 +129,21 @@ func readConfs(paths []string, dir string, dirNamed bool) (list []*netconf, err 
 		switch {
 		case errors.Is(confErr, errOtherPlugin) && !named:
 		case confErr != nil:
-			err = errors.Join(err, fmt.Errorf("%s: %w", path, confErr))
+			err = errors.Join(err, atPath(path, confErr))
 		default:
 			list = append(list, c)
 		}
 	}
 	return list, err
+}
+
+// atPath makes sure that an error names the configuration's path.
+func atPath(path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path == path {
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 // errOtherPlugin is a configuration that isn't for a plugin that makes links.

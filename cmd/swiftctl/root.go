@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -23,6 +25,22 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newAttach(), newDetach(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newVersion())
 	return root
 }
+
+// one wants one argument, and says what it is.
+func one(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return errors.New("an argument is missing: " + what)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("%d arguments (%s), expected one: %s", len(args), strings.Join(args, ", "), what)
+	}
+}
+
+// oneConf is the argument CONF.
+func oneConf() cobra.PositionalArgs { return one("CONF, a configuration's path") }
 
 // action turns what a command does into what cobra runs, and tells failures from wrong usage.
 func action(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {

@@ -35,6 +35,9 @@ func readState(r io.Reader) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(text) == 0 {
+		return nil, errors.New("standard input is empty: a runtime sends the container's state there")
+	}
 	s := new(state)
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fmt.Errorf("the container's state on standard input: %w", err)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -37,7 +38,6 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.StringVar(&t.mac, "mac", "", "hardware `address` for the link in the container")
 	f.StringArrayVar(&t.addrs, "ip", nil, "`address` to ask for; may be repeated")
 	f.StringArrayVar(&t.ipamPath, "ipam-path", []string{defaultIPAMPath}, ipamPathHelp)
-	cmd.MarkFlagsMutuallyExclusive("netns", "pid")
 	if err := cmd.MarkFlagRequired("id"); err != nil {
 		panic(err) // the flag isn't there: a mistake a few lines above
 	}
@@ -45,6 +45,9 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // attachment is the target in the words of package cni, which validates the rest.
 func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
+	if cmd.Flags().Changed("pid") && cmd.Flags().Changed("netns") {
+		return cni.Attachment{}, &usageError{errors.New("--netns and --pid both say which network namespace: give one of them")}
+	}
 	a := cni.Attachment{ContainerID: t.id, IfName: t.ifName, NetNS: t.netns, MAC: t.mac, Path: t.ipamPath}
 	if cmd.Flags().Changed("pid") {
 		path, err := netnsOf(t.pid)

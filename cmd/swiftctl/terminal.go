@@ -3,10 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/swiftcni/swiftcni/cni"
 	"golang.org/x/sys/unix"
@@ -20,6 +23,50 @@ func isTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// columns is how many a terminal has; ok is false where w is none, or doesn't know.
+func columns(w io.Writer) (n int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile {
+		return 0, false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 {
+		return 0, false
+	}
+	return int(size.Col), true
+}
+
+// fit prints a table with the containers' whole IDs or, on a terminal that's too narrow for that, with what people use of them.
+func fit(w io.Writer, print func(w io.Writer, id func(string) string) error) error {
+	var b bytes.Buffer
+	if err := print(&b, cell); err != nil {
+		return err
+	}
+	if n, ok := columns(w); ok && widest(b.String()) > n {
+		b.Reset()
+		if err := print(&b, func(id string) string { return shortID(cell(id)) }); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func widest(text string) (n int) {
+	for line := range strings.Lines(text) {
+		n = max(n, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")))
+	}
+	return n
+}
+
+// shortID cuts a container's ID to what people use of it.
+func shortID(id string) string {
+	if len(id) > 16 {
+		return id[:12] + "…"
+	}
+	return id
 }
 
 // printAttached tells a person what an attachment got.

@@ -12,6 +12,10 @@ import (
 
 // printTree prints networks, their attachments, and what each has.
 func printTree(w io.Writer, n *node) error {
+	if len(n.list) == 0 && isTerminal(w) {
+		_, err := fmt.Fprintln(w, "nothing is attached")
+		return err
+	}
 	for i, rest := 0, n.list; len(rest) > 0; i++ {
 		of := rest
 		if end := slices.IndexFunc(rest, func(h *held) bool { return h.Network != rest[0].Network }); end >= 0 {

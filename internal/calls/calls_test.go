@@ -94,7 +94,7 @@ func TestOnlyTheUserMakesTheFile(t *testing.T) {
 		t.Error("a second Create threw the calls away:", list, err)
 	}
 	st, err := os.Stat(Path)
-	if err != nil || st.Mode().Perm() != 0o600 || st.Size() != 2<<20 {
+	if err != nil || st.Mode().Perm() != 0o600 || st.Size() != 4<<20 {
 		t.Error(st, err)
 	}
 	for range 2 {
@@ -210,7 +210,7 @@ func resum(s *slot) {
 
 // TestTheLastAreThere measures what the package's text promises of "the last".
 func TestTheLastAreThere(t *testing.T) {
-	const seed, last, rounds = 1, 80, 50
+	const seed, last, rounds = 1, 120, 50
 	r := rand.New(rand.NewPCG(seed, seed))
 	now, missing := time.Unix(1700000000, 0), 0
 	for range rounds {
