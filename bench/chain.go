@@ -8,37 +8,94 @@ import (
 	"strings"
 )
 
-// A network of podman's is a chain of four plugins. The contestants are the reference's, ours in its place, and ours
-// with the other three in bridge's key "chain".
-const (
-	chainReference = "chain-reference"
-	chainOurs      = "chain-swiftcni"
-	chainOne       = "chain-one-plugin"
-)
+// A chain is a list of plugins that begins with bridge. The contestants are the reference's plugins, ours in their place,
+// and ours with all that follows bridge in its key "chain".
+type chain struct {
+	name, about, text string // name is the experiment's, too
+	rounds, quick     int
+	loopback          bool   // the plugin loopback runs beside, for lo
+	runtime           string // key runtimeConfig, or empty
+	members           []chainMember
+}
 
-// chainMembers are what follows bridge, each but for what all have.
-var chainMembers = []struct{ name, keys string }{
-	{"portmap", `"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]}`},
-	{"firewall", `"backend":"iptables"`},
-	{"tuning", `"sysctl":{"net.core.somaxconn":"512"}`},
+// chainMember follows bridge. Its keys are those that not all have.
+type chainMember struct{ name, keys string }
+
+const publishedPorts = 1000
+
+// chains are podman's network, containerd's for Kubernetes, and one container with very many ports.
+func chains() []chain {
+	const port = `{"hostPort":8080,"containerPort":80,"protocol":"tcp"}`
+	return []chain{
+		{name: "chain", about: "four plugins, as podman runs them", rounds: 60, quick: 5,
+			text:    "bridge, portmap with one port, firewall and tuning, as podman's networks have them",
+			runtime: `{"portMappings":[` + port + `]}`,
+			members: []chainMember{{"portmap", `"capabilities":{"portMappings":true}`}, {"firewall", `"backend":"iptables"`},
+				{"tuning", `"sysctl":{"net.core.somaxconn":"512"}`}}},
+		{name: "pod", about: "what containerd runs for a pod of Kubernetes", rounds: 60, quick: 5, loopback: true,
+			text:    "bridge, portmap with one port, and bandwidth with limits for both directions, as containerd has them for Kubernetes, with loopback beside",
+			runtime: `{"portMappings":[` + port + `],"bandwidth":{"ingressRate":100000000,"ingressBurst":10000000,"egressRate":100000000,"egressBurst":10000000}}`,
+			members: []chainMember{{"portmap", `"capabilities":{"portMappings":true}`}, {"bandwidth", `"capabilities":{"bandwidth":true}`}}},
+		{name: "ports", about: fmt.Sprintf("%d ports published by one ADD", publishedPorts), rounds: 40, quick: 4,
+			text:    fmt.Sprintf("bridge, and portmap with %d ports, the reference's with its nftables backend", publishedPorts),
+			runtime: `{"portMappings":[` + manyPorts() + `]}`,
+			members: []chainMember{{"portmap", `"backend":"nftables","capabilities":{"portMappings":true}`}}},
+	}
+}
+
+func manyPorts() string {
+	var list []string
+	for i := range publishedPorts {
+		list = append(list, fmt.Sprintf(`{"hostPort":%d,"containerPort":%d,"protocol":"tcp"}`, 10000+i, 20000+i))
+	}
+	return strings.Join(list, ",")
+}
+
+// contestants' names: the reference's, ours as several plugins, and as one.
+func (c chain) contestants() [3]string {
+	return [3]string{c.name + "-reference", c.name + "-swiftcni", c.name + "-one-plugin"}
+}
+
+// byIPTables is the chain with the backend that the reference takes by itself where there are both. With very many ports
+// that's a minute's work, so it takes part where it's asked for: bench ports -only ports-reference-iptables -n 1 -warmup 1.
+func (c chain) byIPTables() (name string, other chain) {
+	other = c
+	other.members = nil
+	for _, m := range c.members {
+		other.members = append(other.members, chainMember{m.name, strings.Replace(m.keys, `"nftables"`, `"iptables"`, 1)})
+	}
+	return c.name + "-reference-iptables", other
+}
+
+func (c chain) experiment() experiment {
+	names := c.contestants()
+	return experiment{name: c.name, about: c.about, axes: []axis{{levels: []int{0}, quick: []int{0}}}, rounds: c.rounds, quick: c.quick, subnet: small,
+		only: names[:], measure: func(m *measurer) error { return m.rounds(0, true) }, show: func(r *Report) section { return r.showChain(c) }}
 }
 
 // chain is a contestant that runs plugins of a directory, one after the other or as one.
-func (b builder) chain(name, version, dir string, one bool) Contestant {
+func (b builder) chain(c chain, name, version, dir string, one bool) Contestant {
 	state := "/run/" + name
 	bridge := strings.TrimSuffix(b.bridgeConfig(state, true, ""), "}")
+	runtime := `,"runtimeConfig":` + c.runtime
 	args := []string{state, dir}
-	var members []string
-	for _, m := range chainMembers {
-		members = append(members, fmt.Sprintf(`{"type":%q,%s}`, m.name, m.keys))
+	if c.loopback {
+		args = append(args, "loopback", `{"cniVersion":"1.0.0","name":"cni-loopback","type":"loopback"`)
 	}
 	if one {
-		// The ports come with the member itself: it has them from here as it has them from a runtime.
-		args = append(args, "bridge", bridge+`,"chain":[`+strings.Join(members, ",")+`],`+chainMembers[0].keys)
+		var members []string
+		for _, m := range c.members {
+			members = append(members, fmt.Sprintf(`{"type":%q,%s}`, m.name, m.keys))
+		}
+		args = append(args, "bridge", bridge+`,"chain":[`+strings.Join(members, ",")+`]`+runtime)
 	} else {
 		args = append(args, "bridge", bridge)
-		for _, m := range chainMembers {
-			args = append(args, m.name, fmt.Sprintf(`{"cniVersion":"1.0.0","name":"mynet","type":%q,%s`, m.name, m.keys))
+		for _, m := range c.members {
+			conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"mynet","type":%q,%s`, m.name, m.keys)
+			if strings.Contains(m.keys, "capabilities") {
+				conf += runtime
+			}
+			args = append(args, m.name, conf)
 		}
 	}
 	return Contestant{
@@ -47,27 +104,37 @@ func (b builder) chain(name, version, dir string, one bool) Contestant {
 	}
 }
 
-// showChain compares the whole of an attachment's life, ADD and DEL.
-func (r *Report) showChain() section {
+// lives returns how long each attachment lasted that a contestant made, ADD and DEL together, by round.
+func (r *Report) lives(experiment, name string) map[int]float64 {
+	lives := map[int]float64{}
+	for _, verb := range []string{verbAdd, verbDel} {
+		if s := r.find(Key{Experiment: experiment, Contestant: name, Verb: verb}); s != nil {
+			for _, sample := range s.Samples {
+				lives[sample.Round] += sample.Micros
+			}
+		}
+	}
+	return lives
+}
+
+// showChain compares the whole of an attachment's life, in the rounds in which both took part.
+func (r *Report) showChain(c chain) section {
 	t := table{head: []string{"ADD and DEL together, with 95 % confidence", "median of rounds"}}
-	life := func(name string) []float64 {
-		add, del := r.times(Key{Experiment: "chain", Contestant: name, Verb: verbAdd}), r.times(Key{Experiment: "chain", Contestant: name, Verb: verbDel})
-		if len(add) != len(del) {
-			return nil
+	names := c.contestants()
+	theirs := r.lives(c.name, names[0])
+	for _, name := range names[1:] {
+		var a, b []float64
+		ours := r.lives(c.name, name)
+		for _, round := range sortedKeys(theirs) {
+			if life, ok := ours[round]; ok {
+				a, b = append(a, theirs[round]), append(b, life)
+			}
 		}
-		sum := make([]float64, len(add))
-		for i := range add {
-			sum[i] = add[i] + del[i]
-		}
-		return sum
-	}
-	theirs := life(chainReference)
-	for _, name := range []string{chainOurs, chainOne} {
-		if ours := life(name); len(ours) > 0 && len(ours) == len(theirs) {
-			t.add(chainReference+" / "+name, pairedRatio(theirs, ours, r.Seed))
+		if len(a) > 0 {
+			t.add(names[0]+" / "+name, pairedRatio(a, b, r.Seed))
 		}
 	}
-	return section{title: "A chain of plugins",
-		text:   "bridge, portmap with one port, firewall and tuning, as podman's networks have them: by the reference's plugins, by ours, and by ours as one plugin.",
-		tables: []table{r.timesTable("chain"), t}}
+	return section{title: "A chain of plugins: " + c.about,
+		text:   c.text + ": by the reference's plugins, by ours, and by ours as one plugin.",
+		tables: []table{r.timesTable(c.name), t}}
 }

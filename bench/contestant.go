@@ -171,11 +171,16 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	if _, err := os.Stat(netavarkProgram); err == nil || wanted[netavark] {
 		offer(func() error { return err }, b.netavark())
 	}
-	if wanted[chainReference] || wanted[chainOurs] || wanted[chainOne] {
+	for _, c := range chains() {
+		names := c.contestants()
+		slow, byIPTables := c.byIPTables()
+		if !wanted[names[0]] && !wanted[names[1]] && !wanted[names[2]] && !wanted[slow] {
+			continue
+		}
 		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.ours()) },
-			b.chain(chainOurs, b.commit(), ours, false), b.chain(chainOne, b.commit(), ours, true))
+			b.chain(c, names[1], b.commit(), ours, false), b.chain(c, names[2], b.commit(), ours, true))
 		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.reference()) },
-			b.chain(chainReference, referenceVersion, theirs, false))
+			b.chain(c, names[0], referenceVersion, theirs, false), b.chain(byIPTables, slow, referenceVersion, theirs, false))
 	}
 	for _, c := range plugins {
 		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {

@@ -37,6 +37,8 @@ const (
 // experiments lists the subcommands, in the order in which `all` runs them.
 func experiments() []experiment {
 	once := []axis{{levels: []int{0}, quick: []int{0}}}
+	lists := chains()
+	podman, pod, ports := lists[0], lists[1], lists[2]
 	attaching := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor}
 	return []experiment{
 		{name: "attach", about: "ADD and DEL as whole processes", axes: once, rounds: 200, quick: 30, subnet: small,
@@ -54,9 +56,7 @@ func experiments() []experiment {
 			measure: (*measurer).succession, show: (*Report).showSuccession},
 		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
 			only: []string{swiftcni, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
-		{name: "chain", about: "four plugins, as podman runs them", axes: once, rounds: 60, quick: 5, subnet: small,
-			only:    []string{chainReference, chainOurs, chainOne},
-			measure: func(m *measurer) error { return m.rounds(0, true) }, show: (*Report).showChain},
+		podman.experiment(), pod.experiment(), ports.experiment(),
 		{name: "throughput", about: "what one queue carries, by iperf3", rounds: 10, quick: 1, subnet: small,
 			axes: []axis{{"streams", []int{1, 8}, []int{8}}}, only: []string{swiftcni, oursQueues, referenceNFTables}, measure: (*measurer).throughput, show: (*Report).showThroughput},
 		{name: "compare", about: "two git revisions: compare A [B], where B may be the working tree", axes: once, rounds: 200,

@@ -4,7 +4,8 @@
 //
 //   CNI_COMMAND=ADD|DEL CNI_CONTAINERID=... chain STATE PLUGINS TYPE CONFIGURATION [TYPE CONFIGURATION]...
 //
-// A configuration is an object without its last brace.
+// A configuration is an object without its last brace. A loopback that stands first is no part of the list: it gets the
+// link lo, and runs beside ADD and before DEL, as containerd has it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,14 @@ static _Noreturn void die(const char *what) {
 	exit(1);
 }
 
-static void run(const char *type, const char *configuration) {
+// A plugin that runs, and the pipe that it answers into.
+struct running {
+	const char *type;
+	pid_t pid;
+	int out;
+};
+
+static struct running start(const char *type, const char *configuration) {
 	char path[4096];
 	snprintf(path, sizeof path, "%s/%s", getenv("CNI_PATH"), type);
 	int size = snprintf(input, sizeof input, *result ? "%s,\"prevResult\":%s}" : "%s}", configuration, result);
@@ -42,18 +50,34 @@ static void run(const char *type, const char *configuration) {
 	close(out[1]);
 	if (write(in[1], input, size) != size) die("write");
 	close(in[1]);
+	return (struct running){type, pid, out[0]};
+}
+
+static char *finish(struct running r) {
 	static char answer[sizeof result];
 	size_t got = 0;
-	for (ssize_t n; (n = read(out[0], answer + got, sizeof answer - 1 - got)) > 0; got += n) {}
+	for (ssize_t n; (n = read(r.out, answer + got, sizeof answer - 1 - got)) > 0; got += n) {}
 	answer[got] = 0;
-	close(out[0]);
+	close(r.out);
 	int status;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+	while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {}
 	if (status) {
-		fprintf(stderr, "%s: status %d: %s\n", type, status, answer);
+		fprintf(stderr, "%s: status %d: %s\n", r.type, status, answer);
 		exit(1);
 	}
-	if (got) strcpy(result, answer);
+	return answer;
+}
+
+static void run(const char *type, const char *configuration) {
+	char *answer = finish(start(type, configuration));
+	if (*answer) strcpy(result, answer);
+}
+
+static struct running startLoopback(const char *configuration) {
+	if (setenv("CNI_IFNAME", "lo", 1) < 0) die("setenv");
+	struct running r = start("loopback", configuration);
+	if (setenv("CNI_IFNAME", "eth0", 1) < 0) die("setenv");
+	return r;
 }
 
 int main(int argc, char **argv) {
@@ -61,15 +85,20 @@ int main(int argc, char **argv) {
 	if (argc < 5 || argc % 2 == 0 || !verb || !id || setenv("CNI_PATH", argv[2], 1) < 0) return 2;
 	char cache[4096];
 	snprintf(cache, sizeof cache, "%s/%s", argv[1], id);
+	int beside = strcmp(argv[3], "loopback") == 0, first = beside ? 5 : 3;
+	struct running loopback = {0};
+	if (beside) loopback = startLoopback(argv[4]);
 	if (strcmp(verb, "ADD") == 0) {
-		for (int i = 3; i < argc; i += 2) run(argv[i], argv[i + 1]);
+		for (int i = first; i < argc; i += 2) run(argv[i], argv[i + 1]);
+		if (beside) finish(loopback);
 		int fd = open(cache, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		ssize_t size = strlen(result);
 		if (fd < 0 || write(fd, result, size) != size || write(1, result, size) != size) die(cache);
 		return 0;
 	}
+	if (beside) finish(loopback);
 	int fd = open(cache, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, result, sizeof result - 1) < 0) die(cache);
-	for (int i = argc - 2; i >= 3; i -= 2) run(argv[i], argv[i + 1]);
+	for (int i = argc - 2; i >= first; i -= 2) run(argv[i], argv[i + 1]);
 	return unlink(cache);
 }
