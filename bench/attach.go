@@ -59,7 +59,7 @@ func (r *Report) ratios() (list []Ratio) {
 }
 
 func (r *Report) showAttach() section {
-	s := section{title: "ADD and DEL as whole processes", tables: []table{r.timesTable("attach"), r.countsTable(), r.ratiosTable()}}
+	s := section{title: "ADD and DEL as whole processes", tables: []table{r.timesTable("attach"), r.countsTable(), r.footprintTable(), r.ratiosTable()}}
 	for _, verb := range []string{verbAdd, verbDel} {
 		s.plots = append(s.plots, r.ecdf(verb))
 	}
@@ -112,12 +112,12 @@ func millis(micros float64) string {
 }
 
 func (r *Report) countsTable() table {
-	t := table{head: []string{"", "", "syscalls", "w/o scheduler", "execs", "nl sends", "nl receives", "tasks", "faults", "peak KiB"}}
+	t := table{head: []string{"", "", "syscalls", "w/o scheduler", "execs", "nl sends", "nl receives", "tasks", "faults", "with I/O", "peak KiB"}}
 	for _, verb := range []string{verbAdd, verbDel} {
 		for _, c := range r.contestants() {
 			if n, ok := r.Counts[c.Name][verb]; ok {
 				t.add(c.Name, label(&Series{Key: Key{Contestant: c.Name, Verb: verb}}), n.Syscalls, n.Own, n.Execs, n.Sends, n.Receives,
-					n.Tasks, n.Faults, n.RSS)
+					n.Tasks, n.Faults, n.Major, n.RSS)
 			}
 		}
 	}

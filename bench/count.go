@@ -27,6 +27,7 @@ type Counts struct {
 	Receives int // system calls that receive from one
 	Tasks    int // processes and threads beyond the first
 	Faults   int // page faults served without I/O
+	Major    int // and those with I/O
 	RSS      int // peak resident set of its largest process, KiB
 	// Calls are all system calls by name.
 	Calls map[string]int `json:",omitempty"`
@@ -47,6 +48,7 @@ func (m *measurer) count(c Contestant) error {
 		counts := medianCounts(runs[verb])
 		if s := m.find(m.key(0, c.Name, verb)); s != nil {
 			counts.Faults = medianOf(s.Samples, func(s Sample) int { return int(s.Faults) })
+			counts.Major = medianOf(s.Samples, func(s Sample) int { return int(s.Major) })
 			counts.RSS = medianOf(s.Samples, func(s Sample) int { return int(s.RSS) })
 		}
 		m.Counts[c.Name][verb] = counts

@@ -204,6 +204,11 @@ func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
 	if len(contestants) == 0 {
 		return errors.New("no contestant can run")
 	}
+	if e.name == "attach" {
+		if err := r.footprints(contestants); err != nil {
+			return err
+		}
+	}
 	plans := e.plans(o)
 	if len(plans) == 0 {
 		return fmt.Errorf("nothing is called %q there", o.axis)

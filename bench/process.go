@@ -168,7 +168,7 @@ func (p *process) sample() (Sample, error) {
 	var s Sample
 	var status unix.WaitStatus
 	var nanos, start int64
-	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.CPUMicros, &s.RSS, &start); err != nil {
+	if _, err := fmt.Sscan(string(figures), &status, &nanos, &s.Faults, &s.CPUMicros, &s.RSS, &start, &s.Major); err != nil {
 		return Sample{}, fmt.Errorf("figures %q: %w", figures, err)
 	}
 	if status != 0 {

@@ -36,7 +36,9 @@ type Report struct {
 	Plans     []plan
 	Absent    map[string]string `json:",omitempty"` // contestants that couldn't run, and why
 	results
-	Ratios []Ratio `json:",omitempty"`
+	Footprints []Footprint `json:",omitempty"`
+	Ratios     []Ratio     `json:",omitempty"`
+	Trend      []Point     `json:",omitempty"` // with the reports that this one has replaced
 
 	root string
 }
@@ -106,6 +108,14 @@ func (r *Report) write(o options, stdout io.Writer) error {
 	var sections []section
 	for _, e := range o.experiments {
 		sections = append(sections, e.show(r))
+	}
+	if o.out != "" {
+		if err := r.follow(filepath.Join(o.out, "report.json")); err != nil {
+			return err
+		}
+		if len(r.Trend) > 0 {
+			sections = append(sections, r.showTrend())
+		}
 	}
 	r.text(stdout, sections)
 	if o.doc != "" {

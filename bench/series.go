@@ -36,6 +36,7 @@ type Sample struct {
 	Micros   float64
 	// What wait4 tells of the process and those that it waited for.
 	Faults    int64 `json:",omitempty"` // page faults served without I/O
+	Major     int64 `json:",omitempty"` // and those with I/O
 	CPUMicros int64 `json:",omitempty"`
 	RSS       int64 `json:",omitempty"` // peak resident set of the largest one, KiB
 

@@ -2,7 +2,7 @@
 // launch PROGRAM [ARGUMENT...]: runs a program and writes to file descriptor 3, in decimal: wait status,
 // nanoseconds from before vfork to after wait4, page faults without I/O, microseconds of CPU (user and kernel:
 // the kernel tells their sum precisely, but parts it by ticks, which are longer than all this), peak resident
-// set in KiB, and the start in nanoseconds of CLOCK_MONOTONIC.
+// set in KiB, the start in nanoseconds of CLOCK_MONOTONIC, and page faults with I/O.
 //
 // Where file descriptor 4 is open, it waits first until the other end of that pipe is closed: so many programs
 // start at once.
@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
 	long figures[] = {
 		status, (end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec, usage.ru_minflt,
 		micros(usage.ru_utime) + micros(usage.ru_stime), usage.ru_maxrss,
-		start.tv_sec * 1000000000L + start.tv_nsec,
+		start.tv_sec * 1000000000L + start.tv_nsec, usage.ru_majflt,
 	};
 	char text[256], *at = text;
 	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++) {
