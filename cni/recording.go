@@ -32,6 +32,27 @@ func startRecording(name string, getenv func(string) string) *recording {
 		ContainerID: getenv("CNI_CONTAINERID"), IfName: getenv("CNI_IFNAME")}}
 }
 
+// Record runs what attaches or detaches (verb is "ADD" or "DEL") and, if somebody asked by `swiftctl explain --record on`, keeps
+// what it did and how long each step took, as plugins do. [Main] needs none of this. fn is given the attachment to use.
+func Record(verb string, n *Network, a Attachment, fn func(Attachment) error) error {
+	r := startRecording(n.plugin, func(name string) string {
+		return map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": a.ContainerID, "CNI_IFNAME": a.IfName}[name]
+	})
+	if r == nil {
+		return fn(a)
+	}
+	defer r.to.Close()
+	r.name(n.plugin, n.name)
+	a.steps = r
+	err := fn(a)
+	var e *Error
+	if err != nil {
+		e = asError(err)
+	}
+	r.end(e)
+	return err
+}
+
 // enter ends the step that's under way and begins one. A step that is entered again goes on.
 func (r *recording) enter(s calls.Step) {
 	if r == nil {

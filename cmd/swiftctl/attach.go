@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func newAttach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		res, err := cni.Attach(cmd.Context(), c.network, a)
+		res, err := attachRecorded(cmd.Context(), c.network, a)
 		if err != nil {
 			return advise(err)
 		}
@@ -48,6 +49,20 @@ func newAttach() *cobra.Command {
 		return printJSON(out, res)
 	})
 	return cmd
+}
+
+// attachRecorded is [cni.Attach] of which explain tells.
+func attachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) (res *cni.Result, err error) {
+	err = cni.Record("ADD", n, a, func(a cni.Attachment) (err error) {
+		res, err = cni.Attach(ctx, n, a)
+		return err
+	})
+	return res, err
+}
+
+// detachRecorded is [cni.Detach] of which explain tells.
+func detachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) error {
+	return cni.Record("DEL", n, a, func(a cni.Attachment) error { return cni.Detach(ctx, n, a) })
 }
 
 // exists says what is wrong with the namespace that's asked for, where that's plain.

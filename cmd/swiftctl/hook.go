@@ -96,7 +96,7 @@ func (h *hook) serve(ctx context.Context, s *state, path string) error {
 	if s.attaches() {
 		return h.attach(ctx, s, c.network, a)
 	}
-	if err := cni.Detach(ctx, c.network, a); err != nil {
+	if err := detachRecorded(ctx, c.network, a); err != nil {
 		return err
 	}
 	h.log.Info("detached", "network", c.network.Name(), "ifname", h.ifName)
@@ -117,13 +117,13 @@ func (h *hook) attach(ctx context.Context, s *state, n *cni.Network, a cni.Attac
 		return fmt.Errorf("root of the bundle: %w", err)
 	}
 	defer root.close()
-	res, err := cni.Attach(ctx, n, a)
+	res, err := attachRecorded(ctx, n, a)
 	if err != nil {
 		return err
 	}
 	if err := h.resolve(root, b, res.DNS); err != nil {
 		// The runtime may not call the hook again for a container that it couldn't create: crun doesn't.
-		return errors.Join(err, cni.Detach(ctx, n, a))
+		return errors.Join(err, detachRecorded(ctx, n, a))
 	}
 	h.log.Info("attached", "network", n.Name(), "ifname", h.ifName, "pid", s.PID, "addresses", addresses(res))
 	return nil

@@ -20,8 +20,8 @@ const head = "swiftcni: the last calls, form 1; swiftctl explain --last shows th
 // A Writer is the open file.
 type Writer struct{ fd int }
 
-// Open opens the file for a plugin; ok is false where there's none, or none that can be written to. Nothing closes it: the
-// process is about to end, and so is its descriptor.
+// Open opens the file; ok is false where there's none, or none that can be written to. A plugin needn't close it: the process is
+// about to end, and so is its descriptor.
 func Open() (w Writer, ok bool) {
 	const flags = unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	// unix.Open would allocate a copy of the path.
@@ -38,6 +38,9 @@ func (w Writer) Put(c *Call) {
 	s.encode(c)
 	_, _ = unix.Pwrite(w.fd, s[:], place(c.Time))
 }
+
+// Close closes the file.
+func (w Writer) Close() { _ = unix.Close(w.fd) }
 
 // Create makes the file, empty. One that's there stays as it is. Its directory must be the caller's own, and nobody else may write
 // to it.
