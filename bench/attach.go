@@ -41,7 +41,7 @@ func (r *Report) ratios() (list []Ratio) {
 			for _, c := range r.contestants() {
 				name := c.Name
 				a, b := r.attachTimes(name, verb), r.attachTimes(base, verb)
-				if a == nil || b == nil || name == base || name == floor || name == emptyC || name == emptyGo {
+				if a == nil || b == nil || name == base || name == floor || isEmpty(name) {
 					continue
 				}
 				list = append(list, Ratio{Verb: verb, What: name + " / " + base,
@@ -71,11 +71,14 @@ func (r *Report) showAttach() section {
 
 // label calls a program that isn't a plugin just "run".
 func label(s *Series) string {
-	if s.Contestant == emptyC || s.Contestant == emptyGo {
+	if isEmpty(s.Contestant) {
 		return "run"
 	}
 	return s.Verb
 }
+
+// isEmpty knows the programs that attach nothing.
+func isEmpty(name string) bool { return name == emptyC || name == emptyGo || name == idle }
 
 // timesTable tells an experiment's times, ADD before DEL.
 func (r *Report) timesTable(experiment string) table {

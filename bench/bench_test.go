@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestEverybodyDoesTheWork(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	var table, progress bytes.Buffer
-	everybody := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor, emptyC, emptyGo} // netavark may be there
+	everybody := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor, emptyC, emptyGo, idle} // netavark may be there
 	args := []string{"-n", "2", "-warmup", "1", "-traced", "1", "-json", file, "-only", strings.Join(everybody, ",")}
 	if err := run(args, &table, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, progress.String(), table.String())

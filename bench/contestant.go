@@ -50,6 +50,7 @@ const (
 	floor             = "floor"
 	emptyC            = "empty-c"
 	emptyGo           = "empty-go"
+	idle              = "swiftcni-version" // our program when it's asked its version: what it costs to be linked as it is
 	netavark          = "netavark" // podman's; takes part where it's installed, or asked for
 )
 
@@ -158,6 +159,9 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	ours, theirs := filepath.Join(b.cache, "swiftcni"), filepath.Join(b.cache, "reference-"+referenceVersion)
 	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
 	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...))
+	asked := b.plugin(idle, b.commit(), ours, true, "")
+	asked.Attaches, asked.Env = false, []string{"CNI_COMMAND=VERSION"}
+	offer(b.ours, asked)
 	if wanted[oursQueues] {
 		offer(b.ours, b.plugin(oursQueues, b.commit(), ours, true, "", nft...).withQueues(runtime.NumCPU()))
 	}

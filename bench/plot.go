@@ -77,6 +77,8 @@ func lineOf(name string) draw.LineStyle {
 		style.Color, style.Dashes = gray(0x88), []vg.Length{2, 2}
 	case emptyGo:
 		style.Color, style.Dashes = gray(0x88), []vg.Length{5, 2}
+	case idle:
+		style.Color, style.Dashes = color.RGBA{0x0b, 0x5c, 0xd5, 255}, []vg.Length{5, 2}
 	}
 	return style
 }

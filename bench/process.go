@@ -70,13 +70,13 @@ type process struct {
 	figures        *os.File // what floor/launch.c tells
 }
 
-// environment is all that a plugin gets to see.
+// environment is all that a plugin gets to see. Of two values of a variable the first is the one that counts.
 func environment(c Contestant, at container, verb string) []string {
-	return append([]string{
+	return slices.Concat(c.Env, at.env, []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + at.id, "CNI_NETNS=" + at.netns, "CNI_IFNAME=eth0",
 		"CNI_PATH=" + filepath.Dir(c.Plugin),
-	}, slices.Concat(c.Env, at.env)...)
+	})
 }
 
 // newProcess also brings the thread, and so the process to be, into the contestant's host.
