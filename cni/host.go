@@ -39,6 +39,14 @@ func openNetNS(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	return ns, nil
 }
 
+// namespaceGone says whether openNetNS has found that there's no such namespace any more, so that DEL has nothing to do in it.
+// Whatever else keeps it from opening one may pass.
+func namespaceGone(err error) bool {
+	var file *rtnl.NotNetNSError
+	var link *rtnl.SymlinkError
+	return absent(err) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOTDIR) || errors.As(err, &file) || errors.As(err, &link)
+}
+
 func errSameNetNS() error {
 	return &Error{Code: CodeInvalidNetNS, Msg: "plugin's netns and netns from CNI_NETNS should not be the same", Key: "CNI_NETNS",
 		Details: "the container has no network namespace of its own"}

@@ -4,7 +4,6 @@ package cni
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 
@@ -227,9 +226,8 @@ func delSBR(_ context.Context, n *Network, a Attachment) error {
 		return nil
 	}
 	s, err := n.sourceRouting(n.sbr(), a)
-	var e *Error
-	if errors.As(err, &e) && e.Code == CodeInvalidEnvironment {
-		return nil // the namespace is gone, and all of it with it
+	if namespaceGone(err) {
+		return nil
 	}
 	if err != nil {
 		return err

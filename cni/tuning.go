@@ -143,11 +143,11 @@ func restore(a Attachment, l rtnl.Link) error {
 		return nil
 	}
 	ns, err := openHost(a)
-	if err != nil {
-		if asError(err).Code == CodeInvalidNetNS {
-			return err
-		}
+	if namespaceGone(err) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	defer ns.Close()
 	conn, err := rtnl.Dial(ns)

@@ -92,6 +92,9 @@ func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool
 	if err = writeFile(file+".tmp", s.encode()); err == nil {
 		err = os.Rename(file+".tmp", file)
 	}
+	if err != nil {
+		_ = os.Remove(file + ".tmp")
+	}
 	return created, failed("save the link's attributes", err)
 }
 
@@ -235,7 +238,11 @@ func eachSaved(dir string, each func(file string, s saved) error) error {
 			continue
 		}
 		text, readErr := os.ReadFile(file)
+		if absent(readErr) {
+			continue // by a DEL meanwhile
+		}
 		if readErr != nil {
+			err = errors.Join(err, readErr)
 			continue
 		}
 		err = errors.Join(err, each(file, decodeSaved(text)))

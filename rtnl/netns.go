@@ -85,6 +85,9 @@ func checkNetNS(fd int, path string) error {
 	}
 	e := &NotNetNSError{Path: path, Magic: int64(fs.Type)}
 	if int64(fs.Type) == unix.NSFS_MAGIC {
+		if err != nil {
+			return fmt.Errorf("failed to ask for the kind of namespace %q: %w", path, err)
+		}
 		e.Type = typ
 	}
 	return e

@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// runDir is on a file system that a boot makes anew.
+const runDir = "/run/cni"
+
 // stateDirs are where plugins keep what outlives them, in the box.
-var stateDirs = [...]string{"/var/lib/cni", "/run/cni"}
+var stateDirs = [...]string{"/var/lib/cni", runDir}
 
 // host is what one trial happens on: a network namespace, which the calling thread stands in, containers, and
 // empty state directories.

@@ -80,7 +80,12 @@ func isDisk(event string) bool {
 // accept says whether a verb's answer can stand: success, which is whole if the verb has sent something to nftables
 // after a flush, or failure in the specification's form, of ADD with nothing left. DEL never fails on what's gone.
 func (t *trying) accept(a answer, tr *tracer) error {
-	flushed := t.Trial.Event == eventFlush && t.Reached && tr.hooked <= tr.sends[unix.NETLINK_NETFILTER]
+	// What a member of a list or chain has sent already, no later one misses.
+	sent := tr.sends
+	if t.plugin.Brief {
+		sent = tr.firstSends
+	}
+	flushed := t.Trial.Event == eventFlush && t.Reached && t.Trial.Member == 0 && tr.hooked <= sent[unix.NETLINK_NETFILTER]
 	switch {
 	case a.crashed():
 		t.Crashed = true
@@ -105,7 +110,7 @@ func (t *trying) accept(a answer, tr *tracer) error {
 	if t.Trial.Verb == "DEL" && t.Trial.At.Name != "" {
 		t.wrong("DEL: %v", a)
 	}
-	if t.Trial.Verb != "ADD" {
+	if t.Trial.Verb != "ADD" || len(t.plugin.Followers) > 0 { // of a list, what came before stays until DEL
 		return nil
 	}
 	return t.victimLeftNothing()

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -122,6 +123,11 @@ func (t *trying) fail() error {
 	return t.afterwards(a)
 }
 
+// isBridges says whether a line is of a sysctl of the bridge, which may stay of an ADD that failed.
+func isBridges(line, bridge string) bool {
+	return bridge != "" && strings.HasPrefix(line, "host sysctl net.ipv4.conf."+bridge+".")
+}
+
 // judge compares what a verb says with what it did.
 func (t *trying) judge(a answer) error {
 	if a.crashed() {
@@ -154,7 +160,7 @@ func (t *trying) judge(a answer) error {
 		undisturbed.before[line] = true
 	}
 	for _, line := range undisturbed.before.less(now.normal()) {
-		if !diesWithContainer(line) {
+		if !diesWithContainer(line) && !isBridges(line, t.plugin.Bridge) {
 			t.Leaks = append(t.Leaks, line+" after failure, before DEL")
 		}
 	}

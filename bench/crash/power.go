@@ -65,6 +65,9 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 // reboot leaves nothing of the host but its disk.
 func (t *trying) reboot() error {
 	t.host.close()
+	if err := empty(runDir); err != nil {
+		return err
+	}
 	h, err := bootHost(t.Trial.ID, t.host.references)
 	if err != nil {
 		return err

@@ -38,17 +38,18 @@ type tracer struct {
 	prepare func(pid int) error // before the program's first instruction; may be nil
 	opened  func(pid, fd int)   // when it has opened a netlink socket; may be nil
 
-	root   int
-	status unix.WaitStatus
-	tasks  map[int]*task
-	counts map[string]int
-	fds    map[int]int // netlink sockets' protocols by descriptor
-	calls  []Call
-	sends  map[int]int // netlink protocol: index in calls of the last send
-	hooked int         // index in calls of a hook's call
-	failed error       // of a hook
-	killed bool
-	late   atomic.Pointer[string] // where it was when the time limit ended it
+	root       int
+	status     unix.WaitStatus
+	tasks      map[int]*task
+	counts     map[string]int
+	fds        map[int]int // netlink sockets' protocols by descriptor
+	calls      []Call
+	sends      map[int]int // netlink protocol: index in calls of the last send
+	firstSends map[int]int
+	hooked     int   // index in calls of a hook's call
+	failed     error // of a hook
+	killed     bool
+	late       atomic.Pointer[string] // where it was when the time limit ended it
 }
 
 // task is one thread under trace.
@@ -66,6 +67,7 @@ const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | uni
 // a tracee belongs to the thread that started it.
 func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
 	t.tasks, t.counts, t.fds, t.sends = map[int]*task{}, map[string]int{}, map[int]int{}, map[int]int{}
+	t.firstSends = map[int]int{}
 	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
@@ -203,6 +205,9 @@ func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 	case "sendto", "sendmsg":
 		if protocol, ok := t.fds[int(info.args[0])]; ok {
 			t.sends[protocol] = len(t.calls) - 1
+			if _, ok := t.firstSends[protocol]; !ok {
+				t.firstSends[protocol] = len(t.calls) - 1
+			}
 		}
 	}
 	v := t.decide(call)
