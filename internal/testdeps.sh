@@ -9,6 +9,9 @@ add firewalld firewalld; add dbus-daemon dbus-daemon; add dnsmasq dnsmasq-base; 
 add mandoc mandoc; add podman podman; add conmon conmon; add crun crun; add containerd containerd; add bird bird2
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || need+=(libc6-dev)
 [ ${#need[@]} = 0 ] && exit 0
+# podman's package brings a network for a runtime to take up, such as a kubelet's on this machine: only one that was here stays.
+network=/etc/cni/net.d/87-podman-bridge.conflist
+[ -e "$network" ] || trap 'rm -f "$network"' EXIT
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null

@@ -33,6 +33,7 @@ var leaky = map[string]string{
 	"del":     "file /var/lib/cni/networks/crash/172.19.1.3",
 	"link":    "host link leak-c1",
 	"rule":    "nft table inet leak-c1",
+	"routing": "host rule from 10.99.0.1/32 table 1991",
 	"file":    "file /var/lib/cni/networks/tmp-c1",
 	"process": "process sleep",
 	"netns":   "network namespaces held",
@@ -57,6 +58,8 @@ func leak(kind string) int {
 			run("ip link add leak-" + id + " type veth peer name peer-" + id)
 		case "rule":
 			run("nft add table inet leak-" + id)
+		case "routing":
+			run(fmt.Sprintf("ip rule add from 10.99.0.1 table %d", 1000+10*int(id[0])+int(id[1]-'0')))
 		case "file":
 			run("mkdir -p /var/lib/cni/networks; touch /var/lib/cni/networks/tmp-" + id)
 		case "process":
@@ -109,43 +112,55 @@ func start(t *testing.T, boxes int, plugins ...Plugin) *pool {
 // large one, since what they leave depends on the damage as well.
 func TestSwiftcniLeavesNothing(t *testing.T) {
 	p := buildOurs(t)
-	pool := start(t, 6, p)
+	s := &schedule{options: options{quick: true}, pool: start(t, 6, p), report: newReport(nil), stderr: io.Discard}
 	for mode, step := range map[string]int{modeKill: 40, modeFail: 40, modePower: 5, modeLimits: 40} {
-		t.Run(mode, func(t *testing.T) {
-			s := &schedule{options: options{quick: true}, pool: pool, report: newReport(nil), stderr: io.Discard}
-			var trials []Trial
-			for _, verb := range []string{"ADD", "CHECK", "DEL", "GC"} {
-				all, err := s.trialsOf(&p, mode, verb)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i := len(trials) % step; i < len(all); i += step {
-					trials = append(trials, all[i])
-				}
-			}
-			if len(trials) < 8 {
-				t.Fatalf("only %d trials", len(trials))
-			}
-			for i := range trials {
-				trials[i].ID = i + 1
-			}
-			outcomes, err := pool.try(trials, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reached := 0
-			for _, o := range outcomes {
-				if !o.clean() {
-					t.Errorf("%v: %q %q %q\n%s", o.Trial, o.Leaks, o.Wrong, o.Twice, strings.Join(o.Log, "\n"))
-				}
-				if o.Reached {
-					reached++
-				}
-			}
-			if reached < len(trials)*9/10 {
-				t.Errorf("of %d system calls only %d were made", len(trials), reached)
-			}
-		})
+		t.Run(mode, func(t *testing.T) { s.trySample(t, &p, mode, step) })
+	}
+}
+
+// TestListsLeaveNothing tries fewer of each plugin in a list, and of bridge with a chain.
+func TestListsLeaveNothing(t *testing.T) {
+	list := lists(buildOurs(t))
+	s := &schedule{options: options{quick: true}, pool: start(t, 6, list...), report: newReport(nil), stderr: io.Discard}
+	for i := range list {
+		for mode, step := range map[string]int{modeKill: 97, modeFail: 89, modePower: 61, modeLimits: 151} {
+			t.Run(list[i].Name+"/"+mode, func(t *testing.T) { s.trySample(t, &list[i], mode, step) })
+		}
+	}
+}
+
+// trySample tries each step-th trial.
+func (s *schedule) trySample(t *testing.T, p *Plugin, mode string, step int) {
+	var all, trials []Trial
+	for _, verb := range allVerbs {
+		more, err := s.trialsOf(p, mode, verb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, more...)
+	}
+	for i := step / 2; i < len(all); i += step {
+		trials = append(trials, all[i])
+		trials[len(trials)-1].ID = len(trials)
+	}
+	if len(trials) == 0 {
+		t.Fatalf("none of %d trials", len(all))
+	}
+	outcomes, err := s.pool.try(trials, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := 0
+	for _, o := range outcomes {
+		if !o.clean() {
+			t.Errorf("%v: %q %q %q\n%s", o.Trial, o.Leaks, o.Wrong, o.Twice, strings.Join(o.Log, "\n"))
+		}
+		if o.Reached {
+			reached++
+		}
+	}
+	if reached < len(trials)*9/10 {
+		t.Errorf("of %d system calls only %d were made", len(trials), reached)
 	}
 }
 
