@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package inprocess serves programs that use libcni (github.com/containernetworking/cni/libcni) without starting a
-// plugin: containerd, nerdctl, podman, CRI-O and BuildKit make a libcni.CNIConfig somewhere, and one argument changes:
+// plugin: they make a libcni.CNIConfig somewhere, as CRI-O and podman do, or go-cni for containerd, nerdctl and BuildKit, and
+// one argument changes:
 //
 //	libcni.NewCNIConfig(dirs, inprocess.New(&invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: os.Stderr}}))
 //
