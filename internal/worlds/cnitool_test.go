@@ -4,18 +4,15 @@ package worlds_test
 
 import (
 	"encoding/json"
-	"os"
-	"os/exec"
+	"io"
 	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/build"
 )
-
-// cnitoolVersion is the release of libcni and its command-line client that's used: it speaks CNI 1.1.0.
-const cnitoolVersion = "v1.3.1"
 
 // worldNetwork is a chain with a published port, an open firewall and a setting of the link.
 const worldNetwork = `{
@@ -51,18 +48,9 @@ func newCnitool(t *testing.T) *cnitool {
 // buildCnitool builds the client once, into the repository's cache, and returns its path.
 func buildCnitool(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs(filepath.Join(repository, ".cache/cnitool-"+cnitoolVersion))
+	path, err := build.Cnitool(io.Discard, repository)
 	if err != nil {
 		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "cnitool")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	cmd := exec.Command("go", "install", "github.com/containernetworking/cni/cnitool@"+cnitoolVersion)
-	cmd.Env = append(os.Environ(), "GOBIN="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
 	return path
 }

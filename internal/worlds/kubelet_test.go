@@ -7,7 +7,6 @@ package worlds_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,37 +15,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/box"
 )
 
-// kubeletVersion is Kubernetes' minor version and patch.
-const kubeletVersion = "34.4"
-
-// buildKubelet builds it in a module of its own, since Kubernetes' needs its parts to be named one by one. It takes some minutes.
-func buildKubelet(t *testing.T) string {
-	t.Helper()
-	const script = `set -e
-cd "$1"
-printf 'module scratch\n\ngo 1.24.0\n' >go.mod
-for m in api apiextensions-apiserver apimachinery apiserver cli-runtime client-go cloud-provider cluster-bootstrap \
-  code-generator component-base component-helpers controller-manager cri-api cri-client csi-translation-lib \
-  dynamic-resource-allocation endpointslice externaljwt kms kube-aggregator kube-controller-manager kube-proxy \
-  kube-scheduler kubectl kubelet metrics mount-utils pod-security-admission sample-apiserver sample-cli-plugin \
-  sample-controller; do
-  go mod edit -replace=k8s.io/$m=k8s.io/$m@v0.$0
-done
-go mod edit -require=k8s.io/kubernetes@v1.$0
-printf '//go:build tools\n\npackage tools\n\nimport _ "k8s.io/kubernetes/cmd/kubelet/app"\n' >tools.go
-GOFLAGS=-mod=mod CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.$0" \
-  -o "$2" k8s.io/kubernetes/cmd/kubelet`
-	dir := cached(t, "kubelet-v1."+kubeletVersion, []string{"kubelet"}, func(dir string) *exec.Cmd {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		return exec.Command("sh", "-c", script, kubeletVersion, t.TempDir(), filepath.Join(dir, "kubelet"))
-	})
-	return filepath.Join(dir, "kubelet")
-}
-
-// startKubelet starts one that has no API server: its pods are files in the returned directory.
-func (c *containerd) startKubelet(program string) (manifests string) {
+// startKubelet starts one whose pods are files in the returned directory and, where flags name one, those of an API
+// server.
+func (c *containerd) startKubelet(program, name, address string, flags ...string) (manifests string) {
 	c.t.Helper()
 	dir := filepath.Join(c.scratch, "kubelet")
 	manifests = filepath.Join(dir, "manifests")
@@ -100,8 +71,8 @@ fileCheckFrequency: 1s
 evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
 `, containerdSocket, dir+"/plugins", manifests)
 	c.write("/run/kubelet.yaml", config)
-	c.t.Cleanup(c.daemon(program, "--config=/run/kubelet.yaml", "--root-dir="+dir+"/root", "--cert-dir="+dir+"/certs",
-		"--hostname-override=node", "--node-ip="+box.BoxIPv4))
+	c.t.Cleanup(c.daemon(program, append([]string{"--config=/run/kubelet.yaml", "--root-dir=" + dir + "/root",
+		"--cert-dir=" + dir + "/certs", "--hostname-override=" + name, "--node-ip=" + address}, flags...)...))
 	return manifests
 }
 
@@ -112,11 +83,11 @@ const podManifest = `{ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": 
 
 // A node's own pods, by kubelet: they come and go as their files do.
 func TestKubelet(t *testing.T) {
-	kubelet := buildKubelet(t)
+	kubelet := buildKubernetes(t) + "/kubelet"
 	for _, with := range []struct{ name, programs string }{{"containerd_1", ""}, {"containerd_2", containerd2(t)}} {
 		t.Run(with.name, func(t *testing.T) {
 			c := newContainerd(t, with.programs)
-			manifests := c.startKubelet(kubelet)
+			manifests := c.startKubelet(kubelet, "node", box.BoxIPv4)
 			for i := range 3 {
 				file := filepath.Join(manifests, fmt.Sprintf("p%d.json", i))
 				if err := os.WriteFile(file, fmt.Appendf(nil, podManifest, fmt.Sprint("p", i), 8080+i), 0o644); err != nil {
