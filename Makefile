@@ -38,7 +38,8 @@ test-deps: ## what the tests need of Debian (as root)
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
 	go test $(GOTESTFLAGS) -timeout 30m -run '$(RUN)' $(PKG)
 
-worlds: test-deps ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
+worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
+	internal/testdeps.sh worlds
 	go test -v -count=1 -tags worlds -timeout 60m ./internal/worlds
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
