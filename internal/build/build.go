@@ -114,3 +114,21 @@ func Reference(progress io.Writer, root string) (dir string, err error) {
 	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
 	return dir, Run(progress, dir, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go", args...)
 }
+
+// CnitoolVersion is the release of libcni and its command-line client that tests use: it speaks CNI 1.1.0.
+const CnitoolVersion = "v1.3.1"
+
+// Cnitool builds libcni's command-line client, statically, into the cache at root, once, and returns its path.
+func Cnitool(progress io.Writer, root string) (path string, err error) {
+	dir, err := filepath.Abs(filepath.Join(root, ".cache", "cnitool-static-"+CnitoolVersion))
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "cnitool")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	args := append([]string{"install"}, flags[:]...)
+	return path, Run(progress, "", []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go",
+		append(args, "github.com/containernetworking/cni/cnitool@"+CnitoolVersion)...)
+}
