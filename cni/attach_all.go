@@ -230,7 +230,7 @@ func (c *crowd) rules() {
 	}
 	conn, err := nft.Dial()
 	if err == nil {
-		defer conn.Close()
+		defer (*ending)(nil).close(conn, false)
 		err = conn.Attach(list...)
 	}
 	if err != nil {

@@ -219,7 +219,7 @@ func delBandwidth(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return failed("look for the ifb", err)
 	}
-	return removeIfb(conn, ifb.Index, a.exits)
+	return removeIfb(conn, ifb.Index, a.ends)
 }
 
 func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) error {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/internal/sha512"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -63,13 +62,9 @@ func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
 	return rtnl.Link{}, fs.ErrNotExist
 }
 
-// removeIfb returns when the link is unlisted. exits says that the process ends after this.
-func removeIfb(conn *rtnl.Conn, index int, exits bool) error {
-	var send func(int, []byte) error
-	if exits && offload.Reaped() {
-		send = offload.Send
-	}
-	if err := conn.Remove(index, send); err != nil && !absent(err) {
+// removeIfb returns when the link is unlisted.
+func removeIfb(conn *rtnl.Conn, index int, ends *ending) error {
+	if err := conn.Remove(index, ends.send()); err != nil && !absent(err) {
 		return failed("failed to delete the ifb", err)
 	}
 	return nil

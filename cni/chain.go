@@ -207,7 +207,6 @@ func joined(errs ...error) error {
 
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
 func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
-	a.followed = true // by the chain's head
 	a.steps.enter(calls.Plugin)
 	for _, m := range slices.Backward(members) {
 		err = errors.Join(err, m.plugin.del(ctx, m.network, a))

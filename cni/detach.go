@@ -8,10 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
-	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -35,7 +33,7 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return err
 	}
-	d := &detaching{network: n, attachment: a, host: host, exits: a.exits && offload.Reaped()}
+	d := &detaching{network: n, attachment: a, host: host}
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
@@ -52,10 +50,8 @@ type detaching struct {
 	network    *Network
 	attachment Attachment
 	host       hostID
-	exits      bool        // the process ends after this: what the kernel still has to do is left to a child
 	container  *rtnl.NetNS // nil when it's gone
 	conn       *rtnl.Conn
-	rules      *nft.Conn // nil until it's needed
 
 	netnsErr  error       // the container's namespace is the host's own
 	record    ipam.Record // what the store knows; its zero value knows nothing
@@ -84,22 +80,6 @@ func (d *detaching) close() {
 	}
 	if d.conn != nil {
 		d.conn.Close()
-	}
-	// A child that was left with the link's removal has a copy of the socket, and closes it last.
-	if d.rules != nil && !d.attachment.exits {
-		d.attachment.closeRules(d.rules, true)
-	}
-}
-
-// closeRules closes a socket of nftables. Where elements have gone lately, by this call or before it, who closes one
-// waits about 10 ms until their memory is freed: of a process that ends after this call that's a child.
-func (a *Attachment) closeRules(conn *nft.Conn, gone bool) {
-	switch {
-	case !a.exits:
-		time.AfterFunc(offload.UntilStep(), func() { conn.Close() })
-	case a.followed && gone:
-	case !gone || !offload.Reaped() || offload.Linger() != nil:
-		conn.Close()
 	}
 }
 
@@ -143,7 +123,7 @@ func (d *detaching) elements() error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	d.rules = conn
+	defer d.attachment.ends.close(conn, true)
 	owner := d.network.rulesOwner(d.attachment.owner())
 	addrs, known := d.addresses()
 	if !known {
@@ -283,11 +263,7 @@ func (d *detaching) hasMAC(link, mac string) bool {
 
 // remove returns when the link is unlisted, not when its memory is freed.
 func (d *detaching) remove(conn *rtnl.Conn, index int) error {
-	var send func(int, []byte) error
-	if d.exits {
-		send = offload.Send
-	}
-	if err := conn.Remove(index, send); err != nil && !absent(err) {
+	if err := conn.Remove(index, d.attachment.ends.send()); err != nil && !absent(err) {
 		return failed("failed to delete the link", err)
 	}
 	return nil

@@ -33,19 +33,19 @@ func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := k.open(o, f); err != nil {
+	if err := k.open(o, f, a.ends); err != nil {
 		return nil, err
 	}
 	return n.passOn(), nil
 }
 
 // open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
-func (k *firewallKeys) open(o nft.Opening, f *firewalld) error {
+func (k *firewallKeys) open(o nft.Opening, f *firewalld, ends *ending) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer conn.Close()
+	defer ends.close(conn, false)
 	if err := conn.Open(o); err != nil {
 		return failed("set up nftables", err)
 	}
@@ -118,7 +118,7 @@ func delFirewall(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer a.closeRules(conn, true)
+	defer a.ends.close(conn, true)
 	return ignoreUnsupported(conn.Shut(o, forgetSources))
 }
 

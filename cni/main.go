@@ -70,7 +70,8 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		about(name, stderr)
 		return 0
 	}
-	c := call{name: name, getenv: getenv, stdin: stdin, exits: true, steps: startRecording(name, getenv)}
+	var ends ending
+	c := call{name: name, getenv: getenv, stdin: stdin, ends: &ends, steps: startRecording(name, getenv)}
 	out, undo, cniVersion, err := c.serve(context.Background())
 	c.steps.enter(calls.Answer)
 	var said *Error
@@ -93,6 +94,7 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		}
 	}
 	c.steps.end(said)
+	ends.finish()
 	return exit
 }
 
@@ -120,7 +122,7 @@ type call struct {
 	name   string // the program's own
 	getenv func(string) string
 	stdin  io.Reader
-	exits  bool       // the process ends with the answer
+	ends   *ending    // nil: the process goes on
 	steps  *recording // nil if nobody asked for one
 }
 
@@ -160,7 +162,7 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 		return nil, nil, n.cniVersion, err
 	}
 	a, badArgs := attachmentFromEnvironment(c.getenv)
-	a.exits, a.steps, n.path = c.exits, c.steps, a.Path
+	a.ends, a.steps, n.path = c.ends, c.steps, a.Path
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if invalid == nil && p.readsArgs() {

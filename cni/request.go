@@ -27,9 +27,8 @@ type Attachment struct {
 	// error (CNI_NETNS_OVERRIDE).
 	SharedNetNS bool
 
-	exits    bool // the process ends after this call
-	followed bool // and what follows in it leaves a child behind, which keeps the sockets
-	steps    *recording
+	ends  *ending    // nil: the process goes on after this call
+	steps *recording // nil: nobody asked for one
 }
 
 // need says what a verb wants of a variable.

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/offload"
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// An ending is what a process that ends with its answer leaves to a child, so that nobody waits for it. nil is a process that
+// goes on, such as an embedder's.
+//
+// What the kernel makes one wait for is the removal of a link, and closing a socket of nftables soon after elements have gone,
+// by this call or before it: their memory is freed first, some 10 ms later.
+type ending struct {
+	late   bool // a socket that's open would keep the process's end waiting
+	asked  bool // whether PID 1 reaps what a child leaves
+	reaped bool
+}
+
+// offloads reports whether a child may be started: not where nobody would reap it.
+func (e *ending) offloads() bool {
+	if e == nil {
+		return false
+	}
+	if !e.asked {
+		e.asked, e.reaped = true, offload.Reaped()
+	}
+	return e.reaped
+}
+
+// close closes a socket of nftables. gone says that elements may have gone lately.
+func (e *ending) close(conn *nft.Conn, gone bool) {
+	if e == nil {
+		time.AfterFunc(offload.UntilStep(), func() { conn.Close() })
+		return
+	}
+	e.late = e.late || gone // the process's end closes it
+}
+
+// send is how a link's removal is sent: nil is to wait for it. A child that sends it has a copy of each socket that's open.
+func (e *ending) send() func(int, []byte) error {
+	if !e.offloads() {
+		return nil
+	}
+	return func(fd int, message []byte) error {
+		err := offload.Send(fd, message)
+		if err == nil {
+			e.late = false
+		}
+		return err
+	}
+}
+
+// finish is the last thing before the process ends.
+func (e *ending) finish() {
+	if e.late && e.offloads() {
+		_ = offload.Linger() // else the process's own end waits
+	}
+}
