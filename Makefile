@@ -71,7 +71,7 @@ bench-libcni: ## programs that use libcni and go-cni: the reference's plugins, o
 bench-quick: build ## the same in a minute
 	go run ./bench all -quick -out $(or $(OUT),.cache/bench/report)
 
-crash: ## kill and fail every system call of ADD, DEL, CHECK and GC; ours beside the reference (as root)
+crash: ## kill and fail every system call of ADD, DEL, CHECK and GC, of every plugin; some 20 minutes (as root)
 	go run ./bench/crash
 
 race: ## 10,000 random operations against a model (as root; SEED=n replays)
