@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/offload"
+	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -39,6 +40,9 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 	}
 	e.late = e.late || gone // the process's end closes it
 }
+
+// lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
+func (e *ending) lately(n *Network) bool { return e != nil && (e.late || ipam.EndedLately("", n.name)) }
 
 // send is how a link's removal is sent: nil is to wait for it. A child that sends it has a copy of each socket that's open.
 func (e *ending) send() func(int, []byte) error {

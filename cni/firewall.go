@@ -33,19 +33,19 @@ func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := k.open(o, f, a.ends); err != nil {
+	if err := k.open(n, o, f, a.ends); err != nil {
 		return nil, err
 	}
 	return n.passOn(), nil
 }
 
 // open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
-func (k *firewallKeys) open(o nft.Opening, f *firewalld, ends *ending) error {
+func (k *firewallKeys) open(n *Network, o nft.Opening, f *firewalld, ends *ending) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer ends.close(conn, false)
+	defer ends.close(conn, ends.lately(n))
 	if err := conn.Open(o); err != nil {
 		return failed("set up nftables", err)
 	}

@@ -26,7 +26,7 @@ func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	}
 	p := k.publication(n, a)
 	if len(p.Ports) > 0 && len(p.Addrs) > 0 {
-		if err := publish(p, a.ends); err != nil {
+		if err := n.publish(p, a.ends); err != nil {
 			return nil, err
 		}
 	}
@@ -120,12 +120,12 @@ func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 }
 
 // publish makes the mappings, and ends the flows that would go on without them. On an error nothing is left.
-func publish(p nft.Publication, ends *ending) error {
+func (n *Network) publish(p nft.Publication, ends *ending) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer ends.close(conn, false)
+	defer ends.close(conn, ends.lately(n))
 	var taken *nft.PortTakenError
 	switch err := conn.Publish(p); {
 	case errors.As(err, &taken):

@@ -171,17 +171,38 @@ func (s *Store) look() error {
 	if err := unix.Fstat(s.fd, &st); err != nil {
 		return s.pathError("stat", ".", err)
 	}
-	sec, nsec := int64(st.Mtim.Sec), int64(st.Mtim.Nsec)
 	s.seen, s.ino = true, st.Ino
-	s.flags = markFlags(nsec & (1<<flagBits - 1))
-	s.marked = s.side >= 0 && nsec == mark(sec, st.Ino, s.flags)
-	if !s.marked {
+	s.flags, s.marked = readMark(&st)
+	if s.marked = s.marked && s.side >= 0; !s.marked {
 		s.flags = 0
 	}
-	if s.flags&flagEnded != 0 && time.Since(time.Unix(st.Ctim.Unix())) > lastingLately {
-		s.flags &^= flagEnded
-	}
 	return nil
+}
+
+// readMark returns what a directory's times tell; ok is false where they're no mark.
+func readMark(st *unix.Stat_t) (flags markFlags, ok bool) {
+	sec, nsec := int64(st.Mtim.Sec), int64(st.Mtim.Nsec)
+	flags = markFlags(nsec & (1<<flagBits - 1))
+	if nsec != mark(sec, st.Ino, flags) {
+		return 0, false
+	}
+	if flags&flagEnded != 0 && time.Since(time.Unix(st.Ctim.Unix())) > lastingLately {
+		flags &^= flagEnded
+	}
+	return flags, true
+}
+
+// EndedLately is [Store.EndedLately] for who has no store open, by one stat(2). An empty dir is [DefaultDir].
+func EndedLately(dir, network string) bool {
+	if dir == "" {
+		dir = DefaultDir
+	}
+	var st unix.Stat_t
+	if !validName(network) || unix.Stat(dir+"/"+network, &st) != nil {
+		return false
+	}
+	flags, _ := readMark(&st)
+	return flags&flagEnded != 0
 }
 
 // lastingLately is longer than the kernel takes to free the elements of an attachment that has ended.
