@@ -40,7 +40,7 @@ test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=.
 
 worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
 	internal/testdeps.sh worlds
-	go test -v -count=1 -tags worlds -timeout 60m ./internal/worlds
+	go test -v -count=1 -tags worlds -timeout 60m ./internal/worlds ./internal/kernels
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }

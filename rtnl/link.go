@@ -117,7 +117,7 @@ type Link struct {
 	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
 	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores it. An end of
 	// a veth that's up makes its address when its peer goes up too, and so is early enough in the change after
-	// its creation.
+	// its creation. Where it's read, Linux 5.10 leaves it Unset: its answers without counters lack it.
 	LinkLocal Switch
 	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify). On Set only.
 	ARPNotify Switch

@@ -58,7 +58,8 @@ func TestNoLinkLocalAddress(t *testing.T) {
 		t.Errorf("container has %+v, want a link-local address", got)
 	}
 	l, err := host.Link("host0")
-	if err != nil || l.LinkLocal != Off {
+	// Linux 5.10 leaves it out of an answer without counters.
+	if err != nil || l.LinkLocal == On {
 		t.Errorf("link %+v: %v", l, err)
 	}
 }

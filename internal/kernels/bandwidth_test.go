@@ -31,7 +31,7 @@ func TestBandwidthModules(t *testing.T) {
 			step{"nothing_left_without_" + m.module, "ip -brief link | grep bwp; tc qdisc | grep -E 'tbf|ingress'", prints0},
 			step{"show_" + m.module, "f=$(find /lib/modules -name " + m.module + ".ko.away) && mv $f ${f%.away}", succeeds})
 	}
-	boot(t, Debian, files, append(steps, []step{
+	boot(t, Bookworm.Kernel, files, append(steps, []step{
 		{"add", "shaped ADD c1", succeeds},
 		{"check", "shaped CHECK c1", prints("")},
 		{"reaches_the_gateway", "inside c1 ping -c3 -W2 10.7.0.1", succeeds},

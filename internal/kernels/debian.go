@@ -27,22 +27,46 @@ exec dash /mnt/run
 `
 
 // debianTools are the machine's programs that the emulated guest gets, with their libraries, in /usr/sbin.
-var debianTools = []string{"ip", "bridge", "tc", "nft", "nsenter", "dash"}
+var debianTools = []string{"ip", "bridge", "tc", "nft", "nsenter", "dash", "ping", "iptables", "ip6tables", "iptables-nft", "ip6tables-nft",
+	"iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"}
 
-// Debian prepares the kernel of Debian's cloud images, which is emulated in software: that needs no /dev/kvm,
-// and takes three seconds from boot to power off on a quiet machine. What it downloads and unpacks is kept below cache.
-func Debian(cache string) (*Kernel, error) {
+// debianFiles are what these programs look for at run time.
+var debianFiles = []string{"/etc/protocols", "/etc/services", "/usr/lib/x86_64-linux-gnu/xtables"}
+
+// A Release is a release of Debian, by its code name.
+type Release string
+
+// The releases whose kernels are run.
+const (
+	Bullseye Release = "bullseye" // Debian 11: Linux 5.10
+	Bookworm Release = "bookworm" // Debian 12: Linux 6.1
+	Trixie   Release = "trixie"   // Debian 13: Linux 6.12
+)
+
+// Kernel prepares the kernel of a release's cloud images, which is emulated in software: that needs no /dev/kvm, and takes
+// three seconds from boot to power off on a quiet machine. A release other than the machine's comes from the same mirror.
+// What's downloaded and unpacked is kept below cache.
+func (r Release) Kernel(cache string) (*Kernel, error) {
 	err := need(map[string]string{"qemu-system-x86_64": "qemu-system-x86", "modprobe": "kmod",
-		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables"})
+		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables", "xz": "xz-utils"})
 	if err != nil {
 		return nil, err
 	}
-	pkg, err := dependsOn("linux-image-cloud-amd64", "linux-image-")
+	packages, err := packagesOf(r, cache)
 	if err != nil {
 		return nil, err
 	}
-	recipe := slices.Concat([]string{debianInit}, debianModules, debianTools)
-	dir, err := cached(cache, pkg, recipe, func(dir string) error { return unpackDebian(dir, pkg) })
+	pkg, err := packages.dependsOn("linux-image-cloud-amd64", "linux-image-")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r, err)
+	}
+	recipe := slices.Concat([]string{debianInit}, debianModules, debianTools, debianFiles)
+	dir, err := cached(cache, pkg, recipe, func(dir string) error {
+		if err := packages.download(dir, pkg); err != nil {
+			return err
+		}
+		return unpackDebian(dir)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("kernel of %s: %w", pkg, err)
 	}
@@ -52,12 +76,9 @@ func Debian(cache string) (*Kernel, error) {
 	}, nil
 }
 
-// unpackDebian leaves in dir the kernel as vmlinuz and the guest's root file system as root.cpio.
-func unpackDebian(dir, pkg string) error {
+// unpackDebian makes of the package that's in dir the kernel as vmlinuz and the guest's root file system as root.cpio.
+func unpackDebian(dir string) error {
 	tree, root := filepath.Join(dir, "tree"), filepath.Join(dir, "root")
-	if err := download(dir, pkg); err != nil {
-		return err
-	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
 		return err
@@ -68,7 +89,7 @@ func unpackDebian(dir, pkg string) error {
 	if out, err := exec.Command("dpkg-deb", "-x", files[0], tree).CombinedOutput(); err != nil {
 		return fmt.Errorf("dpkg-deb: %w: %s", err, out)
 	}
-	version, err := onlyVersion(filepath.Join(tree, "lib/modules"))
+	version, err := unpackModules(tree)
 	if err != nil {
 		return err
 	}
@@ -104,6 +125,11 @@ func layOutRoot(root string) error {
 	for _, tool := range debianTools {
 		if err := copyProgram(tool, root); err != nil {
 			return fmt.Errorf("%s for the guest: %w", tool, err)
+		}
+	}
+	for _, file := range debianFiles {
+		if err := copyTree(file, filepath.Join(root, file)); err != nil {
+			return err
 		}
 	}
 	return os.WriteFile(filepath.Join(root, "init"), []byte(debianInit), 0o755)

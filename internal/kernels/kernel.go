@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kernels runs tests on kernels other than the machine's: Debian's cloud kernel in an emulator, for
-// what the machine's kernel may lack (bridge VLAN filtering) or do better (no NLM_F_ECHO before Linux 6.2),
-// and user-mode-linux, whose nf_tables has no IP families.
+// Package kernels runs tests on kernels other than the machine's: the cloud kernels of three releases of Debian in an
+// emulator, for what the machine's kernel may lack (bridge VLAN filtering) or do better (no NLM_F_ECHO for links
+// before Linux 6.2), and user-mode-linux, whose nf_tables has no IP families.
 //
-// A guest boots once, runs a list of shell commands, and powers off. [Debian] and [UML] prepare a kernel from
+// A guest boots once, runs a list of shell commands, and powers off. [Release.Kernel] and [UML] prepare a kernel from
 // Debian's packages, which takes seconds the first time and nothing later; [Kernel.Run] boots it. Both need
 // root and amd64, and a caller whose TestMain calls box.Main.
 //

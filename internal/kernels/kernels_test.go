@@ -43,7 +43,7 @@ func boot(t *testing.T, prepare func(cache string) (*Kernel, error), files map[s
 	for _, s := range steps {
 		guest.Commands = append(guest.Commands, s.command)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	began := time.Now()
 	results, err := kernel.Run(ctx, guest)

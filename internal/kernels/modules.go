@@ -3,7 +3,9 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,24 @@ var debianModules = []string{
 	"lib", "crypto", "arch/x86/crypto/crc32c-intel.ko",
 }
 
+// unpackModules makes the modules of a package's tree ready for [copyParts], and returns their version. From Debian 13
+// on they lie below usr and are compressed, which the guest's busybox can't undo.
+func unpackModules(tree string) (version string, err error) {
+	if _, err := os.Stat(filepath.Join(tree, "lib/modules")); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Join(tree, "lib"), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.Rename(filepath.Join(tree, "usr/lib/modules"), filepath.Join(tree, "lib/modules")); err != nil {
+			return "", err
+		}
+	}
+	modules := filepath.Join(tree, "lib/modules")
+	if out, err := exec.Command("find", modules, "-name", "*.ko.xz", "-exec", "xz", "-d", "{}", "+").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("xz: %w: %s", err, out)
+	}
+	return onlyVersion(modules)
+}
+
 // copyParts copies parts of the modules of version from the tree below from to that below to, with an index.
 func copyParts(from, to, version string, parts []string) error {
 	from, dir := filepath.Join(from, "lib/modules", version), filepath.Join(to, "lib/modules", version)
@@ -30,7 +50,8 @@ func copyParts(from, to, version string, parts []string) error {
 		}
 	}
 	for _, part := range parts {
-		if err := copyTree(filepath.Join(from, "kernel", part), filepath.Join(dir, "kernel", part)); err != nil {
+		err := copyTree(filepath.Join(from, "kernel", part), filepath.Join(dir, "kernel", part))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // not every kernel has every part
 			return err
 		}
 	}
