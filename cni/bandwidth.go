@@ -134,10 +134,12 @@ func (s *shaping) shape() error {
 		ingress, index := rtnl.Ingress{Link: s.hostEnd.Index}, s.ifb.Index
 		add(shapingStep{what: "create ifb qdisc", lacks: s.lacksTBF}, func() { b.Create(l.tbf(index)) })
 		// A kernel without IPv6 refuses this, and lacks nothing.
-		add(shapingStep{}, func() { b.Set(rtnl.Link{Index: index, Alias: s.alias(), LinkLocal: rtnl.Off}) })
+		add(shapingStep{}, func() { b.Set(rtnl.Link{Index: index, LinkLocal: rtnl.Off}) })
 		add(shapingStep{what: "set the ifb up"}, func() { b.Set(rtnl.Link{Index: index, State: rtnl.Up}) })
 		add(shapingStep{what: "create ingress qdisc", undo: ingress, lacks: s.lacksIngress}, func() { b.Create(ingress) })
 		add(shapingStep{what: "add filter", lacks: s.lacksFilter}, func() { b.Create(rtnl.Redirect{Link: s.hostEnd.Index, To: index}) })
+		// The last step: an ifb that says whose it is, and that nothing is redirected to, is a dead one's.
+		add(shapingStep{}, func() { b.Set(rtnl.Link{Index: index, Alias: s.alias()}) })
 	}
 	return s.settle(steps, s.host.Do(&b))
 }

@@ -141,31 +141,42 @@ func deletion(o rtnl.Object) *rtnl.Batch {
 	return &b
 }
 
-// gcBandwidth removes the ifbs of whoever isn't valid. Those that the reference made don't say whose they are.
+// gcBandwidth removes the ifbs of whoever isn't valid or, if nobody said who is, those that no link redirects to any more:
+// the host end that did is gone. Those that the reference made don't say whose they are.
 func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 	if k := n.bandwidth(); k.err != nil {
 		return k.err
-	}
-	if valid == nil {
-		return nil
 	}
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	keep := map[int]bool{}
-	for _, a := range valid {
-		for attempt := range attempts {
-			keep[ifbOf(n.name, a, attempt).index] = true
-		}
-	}
-	var b rtnl.Batch
+	var list []rtnl.Link
 	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "ifb"}) {
 		if err != nil {
 			return failed("list links", err)
 		}
-		if ofNetwork(n.name, l) && !keep[l.Index] {
+		if ofNetwork(n.name, l) {
+			list = append(list, l)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	var used map[int]bool
+	if valid == nil {
+		used, err = redirectedTo(conn)
+	} else {
+		used = ifbsOf(n.name, valid)
+	}
+	if err != nil {
+		return err
+	}
+	var b rtnl.Batch
+	for _, l := range list {
+		// One without an alias may be about to be used.
+		if !used[l.Index] && (valid != nil || l.Alias != "") {
 			b.Delete(rtnl.Link{Index: l.Index})
 		}
 	}
@@ -176,4 +187,36 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 		return failed("delete links", err)
 	}
 	return nil
+}
+
+// ifbsOf are the indexes that attachments' ifbs can have.
+func ifbsOf(network string, valid []Attachment) map[int]bool {
+	used := map[int]bool{}
+	for _, a := range valid {
+		for attempt := range attempts {
+			used[ifbOf(network, a, attempt).index] = true
+		}
+	}
+	return used
+}
+
+// redirectedTo are the indexes of links that some veth's packets are redirected to.
+func redirectedTo(conn *rtnl.Conn) (map[int]bool, error) {
+	var veths []int
+	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
+		if err != nil {
+			return nil, failed("list links", err)
+		}
+		veths = append(veths, l.Index)
+	}
+	used := map[int]bool{}
+	for _, index := range veths {
+		for r, err := range conn.Redirects(index) {
+			if err != nil && !absent(err) { // a link may go meanwhile
+				return nil, failed("list filters", err)
+			}
+			used[r.To] = true
+		}
+	}
+	return used, nil
 }

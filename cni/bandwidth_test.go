@@ -175,6 +175,39 @@ func TestBandwidthTwoInterfaces(t *testing.T) {
 	}
 }
 
+// Without a list, GC keeps what's in use, and removes the ifb whose host end has gone: nothing can come to it.
+func TestBandwidthGCWithoutAList(t *testing.T) {
+	lost, prev := chainPtP(t, "c1", "10.7.0.2/24")
+	lives, prev1 := chainPtP(t, "c2", "10.7.1.2/24")
+	for a, p := range map[string]struct {
+		a    Attachment
+		prev *Result
+	}{"lost": {lost, prev}, "lives": {lives, prev1}} {
+		if _, err := addBandwidth(t.Context(), chained(t, "bandwidth", bothLimits, p.prev), p.a); err != nil {
+			t.Fatal(a, err)
+		}
+	}
+	n := chained(t, "bandwidth", bothLimits, prev1)
+	collect := func(want int) {
+		t.Helper()
+		if err := gcBandwidth(t.Context(), n, nil); err != nil {
+			t.Fatal(err)
+		}
+		if out := ifbs(t); strings.Count(out, "bwp") != want {
+			t.Errorf("%d ifbs should be there:\n%s", want, out)
+		}
+	}
+	collect(2)
+	removeLink(t, prev.Interfaces[0].Name)
+	collect(1)
+	if err := checkBandwidth(t.Context(), n, lives, prev1); err != nil {
+		t.Error("the other's:", err)
+	}
+	if err := delBandwidth(t.Context(), n, lives); err != nil {
+		t.Error(err)
+	}
+}
+
 // An ifb of a life that ended without DEL is replaced, and one that's in use is not.
 func TestBandwidthAgain(t *testing.T) {
 	a, prev := chainPtP(t, "c1", "10.7.0.2/24")

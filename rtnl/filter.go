@@ -4,6 +4,7 @@ package rtnl
 
 import (
 	"encoding/binary"
+	"iter"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,24 @@ func (f *Redirect) options(e *encoder) {
 	e.endNest(action)
 	e.endNest(actions)
 	e.endNest(options)
+}
+
+// Redirects lists the redirections of what a link receives. Without an [Ingress] there are none.
+func (c *Conn) Redirects(link int) iter.Seq2[Redirect, error] {
+	return dump(c, "list filters", func() {
+		c.beginDump(unix.RTM_GETTFILTER)
+		tcHeader(&c.enc, link, 0, handleIngressOwn, 0)
+	}, func(b []byte, add func(Redirect)) error {
+		m, err := decodeTC(b)
+		if err != nil || m.kind != "u32" {
+			return err
+		}
+		f, err := decodeFilterChange(b)
+		if r, ok := f.(Redirect); ok && r.To != 0 { // else it's one of u32's tables, or another action
+			add(r)
+		}
+		return err
+	})
 }
 
 // decodeFilterChange decodes a batch's message about a filter.

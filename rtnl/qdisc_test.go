@@ -84,6 +84,17 @@ func TestTBFReadBack(t *testing.T) {
 		!strings.Contains(out, "mirred (Egress Redirect to device ifb9)") {
 		t.Error(out)
 	}
+	for link, want := range map[int]int{20: 1, 40: 0, 1: 0} {
+		n := 0
+		for r, err := range host.Redirects(link) {
+			if n++; err != nil || r != (Redirect{Link: 20, To: 40}) {
+				t.Errorf("of %d: %+v, %v", link, r, err)
+			}
+		}
+		if n != want {
+			t.Errorf("%d redirections of link %d, want %d", n, link, want)
+		}
+	}
 	host.must(t, func(b *Batch) { b.Set(TBF{Link: 20, Rate: 1000, Burst: 1 << 29, Limit: 1}) })
 	if got, err := host.TBF(20); err != nil || got.Rate != 1000 {
 		t.Errorf("with a bucket of 500,000 s: %+v, %v", got, err)
