@@ -51,7 +51,7 @@ const (
 	emptyC            = "empty-c"
 	emptyGo           = "empty-go"
 	idle              = "swiftcni-version" // our program when it's asked its version: what it costs to be linked as it is
-	netavark          = "netavark" // podman's; takes part where it's installed, or asked for
+	netavark          = "netavark"         // podman's; takes part where it's installed, or asked for
 )
 
 // referenceVersion is the release of github.com/containernetworking/plugins that swiftcni is compared with.

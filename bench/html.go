@@ -21,10 +21,7 @@ func (r *Report) html(w io.Writer, sections []section) error {
 		style, html.EscapeString(r.head()), html.EscapeString(r.Method), html.EscapeString(strings.Join(r.Command, " ")))
 	for _, s := range sections {
 		fmt.Fprintf(w, "<h2>%s</h2>\n<p>%s</p>\n<div class=\"plots\">\n", html.EscapeString(s.title), html.EscapeString(s.text))
-		for _, f := range s.plots {
-			if f.draw == nil {
-				continue
-			}
+		for _, f := range figures([]section{s}) {
 			svg, err := f.svg()
 			if err != nil {
 				return fmt.Errorf("plot %q: %w", f.title, err)

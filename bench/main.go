@@ -7,7 +7,8 @@
 //	go run ./bench                    # ADD and DEL as whole processes: 200 rounds, some minutes
 //	go run ./bench flat -quick        # on nodes that fill up; seconds instead of minutes
 //	go run ./bench compare HEAD~5     # that revision and the working tree, with a verdict
-//	go run ./bench all -out report    # report.json, report.md and report.html in a directory
+//	go run ./bench all -out report    # report.json, report.md, report.html and its plots in a directory
+//	go run ./bench show report/report.json -out report -doc docs/performance.md    # tells a report again
 //
 // All contestants run interleaved, in an order shuffled anew each round, in one host in a box: their ratios
 // travel to other machines, their times don't. Counts (system calls, processes, netlink messages) come from
@@ -44,6 +45,7 @@ func main() {
 type options struct {
 	experiments      []experiment
 	revisions        []string // of compare
+	report           string   // of show
 	rounds           int      // 0: the experiment's own
 	warmUp, traced   int
 	quick            bool
@@ -113,6 +115,12 @@ func parseMixed(f *flag.FlagSet, args []string) (positional []string, err error)
 // choose picks the experiments of a subcommand. `all` is each but compare.
 func (o *options) choose(command string, positional []string) error {
 	switch e := findExperiment(command); {
+	case command == "show":
+		if len(positional) != 1 {
+			return errors.New("show wants one report.json")
+		}
+		o.report = positional[0]
+		return nil
 	case command == "all":
 		for _, e := range experiments() {
 			if e.name != "compare" {
@@ -140,7 +148,8 @@ func usage(f *flag.FlagSet, w io.Writer) {
 	for _, e := range experiments() {
 		fmt.Fprintf(w, "  %-10s %s\n", e.name, e.about)
 	}
-	fmt.Fprintf(w, "  %-10s %s\n\n", "all", "all of them but compare")
+	fmt.Fprintf(w, "  %-10s %s\n", "all", "all of them but compare")
+	fmt.Fprintf(w, "  %-10s %s\n\n", "show", "nothing is measured: tells the report.json given, by -out, -doc and on the terminal")
 	f.PrintDefaults()
 }
 
@@ -153,6 +162,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	root, err := build.Root()
 	if err != nil {
 		return err
+	}
+	if o.report != "" {
+		return show(root, o, stdout)
 	}
 	if o.traces != "" {
 		if o.traces, err = filepath.Abs(o.traces); err != nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -23,6 +24,44 @@ type figure struct {
 	title  string
 	height vg.Length // 0: a usual plot's
 	draw   func(*plot.Plot) error
+}
+
+// figures are those of all sections that have something to show.
+func figures(sections []section) (list []figure) {
+	for _, s := range sections {
+		for _, f := range s.plots {
+			if f.draw != nil {
+				list = append(list, f)
+			}
+		}
+	}
+	return list
+}
+
+// file is a name for the plot's file, after its title up to its first punctuation.
+func (f figure) file() string {
+	title, _, _ := strings.Cut(f.title, " (")
+	title, _, _ = strings.Cut(title, ";")
+	name := strings.Map(func(c rune) rune {
+		switch {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+			return c
+		case c == ' ':
+			return '-'
+		}
+		return -1
+	}, strings.ToLower(title))
+	return name + ".svg"
+}
+
+// write writes the plot as a file of its own.
+func (f figure) write(w io.Writer) error {
+	svg, err := f.svg()
+	if err != nil {
+		return fmt.Errorf("plot %q: %w", f.title, err)
+	}
+	_, err = io.WriteString(w, svg+"\n")
+	return err
 }
 
 // svg draws into an <svg> element.

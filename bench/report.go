@@ -109,13 +109,13 @@ func (r *Report) write(o options, stdout io.Writer) error {
 	for _, e := range o.experiments {
 		sections = append(sections, e.show(r))
 	}
-	if o.out != "" {
+	if o.out != "" && o.report == "" {
 		if err := r.follow(filepath.Join(o.out, "report.json")); err != nil {
 			return err
 		}
-		if len(r.Trend) > 0 {
-			sections = append(sections, r.showTrend())
-		}
+	}
+	if len(r.Trend) > 0 {
+		sections = append(sections, r.showTrend())
 	}
 	r.text(stdout, sections)
 	if o.doc != "" {
@@ -134,6 +134,9 @@ func (r *Report) write(o options, stdout io.Writer) error {
 		files[filepath.Join(o.out, "report.json")] = r.json
 		files[filepath.Join(o.out, "report.md")] = func(w io.Writer) error { return r.markdown(w, sections) }
 		files[filepath.Join(o.out, "report.html")] = func(w io.Writer) error { return r.html(w, sections) }
+		for _, f := range figures(sections) {
+			files[filepath.Join(o.out, f.file())] = f.write
+		}
 	}
 	for name, write := range files {
 		var text bytes.Buffer
@@ -142,6 +145,43 @@ func (r *Report) write(o options, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// pictures puts a section's plots, as files of the report, into a document.
+func (o *options) pictures(w io.Writer, s section) error {
+	if o.out == "" {
+		return nil
+	}
+	to, err := filepath.Rel(filepath.Dir(o.doc), o.out)
+	if err != nil {
+		return err
+	}
+	for _, f := range figures([]section{s}) {
+		fmt.Fprintf(w, "![%s](%s)\n\n", f.title, filepath.Join(to, f.file()))
+	}
+	return nil
+}
+
+// show tells a report that was written before.
+func show(root string, o options, stdout io.Writer) error {
+	text, err := os.ReadFile(o.report)
+	if err != nil {
+		return err
+	}
+	r := &Report{root: root}
+	if err := json.Unmarshal(text, r); err != nil {
+		return fmt.Errorf("%s: %w", o.report, err)
+	}
+	for _, p := range r.Plans {
+		e := findExperiment(p.Experiment)
+		if e == nil {
+			return fmt.Errorf("%s: unknown experiment %q", o.report, p.Experiment)
+		}
+		if !slices.ContainsFunc(o.experiments, func(other experiment) bool { return other.name == e.name }) {
+			o.experiments = append(o.experiments, *e)
+		}
+	}
+	return r.write(o, stdout)
 }
 
 // json writes raw samples. A report travels: it names programs from the tree's top on.
@@ -217,6 +257,9 @@ func (r *Report) intoDocument(o options, sections []section) error {
 		var s strings.Builder
 		fmt.Fprintf(&s, "\n%s. `go run ./%s`\n\n", r.head(), strings.Join(r.Command, " "))
 		sections[i].markdown(&s)
+		if err := o.pictures(&s, sections[i]); err != nil {
+			return err
+		}
 		document = before + begin + s.String() + end + after
 	}
 	return os.WriteFile(o.doc, []byte(document), 0o644)

@@ -76,3 +76,47 @@ func TestFootprint(t *testing.T) {
 		t.Error("a text has a footprint")
 	}
 }
+
+// TestShow tells a report again, from its file alone: the same tables, each plot as a file, and no point more in the trend.
+func TestShow(t *testing.T) {
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "doc.md")
+	if err := os.WriteFile(doc, []byte("before\n<!-- bench burst -->\nold\n<!-- end -->\nafter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := runReport(t, "burst", "-quick", "-n", "1", "-settle", "5ms", "-only", floor)
+	r.Trend = []Point{{Commit: "one"}}
+	var text bytes.Buffer
+	if err := r.json(&text); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "report.json")
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said, progress bytes.Buffer
+	if err := run([]string{"show", file, "-out", filepath.Join(dir, "out"), "-doc", doc}, &said, &progress); err != nil {
+		t.Fatal(err)
+	}
+	told, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before\n", "| floor | ADD | 1 |", "![Attachments a second](out/attachments-a-second.svg)", "\nafter\n"} {
+		if !strings.Contains(string(told), want) {
+			t.Errorf("the document lacks %q:\n%s", want, told)
+		}
+	}
+	again, err := os.ReadFile(filepath.Join(dir, "out", "report.json"))
+	if err != nil || strings.Count(string(again), `"Commit":"one"`) != 1 || !strings.Contains(string(again), `"Trend":[{`) {
+		t.Errorf("the report became another: %v", err)
+	}
+	if svg, err := os.ReadFile(filepath.Join(dir, "out", "attachments-a-second.svg")); err != nil || !strings.HasPrefix(string(svg), "<svg") {
+		t.Errorf("no plot: %v", err)
+	}
+	for _, args := range [][]string{{"show"}, {"show", doc}, {"show", filepath.Join(dir, "none")}} {
+		if err := run(args, &said, &progress); err == nil {
+			t.Errorf("%q is no error", args)
+		}
+	}
+}
