@@ -32,8 +32,14 @@ type step struct {
 	check   func(t *testing.T, r Result)
 }
 
-// boot runs the steps in one boot of the kernel and then checks each as a subtest.
+// boot runs the steps in one boot of the kernel and then checks each as a subtest. It takes less than a minute.
 func boot(t *testing.T, prepare func(cache string) (*Kernel, error), files map[string]string, steps []step) {
+	t.Helper()
+	bootFor(t, 5*time.Minute, prepare, files, steps)
+}
+
+// bootFor is boot for steps that take their time.
+func bootFor(t *testing.T, limit time.Duration, prepare func(cache string) (*Kernel, error), files map[string]string, steps []step) {
 	t.Helper()
 	kernel, err := prepare(cache)
 	if err != nil {
@@ -43,7 +49,7 @@ func boot(t *testing.T, prepare func(cache string) (*Kernel, error), files map[s
 	for _, s := range steps {
 		guest.Commands = append(guest.Commands, s.command)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	began := time.Now()
 	results, err := kernel.Run(ctx, guest)
