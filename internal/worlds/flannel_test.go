@@ -65,15 +65,15 @@ func twoNodes(t *testing.T, backend string) {
 		})
 	}
 	c.wantService(ends["n1"][0], c.service("web"))
-	c.deploy("published", 1, 8080)
-	c.settled("published", 1)
-	publisher := c.nodes[0]
-	if c.podsOf("published", ".spec.nodeName")[0][1] == "n2" {
-		publisher = c.nodes[1]
+	c.deploy("published", 2, 8080) // one on each node, which has one such port
+	c.settled("published", 2)
+	for _, n := range c.nodes {
+		n.wantPage(theOutside, box.BoxIPv4, "8080")
 	}
-	publisher.wantPage(theOutside, box.BoxIPv4, "8080")
 	c.kubectl("delete", "deployment", "published", "--wait")
 	t.Logf("%s: 12 pods on two nodes are ready after %v", backend, c.scale("web", 12).Round(10*time.Millisecond))
 	t.Logf("%s: 12 pods are gone after %v", backend, c.scale("web", 0).Round(10*time.Millisecond))
-	publisher.wantNothing("scaled to none")
+	for _, n := range c.nodes {
+		n.wantNothing("scaled to none")
+	}
 }
