@@ -157,24 +157,7 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 		return nil, nil, err
 	}
 	ours, theirs := filepath.Join(b.cache, "swiftcni"), filepath.Join(b.cache, "reference-"+referenceVersion)
-	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
-	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...))
-	asked := b.plugin(idle, b.commit(), ours, true, "")
-	asked.Attaches, asked.Env = false, []string{"CNI_COMMAND=VERSION"}
-	offer(b.ours, asked)
-	if wanted[oursQueues] {
-		offer(b.ours, b.plugin(oursQueues, b.commit(), ours, true, "", nft...).withQueues(runtime.NumCPU()))
-	}
-	offer(b.reference,
-		b.plugin(reference, referenceVersion, theirs, false, ""),
-		b.plugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),
-		b.plugin(referenceNFTables, referenceVersion, theirs, true, "nftables", nft...))
-	offer(b.floor, b.floorContestant())
-	offer(func() error { return b.compile("empty", "empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
-	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
-	if _, err := os.Stat(netavarkProgram); err == nil || wanted[netavark] {
-		offer(func() error { return err }, b.netavark())
-	}
+	b.offerUsual(ours, theirs, wanted, offer)
 	for _, c := range chains() {
 		names := c.contestants()
 		slow, byIPTables := c.byIPTables()
@@ -196,6 +179,27 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 		return nil, nil, fmt.Errorf("no contestant is called %s", strings.Join(sortedKeys(wanted), " or "))
 	}
 	return list, absent, nil
+}
+
+// offerUsual offers who takes part by itself, and who does if it's wanted, each with how to build it.
+func (b builder) offerUsual(ours, theirs string, wanted map[string]bool, offer func(func() error, ...Contestant)) {
+	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
+	asked := b.plugin(idle, b.commit(), ours, true, "")
+	asked.Attaches, asked.Env = false, []string{"CNI_COMMAND=VERSION"}
+	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...), asked)
+	if wanted[oursQueues] {
+		offer(b.ours, b.plugin(oursQueues, b.commit(), ours, true, "", nft...).withQueues(runtime.NumCPU()))
+	}
+	offer(b.reference,
+		b.plugin(reference, referenceVersion, theirs, false, ""),
+		b.plugin(referenceIPTables, referenceVersion, theirs, true, "iptables", iptables...),
+		b.plugin(referenceNFTables, referenceVersion, theirs, true, "nftables", nft...))
+	offer(b.floor, b.floorContestant())
+	offer(func() error { return b.compile("empty", "empty") }, Contestant{Name: emptyC, Plugin: filepath.Join(b.cache, "empty")})
+	offer(b.emptyGo, Contestant{Name: emptyGo, Plugin: filepath.Join(b.cache, "empty-go")})
+	if _, err := os.Stat(netavarkProgram); err == nil || wanted[netavark] {
+		offer(func() error { return err }, b.netavark())
+	}
 }
 
 // parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. The plugin in
