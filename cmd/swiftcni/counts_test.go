@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/nstest"
@@ -216,6 +217,10 @@ func (w *counting) environment(verb, netns string) []string {
 
 // command is a verb as a process on the host, behind nsenter, which executes it.
 func (w *counting) command(verb, netns string, before ...string) *exec.Cmd {
+	if verb == "ADD" {
+		// What ends within 50 ms before an ADD makes it ask whether a child may keep its socket.
+		time.Sleep(100 * time.Millisecond)
+	}
 	args := slices.Concat([]string{"-i"}, w.environment(verb, netns), before, []string{w.dir + "/bridge"})
 	cmd := nstest.Command(w.host, "env", args...)
 	cmd.Stdin = strings.NewReader(w.conf)
