@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/build"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
 const (
-	hostLocalPackage = "github.com/containernetworking/plugins/plugins/ipam/host-local@v1.9.1"
+	hostLocalPackage = "github.com/containernetworking/plugins/plugins/ipam/host-local@" + build.ReferenceVersion
 	hostLocalVar     = "SWIFTCNI_TEST_HOST_LOCAL"
 )
 
@@ -39,7 +40,7 @@ func buildHostLocal() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "swiftcni", "host-local-v1.9.1")
+	dir := filepath.Join(cache, "swiftcni", "host-local-"+build.ReferenceVersion)
 	path := filepath.Join(dir, "host-local")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil

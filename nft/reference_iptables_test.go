@@ -12,7 +12,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-// The name was seen to be made by the CNI project's bridge plugin 1.9.1.
+// The name was seen to be made by the CNI project's bridge plugin 1.9.1, as it is by 1.10.0.
 func TestIPTablesChain(t *testing.T) {
 	if got, want := iptablesChain(referencePrefix, Owner{"mynet", "c1", "eth0"}), "CNI-f0bca4ac77cde1bf2f3da5df"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -11,14 +11,14 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-// The hash was seen in a comment that the CNI project's bridge plugin 1.9.1 wrote.
+// The hash was seen in a comment that the CNI project's bridge plugin 1.9.1 wrote, as 1.10.0 does.
 func TestReferenceHash(t *testing.T) {
 	if got, want := referenceHash(Owner{"mynet", "c1", "eth0"}), "d23676b4f2d9fe04-f4d01f2ef4b92245"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-// loadReference makes the rules that the CNI project's bridge plugin 1.9.1 made for c1 and c2.
+// loadReference makes the rules that the CNI project's bridge plugin 1.9.1 and 1.10.0 make for c1 and c2.
 func loadReference(t testing.TB, ns string) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/reference.ruleset")

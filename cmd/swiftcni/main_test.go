@@ -64,9 +64,6 @@ func runWithBinaries() (status int, err error) {
 	return 0, err
 }
 
-// referenceVersion is the release of the reference plugins that swiftcni is compared with.
-const referenceVersion = "v1.9.1"
-
 // build makes dir/ours, swiftcni with a link for each plugin, and dir/reference.
 func build(dir string) error {
 	ours := filepath.Join(dir, "ours")
@@ -80,7 +77,7 @@ func build(dir string) error {
 	}
 	args := []string{"install", "-trimpath", "-ldflags", "-s -w"}
 	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback", "meta/portmap", "meta/firewall", "meta/tuning", "main/ptp", "ipam/static", "meta/bandwidth", "meta/sbr"} {
-		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+referenceVersion)
+		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+release.ReferenceVersion)
 	}
 	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
 	env := []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + filepath.Join(dir, "reference")}

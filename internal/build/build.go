@@ -17,7 +17,7 @@ import (
 )
 
 // ReferenceVersion is the release of github.com/containernetworking/plugins that swiftcni stands beside.
-const ReferenceVersion = "v1.9.1"
+const ReferenceVersion = "v1.10.0"
 
 // flags are the release's: a static binary without symbols.
 var flags = [...]string{"-trimpath", "-ldflags", "-s -w"}
