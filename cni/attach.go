@@ -29,9 +29,16 @@ func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, err
 	return n.attach(ctx, a, mac, (*attaching).toBridge)
 }
 
-// attach makes an attachment of any kind: build makes its links, rules and routes, once addresses are reserved.
-func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr, build func(*attaching) (*Result, error)) (*Result, error) {
+// attach makes an attachment of any kind: build gets its addresses, and makes its links, rules and routes.
+func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr, build builder) (*Result, error) {
 	a.steps.enter(calls.Namespace)
+	var ipam *delegate
+	if n.delegates() {
+		var err error
+		if ipam, err = n.findDelegate(a); err != nil {
+			return nil, err
+		}
+	}
 	host, err := readHostID()
 	if err != nil {
 		return nil, err
@@ -42,7 +49,7 @@ func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr
 	}
 	defer container.Close()
 	for attempt := 0; ; attempt++ {
-		at := &attaching{network: n, attachment: a, host: host, container: container, mac: mac,
+		at := &attaching{network: n, attachment: a, host: host, container: container, mac: mac, delegate: ipam,
 			names: namesOf(n.name, a.ContainerID, a.IfName, attempt)}
 		res, err := at.run(ctx, build)
 		if !errors.Is(err, errNameTaken) || attempt+1 == attempts {
@@ -50,6 +57,9 @@ func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr
 		}
 	}
 }
+
+// A builder makes an attachment of one kind.
+type builder func(*attaching, context.Context) (*Result, error)
 
 // checkAttach finds whatever is wrong with the input, before anything is touched.
 func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
@@ -87,6 +97,7 @@ type attaching struct {
 	container  *rtnl.NetNS
 	mac        net.HardwareAddr // explicit, or nil
 	names      names
+	delegate   *delegate // the IPAM plugin that is a program of its own, or nil
 
 	conn     *rtnl.Conn  // in the host's namespace
 	inside   *rtnl.Conn  // in the container's, once its side is set up
@@ -103,7 +114,7 @@ type attaching struct {
 	bridgeMAC net.HardwareAddr // before the port joined
 }
 
-func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, error)) (_ *Result, err error) {
+func (at *attaching) run(ctx context.Context, build builder) (_ *Result, err error) {
 	if at.conn, err = rtnl.Dial(nil); err != nil {
 		return nil, failed("open a netlink socket", err)
 	}
@@ -120,22 +131,33 @@ func (at *attaching) run(ctx context.Context, build func(*attaching) (*Result, e
 			at.inside.Close()
 		}
 	}()
+	return build(at, ctx)
+}
+
+// decide reserves addresses and makes the plan.
+func (at *attaching) decide(ctx context.Context) error {
 	at.enter(calls.Lease)
 	addrs, err := at.reserve(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	at.enter(calls.Links)
 	at.plan = newPlan(at.network, at.attachment, at.names, addrs, at.mac, at.seed())
 	at.plan.announce = at.plan.announce || at.otherMAC
-	return build(at)
+	return nil
 }
 
 // enter begins a step of a call that's recorded.
 func (at *attaching) enter(s calls.Step) { at.attachment.steps.enter(s) }
 
 // toBridge makes an attachment to a bridge.
-func (at *attaching) toBridge() (*Result, error) {
+func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
+	if at.delegate != nil {
+		return at.toBridgeAsking(ctx)
+	}
+	if err := at.decide(ctx); err != nil {
+		return nil, err
+	}
 	if err := at.plan.checkGateways(); err != nil {
 		return nil, err
 	}
@@ -180,12 +202,7 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 	if n.ipam.plugin == static {
 		return n.reserveStatic(at.attachment)
 	}
-	res, err := n.addDelegated(ctx, at.attachment)
-	if err != nil {
-		return nil, err
-	}
-	at.undo.push("addresses", func() error { return n.delegate(ctx, "DEL", at.attachment) })
-	return res, n.checkDelegated(res)
+	return at.reserveDelegated(ctx)
 }
 
 func (at *attaching) reserveLocal() (*Result, error) {

@@ -5,10 +5,12 @@ package cni
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,7 +90,7 @@ func (d *delegate) run(ctx context.Context, verb string, n *Network, a Attachmen
 		return nil, failed("failed to run plugin "+quote(d.name), err)
 	}
 	if !state.Success() {
-		return nil, delegateError(state.String(), out, stderr)
+		return nil, d.error(state.String(), out, stderr)
 	}
 	_, _ = os.Stderr.Write(stderr)
 	return out, nil
@@ -134,13 +136,15 @@ func delegateEnv(verb string, a Attachment) []string {
 	return env
 }
 
-// delegateError reads the error object that a failed delegate printed; its code is passed on.
-func delegateError(status string, stdout, stderr []byte) error {
+// error reads the error object that a failed delegate printed; its code is passed on. Without one, the details say whose
+// fault it is.
+func (d *delegate) error(status string, stdout, stderr []byte) error {
+	culprit := "plugin " + quote(d.name) + " at " + d.path + " ended with " + status
 	if len(bytes.TrimSpace(stdout)) == 0 {
 		if len(stderr) == 0 {
-			return &Error{Msg: "netplugin failed with no error message: " + quote(status)}
+			return &Error{Msg: "netplugin failed with no error message: " + quote(status), Details: culprit}
 		}
-		return &Error{Msg: "netplugin failed: " + quote(string(stderr))}
+		return &Error{Msg: "netplugin failed: " + quote(string(stderr)), Details: culprit}
 	}
 	e := &Error{}
 	var code int
@@ -160,34 +164,54 @@ func delegateError(status string, stdout, stderr []byte) error {
 		err = r.end()
 	}
 	if err != nil {
-		return &Error{Msg: "netplugin failed but error parsing its diagnostic message " + quote(string(stdout)) + ": " + err.Error(), Err: err}
+		return &Error{Msg: "netplugin failed but error parsing its diagnostic message " + quote(string(stdout)) + ": " + err.Error(),
+			Details: culprit, Err: err}
 	}
 	e.Code = uint(code)
 	return e
 }
 
-// addDelegated asks the IPAM plugin for addresses.
-func (n *Network) addDelegated(ctx context.Context, a Attachment) (*Result, error) {
-	d, err := n.findDelegate(a)
-	if err != nil {
-		return nil, err
-	}
+// add asks for addresses.
+func (d *delegate) add(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	out, err := d.run(ctx, "ADD", n, a)
 	if err != nil {
 		return nil, err
 	}
-	res := &Result{CNIVersion: n.cniVersion}
+	res := &Result{}
 	if string(bytes.TrimSpace(out)) != "null" {
-		if res, err = parseResult(out, n.cniVersion, n.ipam.plugin); err != nil {
-			return nil, err
+		if res, err = parseResult(out, n.cniVersion, d.name); err != nil {
+			return nil, d.unreadable(out, err)
 		}
 	}
 	if len(res.IPs) == 0 {
-		// Whatever it did must be undone, as nobody will know of it.
-		_, _ = d.run(ctx, "DEL", n, a)
 		return nil, invalidKey("ipam.type", "IPAM plugin returned missing IP config")
 	}
-	return res, nil
+	return res, n.checkDelegated(res)
+}
+
+// unreadable says who printed what isn't a result: a complaint about JSON would be taken for one about the configuration.
+func (d *delegate) unreadable(out []byte, err error) error {
+	e := *asError(err)
+	if e.Code == CodeDecode {
+		e.Code, e.Msg = CodeInternal, "failed to unmarshal raw result: "+errors.Unwrap(err).Error()
+	}
+	e.Details = "plugin " + quote(d.name) + " at " + d.path + " answered " + quote(string(out[:min(len(out), 200)])) + " to ADD"
+	return &e
+}
+
+// undoTimeout bounds what takes an ADD back whose caller waits no more. It's far beyond what a delegate needs.
+const undoTimeout = time.Minute
+
+// reserveDelegated asks the IPAM plugin for addresses. A failed ADD is followed by DEL too, as the specification demands
+// (section 4): nobody else will know what it may have reserved.
+func (at *attaching) reserveDelegated(ctx context.Context) (*Result, error) {
+	at.undo.push("addresses", func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		_, err := at.delegate.run(ctx, "DEL", at.network, at.attachment)
+		return err
+	})
+	return at.delegate.add(ctx, at.network, at.attachment)
 }
 
 // delegate runs any other verb of the IPAM plugin.

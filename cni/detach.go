@@ -18,6 +18,9 @@ import (
 // Detach takes an attachment away: elements, link, leases, in this order and under the store's lock, so that an
 // address is never given to somebody else while a rule or a container still has it. It needs no namespace, what's gone already is no
 // error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
+//
+// An IPAM plugin that is a program of its own is told after the elements and before the link: it may have to tell a
+// server in the network, from the address that it releases.
 func Detach(ctx context.Context, n *Network, a Attachment) error {
 	p := bridge()
 	return p.detach(ctx, n, a)
@@ -38,8 +41,12 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	err = errors.Join(d.underLock(), d.delegated(ctx), d.netnsErr)
-	if err != nil {
+	if n.delegates() {
+		err = d.asking(ctx)
+	} else {
+		err = d.underLock()
+	}
+	if err = errors.Join(err, d.netnsErr); err != nil {
 		return asError(err)
 	}
 	return nil
@@ -86,7 +93,16 @@ func (d *detaching) close() {
 // enter begins a step of a call that's recorded.
 func (d *detaching) enter(s calls.Step) { d.attachment.steps.enter(s) }
 
-// underLock does all but what another IPAM plugin does. An error of one step doesn't keep the others from being
+// asking releases the addresses by the plugin that gave them. However that ends, the link goes at once: nobody may use
+// an address that's released, and another DEL tells the plugin again.
+func (d *detaching) asking(ctx context.Context) error {
+	err := d.elements()
+	d.enter(calls.Lease)
+	err = errors.Join(err, d.network.delegate(ctx, "DEL", d.attachment))
+	return errors.Join(err, d.link())
+}
+
+// underLock does it where this package has the leases, if there are any. An error of one step doesn't keep the others from being
 // done, but a lease is only released once nothing uses its address.
 func (d *detaching) underLock() (err error) {
 	n := d.network
@@ -265,15 +281,6 @@ func (d *detaching) hasMAC(link, mac string) bool {
 func (d *detaching) remove(conn *rtnl.Conn, index int) error {
 	if err := conn.Remove(index, d.attachment.ends.send()); err != nil && !absent(err) {
 		return failed("failed to delete the link", err)
-	}
-	return nil
-}
-
-// delegated tells the IPAM plugin, if there is another than host-local.
-func (d *detaching) delegated(ctx context.Context) error {
-	if n := d.network; n.delegates() {
-		d.enter(calls.Lease)
-		return n.delegate(ctx, "DEL", d.attachment)
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ func Explain(n *Network, a Attachment) (string, error) {
 	}
 	seed := (&attaching{network: n, attachment: a, host: host}).seed()
 	p := newPlan(n, a, namesOf(n.name, a.ContainerID, a.IfName, 0), addrs, mac, seed)
+	p.asks = n.delegates()
 	if ptp {
 		p.pointToPoint()
 	} else if err := p.checkGateways(); err != nil {
@@ -59,6 +60,9 @@ func Explain(n *Network, a Attachment) (string, error) {
 	text := strings.ReplaceAll(p.String(), " netns fd 0", " netns container")
 	for _, there := range e.there {
 		text = strings.Replace(text, there, "", 1)
+	}
+	if p.asks {
+		text += "leases     ask the plugin " + n.ipam.plugin + ", which isn't done now: addresses, and what follows from them, are left out\n"
 	}
 	return e.text.String() + text, nil
 }
@@ -84,8 +88,7 @@ func (e *explanation) addresses() (*Result, error) {
 	case static:
 		return n.reserveStatic(e.attachment)
 	}
-	e.line("leases     ", "ask the plugin "+n.ipam.plugin+", which isn't done now: addresses, and what follows from them, are left out below")
-	return &Result{}, nil
+	return &Result{}, nil // it's asked when the link is there
 }
 
 // local reserves in a copy of the store.

@@ -24,6 +24,8 @@ type plan struct {
 	gateways []netip.Prefix // the bridge's addresses
 	dns      DNS
 	ptp      bool // there is no bridge: the host end is the gateway
+	asks     bool // for addresses, once the link can carry packets
+	asked    bool // what a plan that asks has done is done
 	announce bool // the IPv4 addresses to the neighbours
 }
 
@@ -141,10 +143,14 @@ func (p *plan) hasIPv6() bool {
 // addresses go first: that they are there already, as from the second attachment on, is a refusal that the
 // runner expects, and the only way to know it that costs neither a dump nor a round trip.
 func (p *plan) hostBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
+	p.gatewayBatch(b, bridge)
+	p.portBatch(b, bridge, container)
+}
+
+func (p *plan) gatewayBatch(b *rtnl.Batch, bridge int) {
 	for _, gw := range p.bridgeGateways() {
 		b.Create(p.network.bridge.gatewayAddr(bridge, gw))
 	}
-	p.portBatch(b, bridge, container)
 }
 
 // portBatch is hostBatch without the bridge's addresses.
@@ -251,7 +257,7 @@ func (p *plan) rules() (a nft.Attachment, ok bool) {
 	if keys.ipMasq && len(p.ips) > 0 {
 		a.Masquerade = p.addresses()
 	}
-	if keys.macSpoofCheck {
+	if keys.macSpoofCheck && !p.asked {
 		a.Guard = &nft.Guard{HostLink: p.names.link, MAC: p.mac}
 	}
 	return a, a.Masquerade != nil || a.Guard != nil
@@ -278,8 +284,11 @@ func (p *plan) sysctls() []sysctl {
 	switch {
 	case keys.dad:
 		list = append(list, sysctl{name: sysctl6(link, "enhanced_dad"), value: "1"}, sysctl{name: sysctl6(link, "accept_dad"), value: "1"})
-	case p.hasIPv6():
+	case p.asks || p.hasIPv6():
 		list = append(list, sysctl{name: sysctl6(link, "accept_dad"), value: "0"})
+	}
+	if p.asked && p.network.bridge.noLinkLocal && p.hasIPv6() {
+		list = append(list, sysctl{name: sysctl6(link, "addr_gen_mode"), value: "0"}) // which makes the address at once
 	}
 	if p.hasIPv6() {
 		list = append(list,

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -47,12 +48,23 @@ func attachPtP(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 }
 
 // toHost makes an attachment to the host itself.
-func (at *attaching) toHost() (*Result, error) {
+func (at *attaching) toHost(ctx context.Context) (*Result, error) {
+	if at.delegate != nil {
+		return at.toHostAsking(ctx)
+	}
+	if err := at.decide(ctx); err != nil {
+		return nil, err
+	}
 	p := at.plan
 	p.pointToPoint()
 	if err := inOrder(p.checkPtP, at.hostForwarding, at.ptpHostSide, at.unlock, at.rules, at.containerSide, at.portUp); err != nil {
 		return nil, err
 	}
+	return at.ptpResult(), nil
+}
+
+func (at *attaching) ptpResult() *Result {
+	p := at.plan
 	return &Result{
 		CNIVersion: at.network.cniVersion,
 		Interfaces: []Interface{
@@ -60,7 +72,7 @@ func (at *attaching) toHost() (*Result, error) {
 			{Name: at.attachment.IfName, MAC: p.mac.String(), Sandbox: at.attachment.NetNS},
 		},
 		IPs: p.ips, Routes: p.routes, DNS: p.dns,
-	}, nil
+	}
 }
 
 // hostForwarding turns on forwarding for the families of the addresses.
@@ -75,11 +87,15 @@ func (at *attaching) hostForwarding() error {
 	return nil
 }
 
-// ptpHostSide makes the pair of links, the gateway's addresses and the routes to the container: one send.
+// ptpHostSide makes the pair of links, the gateway's addresses and the routes to the container: one send. Where the
+// addresses come later it's called again.
 func (at *attaching) ptpHostSide() error {
+	at.enter(calls.Links)
 	var b rtnl.Batch
 	at.plan.ptpHostBatch(&b, at.container)
-	at.undo.push("link", func() error { return at.removeLink() })
+	if !at.plan.asked {
+		at.undo.push("link", func() error { return at.removeLink() })
+	}
 	err := at.conn.Do(&b)
 	var refused rtnl.Refused
 	if err != nil && !errors.As(err, &refused) {
@@ -87,9 +103,9 @@ func (at *attaching) ptpHostSide() error {
 	}
 	for _, e := range refused {
 		switch {
-		case e.Step == 0:
+		case e.Step == 0 && !at.plan.asked:
 			return at.linkRefused(e)
-		case e.Step == 1: // what the link is called outside
+		case e.Step == 1 && !at.plan.asked: // what the link is called outside
 		case e.Step >= at.plan.firstHostRoute() && errors.Is(e, fs.ErrExist):
 			return &Error{Code: CodeAttached, Key: "ipam", Err: e,
 				Msg: "failed to add route on host: the host has a route to the container's address already (" + e.Error() + ")"}
@@ -97,7 +113,9 @@ func (at *attaching) ptpHostSide() error {
 			return failed("set up the host's link", e)
 		}
 	}
-	at.tameHostEnd()
+	if !at.plan.asked {
+		at.tameHostEnd()
+	}
 	return nil
 }
 
@@ -107,7 +125,7 @@ func (at *attaching) ptpHostSide() error {
 func (at *attaching) tameHostEnd() {
 	link := at.plan.names.link
 	_ = writeSysctl(sysctl6(link, "accept_ra"), "0")
-	if at.plan.hasIPv6() {
+	if at.plan.asks || at.plan.hasIPv6() {
 		_ = writeSysctl(sysctl6(link, "accept_dad"), "0")
 	}
 }

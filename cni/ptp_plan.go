@@ -61,13 +61,10 @@ func (p *plan) hostGateways() (list []netip.Addr) {
 // ptpHostBatch makes the pair of links, and on the host's end the gateways' addresses and a route to each address
 // of the container. The many links of a host may have one gateway: its address has no subnet, so no two routes meet.
 func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
-	keys, link := &p.network.bridge, p.names.index
-	b.Create(rtnl.Veth{
-		Link: rtnl.Link{Index: link, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues, State: rtnl.Up},
-		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
-			NetNS: container},
-	})
-	b.Set(rtnl.Link{Index: link, Alias: alias(p.owner())})
+	if !p.asked {
+		p.ptpLinkBatch(b, container)
+	}
+	link := p.names.index
 	for _, gw := range p.hostGateways() {
 		b.Create(rtnl.Addr{Link: link, Prefix: single(gw), NoDAD: gw.Is6()})
 	}
@@ -80,8 +77,23 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 	}
 }
 
+func (p *plan) ptpLinkBatch(b *rtnl.Batch, container *rtnl.NetNS) {
+	keys, link := &p.network.bridge, p.names.index
+	b.Create(rtnl.Veth{
+		Link: rtnl.Link{Index: link, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues, State: rtnl.Up},
+		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+			NetNS: container},
+	})
+	b.Set(rtnl.Link{Index: link, Alias: alias(p.owner())})
+}
+
 // firstHostRoute is the step of ptpHostBatch at which its routes begin.
-func (p *plan) firstHostRoute() int { return 2 + len(p.hostGateways()) }
+func (p *plan) firstHostRoute() int {
+	if p.asked {
+		return len(p.hostGateways())
+	}
+	return 2 + len(p.hostGateways())
+}
 
 // gatewayRoutes lead the container to its gateways, which needn't be in the subnet.
 func (p *plan) gatewayRoutes(b *rtnl.Batch) {

@@ -27,7 +27,7 @@ const (
 
 // hostSide makes the link and joins the bridge: one send when the bridge is as it should be.
 func (at *attaching) hostSide() error {
-	p, keys := at.plan, &at.network.bridge
+	p := at.plan
 	if err := at.forwarding(); err != nil {
 		return err
 	}
@@ -37,11 +37,36 @@ func (at *attaching) hostSide() error {
 	}
 	var b rtnl.Batch
 	p.hostBatch(&b, bridge, at.container)
-	gateways := p.bridgeGateways()
 	at.undo.push("link", func() error { return at.removeLink() })
-	added, err := at.sortRefusals(at.conn.Do(&b), gateways)
+	added, err := at.sortRefusals(at.conn.Do(&b), p.bridgeGateways())
+	return at.settle(bridge, added, err)
+}
+
+// gatewaySide is the part of hostSide that has to wait for an IPAM plugin's answer.
+func (at *attaching) gatewaySide() error {
+	p := at.plan
+	if len(p.gateways) == 0 {
+		return nil
+	}
+	at.enter(calls.Links)
+	if err := at.forwarding(); err != nil {
+		return err
+	}
+	bridge, err := at.conn.Index(at.network.bridge.name)
+	if err != nil {
+		return failed("failed to lookup "+quote(at.network.bridge.name), err)
+	}
+	var b rtnl.Batch
+	p.gatewayBatch(&b, bridge)
+	added, err := at.sortRefusals(at.conn.Do(&b), p.bridgeGateways())
+	return at.settle(bridge, added, err)
+}
+
+// settle does what is to be done once the bridge has its gateways. err is of those that it was to get, added those that
+// it didn't have: the first attachment's, or such as conflict with an address that it has.
+func (at *attaching) settle(bridge int, added []netip.Prefix, err error) error {
+	keys := &at.network.bridge
 	if len(added) > 0 {
-		// Some gateway wasn't on the bridge: the first attachment, or an address that conflicts.
 		err = errors.Join(err, at.settleGateways(bridge, keys.name, added))
 	}
 	if err != nil {
@@ -50,7 +75,7 @@ func (at *attaching) hostSide() error {
 	if err := at.pinBridge(bridge, len(added) > 0); err != nil {
 		return err
 	}
-	if keys.vlan != 0 && len(p.gateways) > 0 {
+	if keys.vlan != 0 && len(at.plan.gateways) > 0 {
 		return at.ensureVLANGateway(bridge)
 	}
 	return nil
@@ -181,22 +206,20 @@ func detachElements(a nft.Attachment) error {
 func (at *attaching) containerSide() error {
 	at.enter(calls.Container)
 	p := at.plan
-	conn, err := at.enterContainer()
-	if err != nil {
+	if err := at.enterContainer(); err != nil {
 		return err
 	}
-	at.inside = conn // until the attempt ends
 	var b rtnl.Batch
 	p.containerBatch(&b)
 	if b.Len() > 0 {
-		if err := conn.Do(&b); err != nil {
+		if err := at.inside.Do(&b); err != nil {
 			// The kernel knows the link by number, the reader by name.
 			text := strings.ReplaceAll(err.Error(), strconv.Itoa(p.names.peerIndex()), p.attach.IfName)
 			return &Error{Code: CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
 		}
 	}
 	if at.network.bridge.dad && p.hasIPv6() {
-		return failed("duplicate address detection", conn.WaitDAD(p.names.peerIndex(), dadTimeout))
+		return failed("duplicate address detection", at.inside.WaitDAD(p.names.peerIndex(), dadTimeout))
 	}
 	return nil
 }
@@ -219,24 +242,32 @@ func (at *attaching) announce() error {
 	return failed("announce the container's addresses", at.inside.Do(&b))
 }
 
-// enterContainer opens a socket in the container's namespace and sets its sysctls, which have no netlink form.
-func (at *attaching) enterContainer() (*rtnl.Conn, error) {
+// enterContainer sets the container's sysctls, which have no netlink form, and opens a socket there, for as long as the
+// attempt goes on.
+func (at *attaching) enterContainer() error {
 	sysctls := at.plan.sysctls()
+	if at.inside != nil {
+		if len(sysctls) == 0 {
+			return nil
+		}
+		at.inside.Close()
+		at.inside = nil
+	}
 	settings := make([]rtnl.Setting, len(sysctls))
 	for i, s := range sysctls {
 		settings[i] = rtnl.Setting{Path: "/proc/sys/" + s.name, Value: s.value}
 	}
 	conn, err := rtnl.DialSetting(at.container, settings)
 	if err != nil {
-		return nil, failed("open a netlink socket in the container", err)
+		return failed("open a netlink socket in the container", err)
 	}
+	at.inside = conn
 	for i, s := range settings {
 		if s.Err != nil && sysctls[i].must {
-			conn.Close()
-			return nil, failed("failed to set up the container's link", s.Err)
+			return failed("failed to set up the container's link", s.Err)
 		}
 	}
-	return conn, nil
+	return nil
 }
 
 // forwarding turns on what a gateway needs.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -202,17 +203,17 @@ func withKey(conf []byte, key string, value []byte) ([]byte, error) {
 }
 
 // stable is a result in which what differs from run to run has a name instead: the bridge's MAC, and that of a
-// container without addresses.
+// container whose MAC doesn't follow from an address.
 func stable(stdout []byte) []byte {
 	var r struct {
 		Interfaces []struct{ MAC, Sandbox string }
-		IPs        []any
+		IPs        []struct{ Address netip.Prefix }
 	}
 	if json.Unmarshal(stdout, &r) != nil || len(r.Interfaces) < 3 {
 		return stdout
 	}
 	out := bytes.ReplaceAll(stdout, []byte(r.Interfaces[0].MAC), []byte("BRIDGE-MAC"))
-	if len(r.IPs) == 0 {
+	if len(r.IPs) == 0 || r.IPs[0].Address.Addr().Is4() && strings.HasPrefix(r.Interfaces[2].MAC, "0a:59:") {
 		out = bytes.ReplaceAll(out, []byte(r.Interfaces[2].MAC), []byte("CONTAINER-MAC"))
 	}
 	return out
