@@ -31,9 +31,10 @@ const DefaultAdminChain = "CNI-ADMIN"
 // An Opening is the way through the host's firewall for one owner.
 //
 // An nftables chain that accepts a packet doesn't keep the chains of other tables from dropping it. So the addresses
-// are elements of sets in our own table, whose rules mark what is from an address, and what answers to it; and where
-// the tables that iptables-nft keeps, "ip filter" and "ip6 filter", have a chain FORWARD, one rule at its head leads
-// to the chain CNI-FORWARD, whose rule accepts what is marked. The sets can't be in those tables: iptables
+// are elements of sets in our own table, whose rules mark what is from an address, and what answers to it; and in
+// the tables that iptables-nft keeps, "ip filter" and "ip6 filter", one rule at the head of FORWARD leads
+// to the chain CNI-FORWARD, whose rule accepts what is marked. Table and chain are made where they are missing, since a
+// firewall that comes later adds its rules behind ours. The sets can't be in those tables: iptables
 // calls a table with a set in it incompatible, and lists it no more. The mark lives within the hook: it's cleared before the
 // first of these chains and after the last.
 type Opening struct {

@@ -5,6 +5,7 @@ package nft
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -38,15 +39,15 @@ func detourQuestions(f portFamily, admin string) []netlink.Message {
 	return []netlink.Message{getChain(t, forwardChain), getChain(t, cniForward), getChain(t, admin)}
 }
 
-// needsDetour says, by the answers, whether the rules must be looked at: not where iptables has no chain FORWARD, and not
-// where a chain that only we use in its usual form is used as often as always. Any other name of the administrator's
-// chain can't be told apart in that way.
+// needsDetour says, by the answers, whether the rules must be looked at: not where a chain that only we use in its usual
+// form is used as often as always. Any other name of the administrator's chain can't be told apart in that way. A chain
+// FORWARD that isn't there is made, since the firewall that comes later adds its own rules to it, behind ours.
 func needsDetour(replies []reply, admin string) bool {
 	forward, ours, admins := replies[0], replies[1], replies[2]
-	if forward.errno != 0 || !isForwardHook(forward.data) {
-		return false
+	if forward.errno == 0 && !isForwardHook(forward.data) {
+		return false // no packet passes it
 	}
-	return ours.errno != 0 || admins.errno != 0 || admin != DefaultAdminChain || chainUse(ours.data) != usualUse
+	return forward.errno != 0 || ours.errno != 0 || admins.errno != 0 || admin != DefaultAdminChain || chainUse(ours.data) != usualUse
 }
 
 func isForwardHook(data []byte) bool {
@@ -64,14 +65,23 @@ func chainUse(data []byte) uint32 {
 	return binary.BigEndian.Uint32(use)
 }
 
-// A detour is which of our rules iptables' tables have.
-type detour struct{ jump, admin, accept bool }
+// A detour is which of our rules, and whether the chain that the kernel visits, iptables' tables have. Without the
+// extensions of xtables (NFT_COMPAT) there's no iptables-nft, so that nothing is lacking.
+type detour struct{ forward, jump, admin, accept, needless bool }
 
-func (d detour) whole() bool { return d.jump && d.admin && d.accept }
+func (d detour) whole() bool { return d.forward && d.jump && d.admin && d.accept || d.needless }
 
 // detour goes through the rules of FORWARD and CNI-FORWARD.
 func (c *Conn) detour(f portFamily, admin string) (d detour, err error) {
 	t := filterTable(f)
+	replies, err := c.ask([]netlink.Message{getChain(t, forwardChain)})
+	if err != nil {
+		return d, err
+	}
+	if d.forward = replies[0].errno == 0; !d.forward {
+		d.needless, err = c.lacksCompat(f)
+		return d, err
+	}
 	err = c.rules(t, forwardChain, func(r listedRule) { d.jump = d.jump || jumpsTo(r.exprs, cniForward) })
 	if err == nil {
 		err = c.rules(t, cniForward, func(r listedRule) {
@@ -97,9 +107,29 @@ func (c *Conn) rules(t table, chain string, each func(listedRule)) error {
 	return err
 }
 
+// lacksCompat asks for the extension of xtables that both of our jumps need, as iptables-nft does.
+func (c *Conn) lacksCompat(f portFamily) (bool, error) {
+	replies, err := c.ask([]netlink.Message{compatRequest(filterTable(f).family, "comment")})
+	if refused := new(Error); errors.As(err, &refused) {
+		return true, nil
+	}
+	return err == nil && replies[0].errno != 0, err
+}
+
+// buildForward adds what iptables-nft makes of the table filter when it first needs the chain.
+func (b *batch) buildForward(t *nftables.Table) {
+	accept := nftables.ChainPolicyAccept
+	b.lib().AddTable(t)
+	b.lib().AddChain(&nftables.Chain{Name: forwardChain, Table: t, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &accept})
+}
+
 // buildDetour adds what a family's detour lacks. Rules come to the heads of their chains.
 func (b *batch) buildDetour(f portFamily, admin string, d detour) {
 	t := filterTable(f).object()
+	if !d.forward {
+		b.buildForward(t)
+	}
 	chain := func(name string) *nftables.Chain {
 		return b.lib().AddChain(&nftables.Chain{Name: name, Table: t})
 	}

@@ -210,17 +210,19 @@ func (c *Conn) CheckOpening(o Opening) error {
 	return nil
 }
 
-// checkDetour looks at iptables' table of a family, if there is one.
+// checkDetour looks at iptables' table of a family.
 func (c *Conn) checkDetour(o *Opening, f portFamily) error {
 	t := filterTable(f)
 	replies, err := c.ask([]netlink.Message{getChain(t, forwardChain)})
-	if err != nil || o.Noted || replies[0].errno != 0 || !isForwardHook(replies[0].data) {
+	if err != nil || o.Noted || replies[0].errno == 0 && !isForwardHook(replies[0].data) {
 		return err
 	}
 	d, err := c.detour(f, o.adminChain())
 	switch {
 	case err != nil || d.whole():
 		return err
+	case !d.forward:
+		return &MissingError{Owner: o.Owner, What: "chain " + t.String() + " " + forwardChain}
 	case !d.jump:
 		return &MissingError{Owner: o.Owner, What: "jump from chain " + t.String() + " " + forwardChain + " to " + cniForward}
 	case !d.admin:

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,20 +128,66 @@ func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
 	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "restored")
 }
 
-// Programs that need no iptables leave no table of it; and one that comes later is led through by the next Open.
-func TestOpenMakesNoTableOfIptables(t *testing.T) {
-	w := newFirewallWorld(t)
-	c1 := opening("c1", "10.1.0.2")
-	must(t, w.conn.Open(c1))
-	wants(t, list(t, w.host), false, "table ip filter")
-	must(t, w.conn.CheckOpening(c1))
-	iptables(t, w, "-P FORWARD DROP")
-	if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("check:", err)
+// A firewall that comes after the containers finds the way that they take, in the form of its own program.
+func TestOpenLeadsThroughWhatComesLater(t *testing.T) {
+	for name, comes := range map[string]string{
+		"policy":  "iptables -P FORWARD DROP",
+		"rules":   "iptables -A FORWARD -j DROP",
+		"restore": "printf '*filter\n:FORWARD DROP\n:later - [0:0]\n-A FORWARD -j later\nCOMMIT\n' | iptables-restore -n",
+		"docker":  "iptables -N DOCKER-USER; iptables -I FORWARD -j DOCKER-USER; iptables -P FORWARD DROP",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFirewallWorld(t)
+			c1 := opening("c1", "10.1.0.2")
+			must(t, w.conn.Open(c1))
+			must(t, w.conn.CheckOpening(c1))
+			nstest.Run(t, w.host, "sh", "-c", comes)
+			must(t, w.conn.CheckOpening(c1))
+			datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "came later")
+			datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "c2 isn't open")
+			wants(t, list(t, w.host), false, "table ip6 filter") // no address of that family
+
+			nstest.Run(t, w.host, "nft", "delete", "table", "ip", "filter")
+			if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
+				t.Error("check without the table:", err)
+			}
+			must(t, w.conn.Open(opening("c9", "10.1.0.99")))
+			must(t, w.conn.CheckOpening(c1))
+		})
 	}
-	must(t, w.conn.Open(c1))
-	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "opened again")
-	wants(t, nstest.Run(t, w.host, "ip6tables", "-S"), false, "CNI-FORWARD")
+}
+
+// The table is the one that iptables-nft would have made for the same rules.
+func TestOpenMakesTheTableOfIptables(t *testing.T) {
+	ours, theirs := nstest.New(t, "ours"), nstest.New(t, "theirs")
+	must(t, dial(t, ours).Open(opening("c1", "10.1.0.2", "fd00:1::2")))
+	for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
+		for _, args := range [][]string{{"-N", cniForward}, {"-N", DefaultAdminChain},
+			{"-I", forwardChain, "-m", "comment", "--comment", firewallComment, "-j", cniForward},
+			{"-I", cniForward, "-m", "comment", "--comment", firewallComment, "-m", "mark", "--mark", "0x1000/0x1000", "-j", "ACCEPT"},
+			{"-I", cniForward, "-m", "comment", "--comment", adminComment, "-j", DefaultAdminChain}} {
+			nstest.Run(t, theirs, program, args...)
+		}
+		for _, args := range [][]string{{program, "-S"}, {program, "-nvL"}} {
+			got := nstest.Run(t, ours, args[0], args[1:]...)
+			if diff := cmp.Diff(nstest.Run(t, theirs, args[0], args[1:]...), got); diff != "" {
+				t.Errorf("%v: iptables' (-), ours (+): %s", args, diff)
+			}
+		}
+	}
+	chains := func(ns, family string) string {
+		l := nstest.Run(t, ns, "nft", "list", "table", family, "filter")
+		// Newer versions of iptables write this one match in nftables' form, and all of them read xtables'.
+		l = strings.ReplaceAll(l, " meta mark & 0x00001000 == 0x00001000", " mark and 0x1000 == 0x1000")
+		lines := strings.Split(l, "\n")
+		slices.Sort(lines) // the order of chains is that of their making
+		return strings.Join(lines, "\n")
+	}
+	for _, family := range []string{"ip", "ip6"} {
+		if diff := cmp.Diff(chains(theirs, family), chains(ours, family)); diff != "" {
+			t.Errorf("%s: iptables' (-), ours (+): %s", family, diff)
+		}
+	}
 }
 
 // The mark means something between our two chains only, and nobody else's opens anything.

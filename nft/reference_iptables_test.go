@@ -81,7 +81,9 @@ func TestFirewallLeftovers(t *testing.T) {
 	for program, addr := range map[string]string{"iptables-nft": "10.1.0.2/32", "ip6tables-nft": "fd00::2/128"} {
 		run := func(args ...string) { nstest.Run(t, ns, program, append([]string{"-t", "filter"}, args...)...) }
 		run("-L", "FORWARD")
-		run("-N", "CNI-FORWARD")
+		if program == "ip6tables-nft" { // the other one is our Open's
+			run("-N", "CNI-FORWARD")
+		}
 		run("-A", "CNI-FORWARD", "-m", "comment", "--comment", adminComment, "-j", "RETURN")
 		run("-A", "CNI-FORWARD", "-d", addr, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
 		run("-A", "CNI-FORWARD", "-s", addr, "-j", "ACCEPT")

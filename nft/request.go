@@ -54,3 +54,16 @@ func request(kind int, family byte, names ...nameAttribute) netlink.Message {
 	}
 	return netlink.Message{Header: netlink.Header{Type: messageType(kind), Flags: netlink.Request}, Data: b}
 }
+
+// compatRequest asks whether the kernel has a match of xtables (NFNL_MSG_COMPAT_GET,
+// linux/netfilter/nf_tables_compat.h): revision 0, and as its type 0 is a match.
+func compatRequest(family byte, name string) netlink.Message {
+	m := request(0, family, nameAttribute{unix.NFTA_COMPAT_NAME, name})
+	m.Header.Type = unix.NFNL_SUBSYS_NFT_COMPAT << 8
+	for _, kind := range []uint16{unix.NFTA_COMPAT_REV, unix.NFTA_COMPAT_TYPE} {
+		m.Data = binary.NativeEndian.AppendUint16(m.Data, unix.SizeofNlAttr+4)
+		m.Data = binary.NativeEndian.AppendUint16(m.Data, kind)
+		m.Data = binary.BigEndian.AppendUint32(m.Data, 0)
+	}
+	return m
+}
