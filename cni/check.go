@@ -227,7 +227,8 @@ func (c *checking) hasRoute(want Route, table uint32) (found bool, _ error) {
 		if err != nil {
 			return false, err
 		}
-		found = found || r.Dst == want.Dst.Masked() && (!want.Gateway.IsValid() || r.Gateway == want.Gateway)
+		gw := specified(want.Gateway)
+		found = found || r.Dst == want.Dst.Masked() && (!gw.IsValid() || r.Gateway == gw)
 	}
 	return found, nil
 }

@@ -44,7 +44,7 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 	for i := range p.ips {
 		ip := &p.ips[i]
 		ip.Interface = 2
-		if b.gateway() && !ip.Gateway.IsValid() {
+		if b.gateway() && !ip.hasGateway() {
 			ip.Gateway = ip.Address.Masked().Addr().Next()
 		}
 	}
@@ -115,7 +115,7 @@ func (p *plan) hasRoute(dst netip.Prefix) bool {
 // gatewayOf returns the first gateway of a family among the addresses, or the zero Addr.
 func (p *plan) gatewayOf(four bool) netip.Addr {
 	for _, ip := range p.ips {
-		if ip.Gateway.IsValid() && ip.Gateway.Is4() == four {
+		if specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == four {
 			return ip.Gateway
 		}
 	}
@@ -238,7 +238,7 @@ func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
 		gw = netip.Addr{}
 	}
 	k := rtnl.Route{
-		Dst: r.Dst.Masked(), Gateway: r.gatewayOr(gw), Link: link,
+		Dst: r.Dst.Masked(), Gateway: specified(r.gatewayOr(gw)), Link: link,
 		MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority,
 	}
 	if r.Table != nil {

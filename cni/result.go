@@ -35,6 +35,20 @@ type IP struct {
 	Interface int          // index into Result.Interfaces, or NoInterface
 }
 
+// hasGateway reports whether the address has a gateway that it can use. whereabouts gives all addresses the one that it
+// knows, whatever their family.
+func (ip *IP) hasGateway() bool {
+	return specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == ip.Address.Addr().Is4()
+}
+
+// specified is a gateway, or none where it's 0.0.0.0 or ::. dhcp says so of a destination on the link (RFC 3442).
+func specified(gw netip.Addr) netip.Addr {
+	if gw.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return gw
+}
+
 // A Route is a route of the container. Zero fields are unset.
 type Route struct {
 	Dst      netip.Prefix

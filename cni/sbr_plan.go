@@ -141,7 +141,7 @@ func (k *sbrKeys) gatewayOf(ip IP) (gw netip.Addr, configured bool) {
 			return gw, true
 		}
 	}
-	return ip.Gateway, false
+	return specified(ip.Gateway), false
 }
 
 func belongs(r rtnl.Route, ip IP, gw netip.Addr) bool {
