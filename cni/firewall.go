@@ -111,7 +111,8 @@ func (n *Network) isolatePorts(bridge string) error {
 }
 
 func delFirewall(_ context.Context, n *Network, a Attachment) error {
-	o := n.firewall().opening(n, a)
+	k := n.firewall()
+	o := k.opening(n, a)
 	// The bridge's policy is others' as well.
 	o.Bridge, o.Ingress = "", nft.IngressOpen
 	conn, err := nft.Dial()
@@ -119,7 +120,7 @@ func delFirewall(_ context.Context, n *Network, a Attachment) error {
 		return ignoreUnsupported(err)
 	}
 	defer a.ends.close(conn, true)
-	return ignoreUnsupported(conn.Shut(o, forgetSources))
+	return ignoreUnsupported(conn.Shut(o, forgetSourcesOf(k.zone)))
 }
 
 func checkFirewall(_ context.Context, n *Network, a Attachment, _ *Result) error {
@@ -162,7 +163,7 @@ func gcFirewall(_ context.Context, n *Network, valid []Attachment) error {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	return ignoreUnsupported(conn.ShutExcept(n.name, n.rulesOwners(valid), forgetSources))
+	return ignoreUnsupported(conn.ShutExcept(n.name, n.rulesOwners(valid), forgetSourcesOf(n.firewall().zone)))
 }
 
 func statusFirewall(_ context.Context, n *Network) error {

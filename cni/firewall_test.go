@@ -183,13 +183,12 @@ func TestFirewallCustomAdminChain(t *testing.T) {
 	}
 }
 
-// startFirewalld runs a system bus and the real firewalld in the test's namespaces, with a configuration of its own.
-func startFirewalld(t *testing.T) {
+// startFirewalld runs a system bus, where only the variable says that it is, and the real firewalld in the test's namespaces,
+// with a configuration of its own. It returns the file that firewalld logs its calls in.
+func startFirewalld(t *testing.T) (log string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.MkdirAll("/run/dbus", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	t.Setenv(dbus.SystemBusVar, "unix:path="+dir+"/bus")
 	start := func(name string, args ...string) {
 		cmd := exec.Command(name, args...)
 		cmd.Stderr = os.Stderr
@@ -198,14 +197,13 @@ func startFirewalld(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	}
-	start("dbus-daemon", "--system", "--nofork", "--nopidfile", "--address=unix:path="+dbus.SystemBus)
-	t.Cleanup(func() { _ = os.Remove(dbus.SystemBus) })
-	start("firewalld", "--nofork", "--nopid", "--system-config", dir, "--log-target", "file", "--log-file", dir+"/log")
+	start("dbus-daemon", "--system", "--nofork", "--nopidfile", "--address=unix:path="+dir+"/bus")
+	start("firewalld", "--nofork", "--nopid", "--system-config", dir, "--debug=1", "--log-target", "file", "--log-file", dir+"/log")
 	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if f, _ := dialFirewalld(); f != nil {
 			f.close()
 			if exec.Command("firewall-cmd", "--state").Run() == nil {
-				return
+				return dir + "/log"
 			}
 		}
 		if time.Now().After(end) {
@@ -222,7 +220,7 @@ func TestFirewalld(t *testing.T) {
 	if _, err := addFirewall(t.Context(), n, a); err == nil || asError(err).Key != "backend" {
 		t.Errorf("without firewalld: %v", err)
 	}
-	startFirewalld(t)
+	log := startFirewalld(t)
 	sources := func() string { return nstest.Run(t, "", "firewall-cmd", "--zone=trusted", "--list-sources") }
 	w.reaches(t, "c1", false, "firewalld rejects")
 	if l := nstest.Run(t, "", "nft", "list", "ruleset"); strings.Contains(l, "comment \"net") {
@@ -274,6 +272,25 @@ func TestFirewalld(t *testing.T) {
 	}
 	if s := strings.Fields(sources()); len(s) != 2 {
 		t.Errorf("left: %v", s)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), "zone.removeSource('trusted', '"+source(w.results["c1"].IPs[0].Address.Addr())+"')") {
+		t.Error("removeSource doesn't name the zone:", err)
+	}
+	// A zone that the configuration names by now isn't the one that the source is in.
+	w.open(t, "c1", "")
+	w.remove(t, "c1", `"firewalldZone":"public",`)
+	w.open(t, "c1", "")
+	w.remove(t, "c1", `"firewalldZone":"nozone",`)
+	if s := strings.Fields(sources()); len(s) != 2 {
+		t.Errorf("left by another zone's name: %v", s)
+	}
+}
+
+func (w *portWorld) remove(t *testing.T, id, keys string) {
+	t.Helper()
+	if err := delFirewall(t.Context(), w.firewall(t, id, keys), w.containers[id]); err != nil {
+		t.Error("del:", err)
 	}
 }
 

@@ -20,7 +20,7 @@ type firewalld struct{ conn *dbus.Conn }
 
 // dialFirewalld connects to firewalld; nil without an error is that it doesn't run.
 func dialFirewalld() (*firewalld, error) {
-	conn, err := dbus.Dial(dbus.SystemBus)
+	conn, err := dbus.DialSystemBus()
 	if err != nil {
 		return nil, nil // no bus, so nobody is on it
 	}
@@ -73,33 +73,42 @@ func (f *firewalld) add(o nft.Opening, zone string) error {
 			err = failed("add "+source(a)+" to firewalld's zone "+quote(zone), err)
 		}
 		for _, b := range o.Addrs[:i] {
-			_ = f.remove(b.String(), source(b))
+			_ = f.remove(zone, source(b))
 		}
 		return err
 	}
 	return nil
 }
 
-// remove takes a source out of the zone that it's in.
-func (f *firewalld) remove(what, source string) error {
-	_, err := f.zone("removeSource", "", source)
+// remove takes a source out of a zone. Where it's in another one, as when the configuration has been changed, it goes out of
+// that: the container's way must end.
+func (f *firewalld) remove(zone, source string) error {
+	_, err := f.zone("removeSource", zone, source)
+	if zone != "" && refusedWith(err, "ZONE_CONFLICT", "INVALID_ZONE") {
+		_, err = f.zone("removeSource", "", source)
+	}
 	if err == nil || refusedWith(err, "UNKNOWN_SOURCE", "NOT_ENABLED") {
 		return nil
 	}
-	return failed("remove "+what+" from firewalld", err)
+	return failed("remove "+source+" from firewalld", err)
 }
 
-// forgetSources takes back what firewalld was told, if it runs.
-func forgetSources(list []nft.Opened) error {
-	f, err := dialFirewalld()
-	if f == nil || err != nil {
+// forgetSources takes back what firewalld was told, if it runs, where the zone isn't known.
+func forgetSources(list []nft.Opened) error { return forgetSourcesOf("")(list) }
+
+// forgetSourcesOf takes back what firewalld was told of a zone, if it runs.
+func forgetSourcesOf(zone string) func([]nft.Opened) error {
+	return func(list []nft.Opened) error {
+		f, err := dialFirewalld()
+		if f == nil || err != nil {
+			return err
+		}
+		defer f.close()
+		for _, o := range list {
+			err = errors.Join(err, f.remove(zone, source(o.Addr)))
+		}
 		return err
 	}
-	defer f.close()
-	for _, o := range list {
-		err = errors.Join(err, f.remove(o.Addr.String(), source(o.Addr)))
-	}
-	return err
 }
 
 // check asks firewalld whether it knows the sources.

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SystemBus is the system bus's socket, as the D-Bus specification names it ("Well-known Message Bus Instances").
+// SystemBus is the system bus's socket, as the D-Bus specification names it ("Well-known Message Bus Instances"), where
+// [SystemBusVar] doesn't name others.
 const SystemBus = "/run/dbus/system_bus_socket"
 
 // bound is how long the bus may be silent, in seconds: a firewall that rebuilds its rules takes one or two.
@@ -99,7 +100,24 @@ func (e *Error) Error() string {
 // A Method is one of an object's.
 type Method struct{ Destination, Path, Interface, Member string }
 
-// Dial connects to the bus at a socket. Where no bus is the error is fs.ErrNotExist or ECONNREFUSED. One that doesn't answer
+// DialSystemBus connects to the system bus, at the first of the addresses in [SystemBusVar] that answers, or at [SystemBus]
+// where that's empty. Errors are those of [Dial].
+func DialSystemBus() (*Conn, error) {
+	list := os.Getenv(SystemBusVar)
+	if list == "" {
+		return Dial(SystemBus)
+	}
+	err := fmt.Errorf("dbus: %s: no address of a Unix socket in %q", SystemBusVar, list)
+	for _, path := range unixSockets(list) {
+		var c *Conn
+		if c, err = Dial(path); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+// Dial connects to the bus at a socket, whose path begins with "@" if it's abstract. Where no bus is the error is fs.ErrNotExist or ECONNREFUSED. One that doesn't answer
 // for 10 s is EAGAIN.
 func Dial(path string) (*Conn, error) {
 	socket, err := dialSocket(path)

@@ -63,6 +63,33 @@ func TestCallsOnARealBus(t *testing.T) {
 	}
 }
 
+// Where the variable says so, the system bus is elsewhere, behind what doesn't answer and what isn't spoken.
+func TestSystemBusAddress(t *testing.T) {
+	path := startBus(t)
+	for _, list := range []string{
+		"unix:path=" + path, "unix:guid=00,path=" + path, "unix:path=/nowhere;unix:path=" + path, "tcp:host=localhost,port=1;unix:path=" + path + ";",
+		"unix:path=" + strings.ReplaceAll(path, "/", "%2f"),
+	} {
+		t.Setenv(SystemBusVar, list)
+		c, err := DialSystemBus()
+		if err != nil {
+			t.Errorf("%s: %v", list, err)
+			continue
+		}
+		c.Close()
+	}
+	for _, list := range []string{"unix:path=/nowhere", "tcp:host=localhost", "unix:", "unix:path=%zz", ";;"} {
+		t.Setenv(SystemBusVar, list)
+		if c, err := DialSystemBus(); err == nil {
+			c.Close()
+			t.Errorf("%s: no error", list)
+		}
+	}
+	if got := unixSockets("unix:abstract=a%20b,guid=1;unix:tmpdir=/x;unix:path=/p"); len(got) != 2 || got[0] != "@a b" || got[1] != "/p" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestNoBus(t *testing.T) {
 	if _, err := Dial(filepath.Join(t.TempDir(), "bus")); err == nil {
 		t.Error("no error")
