@@ -93,19 +93,27 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	return nil
 }
 
-// Reference installs the reference's plugins that swiftcni is compared with into a directory of the cache at root, once, since a
-// release doesn't change, and returns it.
+// Reference installs the reference's plugins that swiftcni is compared with, as [ReferencePlugins] does.
 func Reference(progress io.Writer, root string) (dir string, err error) {
-	dir = filepath.Join(root, ".cache", "bench", "reference-"+ReferenceVersion)
+	return ReferencePlugins(progress, root, ReferenceVersion,
+		"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning", "meta/bandwidth")
+}
+
+// ReferencePlugins installs plugins of a release of the reference into a directory of the cache at root, once, since a
+// release doesn't change, and returns it. A plugin's name is that of its package, such as main/bridge.
+func ReferencePlugins(progress io.Writer, root, version string, plugins ...string) (dir string, err error) {
+	if dir, err = filepath.Abs(filepath.Join(root, ".cache", "bench", "reference-"+version)); err != nil {
+		return "", err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	args := append([]string{"install"}, flags[:]...)
 	missing := false
-	for _, plugin := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning", "meta/bandwidth"} {
+	for _, plugin := range plugins {
 		if _, err := os.Stat(filepath.Join(dir, filepath.Base(plugin))); err != nil {
 			missing = true
-			args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+ReferenceVersion)
+			args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+version)
 		}
 	}
 	if !missing {
