@@ -143,7 +143,7 @@ func (g *collection) elements(dead []ipam.Record) error {
 			add(r.Owner)
 		}
 		if owners == nil {
-			return nil
+			return ignoreUnsupported(conn.Tidy())
 		}
 		if err := conn.DetachOwner(owners...); err != nil {
 			return ignoreUnsupported(err)
@@ -183,6 +183,17 @@ func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
 		}
 	}
 	return err
+}
+
+// TidyRules takes out of the ruleset the sets and chains that no attachment uses any more, and takes over what an
+// earlier version made.
+func TidyRules() error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	return ignoreUnsupported(conn.Tidy())
 }
 
 // RemoveRules takes out of the ruleset whatever is in it for an owner who is gone, as the caller knows: masquerade, spoof

@@ -32,25 +32,20 @@ func (c *Conn) Attach(list ...Attachment) error {
 	if err != nil || len(es) == 0 {
 		return err
 	}
-	var rules Ruleset // what to build: nothing at first
-	build := false
 	for range maxTries {
 		var b batch
-		b.build(rules)
 		b.create(es)
 		err := c.commitLarge(&b, nil)
 		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
-			err = c.replace(es, rules)
+			err = c.replace(es)
 		}
-		switch {
-		case err == nil:
-			return nil
-		case hasErrno(err, unix.ERESTART):
-		case hasErrno(err, unix.ENOENT) && build:
-			return lacking(err)
-		case hasErrno(err, unix.ENOENT):
-			rules, build = whole, true
-		default:
+		if hasErrno(err, unix.ENOENT) {
+			err = c.Build(whole)
+			if err == nil {
+				continue
+			}
+		}
+		if !hasErrno(err, unix.ERESTART) {
 			return err
 		}
 	}
@@ -79,31 +74,39 @@ func elementsOf(list []Attachment) (es []element, rules Ruleset, err error) {
 // Build builds what of a ruleset is missing, and replaces the rules of its chains by what they should be. Attach
 // does it by itself, but has to be refused first: call Build where the rules are likely missing, as on a host
 // whose bridge was missing too, or to repair them after a firewall's flush.
+//
+// It takes over what an earlier version made, and takes out the sets that have no members.
 func (c *Conn) Build(r Ruleset) error {
 	for _, p := range r.Subnets {
 		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() || p.Addr().Zone() != "" {
 			return fmt.Errorf("nft: masquerade of subnet %s: not a subnet", p)
 		}
 	}
-	var b batch
-	b.build(r)
-	return lacking(c.commit(&b, nil))
+	return lacking(c.reshape(r))
 }
 
 // replace creates elements some of whose keys are taken: what is right stays, what is another's goes.
-func (c *Conn) replace(es []element, rules Ruleset) error {
+func (c *Conn) replace(es []element) error {
 	found, generation, err := c.lookUp(es)
 	if err != nil {
 		return err
 	}
-	stale, err := c.staleMACs(es, found)
+	var b batch
+	if err := c.replacement(&b, es, es, found); err != nil {
+		return err
+	}
+	return c.commit(&b, &generation)
+}
+
+// replacement creates those of some elements that weren't found as they should be, and deletes what is there instead. No
+// element of all is deleted for another.
+func (c *Conn) replacement(b *batch, all, some []element, found []*element) error {
+	stale, err := c.stale(all, found)
 	if err != nil {
 		return err
 	}
-	var b batch
-	b.build(rules)
 	b.delete(stale)
-	for i, e := range es {
+	for i, e := range some {
 		switch f := found[i]; {
 		case f == nil:
 			b.create([]element{e})
@@ -112,20 +115,16 @@ func (c *Conn) replace(es []element, rules Ruleset) error {
 			b.create([]element{e})
 		}
 	}
-	return c.commit(&b, &generation)
+	return nil
 }
 
-// staleMACs returns what allows a guarded link another MAC than its new one: its last owner's.
-func (c *Conn) staleMACs(es []element, found []*element) ([]element, error) {
+// stale returns what followed from elements that were found and isn't among new ones: a guarded link's last MAC, an address's
+// last subnet.
+func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	var ask []element
-	for _, f := range found {
-		if f == nil || f.set != guarded {
-			continue
-		}
-		old := element{set: allowed}
-		g, ok := f.guard()
-		if old.key = allowedKey(g); ok && !holds(es, old) {
-			ask = append(ask, old)
+	for _, e := range dense(found) {
+		if f, ok := e.follower(); ok && !holds(es, f) {
+			ask = append(ask, f)
 		}
 	}
 	if len(ask) == 0 {

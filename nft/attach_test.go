@@ -71,8 +71,10 @@ func TestAttachDetach(t *testing.T) {
 	l := list(t, ns)
 	t.Log(l)
 	texts := []string{
-		`10.1.0.2 comment "mynet/c1/eth0"`,
-		`fd00:1::2 comment "mynet/c1/eth0"`,
+		`10.1.0.2 comment "mynet/c1/eth0 /24"`,
+		`10.1.0.2 . 10.1.0.0 comment "mynet/c1/eth0"`,
+		`fd00:1::2 comment "mynet/c1/eth0 /64"`,
+		`fd00:1::2 . fd00:1:: comment "mynet/c1/eth0"`,
 		`"swc1" comment "mynet/c1/eth0 02:00:00:00:00:01"`,
 		`"swc1" . 02:00:00:00:00:01 comment "mynet/c1/eth0"`,
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,28 +56,59 @@ func (e element) guard() (Guard, bool) {
 	return Guard{string(link), mac}, err == nil && len(mac) == macLen && len(link) > 0
 }
 
-// prefix decodes an element of a masquerade set: the address, with the length of the set's subnet.
+// prefix decodes an element of a set of masqueraded addresses: the address, with its subnet's length.
 func (e element) prefix() (netip.Prefix, bool) {
 	addr, ok := netip.AddrFromSlice(e.key)
-	p, ok2 := subnet(e.set.name)
-	return netip.PrefixFrom(addr, p.Bits()), ok && ok2 && p.Contains(addr)
+	if p, old := oldSubnet(e.set.name); old {
+		return netip.PrefixFrom(addr, p.Bits()), ok && p.Contains(addr)
+	}
+	if !ok || e.set != familyOf(addr).masqueraded() {
+		return netip.Prefix{}, false
+	}
+	_, text, _ := strings.Cut(e.comment, " /")
+	bits, err := strconv.Atoi(text)
+	return netip.PrefixFrom(addr, bits), err == nil && bits > 0 && bits <= addr.BitLen()
 }
 
 const macLen = 6
 
-// elements returns the attachment's elements, masquerade first.
+// elements returns the attachment's elements: those to look for, and those that follow from them.
 func (a Attachment) elements() []element {
-	comment := a.Owner.comment()
-	es := make([]element, 0, len(a.Masquerade)+2)
-	for _, p := range a.Masquerade {
-		es = append(es, element{set: masqueradeSet(p), key: p.Addr().AsSlice(), comment: comment})
-	}
-	if g := a.Guard; g != nil {
-		es = append(es,
-			element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()},
-			element{set: allowed, key: allowedKey(*g), comment: comment})
+	es := a.heads()
+	for i := range es {
+		if f, ok := es[i].follower(); ok {
+			es = append(es, f)
+		}
 	}
 	return es
+}
+
+// heads returns the elements whose comments say all of the attachment.
+func (a Attachment) heads() []element {
+	comment := a.Owner.comment()
+	es := make([]element, 0, 2*len(a.Masquerade)+2)
+	for _, p := range a.Masquerade {
+		es = append(es, masqueradeElement(p, comment))
+	}
+	if g := a.Guard; g != nil {
+		es = append(es, element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()})
+	}
+	return es
+}
+
+func masqueradeElement(p netip.Prefix, owner string) element {
+	return element{set: familyOf(p.Addr()).masqueraded(), key: p.Addr().AsSlice(), comment: owner + " /" + strconv.Itoa(p.Bits())}
+}
+
+// follower returns the element that an attachment has besides this one: an address with its subnet, a link with its MAC.
+func (e element) follower() (f element, ok bool) {
+	if g, ok := e.guard(); ok && e.set == guarded {
+		return element{set: allowed, key: allowedKey(g), comment: e.owner()}, true
+	}
+	if p, ok := e.prefix(); ok && !p.IsSingleIP() && e.set == familyOf(p.Addr()).masqueraded() {
+		return element{set: familyOf(p.Addr()).own(p.Bits()), key: pairKey(p), comment: e.owner()}, true
+	}
+	return f, false
 }
 
 func linkKey(name string) []byte {
@@ -118,9 +150,5 @@ func (a Attachment) check(hint bool) error {
 
 // ruleset returns the rules that the attachment's elements are for.
 func (a Attachment) ruleset() Ruleset {
-	r := Ruleset{Guard: a.Guard != nil}
-	for _, p := range a.Masquerade {
-		r.Subnets = append(r.Subnets, p.Masked())
-	}
-	return r
+	return Ruleset{Subnets: a.Masquerade, Guard: a.Guard != nil}
 }

@@ -93,8 +93,8 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		var x batch
 		x.create(es)
-		if len(x.messages()) != 1 {
-			b.Fatal("no message")
+		if len(x.messages()) != 2 {
+			b.Fatal("not a message for each set")
 		}
 	}
 }
@@ -106,8 +106,8 @@ func TestTenThousandAttachments(t *testing.T) {
 	const n = 10000
 	fill(t, c, n)
 	one := many(n + 1)
-	if got := messages(c, func() { must(t, c.Attach(one)) }); got != 3 {
-		t.Errorf("Attach sent %d messages, want 3", got)
+	if got := messages(c, func() { must(t, c.Attach(one)) }); got != 4 {
+		t.Errorf("Attach sent %d messages, want 4", got)
 	}
 	must(t, c.Check(one))
 	if got := len(collect(t, c, "mynet")); got != n+1 {

@@ -4,7 +4,6 @@ package nft
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -28,6 +27,10 @@ func (c *Conn) Check(a Attachment) error {
 		missing := &MissingError{Owner: a.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch f := found[i]; {
 		case f == nil:
+			// What an earlier version made holds until it's taken over.
+			if old, err := c.hasOld(e); old || err != nil {
+				return err
+			}
 			return missing
 		case f.comment != e.comment:
 			missing.Found = f.String()
@@ -39,67 +42,79 @@ func (c *Conn) Check(a Attachment) error {
 
 // checkRules compares what the attachment's rules would be built from with what the kernel has.
 func (c *Conn) checkRules(a Attachment) error {
-	r := a.ruleset()
-	for _, t := range r.tables() {
-		for _, want := range r.chains(t) {
-			ok, err := c.hasChain(want)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return &MissingError{Owner: a.Owner, What: "chain " + t.String() + " " + want.name}
-			}
-			if ok, err = c.hasRule(want); err != nil {
-				return err
-			}
-			if !ok {
-				return &MissingError{Owner: a.Owner, What: "rule of chain " + t.String() + " " + want.name}
-			}
+	var cs []chain
+	if len(a.Masquerade) > 0 {
+		s, err := c.survey()
+		if err != nil {
+			return err
+		}
+		cs = append(cs, masqueradeChain(s.sets))
+	}
+	if a.Guard != nil {
+		cs = append(cs, guardChain())
+	}
+	for _, want := range cs {
+		what, err := c.differs(want)
+		if err != nil {
+			return err
+		}
+		if what != "" {
+			return &MissingError{Owner: a.Owner, What: what + " " + want.table.String() + " " + want.name}
 		}
 	}
 	return nil
 }
 
-// hasChain says whether a chain is there with its hook, priority and policy.
-func (c *Conn) hasChain(want chain) (bool, error) {
+// differs says what of a chain isn't as it should be: nothing, itself, or its rules. Rules behind ours are another's.
+func (c *Conn) differs(want chain) (what string, err error) {
+	var b batch
+	b.chain(want)
 	replies, err := c.ask([]netlink.Message{getChain(want.table, want.name)})
-	if err != nil || replies[0].errno != 0 {
-		return false, err
+	if err != nil {
+		return "", err
 	}
-	return covers(replies[0].data, want.message(unix.NFT_MSG_NEWCHAIN)), nil
+	var exprs [][]byte
+	for _, m := range b.messages() {
+		switch m.Header.Type {
+		case messageType(unix.NFT_MSG_NEWCHAIN):
+			if replies[0].errno != 0 || !covers(replies[0].data, m.Data[genMessageLen:]) {
+				return "chain", nil
+			}
+		case messageType(unix.NFT_MSG_NEWRULE):
+			e, err := attribute(m.Data[genMessageLen:], unix.NFTA_RULE_EXPRESSIONS)
+			if err != nil {
+				return "", err
+			}
+			exprs = append(exprs, e)
+		}
+	}
+	same, err := c.beginsWith(want, exprs)
+	if err == nil && !same {
+		what = "rules of chain"
+	}
+	return what, err
 }
 
-// hasRule says whether a chain begins with its rule. Rules behind it aren't ours.
-func (c *Conn) hasRule(want chain) (bool, error) {
-	exprs, err := attribute(want.message(unix.NFT_MSG_NEWRULE), unix.NFTA_RULE_EXPRESSIONS)
-	if err != nil {
-		return false, err
-	}
+// beginsWith says whether a chain's first rules have these expressions.
+func (c *Conn) beginsWith(want chain, exprs [][]byte) (bool, error) {
 	for range maxTries {
-		first, ok := true, false
+		i, same := 0, true
 		err := c.dump(listRules(want.table, want.name), func(data []byte) error {
 			got, err := decodeRule(data)
-			ok = ok || first && sameExpressions(got.exprs, exprs)
-			first = false
+			if i < len(exprs) {
+				same = same && sameExpressions(got.exprs, exprs[i])
+			}
+			i++
 			return err
 		})
-		if !errors.Is(err, errChanged) {
-			return ok, err
+		if err == nil {
+			return same && i >= len(exprs), nil
+		}
+		if err != errChanged {
+			return false, err
 		}
 	}
 	return false, errContended
-}
-
-// message returns the attributes of the message of a kind that creates the chain.
-func (c chain) message(kind int) []byte {
-	var b batch
-	b.chain(c)
-	for _, m := range b.messages() {
-		if m.Header.Type == messageType(kind) {
-			return m.Data[genMessageLen:]
-		}
-	}
-	return nil
 }
 
 // sameExpressions compares the expressions of two rules one by one: got is the kernel's, want ours.

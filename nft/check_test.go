@@ -16,16 +16,18 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 	c := dial(t, ns)
 	a := guardedBy(attachment("c1", "10.1.0.2/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")
 	for _, x := range []struct{ do, want string }{
-		{"delete element inet swiftcni masq4-10.1.0.0/24 { 10.1.0.2 }", "element inet swiftcni masq4-10.1.0.0/24 10.1.0.2 is missing"},
-		{"delete element inet swiftcni masq6-fd00-1--/64 { fd00:1::2 }", "element inet swiftcni masq6-fd00-1--/64 fd00:1::2 is missing"},
+		{"delete element inet swiftcni masq4 { 10.1.0.2 }", "element inet swiftcni masq4 10.1.0.2 is missing"},
+		{"delete element inet swiftcni masq6 { fd00:1::2 }", "element inet swiftcni masq6 fd00:1::2 is missing"},
+		{"delete element inet swiftcni own4-24 { 10.1.0.2 . 10.1.0.0 }", "element inet swiftcni own4-24 10.1.0.2 . 10.1.0.0 is missing"},
+		{"delete element inet swiftcni own6-64 { fd00:1::2 . fd00:1:: }", "element inet swiftcni own6-64 fd00:1::2 . fd00:1:: is missing"},
 		{"delete element bridge swiftcni guarded { swc1 }", `element bridge swiftcni guarded "swc1" is missing`},
 		{"delete element bridge swiftcni allowed { swc1 . 02:00:00:00:00:01 }", `allowed "swc1" . 02:00:00:00:00:01 is missing`},
-		{"insert rule inet swiftcni masq4-10.1.0.0/24 accept", "rule of chain inet swiftcni masq4-10.1.0.0/24 is missing"},
-		{"flush chain inet swiftcni masq4-10.1.0.0/24", "rule of chain inet swiftcni masq4-10.1.0.0/24 is missing"},
-		{"flush chain bridge swiftcni prerouting", "rule of chain bridge swiftcni prerouting is missing"},
+		{"insert rule inet swiftcni postrouting accept", "rules of chain inet swiftcni postrouting is missing"},
+		{"flush chain inet swiftcni postrouting", "rules of chain inet swiftcni postrouting is missing"},
+		{"flush chain bridge swiftcni prerouting", "rules of chain bridge swiftcni prerouting is missing"},
 		{"add chain bridge swiftcni prerouting { policy drop; }", "chain bridge swiftcni prerouting is missing"},
-		{"flush ruleset", "element inet swiftcni masq4-10.1.0.0/24 10.1.0.2 is missing"},
-		{"delete element inet swiftcni masq4-10.1.0.0/24 { 10.1.0.2 }; add element inet swiftcni masq4-10.1.0.0/24 { 10.1.0.2 }", "is missing, found 10.1.0.2"},
+		{"flush ruleset", "element inet swiftcni masq4 10.1.0.2 is missing"},
+		{"delete element inet swiftcni masq4 { 10.1.0.2 }; add element inet swiftcni masq4 { 10.1.0.2 }", "is missing, found 10.1.0.2"},
 	} {
 		nstest.Run(t, ns, "nft", "flush ruleset")
 		must(t, c.Attach(a))
@@ -44,20 +46,25 @@ func TestCheckComparesRules(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
 	a := attachment("c1", "10.1.0.2/24")
-	for _, rules := range []string{
-		"ip saddr @C ip daddr != 10.1.1.0/24 ip daddr != 224.0.0.0/4 masquerade",
-		"ip saddr @C ip daddr != 10.1.0.0/25 ip daddr != 224.0.0.0/4 masquerade",
-		"ip saddr @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/5 masquerade",
-		"ip saddr @C ip daddr != 10.1.0.0/24 ip daddr 224.0.0.0/4 masquerade",
-		"ip saddr != @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade",
-		"ip daddr @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade",
-		"ip saddr @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 counter masquerade",
-		"ip saddr @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 accept",
-		"ip saddr @C ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4",
+	const own, masquerade = "ip saddr . ip daddr & 255.255.255.0 @own4-24 return", "ip saddr @masq4 ip daddr != 224.0.0.0/4 masquerade"
+	for _, rules := range [][2]string{
+		{"ip saddr . ip daddr & 255.255.255.128 @own4-24 return", masquerade},
+		{"ip saddr . ip daddr & 255.255.254.0 @own4-24 return", masquerade},
+		{"ip daddr . ip saddr & 255.255.255.0 @own4-24 return", masquerade},
+		{"ip saddr . ip daddr & 255.255.255.0 @own4-24 accept", masquerade},
+		{"ip saddr . ip daddr & 255.255.255.0 != @own4-24 return", masquerade},
+		{masquerade, own},
+		{own, "ip saddr @masq4 ip daddr != 224.0.0.0/5 masquerade"},
+		{own, "ip saddr @masq4 ip daddr 224.0.0.0/4 masquerade"},
+		{own, "ip saddr != @masq4 ip daddr != 224.0.0.0/4 masquerade"},
+		{own, "ip daddr @masq4 ip daddr != 224.0.0.0/4 masquerade"},
+		{own, "ip saddr @masq4 ip daddr != 224.0.0.0/4 counter masquerade"},
+		{own, "ip saddr @masq4 ip daddr != 224.0.0.0/4 accept"},
+		{own, "ip saddr @masq4 ip daddr != 224.0.0.0/4"},
 	} {
 		must(t, c.Attach(a))
-		text := strings.ReplaceAll("flush chain inet swiftcni C; add rule inet swiftcni C "+rules, "C", "masq4-10.1.0.0/24")
-		nstest.Run(t, ns, "nft", text)
+		const chain = "inet swiftcni postrouting"
+		nstest.Run(t, ns, "nft", "flush chain "+chain+"; add rule "+chain+" "+rules[0]+"; add rule "+chain+" "+rules[1])
 		if err := c.Check(a); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("rules %q: got %v, want not exist", rules, err)
 		}

@@ -2,7 +2,12 @@
 
 package nft
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Detach takes an attachment out of the ruleset. Its prefixes, the same as at Attach, and its guard's link are hints
 // where to look: what is found there goes only if it's this owner's. What isn't there is no error.
@@ -14,12 +19,18 @@ func (c *Conn) Detach(a Attachment) error {
 	if err := a.check(true); err != nil {
 		return err
 	}
+	careful := false
 	for range maxTries {
-		present, err := c.detach(a)
+		present, last, err := c.detach(a, careful)
 		if err == nil {
-			return c.detachReference(a.Owner, present)
+			if last {
+				// What the next attachment needs stays, as a refused transaction would cost it 10 ms.
+				err = c.tidy(a.ruleset().sets()...)
+			}
+			return errors.Join(err, c.detachReference(a.Owner, present))
 		}
-		// ENOENT: in kernels older than generations somebody else may have been faster.
+		// ENOENT: what should follow from an element isn't there; in kernels older than generations somebody else may have been faster.
+		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return err
 		}
@@ -28,35 +39,92 @@ func (c *Conn) Detach(a Attachment) error {
 }
 
 // detach asks for the elements and for the reference's chains at once, and deletes the owner's elements if the
-// ruleset hasn't changed since. It returns which of the chains are there.
-func (c *Conn) detach(a Attachment) (present []chain, err error) {
-	es := a.elements()
+// ruleset hasn't changed since. It returns which of the chains are there, and whether a set had no other members.
+// What follows from an element is there too; if careful, it's asked for.
+func (c *Conn) detach(a Attachment, careful bool) (present []chain, last bool, err error) {
+	es, chains, sets := a.heads(), probes(a.Owner), a.ownSets()
 	ms := lookUps(es)
-	chains := probes(a.Owner)
 	for _, p := range chains {
 		ms = append(ms, getChain(p.table, p.name))
 	}
+	for _, s := range sets {
+		ms = append(ms, getSet(s))
+	}
 	replies, generation, err := c.askIn(ms)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for i, r := range replies[len(es):] {
+	for i, r := range replies[len(es) : len(es)+len(chains)] {
 		if r.errno == 0 {
 			present = append(present, chains[i])
 		}
 	}
 	found, err := decodeLookUps(es, replies)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	stale, err := c.staleMACs(es, found)
+	own, err := c.following(a, ownedBy(dense(found), a.Owner.comment()), careful)
+	if err != nil {
+		return nil, false, err
+	}
+	for i, r := range replies[len(es)+len(chains):] {
+		n, ok := memberCount(r.data)
+		last = last || ok && n > 0 && n == countIn(own, sets[i])
+	}
+	var b batch
+	b.delete(own)
+	return present, last, c.commit(&b, &generation)
+}
+
+// following adds to the owner's heads what follows from them, and what an earlier version made instead of a head that isn't there.
+func (c *Conn) following(a Attachment, own []element, careful bool) ([]element, error) {
+	var ask []element
+	for _, e := range own {
+		if f, ok := e.follower(); ok {
+			ask = append(ask, f)
+		}
+	}
+	if !careful {
+		own, ask = append(own, ask...), nil
+	}
+	owner := a.Owner.comment()
+	for _, p := range a.Masquerade {
+		if e := masqueradeElement(p, owner); !holds(own, e) {
+			ask = append(ask, element{set: oldMasqueradeSet(p), key: e.key})
+			if f, ok := e.follower(); ok {
+				ask = append(ask, f)
+			}
+		}
+	}
+	if len(ask) == 0 {
+		return own, nil
+	}
+	replies, err := c.ask(lookUps(ask))
 	if err != nil {
 		return nil, err
 	}
-	owner := a.Owner.comment()
-	var b batch
-	b.delete(ownedBy(append(stale, dense(found)...), owner))
-	return present, c.commit(&b, &generation)
+	found, err := decodeLookUps(ask, replies)
+	return append(own, ownedBy(dense(found), owner)...), err
+}
+
+// ownSets returns the sets that the attachment may be the last member of.
+func (a Attachment) ownSets() (sets []set) {
+	for _, p := range a.Masquerade {
+		if s := familyOf(p.Addr()).own(p.Bits()); !p.IsSingleIP() && !slices.Contains(sets, s) {
+			sets = append(sets, s)
+		}
+	}
+	return sets
+}
+
+// countIn returns how many of the elements are a set's.
+func countIn(es []element, s set) (n int) {
+	for _, e := range es {
+		if e.set == s {
+			n++
+		}
+	}
+	return n
 }
 
 // dense leaves out what wasn't found.

@@ -2,10 +2,12 @@
 
 // Package nft keeps swiftcni's part of the nftables ruleset: masquerade, and the guard against spoofed MACs.
 //
-// Rules never depend on who is attached. There is one for each subnet, and one for the guard, and they look
-// into sets; an [Attachment] is a few elements of these. So attaching is one small transaction, what a
-// packet pays doesn't grow with the attachments, and each element says in its comment whose it is (an
-// [Owner]): detaching and garbage collection need no database.
+// Rules never depend on who is attached, or where. One rule masquerades, one more for each length of a subnet leaves alone what
+// stays in its subnet, and one guards; they look into sets, and an [Attachment] is a few elements of these: the
+// address in masq4, and the address with its subnet in own4-24. So attaching is one small transaction, what a packet pays
+// grows neither with attachments nor with subnets, and each element says in its comment whose it is (an
+// [Owner]): detaching and garbage collection need no database. What has no members goes with the next [Conn.Detach] or build
+// that sees it, but for what was used last, and with [Conn.Tidy]; these take over what earlier versions made, too.
 //
 // A [Conn] is a socket in one network namespace. [Conn.Attach] sends elements only, and builds the
 // [Ruleset] when the kernel says that it isn't there; nothing is asked first. Look-ups are by key, never

@@ -4,7 +4,6 @@ package nft
 
 import (
 	"io/fs"
-	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -83,6 +82,12 @@ func (s set) object() *nftables.Set {
 		o.KeyType = nftables.TypeIPAddr
 	case address6:
 		o.KeyType = nftables.TypeIP6Addr
+	case pair4:
+		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)
+		o.KeyByteOrder = nil
+	case pair6:
+		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIP6Addr, nftables.TypeIP6Addr)
+		o.KeyByteOrder = nil
 	case link:
 		o.KeyType, o.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
 	case linkAndMAC:
@@ -102,36 +107,33 @@ func (t table) object() *nftables.Table {
 	return &nftables.Table{Name: t.name, Family: nftables.TableFamily(t.family)}
 }
 
-// build adds what the ruleset consists of and isn't there. Rules are replaced by themselves, within the
-// transaction, so that building twice, even at once, makes nothing double.
-func (b *batch) build(r Ruleset) {
-	for _, t := range r.tables() {
-		b.lib().AddTable(t.object())
-		for _, s := range r.sets(t) {
-			o := s.object()
-			// It only needs to differ within the batch; the library would count it up in a variable that its
-			// connections share without a lock.
-			b.lastID++
-			o.ID = b.lastID
-			_ = b.lib().AddSet(o, nil) // fails for anonymous sets only
-		}
-		for _, c := range r.chains(t) {
-			b.chain(c)
-		}
-	}
+// set adds a set. One that's there isn't changed.
+func (b *batch) set(s set) {
+	o := s.object()
+	// It only needs to differ within the batch; the library would count it up in a variable that its
+	// connections share without a lock.
+	b.lastID++
+	o.ID = b.lastID
+	_ = b.lib().AddSet(o, nil) // fails for anonymous sets only
 }
 
+func (b *batch) deleteSet(s set) { b.lib().DelSet(s.object()) }
+
+// chain adds a chain, and replaces its rules by what they should be within the transaction: building twice, even at
+// once, makes nothing double.
 func (b *batch) chain(c chain) {
-	accept := nftables.ChainPolicyAccept
-	o := &nftables.Chain{
-		Name: c.name, Table: c.table.object(), Type: nftables.ChainType(c.hook.kind),
-		Hooknum:  nftables.ChainHookRef(nftables.ChainHook(c.hook.number)),
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority)),
-		Policy:   &accept,
+	o := &nftables.Chain{Name: c.name, Table: c.table.object()}
+	if c.hook.kind != "" {
+		accept := nftables.ChainPolicyAccept
+		o.Type, o.Policy = nftables.ChainType(c.hook.kind), &accept
+		o.Hooknum = nftables.ChainHookRef(nftables.ChainHook(c.hook.number))
+		o.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority))
 	}
 	b.lib().AddChain(o)
 	b.lib().FlushChain(o)
-	b.lib().AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: c.rule.exprs()})
+	for _, r := range c.rules {
+		b.lib().AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
+	}
 }
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {
@@ -146,60 +148,19 @@ func (b *batch) deleteChain(t table, chain string) {
 	b.lib().DelChain(o)
 }
 
-// exprs returns a rule as the nft program compiles it, so that it also prints it.
-func (r rule) exprs() []expr.Any {
-	if !r.subnet.IsValid() {
-		return []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
-			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: guarded.name},
-			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
-			// The MAC lands right behind the name: registers 1 and 2 are 16 bytes each, and adjacent.
-			&expr.Payload{DestRegister: unix.NFT_REG_2, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: macLen},
-			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: allowed.name, Invert: true},
-			&expr.Verdict{Kind: expr.VerdictDrop},
-		}
-	}
-	// Source addresses stand at byte 12 (IPv4) and 8 (IPv6) of their headers.
-	family, offset := byte(unix.NFPROTO_IPV4), uint32(12)
-	if r.subnet.Addr().Is6() {
-		family, offset = unix.NFPROTO_IPV6, 8
-	}
-	s := masqueradeSet(r.subnet)
-	es := []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: unix.NFT_REG_1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: []byte{family}},
-		network(offset, uint32(s.key.len())),
-		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name},
-	}
-	es = append(es, outside(r.subnet)...)
-	es = append(es, outside(multicast(r.subnet))...)
-	return append(es, &expr.Masq{})
+// guardRule drops what comes in by a guarded link with a MAC that isn't allowed there.
+func guardRule() portRule {
+	return portRule{"iifname @guarded iifname . ether saddr != @allowed drop", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: guarded.name},
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
+		// The MAC lands right behind the name: registers 1 and 2 are 16 bytes each, and adjacent.
+		&expr.Payload{DestRegister: unix.NFT_REG_2, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: macLen},
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: allowed.name, Invert: true},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	}}
 }
 
 func network(offset, n uint32) expr.Any {
 	return &expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n}
-}
-
-// outside matches packets to addresses not in a prefix. Destinations stand at byte 16 (IPv4) and 24 (IPv6) of their
-// headers. A prefix of whole bytes is compared without a mask, as the nft program does it too: so rules that a
-// firewall saved and restored are still the same.
-func outside(p netip.Prefix) []expr.Any {
-	offset := uint32(16)
-	if p.Addr().Is6() {
-		offset = 24
-	}
-	addr := p.Addr().AsSlice()
-	if p.Bits()%8 == 0 {
-		addr = addr[:p.Bits()/8]
-	}
-	n := uint32(len(addr))
-	es := []expr.Any{network(offset, n)}
-	if p.Bits() < len(addr)*8 {
-		mask := make([]byte, n)
-		for i := range p.Bits() {
-			mask[i/8] |= 0x80 >> (i % 8)
-		}
-		es = append(es, &expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: n, Mask: mask, Xor: make([]byte, n)})
-	}
-	return append(es, &expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: addr})
 }

@@ -34,20 +34,25 @@ func Example() {
 	fmt.Println(c.Check(a))
 	// Output:
 	// mynet/c1/eth0 [10.1.0.2/24] <nil>
-	// nft: mynet/c1/eth0: element inet swiftcni masq4-10.1.0.0/24 10.1.0.2 is missing
+	// nft: mynet/c1/eth0: element inet swiftcni masq4 10.1.0.2 is missing
 }
 
 func ExampleRuleset() {
 	fmt.Print(nft.Ruleset{Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}})
 	// Output:
 	// table inet swiftcni {
-	// 	set masq4-10.1.0.0/24 {
+	// 	set masq4 {
 	// 		type ipv4_addr
 	// 	}
 	//
-	// 	chain masq4-10.1.0.0/24 {
+	// 	set own4-24 {
+	// 		type ipv4_addr . ipv4_addr
+	// 	}
+	//
+	// 	chain postrouting {
 	// 		type nat hook postrouting priority srcnat; policy accept;
-	// 		ip saddr @masq4-10.1.0.0/24 ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade
+	// 		ip saddr . ip daddr & 255.255.255.0 @own4-24 return
+	// 		ip saddr @masq4 ip daddr != 224.0.0.0/4 masquerade
 	// 	}
 	// }
 }
@@ -59,8 +64,10 @@ func ExampleAttachment() {
 		Guard:      &nft.Guard{HostLink: "swc1", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}},
 	})
 	// Output:
-	// add element inet swiftcni masq4-10.1.0.0/24 { 10.1.0.2 comment "mynet/c1/eth0" }
-	// add element inet swiftcni masq6-fd00-1--/64 { fd00:1::2 comment "mynet/c1/eth0" }
+	// add element inet swiftcni masq4 { 10.1.0.2 comment "mynet/c1/eth0 /24" }
+	// add element inet swiftcni masq6 { fd00:1::2 comment "mynet/c1/eth0 /64" }
 	// add element bridge swiftcni guarded { "swc1" comment "mynet/c1/eth0 02:00:00:00:00:01" }
+	// add element inet swiftcni own4-24 { 10.1.0.2 . 10.1.0.0 comment "mynet/c1/eth0" }
+	// add element inet swiftcni own6-64 { fd00:1::2 . fd00:1:: comment "mynet/c1/eth0" }
 	// add element bridge swiftcni allowed { "swc1" . 02:00:00:00:00:01 comment "mynet/c1/eth0" }
 }

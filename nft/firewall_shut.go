@@ -195,7 +195,7 @@ func (c *Conn) CheckOpening(o Opening) error {
 		return missing("ingress policy " + o.Ingress.String() + " of " + o.Bridge)
 	}
 	for _, want := range firewallChains() {
-		switch what, err := c.differs(want); {
+		switch what, err := c.differs(want.chain()); {
 		case err != nil:
 			return err
 		case what != "":

@@ -14,7 +14,7 @@ import (
 )
 
 // fuzzSets has a set of each kind of key.
-var fuzzSets = [...]set{masqueradeSet(onC1.Masquerade[0]), masqueradeSet(onC1.Masquerade[1]), guarded, allowed}
+var fuzzSets = [...]set{family4.masqueraded(), family6.masqueraded(), family4.own(24), family6.own(64), guarded, allowed}
 
 // corpus returns what the kernel really answers, as seeds: elements, rules, a generation.
 func corpus(t testing.TB) (elements, rules [][]byte) {
@@ -30,11 +30,11 @@ func corpus(t testing.TB) (elements, rules [][]byte) {
 	for _, r := range []struct {
 		table table
 		chain string
-	}{{masqueradeTable, fuzzSets[0].name}, {masqueradeTable, fuzzSets[1].name}, {guardTable, prerouting}} {
+	}{{masqueradeTable, postrouting}, {guardTable, prerouting}} {
 		must(t, c.dump(listRules(r.table, r.chain), func(b []byte) error { rules = append(rules, bytes.Clone(b)); return nil }))
 	}
-	if len(elements) != len(fuzzSets) || len(rules) != 3 {
-		t.Fatalf("got %d lists of elements and %d rules, want %d and 3", len(elements), len(rules), len(fuzzSets))
+	if len(elements) != len(fuzzSets) || len(rules) != 5 {
+		t.Fatalf("got %d lists of elements and %d rules, want %d and 5", len(elements), len(rules), len(fuzzSets))
 	}
 	return elements, rules
 }
@@ -141,13 +141,16 @@ func FuzzReply(f *testing.F) {
 
 // FuzzSubnet: a set's name is one subnet's, and what isn't a name is nobody's.
 func FuzzSubnet(f *testing.F) {
-	for _, s := range []string{"masq4-10.1.0.0/24", "masq6-fd00-1--/64", "masq6---ffff-1.2.3.0/120", "masq4-10.1.0.1/24", "masq6---/0"} {
+	for _, s := range []string{"masq4-10.1.0.0/24", "masq6-fd00-1--/64", "masq6---ffff-1.2.3.0/120", "masq4-10.1.0.1/24", "masq6---/0", "own4-24", "own6-024", "masq4"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		p, ok := subnet(s)
-		if ok && (!p.IsValid() || masqueradeSet(p).name != s || p != p.Masked()) {
-			t.Errorf("%q is %v, whose name is %q", s, p, masqueradeSet(p).name)
+		p, ok := oldSubnet(s)
+		if ok && (!p.IsValid() || oldMasqueradeSet(p).name != s || p != p.Masked()) {
+			t.Errorf("%q is %v, whose name is %q", s, p, oldMasqueradeSet(p).name)
+		}
+		if x, _, ok := masqueradeSet(s); ok && x.name != s {
+			t.Errorf("%q is %q", s, x.name)
 		}
 	})
 }

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"maps"
@@ -118,10 +119,11 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 			return err
 		}
 	}
-	return c.deleteRules(referenceMasquerade, referenceChecks, func(comment string) bool {
+	err = c.deleteRules(referenceMasquerade, referenceChecks, func(comment string) bool {
 		hash, _, _ := strings.Cut(comment, ",")
 		return chosenHash(hash)
 	})
+	return errors.Join(err, c.tidy())
 }
 
 // removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged for it.
@@ -186,12 +188,14 @@ func (c *Conn) listIn(find func() ([]set, error)) ([]element, error) {
 	return slices.Collect(maps.Values(all)), nil
 }
 
-// sets lists our sets, the subnets' by their names.
+// sets lists the sets of masquerade and of the guard.
 func (c *Conn) sets() ([]set, error) {
 	sets := []set{guarded, allowed}
 	err := c.setNames(func(name string) {
-		if p, ok := subnet(name); ok {
-			sets = append(sets, masqueradeSet(p))
+		if s, _, ok := masqueradeSet(name); ok {
+			sets = append(sets, s)
+		} else if p, ok := oldSubnet(name); ok {
+			sets = append(sets, oldMasqueradeSet(p))
 		}
 	})
 	return sets, err
@@ -199,17 +203,32 @@ func (c *Conn) sets() ([]set, error) {
 
 // setNames gives the names of the sets in the table of masquerade.
 func (c *Conn) setNames(each func(name string)) error {
+	return c.eachSet(func(name string, _ []byte) { each(name) })
+}
+
+// eachSet gives the sets in the table of masquerade, each with its attributes.
+func (c *Conn) eachSet(each func(name string, data []byte)) error {
 	err := c.dump(listSets(masqueradeTable), func(data []byte) error {
-		as := attributes{rest: data}
-		for as.next() {
-			if as.kind == unix.NFTA_SET_NAME {
-				each(as.text())
-			}
+		name, err := attribute(data, unix.NFTA_SET_NAME)
+		if err == nil {
+			each(strings.TrimRight(string(name), "\x00"), data)
 		}
-		return as.err
+		return err
 	})
 	if errors.Is(err, errChanged) || hasErrno(err, unix.ENOENT) {
 		err = nil // the generations tell
 	}
 	return err
+}
+
+// nftaSetCount is NFTA_SET_COUNT (linux/netfilter/nf_tables.h, Linux 6.16).
+const nftaSetCount = 20
+
+// memberCount decodes how many elements a set has; ok is false where the kernel doesn't say.
+func memberCount(set []byte) (n int, ok bool) {
+	v, err := attribute(set, nftaSetCount)
+	if err != nil || len(v) != 4 {
+		return 0, false
+	}
+	return int(binary.BigEndian.Uint32(v)), true
 }

@@ -37,7 +37,7 @@ func TestAttachmentsAreWhatWasAttached(t *testing.T) {
 	for _, x := range []Attachment{b, a, other} {
 		must(t, c.Attach(x))
 	}
-	nstest.Run(t, ns, "nft", `add element inet swiftcni masq4-10.1.0.0/24 { 9.9.9.9 comment "somebody's", 9.9.9.8 }; add set inet swiftcni masq4-other { type ipv4_addr; }`)
+	nstest.Run(t, ns, "nft", `add element inet swiftcni masq4 { 9.9.9.9 comment "somebody's", 9.9.9.8 }; add set inet swiftcni masq4-other { type ipv4_addr; }; add set inet swiftcni own4-x { type ipv4_addr; }`)
 	for network, want := range map[string][]Attachment{"mynet": {a, b}, "": {a, b, other}, "other": {other}, "my": nil} {
 		if diff := cmp.Diff(want, collect(t, c, network), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("network %q: want (-), got (+):\n%s", network, diff)

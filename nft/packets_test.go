@@ -238,3 +238,22 @@ func TestGuardDropsSpoofedFrames(t *testing.T) {
 	must(t, w.conn.Detach(c1))
 	expect(w.c1, "10.1.0.2", "detached")
 }
+
+func listenIn(t testing.TB, ns string) (receiver *net.UDPConn) {
+	t.Helper()
+	var err error
+	nstest.In(t, ns, func() { receiver, err = net.ListenUDP("udp4", &net.UDPAddr{Port: port}) })
+	must(t, err)
+	return receiver
+}
+
+// dialFrom opens a socket in a namespace that sends to the outside.
+func dialFrom(t testing.TB, ns string) (sender *net.UDPConn) {
+	t.Helper()
+	var err error
+	nstest.In(t, ns, func() {
+		sender, err = net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(198, 51, 100, 2), Port: port})
+	})
+	must(t, err)
+	return sender
+}

@@ -119,7 +119,8 @@ func (c Condition) exprs() []expr.Any {
 	return compare(offset, op, c.Prefix)
 }
 
-// compare compares an address in the network header with a prefix. One of whole bytes takes no mask, as in outside.
+// compare compares an address in the network header with a prefix. A prefix of whole bytes is compared without a
+// mask, as the nft program does it too: so rules that a firewall saved and restored are still the same.
 func compare(offset uint32, op expr.CmpOp, p netip.Prefix) []expr.Any {
 	addr := p.Masked().Addr().AsSlice()
 	if p.Bits()%8 == 0 && p.Bits() > 0 {

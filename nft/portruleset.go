@@ -3,12 +3,10 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -208,10 +206,7 @@ func (b *batch) buildPorts(r portRuleset) {
 			b.lib().AddTable(masqueradeTable.object())
 		}
 		for _, s := range x.sets() {
-			o := s.object()
-			b.lastID++
-			o.ID = b.lastID
-			_ = b.library.AddSet(o, nil) // fails for anonymous sets only
+			b.set(s)
 		}
 		for _, c := range x.chains() {
 			if !done[c.name] {
@@ -222,45 +217,19 @@ func (b *batch) buildPorts(r portRuleset) {
 	}
 }
 
-func (b *batch) portChain(c portChain) {
-	accept := nftables.ChainPolicyAccept
-	o := &nftables.Chain{
-		Name: c.name, Table: masqueradeTable.object(), Type: nftables.ChainType(c.hook.kind),
-		Hooknum:  nftables.ChainHookRef(nftables.ChainHook(c.hook.number)),
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority)),
-		Policy:   &accept,
-	}
-	lib := b.lib()
-	lib.AddChain(o)
-	lib.FlushChain(o)
-	for _, r := range c.rules {
-		lib.AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
-	}
-}
+func (c portChain) chain() chain { return chain{masqueradeTable, c.name, c.hook, c.rules} }
+
+func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
 
 // String prints the ruleset as the nft program does when nothing is published.
 func (r portRuleset) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "table %s {\n", masqueradeTable)
-	separator := ""
+	var sets []set
+	var chains []chain
 	for _, x := range r.families {
-		for _, s := range x.sets() {
-			kind := "set"
-			if s.key.isPort() {
-				kind = "map"
-			}
-			fmt.Fprintf(&b, "%s\t%s %s {\n\t\ttype %s\n\t}\n", separator, kind, s.name, s.key)
-			separator = "\n"
-		}
-	}
-	for _, x := range r.families {
+		sets = append(sets, x.sets()...)
 		for _, c := range x.chains() {
-			fmt.Fprintf(&b, "%s\tchain %s {\n\t\ttype %s hook %s priority %s; policy accept;\n", separator, c.name, c.hook.kind, c.hook.name, c.hook.priorityName)
-			for _, rule := range c.rules {
-				fmt.Fprintf(&b, "\t\t%s\n", rule.text)
-			}
-			b.WriteString("\t}\n")
+			chains = append(chains, c.chain())
 		}
 	}
-	return b.String() + "}\n"
+	return printTable(masqueradeTable, sets, chains)
 }

@@ -86,7 +86,7 @@ func (f portFamily) masqAll() set   { return f.addresses(masqAllName, "") }
 
 // hairpin returns the set of a prefix's subnet, named like the masquerade sets.
 func (f portFamily) hairpin(p netip.Prefix) set {
-	_, subnet, _ := strings.Cut(masqueradeSet(p).name, "-")
+	_, subnet, _ := strings.Cut(oldMasqueradeSet(p).name, "-")
 	return f.addresses(hairpinName, "-"+subnet)
 }
 

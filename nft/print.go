@@ -14,37 +14,40 @@ import (
 
 // String prints the ruleset as "nft list ruleset" does when nobody is attached.
 func (r Ruleset) String() string {
-	var b strings.Builder
-	for _, t := range r.tables() {
-		fmt.Fprintf(&b, "table %s {\n", t)
-		separator := ""
-		for _, x := range r.sets(t) {
-			fmt.Fprintf(&b, "%s\tset %s {\n\t\ttype %s\n\t}\n", separator, x.name, x.key)
-			separator = "\n"
-		}
-		for _, c := range r.chains(t) {
-			fmt.Fprintf(&b, "%s\tchain %s {\n", separator, c.name)
-			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.hook.kind, c.hook.name, c.hook.priorityName)
-			fmt.Fprintf(&b, "\t\t%s\n\t}\n", c.rule)
-		}
-		b.WriteString("}\n")
+	text := ""
+	if sets := r.sets(); len(sets) > 0 {
+		text = printTable(masqueradeTable, sets, []chain{masqueradeChain(sets)})
 	}
-	return b.String()
+	if r.Guard {
+		text += printTable(guardTable, []set{guarded, allowed}, []chain{guardChain()})
+	}
+	return text
 }
 
-func (r rule) String() string {
-	p := r.subnet
-	if !p.IsValid() {
-		return "iifname @guarded iifname . ether saddr != @allowed drop"
+func printTable(t table, sets []set, chains []chain) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table %s {\n", t)
+	separator := ""
+	for _, s := range sets {
+		kind := "set"
+		if s.key.isPort() {
+			kind = "map"
+		}
+		fmt.Fprintf(&b, "%s\t%s %s {\n\t\ttype %s\n\t}\n", separator, kind, s.name, s.key)
+		separator = "\n"
 	}
-	family, text := "ip", p.String()
-	if p.Addr().Is6() {
-		family = "ip6"
+	for _, c := range chains {
+		fmt.Fprintf(&b, "%s\tchain %s {\n", separator, c.name)
+		if c.hook.kind != "" {
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.hook.kind, c.hook.name, c.hook.priorityName)
+		}
+		for _, r := range c.rules {
+			fmt.Fprintf(&b, "\t\t%s\n", r.text)
+		}
+		b.WriteString("\t}\n")
+		separator = "\n"
 	}
-	if p.IsSingleIP() {
-		text = p.Addr().String()
-	}
-	return fmt.Sprintf("%[1]s saddr @%[2]s %[1]s daddr != %[3]s %[1]s daddr != %[4]s masquerade", family, masqueradeSet(p).name, text, multicast(p))
+	return b.String() + "}\n"
 }
 
 // String prints what Attach adds as commands of the nft program, one a line.
@@ -65,6 +68,11 @@ func (e element) keyText() string {
 	}
 	if a, ok := netip.AddrFromSlice(e.key); ok && e.set.table == masqueradeTable {
 		return a.String()
+	}
+	if e.set.key == pair4 || e.set.key == pair6 {
+		a, _ := netip.AddrFromSlice(e.key[:len(e.key)/2])
+		network, _ := netip.AddrFromSlice(e.key[len(e.key)/2:])
+		return a.String() + " . " + network.String()
 	}
 	name, mac := e.key[:unix.IFNAMSIZ], e.key[unix.IFNAMSIZ:]
 	name, _, _ = bytes.Cut(name, []byte{0})

@@ -238,7 +238,7 @@ func (c *Conn) CheckPorts(p Publication) error {
 func (c *Conn) checkPortRules(p *Publication) error {
 	for _, r := range p.ruleset().families {
 		for _, want := range r.chains() {
-			what, err := c.differs(want)
+			what, err := c.differs(want.chain())
 			if err != nil {
 				return err
 			}
@@ -248,57 +248,4 @@ func (c *Conn) checkPortRules(p *Publication) error {
 		}
 	}
 	return nil
-}
-
-// differs says what of a chain isn't as it should be: nothing, itself, or its rules.
-func (c *Conn) differs(want portChain) (what string, err error) {
-	var b batch
-	b.portChain(want)
-	ms := b.messages()
-	replies, err := c.ask([]netlink.Message{getChain(masqueradeTable, want.name)})
-	if err != nil {
-		return "", err
-	}
-	var exprs [][]byte
-	for _, m := range ms {
-		switch m.Header.Type {
-		case messageType(unix.NFT_MSG_NEWCHAIN):
-			if replies[0].errno != 0 || !covers(replies[0].data, m.Data[genMessageLen:]) {
-				return "chain", nil
-			}
-		case messageType(unix.NFT_MSG_NEWRULE):
-			e, err := attribute(m.Data[genMessageLen:], unix.NFTA_RULE_EXPRESSIONS)
-			if err != nil {
-				return "", err
-			}
-			exprs = append(exprs, e)
-		}
-	}
-	same, err := c.beginsWith(want.name, exprs)
-	if err == nil && !same {
-		what = "rules of chain"
-	}
-	return what, err
-}
-
-// beginsWith says whether a chain's first rules have these expressions.
-func (c *Conn) beginsWith(chain string, exprs [][]byte) (bool, error) {
-	for range maxTries {
-		i, same := 0, true
-		err := c.dump(listRules(masqueradeTable, chain), func(data []byte) error {
-			got, err := decodeRule(data)
-			if i < len(exprs) {
-				same = same && sameExpressions(got.exprs, exprs[i])
-			}
-			i++
-			return err
-		})
-		if err == nil {
-			return same && i >= len(exprs), nil
-		}
-		if err != errChanged {
-			return false, err
-		}
-	}
-	return false, errContended
 }

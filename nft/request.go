@@ -34,6 +34,11 @@ func listSets(t table) netlink.Message {
 	return request(unix.NFT_MSG_GETSET, t.family, nameAttribute{unix.NFTA_SET_TABLE, t.name})
 }
 
+// getSet asks for one set.
+func getSet(s set) netlink.Message {
+	return request(unix.NFT_MSG_GETSET, s.table.family, nameAttribute{unix.NFTA_SET_TABLE, s.table.name}, nameAttribute{unix.NFTA_SET_NAME, s.name})
+}
+
 // getGeneration asks for the ruleset's generation, which each transaction counts up.
 func getGeneration() netlink.Message { return request(unix.NFT_MSG_GETGEN, 0) }
 

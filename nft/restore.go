@@ -3,6 +3,7 @@
 package nft
 
 import (
+	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +14,11 @@ import (
 // Errors are those of [Conn.Attach].
 func (c *Conn) Restore(list []Attachment) error {
 	es, rules, err := elementsOf(list)
-	if err != nil || len(es) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(es) == 0 {
+		return c.tidy()
 	}
 	for range maxTries {
 		b, generation, err := c.restoration(es, rules)
@@ -22,7 +26,7 @@ func (c *Conn) Restore(list []Attachment) error {
 			return err
 		}
 		if err = c.commitLarge(b, &generation); !hasErrno(err, unix.ERESTART) {
-			return lacking(err)
+			return errors.Join(lacking(err), c.tidy())
 		}
 	}
 	return errContended
@@ -30,32 +34,26 @@ func (c *Conn) Restore(list []Attachment) error {
 
 // restoration is what makes elements and rules as they should be in a generation of the ruleset.
 func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) {
-	b := new(batch)
-	b.build(rules)
-	var first uint32
-	asked := false
-	for some := range slices.Chunk(es, removeAtOnce) {
-		found, generation, err := c.lookUp(some)
-		if err != nil {
-			return nil, 0, err
-		}
-		if !asked {
-			first, asked = generation, true // a change before the last answer shows too
-		}
-		stale, err := c.staleMACs(es, found)
-		if err != nil {
-			return nil, 0, err
-		}
-		b.delete(stale)
-		for i, e := range some {
-			switch f := found[i]; {
-			case f == nil:
-				b.create([]element{e})
-			case f.comment != e.comment:
-				b.delete([]element{*f})
-				b.create([]element{e})
-			}
+	s, err := c.survey()
+	if err == nil && len(s.old) > 0 {
+		// What the elements are compared with below has to be there.
+		if err = c.reshape(rules); err == nil {
+			s, err = c.survey()
 		}
 	}
-	return b, first, nil
+	if err != nil {
+		return nil, 0, err
+	}
+	b := new(batch)
+	b.shape(s.sets, rules, len(s.sets) > 0)
+	for some := range slices.Chunk(es, removeAtOnce) {
+		found, _, err := c.lookUp(some) // a change since the survey is refused
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := c.replacement(b, es, some, found); err != nil {
+			return nil, 0, err
+		}
+	}
+	return b, s.generation, nil
 }

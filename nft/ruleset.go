@@ -3,6 +3,7 @@
 package nft
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -44,12 +45,12 @@ func familyName(family byte) string {
 	return "family " + strconv.Itoa(int(family))
 }
 
-// A chain is a base chain of the ruleset, whose policy is to accept, with its one rule.
+// A chain is a chain of the ruleset with its rules: a base chain, whose policy is to accept, where it has a hook.
 type chain struct {
 	table table
 	name  string
 	hook  hook
-	rule  rule
+	rules []portRule
 }
 
 type hook struct {
@@ -58,64 +59,37 @@ type hook struct {
 	priority                 int32
 }
 
-// A rule is one of the two that there are.
-type rule struct {
-	subnet netip.Prefix // masquerade what leaves it; the zero prefix: drop spoofed frames
+const (
+	prerouting  = "prerouting"
+	postrouting = "postrouting"
+)
+
+// guardChain drops spoofed frames.
+func guardChain() chain {
+	// NF_BR_PRE_ROUTING and NF_BR_PRI_NAT_DST_BRIDGED (linux/netfilter_bridge.h): the nft program calls that priority dstnat.
+	return chain{guardTable, prerouting, hook{"filter", prerouting, "dstnat", 0, -300}, []portRule{guardRule()}}
 }
 
-const prerouting = "prerouting"
+func (r Ruleset) empty() bool { return len(r.Subnets) == 0 && !r.Guard }
 
-func (r Ruleset) tables() []table {
-	var ts []table
-	if len(r.Subnets) > 0 {
-		ts = append(ts, masqueradeTable)
+// sets returns the sets of masquerade that the ruleset needs, each once.
+func (r Ruleset) sets() []set {
+	return orderedSets(masqueradeSets(r.Subnets))
+}
+
+// chains returns the chains of the ruleset alone.
+func (r Ruleset) chains() (cs []chain) {
+	if sets := r.sets(); len(sets) > 0 {
+		cs = append(cs, masqueradeChain(sets))
 	}
 	if r.Guard {
-		ts = append(ts, guardTable)
-	}
-	return ts
-}
-
-func (r Ruleset) sets(t table) []set {
-	if t == guardTable {
-		return []set{guarded, allowed}
-	}
-	var ss []set
-	for _, p := range r.subnets() {
-		ss = append(ss, masqueradeSet(p))
-	}
-	return ss
-}
-
-// chains returns a table's chains, each with its rule. Each subnet has a base chain of its own, so that who builds
-// one needn't know the others; only a connection's first packet visits them.
-func (r Ruleset) chains(t table) []chain {
-	if t == guardTable {
-		// NF_BR_PRE_ROUTING and NF_BR_PRI_NAT_DST_BRIDGED (linux/netfilter_bridge.h): the nft program calls that priority dstnat.
-		return []chain{{t, prerouting, hook{"filter", prerouting, "dstnat", 0, -300}, rule{}}}
-	}
-	var cs []chain
-	for _, p := range r.subnets() {
-		// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
-		cs = append(cs, chain{t, masqueradeSet(p).name, hook{"nat", "postrouting", "srcnat", unix.NF_INET_POST_ROUTING, 100}, rule{p}})
+		cs = append(cs, guardChain())
 	}
 	return cs
 }
 
-// subnets returns the subnets masked, sorted, each once.
-func (r Ruleset) subnets() []netip.Prefix {
-	var ps []netip.Prefix
-	for _, p := range r.Subnets {
-		ps = append(ps, p.Masked())
-	}
-	slices.SortFunc(ps, netip.Prefix.Compare)
-	return slices.Compact(ps)
-}
-
-// multicast returns the multicast addresses of a prefix's family (RFC 5771, RFC 4291 section 2.7).
-func multicast(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4() {
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte{224}), 4)
-	}
-	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0xff}), 8)
+// orderedSets sorts sets by their names, each once.
+func orderedSets(sets []set) []set {
+	slices.SortFunc(sets, func(a, b set) int { return cmp.Or(cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name)) })
+	return slices.Compact(sets)
 }

@@ -29,8 +29,8 @@ func TestAttachSendsElementsOnly(t *testing.T) {
 	must(t, c.Attach(guardedBy(attachment("c1", "10.1.0.2/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")))
 	b := guardedBy(attachment("c2", "10.1.0.3/24", "fd00:1::3/64"), "swc2", "02:00:00:00:00:02")
 	// A set's elements are one message; BEGIN and END frame them. No second try, no look-up.
-	if n := messages(c, func() { must(t, c.Attach(b)) }); n != 4+2 {
-		t.Errorf("Attach sent %d messages, want 6", n)
+	if n := messages(c, func() { must(t, c.Attach(b)) }); n != 6+2 {
+		t.Errorf("Attach sent %d messages, want 8", n)
 	}
 	if _, err := c.receive(0); err == nil {
 		t.Error("Attach left an answer behind")
@@ -49,7 +49,7 @@ func TestStaleElementIsReplaced(t *testing.T) {
 	must(t, c.Attach(live))
 	l := list(t, ns)
 	wants(t, l, false, "dead", "02:00:00:00:00:01")
-	wants(t, l, true, `10.1.0.2 comment "mynet/live/eth0"`, `fd00:1::2 comment "mynet/live/eth0"`, `"swc1" . 02:00:00:00:00:09 comment "mynet/live/eth0"`)
+	wants(t, l, true, `10.1.0.2 comment "mynet/live/eth0 /24"`, `fd00:1::2 . fd00:1:: comment "mynet/live/eth0"`, `"swc1" . 02:00:00:00:00:09 comment "mynet/live/eth0"`)
 	// The dead owner's late DEL, by hints and by search.
 	must(t, c.Detach(dead))
 	must(t, c.DetachOwner(dead.Owner))
@@ -99,8 +99,8 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 	c := dial(t, ns)
 	a := guardedBy(attachment("c1", "10.1.0.2/24"), "swc1", "02:00:00:00:00:01")
 	must(t, c.Build(a.ruleset()))
-	if n := messages(c, func() { must(t, c.Attach(a)) }); n != 3+2 {
-		t.Errorf("Attach after Build sent %d messages, want 5", n)
+	if n := messages(c, func() { must(t, c.Attach(a)) }); n != 4+2 {
+		t.Errorf("Attach after Build sent %d messages, want 6", n)
 	}
 	nstest.Run(t, ns, "nft", "flush table inet swiftcni; flush table bridge swiftcni")
 	if err := c.Check(a); !errors.Is(err, fs.ErrNotExist) {
@@ -132,7 +132,7 @@ func TestFirstAttachesAtOnce(t *testing.T) {
 	must(t, errors.Join(errs...))
 	l := list(t, ns)
 	// Nothing is double: each rule stands once in its chain.
-	for text, want := range map[string]int{"ip daddr != 10.1.0.0/24": 1, "ip daddr != 10.2.0.0/16": 1, "masquerade\n": 4, " drop\n": 1, "comment": 4 * n} {
+	for text, want := range map[string]int{"255.255.255.0 @own4-24": 1, "255.255.0.0 @own4-16": 1, "masquerade\n": 1, " drop\n": 1, "comment": 6 * n} {
 		if got := strings.Count(l, text); got != want {
 			t.Errorf("%q: got %d times, want %d, in\n%s", text, got, want, l)
 		}

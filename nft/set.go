@@ -4,6 +4,7 @@ package nft
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,8 @@ type keyKind int
 const (
 	address4 keyKind = iota
 	address6
+	pair4 // an address and a network
+	pair6
 	link
 	linkAndMAC
 	port4     // to an IPv4 address and port
@@ -40,43 +43,52 @@ var (
 
 // len is the length of a key. Each part of a joined key takes whole registers of 4 bytes.
 func (k keyKind) len() int {
-	return [...]int{4, 16, unix.IFNAMSIZ, unix.IFNAMSIZ + 8, 8, 8, 12, 24, 2 * unix.IFNAMSIZ}[k]
+	return [...]int{4, 16, 8, 32, unix.IFNAMSIZ, unix.IFNAMSIZ + 8, 8, 8, 12, 24, 2 * unix.IFNAMSIZ}[k]
 }
 
 // String is what the nft program calls the type.
 func (k keyKind) String() string {
-	return [...]string{"ipv4_addr", "ipv6_addr", "ifname", "ifname . ether_addr", portKey + " : ipv4_addr . inet_service", portKey + " : ipv6_addr . inet_service",
+	return [...]string{"ipv4_addr", "ipv6_addr", "ipv4_addr . ipv4_addr", "ipv6_addr . ipv6_addr", "ifname", "ifname . ether_addr",
+		portKey + " : ipv4_addr . inet_service", portKey + " : ipv6_addr . inet_service",
 		"ipv4_addr . " + portKey + " : ipv4_addr . inet_service", "ipv6_addr . " + portKey + " : ipv6_addr . inet_service", "ifname . ifname"}[k]
 }
 
-// What a subnet's set and chain are called begins with one of these; behind it stands the subnet.
+// Names of the sets of masquerade begin with these; behind it stands the family's digit.
 const (
-	masq4 = "masq4-"
-	masq6 = "masq6-"
+	masqName = "masq"
+	ownName  = "own"
 )
 
-// masqueradeSet returns the set of the masqueraded addresses of a prefix's subnet. Set and chain are called
-// masq4-10.1.0.0/24, masq6-fd00-1--/64: the nft program takes dots, dashes and slashes in a name, but no colon.
-// Each subnet has one name and each name one subnet, as netip writes an address in one way only and
-// never with a dash.
-func masqueradeSet(p netip.Prefix) set {
-	s := p.Masked().String()
-	if p.Addr().Is4() {
-		return set{masqueradeTable, masq4 + s, address4}
-	}
-	return set{masqueradeTable, masq6 + strings.ReplaceAll(s, ":", "-"), address6}
+// masqueraded returns the set of the masqueraded addresses: the comment says the subnet's length too.
+func (f portFamily) masqueraded() set {
+	return set{masqueradeTable, f.name(masqName), pick(f, address4, address6)}
 }
 
-// subnet is the reverse of masqueradeSet.
-func subnet(name string) (netip.Prefix, bool) {
-	text, is4 := strings.CutPrefix(name, masq4)
-	if !is4 {
-		var is6 bool
-		if text, is6 = strings.CutPrefix(name, masq6); !is6 {
-			return netip.Prefix{}, false
+// own returns the set of the masqueraded addresses whose subnets have a length, each with its subnet: what goes there isn't
+// masqueraded. A subnet of one address has no other, and so no set.
+func (f portFamily) own(bits int) set {
+	return set{masqueradeTable, f.name(ownName) + "-" + strconv.Itoa(bits), pick(f, pair4, pair6)}
+}
+
+// bits is the length of an address of the family.
+func (f portFamily) bits() int { return pick(f, 32, 128) }
+
+// masqueradeSet returns the set of masquerade that has a name, if it's one; bits is the subnets' length of an own set.
+func masqueradeSet(name string) (s set, bits int, ok bool) {
+	for _, f := range [...]portFamily{family4, family6} {
+		if name == f.name(masqName) {
+			return f.masqueraded(), 0, true
 		}
-		text = strings.ReplaceAll(text, "-", ":")
+		text, ok := strings.CutPrefix(name, f.name(ownName)+"-")
+		bits, err := strconv.Atoi(text)
+		if ok && err == nil && bits > 0 && bits < f.bits() && f.own(bits).name == name {
+			return f.own(bits), bits, true
+		}
 	}
-	p, err := netip.ParsePrefix(text)
-	return p, err == nil && p == p.Masked() && masqueradeSet(p).name == name
+	return set{}, 0, false
+}
+
+// pairKey joins an address and its subnet as a key.
+func pairKey(p netip.Prefix) []byte {
+	return append(p.Addr().AsSlice(), p.Masked().Addr().AsSlice()...)
 }

@@ -131,7 +131,7 @@ func nftKinds() map[uint16]string {
 		unix.NFNL_MSG_BATCH_BEGIN: "NFNL_MSG_BATCH_BEGIN", unix.NFNL_MSG_BATCH_END: "NFNL_MSG_BATCH_END",
 		nftables | unix.NFT_MSG_NEWSETELEM: "NFT_MSG_NEWSETELEM", nftables | unix.NFT_MSG_DELSETELEM: "NFT_MSG_DELSETELEM",
 		nftables | unix.NFT_MSG_GETSETELEM: "NFT_MSG_GETSETELEM", nftables | unix.NFT_MSG_GETCHAIN: "NFT_MSG_GETCHAIN",
-		nftables | unix.NFT_MSG_GETGEN: "NFT_MSG_GETGEN",
+		nftables | unix.NFT_MSG_GETGEN: "NFT_MSG_GETGEN", nftables | unix.NFT_MSG_GETSET: "NFT_MSG_GETSET",
 	}
 }
 

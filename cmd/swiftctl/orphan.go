@@ -68,6 +68,9 @@ func (s *sweeping) run(chosen func(*held) bool) (err error) {
 		i += len(of)
 		err = join(err, s.network(of))
 	}
+	if !s.dry {
+		err = join(err, cni.TidyRules())
+	}
 	return err
 }
 
