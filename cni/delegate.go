@@ -73,7 +73,11 @@ func (d *delegate) run(ctx context.Context, verb string, n *Network, a Attachmen
 	if err != nil {
 		return nil, failed("failed to run plugin "+quote(d.name), err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
+	stop := context.AfterFunc(ctx, func() {
+		_ = p.Kill()
+		// Its own children may hold the streams open.
+		_, _ = outR.SetReadDeadline(time.Now()), errR.SetReadDeadline(time.Now())
+	})
 	defer stop()
 	said := make(chan []byte, 1)
 	go func() {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ func TestParity(t *testing.T) {
 			t.Parallel()
 			theirs, ours := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
 			for _, w := range []*world{theirs, ours} {
+				if err := linkFakeIPAM(filepath.Join(w.dir, "fake")); err != nil {
+					t.Fatal(err)
+				}
 				for _, name := range []string{"c1", "c2"} {
 					if err := w.netns(name); err != nil {
 						t.Fatal(err)
@@ -158,7 +162,7 @@ func parityCases() []parityCase {
 		list = append(list, parityCase{name: "version " + v, conf: strings.Replace(conf, "1.1.0", v, 1)})
 		list = append(list, parityCase{name: "bare version " + v, conf: strings.Replace(l3(``, subnet4), "1.1.0", v, 1)})
 	}
-	return list
+	return append(list, delegatedCases()...)
 }
 
 // A parityStep is a thing done in both worlds; on returns what was seen, without what may differ.
@@ -183,7 +187,8 @@ func (c *parityCase) steps() []parityStep {
 }
 
 func (c *parityCase) call(w *world, plugins, verb, container string) string {
-	in := call{verb: verb, container: container, ifName: "eth0", conf: []byte(c.conf), plugins: plugins, env: map[string]string{"CNI_ARGS": c.args}}
+	in := call{verb: verb, container: container, ifName: "eth0", conf: []byte(c.conf), plugins: plugins,
+		env: map[string]string{"CNI_ARGS": c.args, "CNI_PATH": plugins + ":" + filepath.Join(w.dir, "fake")}}
 	before := w.results[in.owner()]
 	a, err := w.run(in)
 	if err != nil {
