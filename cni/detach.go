@@ -247,7 +247,28 @@ func (d *detaching) link() error {
 	if err != nil {
 		return failed("failed to lookup "+quote(d.attachment.IfName), err)
 	}
-	return d.remove(conn, l.Index)
+	if index := peerHere(conn, l); index != 0 {
+		return d.remove(d.conn, index)
+	}
+	// No socket of the container's may outlive this call, so there's nobody to leave it to.
+	if err := conn.Do(deletion(rtnl.Link{Index: l.Index})); err != nil && !absent(err) {
+		return failed("failed to delete the link", err)
+	}
+	return nil
+}
+
+// peerHere returns the index of a container's link's other end on this host, or 0 if it's elsewhere.
+func peerHere(inside *rtnl.Conn, l rtnl.Link) int {
+	host, err := rtnl.CurrentNetNS()
+	if err != nil {
+		return 0
+	}
+	defer host.Close()
+	index, err := inside.PeerIn(host, l)
+	if err != nil {
+		return 0
+	}
+	return index
 }
 
 // hostEnd returns the index of the attachment's host end, or 0. Index and MAC are derived from the owner, and hold

@@ -19,6 +19,9 @@ type ending struct {
 	late   bool // a socket that's open would keep the process's end waiting
 	asked  bool // whether PID 1 reaps what a child leaves
 	reaped bool
+
+	sockets  []int           // of nftables, open until the process ends
+	children []offload.Child // that were started
 }
 
 // offloads reports whether a child may be started: not where nobody would reap it.
@@ -39,28 +42,35 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 		return
 	}
 	e.late = e.late || gone // the process's end closes it
+	e.sockets = append(e.sockets, conn.FD())
 }
 
 // lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
 func (e *ending) lately(n *Network) bool { return e != nil && (e.late || ipam.EndedLately("", n.name)) }
 
-// send is how a link's removal is sent: nil is to wait for it. A child that sends it has a copy of each socket that's open.
+// send is how a link's removal is sent: nil is to wait for it. The child that sends it keeps each socket of nftables that's open.
 func (e *ending) send() func(int, []byte) error {
 	if !e.offloads() {
 		return nil
 	}
 	return func(fd int, message []byte) error {
-		err := offload.Send(fd, message)
+		child, err := offload.Send(fd, message, e.sockets...)
 		if err == nil {
 			e.late = false
+			e.children = append(e.children, child)
 		}
 		return err
 	}
 }
 
-// finish is the last thing before the process ends.
+// finish is the last thing before the process ends. Whatever its caller removes or unmounts next is no child's any more.
 func (e *ending) finish() {
 	if e.late && e.offloads() {
-		_ = offload.Linger() // else the process's own end waits
+		if child, err := offload.Linger(e.sockets...); err == nil { // else the process's own end waits
+			e.children = append(e.children, child)
+		}
+	}
+	for _, child := range e.children {
+		child.Wait()
 	}
 }

@@ -44,6 +44,9 @@ func Dial() (*Conn, error) {
 // open Conn. Who can't wait leaves the descriptor to another process or thread.
 func (c *Conn) Close() error { return c.socket.Close() }
 
+// FD returns the socket's descriptor, which the Conn goes on to own.
+func (c *Conn) FD() int { return c.socket.FD() }
+
 // commit sends a transaction. generation, if not nil, is the ruleset's generation that the transaction was
 // made for: in any other the kernel refuses it with ERESTART (Linux 4.10; older ones ignore it).
 //

@@ -26,3 +26,29 @@ func (c *Conn) Peer(l Link) (Link, error) {
 	}
 	return m.Link, err
 }
+
+// PeerIn returns the index of the other end of a veth that was read by this conn if that is in the given namespace, and 0
+// if it's in another one. It asks for the number that the conn's own namespace has given to ns (RTM_GETNSID, Linux 4.0,
+// linux/net_namespace.h).
+func (c *Conn) PeerIn(ns *NetNS, l Link) (index int, err error) {
+	if !l.peerNetNS.known {
+		return 0, nil // both ends are in one
+	}
+	c.enc.buf = c.enc.buf[:0]
+	off := c.enc.begin(unix.RTM_GETNSID, unix.NLM_F_REQUEST)
+	c.enc.fixed(unix.AF_UNSPEC, 0, 0, 0) // struct rtgenmsg
+	c.enc.u32(unix.NETNSA_FD, uint32(ns.fd))
+	c.enc.end(off)
+	err = c.ask("get the number of a namespace", func(data []byte) error {
+		a := attrs{rest: data[min(len(data), sizeofRtGenmsg):]}
+		for a.next() {
+			if a.typ == unix.NETNSA_NSID && a.u32() == uint32(l.peerNetNS.number) {
+				index = l.PeerIndex
+			}
+		}
+		return a.err
+	})
+	return index, err
+}
+
+const sizeofRtGenmsg = 4 // struct rtgenmsg (linux/rtnetlink.h), aligned

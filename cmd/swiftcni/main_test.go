@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/box"
 	release "github.com/swiftcni/swiftcni/internal/build"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
@@ -25,6 +26,10 @@ const binariesVar = "SWIFTCNI_TEST_BINARIES"
 // TestMain builds the programs, since inside the tests' namespaces there's no network to fetch a module from,
 // and runs the tests there. By the name of an IPAM plugin of the tests the binary is that plugin.
 func TestMain(m *testing.M) {
+	box.Main()
+	if box.Role() == unmountRole {
+		unmountMain()
+	}
 	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "fake-") {
 		os.Exit(fakeIPAM(os.Getenv("CNI_COMMAND"), os.Stdin, os.Stdout, os.Stderr))
 	}

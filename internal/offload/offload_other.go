@@ -11,11 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Child is never started here.
+type Child struct{}
+
 // Send isn't known on this architecture.
-func Send(int, []byte) error { return unix.ENOSYS }
+func Send(int, []byte, ...int) (Child, error) { return Child{}, unix.ENOSYS }
 
 // Linger isn't known on this architecture.
-func Linger() error { return unix.ENOSYS }
+func Linger(...int) (Child, error) { return Child{}, unix.ENOSYS }
+
+// Wait has nothing to wait for.
+func (Child) Wait() {}
 
 // Reaped is false: nothing may be offloaded here.
 func Reaped() bool { return false }

@@ -4,13 +4,16 @@ package offload
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 	"github.com/swiftcni/swiftcni/internal/nstest"
@@ -46,7 +49,7 @@ func TestSendReachesTheKernel(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if err := Send(s.FD(), removal(link.Index)); err != nil {
+	if _, err := Send(s.FD(), removal(link.Index)); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(5 * time.Second)
@@ -88,7 +91,7 @@ func childrenGone(t *testing.T) bool {
 }
 
 func TestSendRefusesWhatDoesNotFit(t *testing.T) {
-	if err := Send(0, make([]byte, maxMessage+1)); err != unix.EMSGSIZE {
+	if _, err := Send(0, make([]byte, maxMessage+1)); err != unix.EMSGSIZE {
 		t.Error(err)
 	}
 }
@@ -117,7 +120,7 @@ func TestUntilStepEndsTogether(t *testing.T) {
 	}
 }
 
-// The child has a copy of every descriptor, and lets go of them when it ends.
+// The child keeps what it's left, and lets go of it when it ends.
 func TestLingerKeepsDescriptors(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -125,7 +128,7 @@ func TestLingerKeepsDescriptors(t *testing.T) {
 	}
 	defer r.Close()
 	start := time.Now()
-	if err := Linger(); err != nil {
+	if _, err := Linger(int(w.Fd())); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
@@ -135,11 +138,117 @@ func TestLingerKeepsDescriptors(t *testing.T) {
 	if took := time.Since(start); took < least {
 		t.Errorf("the pipe was closed after %v", took)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !childrenGone(t); {
+	reapAll(t)
+}
+
+// reapAll waits until no child is left.
+func reapAll(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !childrenGone(t); {
 		if time.Now().After(deadline) {
 			t.Fatal("the child is still there")
 		}
 		var status unix.WaitStatus
 		_, _ = unix.Wait4(-1, &status, unix.WNOHANG|unix.WALL, nil)
+	}
+}
+
+// TestChildHoldsNothingElse looks at what a child has once it says that it has let go: sockets that it was left, in any
+// places, and the root directory.
+func TestChildHoldsNothingElse(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		do    func(fds []int) (Child, error)
+		kept  int
+		limit func() // of the thread that starts the child
+	}{
+		{"sends", func(fds []int) (Child, error) { return Send(fds[0], []byte("none"), fds[1], fds[3]) }, 3, nil},
+		{"lingers", func(fds []int) (Child, error) { return Linger(fds[4]) }, 1, nil},
+		{"keeps neighbours", func(fds []int) (Child, error) { return Linger(fds[1], fds[0], fds[2]) }, 3, nil},
+		{"keeps nothing", func([]int) (Child, error) { return Linger() }, 0, nil},
+		{"keeps as many as it can", func(fds []int) (Child, error) { return Linger(fds...) }, maxKept, nil},
+		{"on an old kernel", func(fds []int) (Child, error) { return Linger(fds[1]) }, 1, refuseCloseRange},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			fds := make([]int, 20)
+			for i := range fds {
+				s, err := nlsock.Open(unix.NETLINK_ROUTE)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				fds[i] = s.FD()
+			}
+			// One that ends before it can be looked at proves nothing.
+			for deadline := time.Now().Add(time.Minute); ; {
+				fd, cwd, ok := lookAtChild(t, c.limit, func() (Child, error) { return c.do(fds) })
+				if ok {
+					if len(fd) != c.kept || cwd != "/" {
+						t.Errorf("the child has %q, and works in %q, want %d sockets and /", fd, cwd, c.kept)
+					}
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("no child lives long enough")
+				}
+			}
+		})
+	}
+}
+
+// lookAtChild stops a child when it has let go, says what it has, and ends it.
+func lookAtChild(t *testing.T, limit func(), start func() (Child, error)) (fds []string, cwd string, ok bool) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread's limit is its own
+		if limit != nil {
+			limit()
+		}
+		child, err := start()
+		if err == nil {
+			child.Wait()
+			fds, cwd, ok = stopAndLook(unix.Gettid())
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	reapAll(t)
+	return fds, cwd, ok
+}
+
+func stopAndLook(thread int) (fds []string, cwd string, ok bool) {
+	list, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", thread))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(list)))
+	if err != nil || unix.Kill(pid, unix.SIGSTOP) != nil {
+		return nil, "", false
+	}
+	defer func() { _ = unix.Kill(pid, unix.SIGKILL) }()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	for _, e := range entries {
+		name, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name()))
+		fds = append(fds, name)
+	}
+	cwd, cwdErr := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	return fds, cwd, err == nil && cwdErr == nil
+}
+
+// refuseCloseRange makes the thread's system call close_range(2) one that the kernel lacks.
+func refuseCloseRange() {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLOSE_RANGE, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		panic(err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+		panic(errno)
 	}
 }
