@@ -78,25 +78,37 @@ type LinkFilter struct {
 
 // Links lists links.
 func (c *Conn) Links(f LinkFilter) iter.Seq2[Link, error] {
-	return dump(c, "list links", func() {
-		c.beginDump(unix.RTM_GETLINK)
-		c.linkHeader(unix.AF_UNSPEC, 0)
-		c.enc.u32(unix.IFLA_EXT_MASK, skipStats)
-		if f.Master != 0 {
-			c.enc.u32(unix.IFLA_MASTER, uint32(f.Master))
-		}
-		if f.Kind != "" {
-			info := c.enc.nest(unix.IFLA_LINKINFO)
-			c.enc.str(unix.IFLA_INFO_KIND, f.Kind)
-			c.enc.endNest(info)
-		}
-	}, func(b []byte, add func(Link)) error {
-		m, err := decodeLink(b)
-		if err == nil && (f.Group == 0 || m.Group == f.Group) && (f.Kind == "" || m.Kind == f.Kind) {
-			add(m.Link)
-		}
-		return err
-	})
+	return dump(c, "list links", func() { c.requestLinks(nil, f) }, f.decode)
+}
+
+// linksIn lists links of the namespace that has a number here; nil is this one.
+func (c *Conn) linksIn(number *int32, f LinkFilter) ([]Link, error) {
+	return dumpAll(c, "list links", func() { c.requestLinks(number, f) }, f.decode)
+}
+
+func (c *Conn) requestLinks(number *int32, f LinkFilter) {
+	c.beginDump(unix.RTM_GETLINK)
+	c.linkHeader(unix.AF_UNSPEC, 0)
+	c.enc.u32(unix.IFLA_EXT_MASK, skipStats)
+	if number != nil {
+		c.enc.u32(unix.IFLA_TARGET_NETNSID, uint32(*number))
+	}
+	if f.Master != 0 {
+		c.enc.u32(unix.IFLA_MASTER, uint32(f.Master))
+	}
+	if f.Kind != "" {
+		info := c.enc.nest(unix.IFLA_LINKINFO)
+		c.enc.str(unix.IFLA_INFO_KIND, f.Kind)
+		c.enc.endNest(info)
+	}
+}
+
+func (f LinkFilter) decode(b []byte, add func(Link)) error {
+	m, err := decodeLink(b)
+	if err == nil && (f.Group == 0 || m.Group == f.Group) && (f.Kind == "" || m.Kind == f.Kind) {
+		add(m.Link)
+	}
+	return err
 }
 
 // Addrs lists the addresses of a link, which the kernel picks; 0 is all links. Family is unix.AF_INET, AF_INET6 or 0
