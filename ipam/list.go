@@ -61,6 +61,7 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 			if err == nil && !ok {
 				continue // gone meanwhile, or damaged and mended by the next rebuild
 			}
+			s.Witness(&r)
 			if !yield(r, err) {
 				return
 			}
@@ -78,6 +79,7 @@ func (s *Store) recordsByScan(yield func(Record, error) bool) {
 	for o, addrs := range held {
 		r, _, _ := s.readRecord(o)
 		r.Owner, r.Addrs = o, addrs
+		s.Witness(&r)
 		if !yield(r, nil) {
 			return
 		}

@@ -31,6 +31,13 @@ type Record struct {
 	Link  string // name of the host-side link
 	Index int    // its index
 	MAC   string // its hardware address, or the container's: the caller's choice
+
+	// TrueBoot says that Boot is known to be the kernel's own. Anybody can mount a file over the kernel's, so two IDs
+	// that differ prove two boots only if both are known. It's set for [Request].Alive and by [Store.Records].
+	TrueBoot bool
+	// Shared says that the record may have been made on another host, as its directory is on a file system that
+	// several can use, or on one of which that isn't known. It's set where TrueBoot is.
+	Shared bool
 }
 
 const (

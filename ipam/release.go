@@ -166,5 +166,5 @@ func (s *Store) index() error {
 	if s.marked {
 		return nil
 	}
-	return s.rebuild("", nil)
+	return s.rebuild(nil)
 }

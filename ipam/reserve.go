@@ -22,6 +22,9 @@ type Request struct {
 	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
 	Alive func(Record) bool
 
+	// TrueBoot says whether Record.Boot is known to be the kernel's own. It's asked once a boot. See [Record].TrueBoot.
+	TrueBoot func() bool
+
 	// Ending is called before the leases of a dead attachment end, for what else the caller keeps by its
 	// addresses. Its error keeps them. Nil is nothing to do.
 	Ending func(Record) error
@@ -49,7 +52,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 			return leases, err
 		}
 	}
-	if err := s.rebuild(boot, req.Alive); err != nil {
+	if err := s.rebuild(&req); err != nil {
 		return nil, err
 	}
 	s.setFlag(flagMACs, req.OtherMAC || s.OtherMACs())
@@ -175,8 +178,15 @@ func (r *reservation) end(rec *Record) error {
 }
 
 // dead reports whether a record's attachment provably doesn't exist.
-func (r *reservation) dead(rec *Record) bool {
-	return rec.Boot != "" && r.req.Alive != nil && !r.req.Alive(*rec)
+func (r *reservation) dead(rec *Record) bool { return r.s.dead(&r.req, rec) }
+
+// dead reports whether a request proves that a record's attachment doesn't exist.
+func (s *Store) dead(req *Request, rec *Record) bool {
+	if rec.Boot == "" || req.Alive == nil {
+		return false
+	}
+	s.Witness(rec)
+	return !req.Alive(*rec)
 }
 
 // choose picks for each set the address that's most likely free, without asking.

@@ -34,7 +34,7 @@ func (s *Store) Restore(live []Record) error {
 			return err
 		}
 	}
-	if err := s.rebuild(live[0].Boot, nil); err != nil {
+	if err := s.rebuild(&Request{Record: Record{Boot: live[0].Boot}}); err != nil {
 		return err
 	}
 	for i := range live {

@@ -139,6 +139,7 @@ func (r *reservation) endVerified(rec *Record) error {
 
 // endStale counts the leases of e's set and ends those of dead attachments.
 func (r *reservation) endStale(e *ExhaustedError) error {
+	r.s.NoteBoot(r.boot, r.req.TrueBoot)
 	for rec, err := range r.s.Records() {
 		if err != nil {
 			return err

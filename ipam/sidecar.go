@@ -11,14 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// bootPrefix begins the name of an empty directory for each boot that the sidecar has served. A reservation
-	// writes its leases there before they appear, so that the first one after a boot fails without a system call
-	// of its own asking.
-	bootPrefix = "@boot."
-	// nextName is a record on its way to replace another.
-	nextName = "@next"
-)
+// nextName is a record on its way to replace another.
+const nextName = "@next"
 
 // sidePath is where something in the sidecar is, relative to the lease directory.
 func (s *Store) sidePath(name string) string {
@@ -116,9 +110,13 @@ func (s *Store) unlinkRecord(o Owner) error {
 }
 
 // rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended, records
-// without leases go, leases without records get one. With a boot that has no directory yet, records of other boots
-// that alive denies go with their leases.
-func (s *Store) rebuild(boot string, alive func(Record) bool) error {
+// without leases go, leases without records get one. For a request of a boot that has no directory yet, records of
+// other boots that it denies life go with their leases. Without a request nobody is asked.
+func (s *Store) rebuild(req *Request) error {
+	if req == nil {
+		req = &Request{}
+	}
+	boot := req.Record.Boot
 	if s.readOnly {
 		return errUnmarked
 	}
@@ -132,22 +130,24 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 		return err
 	}
 	fresh := boot != "" && !s.served(boot)
-	records, err := s.sortOut(boot)
+	records, boots, err := s.sortOut(boot)
 	if err != nil {
 		return err
 	}
 	if err := s.mend(records, held, empty, untouched); err != nil {
 		return err
 	}
-	if !fresh {
-		alive = nil
-	}
 	for o := range held {
 		if o.IfName == "" {
 			s.flags |= flagOld
 		}
 	}
-	if err := s.reconcile(records, held, boot, alive); err != nil {
+	ended := s.endPrior
+	if !fresh {
+		ended = func(*Request, *Record) (bool, error) { return false, nil }
+	}
+	kept, err := s.reconcile(records, held, func(r *Record) (bool, error) { return ended(req, r) })
+	if err != nil {
 		return err
 	}
 	// What reconcile left in held are other programs' leases. In a boot that the sidecar has served before, whoever
@@ -155,12 +155,15 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 	if len(held) > 0 || known && !fresh || !known && s.wasUsed() {
 		s.flags |= flagMACs
 	}
+	if boot != "" {
+		s.forgetBoots(boots, boot, kept)
+	}
 	if fresh {
-		name := bootPrefix + boot
-		if err := unix.Mkdirat(s.side, name, 0o700); err != nil {
-			return s.pathError("create", s.sidePath(name), err)
+		if err := s.serve(boot); err != nil {
+			return err
 		}
 	}
+	s.NoteBoot(boot, req.TrueBoot)
 	s.marked, s.changed = true, true
 	s.setMark()
 	return nil
@@ -170,13 +173,6 @@ func (s *Store) rebuild(boot string, alive func(Record) bool) error {
 func (s *Store) wasUsed() bool {
 	var st unix.Stat_t
 	return unix.Fstatat(s.fd, hintPrefix+"0", &st, unix.AT_SYMLINK_NOFOLLOW) == nil
-}
-
-// served reports whether a boot has its directory.
-func (s *Store) served(boot string) bool {
-	var st unix.Stat_t
-	err := unix.Fstatat(s.side, bootPrefix+boot, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // remove removes a file or an empty directory from the sidecar, if it can be.
@@ -212,59 +208,71 @@ func (s *Store) makeSidecar() error {
 	return nil
 }
 
-// sortOut reads all records, and removes what's none. Of a new boot it removes what earlier ones left, too.
-func (s *Store) sortOut(boot string) (records []Record, err error) {
+// sortOut reads all records, and removes what's none. It returns the boots that have directories, too: what stands in
+// the place of one and isn't, is removed for a boot's request.
+func (s *Store) sortOut(boot string) (records []Record, boots []string, err error) {
 	for name, err := range s.names(s.side, ".") {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if strings.HasPrefix(name, "@") {
-			if boot != "" && name != takenDir && (name != bootPrefix+boot || !s.served(boot)) {
+			if of, ok := bootOf(name); ok && s.isDir(name) {
+				boots = append(boots, of)
+			} else if boot != "" && name != takenDir {
 				s.remove(name)
 			}
 			continue
 		}
 		r, ok, err := s.readRecordNamed(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if ok {
 			records = append(records, r)
 		} else if err := unix.Unlinkat(s.side, name, 0); err != nil && err != unix.ENOENT && err != unix.EISDIR {
-			return nil, s.pathError("remove", s.sidePath(name), err)
+			return nil, nil, s.pathError("remove", s.sidePath(name), err)
 		}
 	}
-	return records, nil
+	return records, boots, nil
 }
 
-// reconcile makes the records describe what's held, rightly and completely.
-func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, boot string, alive func(Record) bool) error {
+// endPrior ends the record of an earlier boot, if a request proves its attachment dead. One that can't be ended stays.
+func (s *Store) endPrior(req *Request, r *Record) (ended bool, err error) {
+	if r.Boot == req.Record.Boot || !s.dead(req, r) || req.Ending != nil && req.Ending(*r) != nil {
+		return false, nil
+	}
+	return true, s.end(r)
+}
+
+// reconcile makes the records describe what's held, rightly and completely, but for those that ended ends. It returns
+// those that were there before and stay.
+func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, ended func(*Record) (bool, error)) (kept []Record, err error) {
 	for i := range records {
 		r := &records[i]
 		addrs := held[r.Owner]
-		var err error
-		switch {
-		case len(addrs) == 0:
+		same := sameAddrs(r.Addrs, addrs)
+		r.Addrs = addrs
+		gone := len(addrs) == 0
+		if gone {
 			err = s.unlinkRecord(r.Owner)
-		case alive != nil && r.Boot != "" && r.Boot != boot && !alive(*r):
-			r.Addrs = addrs
-			err = s.end(r)
-		case !sameAddrs(r.Addrs, addrs):
-			r.Addrs = addrs
+		} else if gone, err = ended(r); err == nil && !gone && !same {
 			err = s.writeRecord(r, true)
 		}
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if !gone {
+			kept = append(kept, *r)
 		}
 		delete(held, r.Owner)
 	}
 	for o, addrs := range held {
 		err := s.writeRecord(&Record{Owner: o, Addrs: addrs}, false)
 		if err != nil && !errors.Is(err, ErrInvalid) { // no request can name such an owner
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return kept, nil
 }
 
 func sameAddrs(a, b []netip.Addr) bool {

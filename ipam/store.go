@@ -22,19 +22,21 @@ const (
 
 // Store is the leases of one network, locked against every other user of them, host-local included.
 type Store struct {
-	dir      string // of the leases
-	network  string
-	fd, lock int // dir and its lock; lock is -1 where there's none to read
-	side     int // the sidecar's directory, for paths below it; -1 where there's none
-	readOnly bool
-	seen     bool // marked and flags are known
-	marked   bool // the sidecar agrees with the leases
-	ino      uint64
-	flags    markFlags
-	last     Record // the record looked up last, whose leases were verified
-	hasLast  bool
-	changed  bool      // the lease directory was changed, and so lost its mark
-	buf      [512]byte // for what's read; longer things get a buffer of their own
+	dir       string // of the leases
+	network   string
+	fd, lock  int // dir and its lock; lock is -1 where there's none to read
+	side      int // the sidecar's directory, for paths below it; -1 where there's none
+	readOnly  bool
+	seen      bool // marked and flags are known
+	marked    bool // the sidecar agrees with the leases
+	ino       uint64
+	flags     markFlags
+	last      Record // the record looked up last, whose leases were verified
+	hasLast   bool
+	changed   bool            // the lease directory was changed, and so lost its mark
+	trueBoots map[string]bool // by ID, as far as was asked; nil: shared wasn't either
+	shared    bool            // see [Record]
+	buf       [512]byte       // for what's read; longer things get a buffer of their own
 }
 
 // Open makes the network's directory where it's missing and locks it, waiting for others to leave. dir is the
