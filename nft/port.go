@@ -107,6 +107,8 @@ type Publication struct {
 	Hairpin bool
 	// MasqueradeAll masquerades every connection by the mappings. It goes beyond Hairpin.
 	MasqueradeAll bool
+	// Note is a word of at most 6 bytes that's kept with the addresses, for whoever wonders later what they belong to.
+	Note string
 	// Conditions4 and Conditions6 narrow the mappings of a family to packets that match all of them. The host's
 	// mapping with conditions goes before one without.
 	Conditions4, Conditions6 []Condition
@@ -153,7 +155,11 @@ func (p *Publication) elements() []element {
 // addresses returns the elements of an address that has n mappings.
 func (p *Publication) addresses(a netip.Prefix, n int) []element {
 	f, owner := familyOf(a.Addr()), p.Owner.comment()
-	es := []element{{set: f.published(), key: a.Addr().AsSlice(), comment: owner + " /" + strconv.Itoa(a.Bits()) + " " + strconv.Itoa(n)}}
+	comment := owner + " /" + strconv.Itoa(a.Bits()) + " " + strconv.Itoa(n)
+	if p.Note != "" {
+		comment += " " + p.Note
+	}
+	es := []element{{set: f.published(), key: a.Addr().AsSlice(), comment: comment}}
 	switch {
 	case p.MasqueradeAll:
 		es = append(es, element{set: f.masqAll(), key: a.Addr().AsSlice(), comment: owner})
@@ -167,13 +173,27 @@ func (p *Publication) addresses(a netip.Prefix, n int) []element {
 func (e element) address() (a netip.Prefix, mappings int, ok bool) {
 	fields := strings.Fields(e.comment)
 	addr, isAddr := netip.AddrFromSlice(e.key)
-	if !isAddr || len(fields) != 3 || e.set != familyOf(addr).published() {
+	if !isAddr || len(fields) != 3 && len(fields) != 4 || e.set != familyOf(addr).published() {
 		return a, 0, false
 	}
 	bits, err := strconv.Atoi(strings.TrimPrefix(fields[1], "/"))
 	n, err2 := strconv.Atoi(fields[2])
 	a = netip.PrefixFrom(addr, bits)
 	return a, n, err == nil && err2 == nil && a.IsValid()
+}
+
+// note returns the note in an element of the set of published addresses.
+func (e element) note() string {
+	if fields := strings.Fields(e.comment); len(fields) == 4 {
+		return fields[3]
+	}
+	return ""
+}
+
+// isAsWanted reports whether an element is the wanted one. A note may be missing: older versions made none.
+func (e element) isAsWanted(want element) bool {
+	same := e.comment == want.comment || want.note() != "" && e.comment == strings.TrimSuffix(want.comment, " "+want.note())
+	return same && string(e.data) == string(want.data)
 }
 
 // check refuses what can't be published.
@@ -191,6 +211,9 @@ func (p *Publication) check() error {
 	}
 	if err := checkConditions(p.Conditions4, p.Conditions6); err != nil {
 		return fmt.Errorf("nft: %s: %w", p.Owner, err)
+	}
+	if len(p.Note) > 6 || strings.ContainsFunc(p.Note, forbidden) {
+		return fmt.Errorf("nft: %s: note %q is longer than 6 bytes, or no word", p.Owner, p.Note)
 	}
 	return p.checkPorts()
 }

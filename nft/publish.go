@@ -16,6 +16,7 @@ type PortTakenError struct {
 	Mapping PortMapping // for what
 	Holder  Owner       // who has it; the zero Owner is an element that another program made
 	Target  netip.AddrPort
+	Note    string // the holder's, see [Publication]
 }
 
 func (e *PortTakenError) Error() string {
@@ -119,7 +120,7 @@ func (c *Conn) settle(p *Publication, es []element, build bool) error {
 	}
 	for i, f := range found {
 		if f != nil && !replaced[f.owner()] {
-			return p.taken(es[i], f)
+			return c.taken(p, es[i], f)
 		}
 	}
 	all, err := c.listPorts()
@@ -162,11 +163,20 @@ func find(es []element, e element) *element {
 	return nil
 }
 
-func (p *Publication) taken(e element, f *element) error {
+// taken says whose an element is that was found in a wanted one's place. The holder's address has its note.
+func (c *Conn) taken(p *Publication, e element, f *element) error {
 	err := &PortTakenError{Owner: p.Owner}
 	err.Mapping, _, _ = e.mapping()
 	_, err.Target, _ = f.mapping()
 	err.Holder, _ = parseOwner(f.owner())
+	addr := err.Target.Addr()
+	if !addr.IsValid() {
+		return err
+	}
+	found, _, lookErr := c.lookUp([]element{{set: familyOf(addr).published(), key: addr.AsSlice()}})
+	if lookErr == nil && found[0] != nil && found[0].owner() == f.owner() {
+		err.Note = found[0].note()
+	}
 	return err
 }
 
@@ -224,7 +234,7 @@ func (c *Conn) CheckPorts(p Publication) error {
 		switch f := found[i]; {
 		case f == nil:
 			return missing
-		case f.comment != e.comment || string(f.data) != string(e.data):
+		case !f.isAsWanted(e):
 			missing.Found = f.String()
 			return missing
 		}

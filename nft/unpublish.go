@@ -17,6 +17,7 @@ type Published struct {
 	Owner   Owner // a short one ([Owner.Short])
 	Mapping PortMapping
 	Target  netip.AddrPort // the container's address and port
+	Note    string         // of the address, see [Publication]
 }
 
 // Published ranges over the port mappings of a network's containers ("" is all networks), sorted by owner and port.
@@ -42,11 +43,18 @@ func (c *Conn) Published(network string) iter.Seq2[Published, error] {
 // published decodes the mappings among elements.
 func published(es []element) []Published {
 	var ps []Published
+	notes := map[string]string{}
+	at := func(e element, a netip.Addr) string { return e.owner() + " " + a.String() }
+	for _, e := range es {
+		if a, _, ok := e.address(); ok {
+			notes[at(e, a.Addr())] = e.note()
+		}
+	}
 	for _, e := range es {
 		o, ok := parseOwner(e.owner())
 		m, target, ok2 := e.mapping()
 		if ok && ok2 {
-			ps = append(ps, Published{o, m, target})
+			ps = append(ps, Published{o, m, target, notes[at(e, target.Addr())]})
 		}
 	}
 	slices.SortFunc(ps, func(a, b Published) int {

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Leading returns the owners, by their short names, whose published ports lead to an address or whose way through the
+// firewall is that address's. It's one send, however much others have.
+func (c *Conn) Leading(addrs ...netip.Addr) ([]Owner, error) {
+	var es []element
+	for _, a := range addrs {
+		f := familyOf(a)
+		for _, s := range []set{f.published(), pick(f, open4, open6), pick(f, noted4, noted6)} {
+			es = append(es, element{set: s, key: a.AsSlice()})
+		}
+	}
+	found, _, err := c.lookUp(es)
+	var owners []Owner
+	for _, e := range dense(found) {
+		if o, ok := parseOwner(e.owner()); ok && !slices.Contains(owners, o) {
+			owners = append(owners, o)
+		}
+	}
+	return owners, err
+}
+
+// Empty reports whether the ruleset has none of our tables, as after a boot, so that nobody has anything in it.
+func (c *Conn) Empty() (bool, error) {
+	var ms []netlink.Message
+	for _, t := range []table{masqueradeTable, guardTable} {
+		ms = append(ms, request(unix.NFT_MSG_GETTABLE, t.family, nameAttribute{unix.NFTA_TABLE_NAME, t.name}))
+	}
+	replies, err := c.ask(ms)
+	for _, r := range replies {
+		if r.errno == 0 {
+			return false, err
+		}
+	}
+	return err == nil, err
+}
