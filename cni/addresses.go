@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/ipam"
-	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 func (a *Attachment) owner() ipam.Owner {
@@ -78,26 +77,4 @@ func (n *Network) checkDelegated(res *Result) error {
 		return onePerFamily(n.cniVersion)
 	}
 	return nil
-}
-
-// aliveBy returns the test for life of a record's attachment: false is proof of its death, and everything
-// that isn't proof is true. An attachment dies with the boot it was made in, and with its host end, which is
-// known by an index that survives a rename; seen from another namespace nothing is proven.
-func (h hostID) aliveBy(conn *rtnl.Conn) func(ipam.Record) bool {
-	return func(r ipam.Record) bool {
-		switch {
-		case r.Boot == "" || r.Index == 0:
-			return true
-		case r.Boot != h.boot:
-			return false
-		case r.NetNS != h.netns.Ino:
-			return true
-		}
-		name, err := conn.Name(r.Index)
-		if err != nil {
-			return !absent(err)
-		}
-		mac, err := conn.MAC(name)
-		return err != nil || mac.String() == r.MAC
-	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/ipam"
-	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -106,7 +105,7 @@ type attaching struct {
 	place    int                 // in the list of AttachAll
 	reserved map[ipam.Owner]bool // by the others of that list, whose links come later
 	undo     undoList
-	otherMAC bool // neighbours may know the address by another MAC, that of an earlier owner
+	otherMAC bool // somebody may have had the address of whom we don't know: by another MAC, and with ports that lead to it
 
 	endedLately bool // other attachments of the network have
 
@@ -217,7 +216,8 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		}
 	}
 	store := at.store
-	if err := at.restoreLost(store); err != nil {
+	unclean, err := at.restoreLost(store)
+	if err != nil {
 		return nil, err
 	}
 	owner := at.attachment.owner()
@@ -226,13 +226,11 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		Sets:  n.ipam.sets,
 		Want:  n.wanted(at.attachment),
 		// A MAC follows from the first IPv4 address alone.
-		OtherMAC: at.mac != nil || n.ipam.setsOf4() > 1,
-		Record: ipam.Record{
-			Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino,
-			Link: at.names.link, Index: at.names.index, MAC: at.names.mac.String(),
-		},
-		Alive:  at.alive(),
-		Ending: n.endElements,
+		OtherMAC: unclean || at.mac != nil || n.ipam.setsOf4() > 1,
+		Record:   at.names.record(owner, at.host),
+		Alive:    at.alive(),
+		TrueBoot: at.host.bootIsReal,
+		Ending:   n.endElements(),
 	})
 	if err != nil {
 		return nil, ipamError(err)
@@ -244,28 +242,8 @@ func (at *attaching) reserveLocal() (*Result, error) {
 
 // alive says of whom an address may not be taken: of those with a link, and of those that get theirs in this call.
 func (at *attaching) alive() func(ipam.Record) bool {
-	linked := at.host.aliveBy(at.conn)
+	linked := at.host.proof(at.conn).aliveOn(at.network.name)
 	return func(r ipam.Record) bool { return at.reserved[r.Owner] || linked(r) }
-}
-
-// endElements removes the elements of an attachment that is dead, those of portmap and firewall too, before its leases
-// end: they would lead to the address's next owner.
-func (n *Network) endElements(r ipam.Record) error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return ignoreUnsupported(err)
-	}
-	defer conn.Close()
-	owner := n.rulesOwner(r.Owner)
-	prefixes, addrs := r.Prefixes, r.Addrs
-	if len(prefixes) < len(addrs) {
-		err, prefixes = conn.DetachOwner(owner), nil
-	} else {
-		err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: r.Link}})
-	}
-	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
-	err = errors.Join(err, portsErr, conn.Shut(nft.Opening{Owner: owner, Addrs: addrs}, forgetSources))
-	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 
 // release gives the leases of this call back, while the store is still locked or after.

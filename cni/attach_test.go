@@ -25,9 +25,14 @@ import (
 // network parses a configuration with its own state directory and bridge, and removes the bridge at the end.
 func network(t testing.TB, keys string) *Network {
 	t.Helper()
+	return networkNamed(t, fmt.Sprint("net", os.Getpid()), keys)
+}
+
+func networkNamed(t testing.TB, name, keys string) *Network {
+	t.Helper()
 	dir := t.TempDir()
-	text := fmt.Sprintf(`{ "cniVersion": "1.1.0", "name": "net%d", "type": "bridge", "bridge": "br%d", %s }`,
-		os.Getpid(), os.Getpid(), strings.ReplaceAll(keys, "DIR", dir))
+	text := fmt.Sprintf(`{ "cniVersion": "1.1.0", "name": %q, "type": "bridge", "bridge": "br%d", %s }`,
+		name, os.Getpid(), strings.ReplaceAll(keys, "DIR", dir))
 	n, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)

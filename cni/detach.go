@@ -272,11 +272,12 @@ func peerHere(inside *rtnl.Conn, l rtnl.Link) int {
 }
 
 // hostEnd returns the index of the attachment's host end, or 0. Index and MAC are derived from the owner, and hold
-// through a rename; a name alone may be that of another owner whose hash begins alike, and a record anybody's.
+// through a rename; where somebody has set the MAC the alias tells. A name alone may be that of another owner whose
+// hash begins alike, and a record anybody's.
 func (d *detaching) hostEnd() int {
 	for attempt := range attempts {
 		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
-		if name, err := d.conn.Name(nm.index); err == nil && d.hasMAC(name, nm.mac.String()) {
+		if name, err := d.conn.Name(nm.index); err == nil && (d.hasMAC(name, nm.mac.String()) || d.hasAlias(nm.index)) {
 			return nm.index
 		}
 	}
@@ -296,6 +297,11 @@ func (d *detaching) isAnothers(index int) bool {
 func (d *detaching) hasMAC(link, mac string) bool {
 	got, err := d.conn.MAC(link)
 	return err == nil && got.String() == mac
+}
+
+func (d *detaching) hasAlias(index int) bool {
+	l, err := d.conn.LinkByIndex(index)
+	return err == nil && l.Alias != "" && l.Alias == alias(d.network.rulesOwner(d.attachment.owner()))
 }
 
 // remove returns when the link is unlisted, not when its memory is freed.

@@ -118,12 +118,12 @@ func (e *explanation) local() (*Result, error) {
 	}
 	defer store.Close()
 	at := &attaching{network: n, attachment: e.attachment, host: host, conn: conn}
-	if err := at.restoreLost(store); err != nil {
+	if _, err := at.restoreLost(store); err != nil {
 		return nil, err
 	}
 	owner := e.attachment.owner()
 	leases, err := store.Reserve(ipam.Request{Owner: owner, Sets: n.ipam.sets, Want: n.wanted(e.attachment),
-		Record: ipam.Record{Owner: owner}, Alive: host.aliveBy(conn)})
+		Record: ipam.Record{Owner: owner}, Alive: host.proof(conn).aliveOn(n.name)})
 	if err != nil {
 		return nil, ipamError(err)
 	}

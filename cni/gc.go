@@ -39,6 +39,7 @@ func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 		if err := g.keepAlive(); err != nil {
 			return err
 		}
+		g.unleased = true
 	} else {
 		g.valid = map[ipam.Owner]bool{}
 		for _, a := range valid {
@@ -80,11 +81,11 @@ func Reclaim(dataDir, network string) ([]ipam.Record, error) {
 
 // keepAlive makes the pass leave alone whatever isn't provably dead.
 func (g *collection) keepAlive() error {
-	host, err := readHostID()
-	if err != nil {
+	var err error
+	if g.proof, err = NewProof(g.conn); err != nil {
 		return err
 	}
-	g.keeps = host.aliveBy(g.conn)
+	g.keeps = g.proof.aliveOn(g.network.name)
 	return nil
 }
 
@@ -98,8 +99,11 @@ type collection struct {
 	network *Network
 	conn    *rtnl.Conn
 	valid   map[ipam.Owner]bool    // nil: nobody said who is valid
+	proof   *Proof                 // by which it's told then
 	keeps   func(ipam.Record) bool // what the pass leaves alone
 	ended   []ipam.Record          // what it didn't
+
+	unleased bool // those too who have no lease any more, but elements
 }
 
 // run goes in Detach's order, and under the same lock.
@@ -116,6 +120,9 @@ func (g *collection) run() (err error) {
 		return errors.Join(failed("open the lease store", err), g.elements(nil), g.links())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if g.proof != nil {
+		store.NoteBoot(g.proof.host.boot, g.proof.bootIsReal)
+	}
 	dead, err := recordsExcept(store, g.keeps)
 	if err != nil {
 		return err
@@ -141,6 +148,13 @@ func (g *collection) elements(dead []ipam.Record) error {
 	if g.valid == nil {
 		for _, r := range dead {
 			add(r.Owner)
+		}
+		if g.unleased {
+			more, err := g.proof.deadInRuleset(conn, g.network.name)
+			if err != nil {
+				return ignoreUnsupported(err)
+			}
+			owners = append(owners, more...)
 		}
 		if owners == nil {
 			return ignoreUnsupported(conn.Tidy())
@@ -209,8 +223,8 @@ func RemoveRules(o nft.Owner) error {
 	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
 }
 
-// links removes the network's host ends that no valid attachment has: they are known by index and MAC. A link
-// that's there proves nobody's death.
+// links removes the network's host ends that no valid attachment has: they are known by index, and MAC or alias. A
+// link that's there proves nobody's death.
 func (g *collection) links() error {
 	if g.valid == nil {
 		return nil
@@ -226,7 +240,8 @@ func (g *collection) links() error {
 		if err != nil {
 			return failed("list links", err)
 		}
-		if ofNetwork(g.network.name, l) && !keep[l.Index] {
+		_, owned := ownerOf(g.network.name, l)
+		if (owned || ofNetwork(g.network.name, l)) && !keep[l.Index] {
 			gone = append(gone, l.Index)
 		}
 	}

@@ -12,12 +12,14 @@ import (
 
 // hostID says on which host, in which of its lives, an attachment is made.
 type hostID struct {
-	boot  string // /proc/sys/kernel/random/boot_id
+	boot  string // may be a file that's mounted over the kernel's
 	netns rtnl.NetNSID
 }
 
+const bootIDName = "kernel/random/boot_id"
+
 func readHostID() (hostID, error) {
-	boot, err := readSysctl("kernel/random/boot_id")
+	boot, err := readSysctl(bootIDName)
 	if err != nil {
 		return hostID{}, failed("read the boot ID", err)
 	}
@@ -64,10 +66,14 @@ func readSysctl(name string) (string, error) {
 	if err != nil {
 		return "", &fs.PathError{Op: "read", Path: "/proc/sys/" + name, Err: err}
 	}
-	for n > 0 && b[n-1] == '\n' {
-		n--
+	return trimLine(b[:n]), nil
+}
+
+func trimLine(b []byte) string {
+	for len(b) > 0 && b[len(b)-1] == '\n' {
+		b = b[:len(b)-1]
 	}
-	return string(b[:n]), nil
+	return string(b)
 }
 
 func writeSysctl(name, value string) error {

@@ -24,22 +24,10 @@ func (n *Network) rulesOwners(list []Attachment) []nft.Owner {
 	return owners
 }
 
-// OwnerOf says whose host end a link is. It reads that from the link's alias, and believes it only if the link has the
-// index and the MAC that [Attach] derives from that owner; of an owner whose text is longer than 255 bytes nothing is known.
+// OwnerOf says whose host end a link is. It reads that from the link's alias, and believes it only if the link has an
+// index that [Attach] derives from that owner; of an owner whose text is longer than 255 bytes nothing is known.
 func OwnerOf(l rtnl.Link) (nft.Owner, bool) {
 	network, _, _ := strings.Cut(l.Alias, "/")
 	o, ok := ownerOf(network, l)
 	return nft.Owner{Network: network, ContainerID: o.ContainerID, IfName: o.IfName}, ok
-}
-
-// HostEndOf finds an owner's host end among the links of a namespace, which are given by their indexes: by the index and
-// the MAC that [Attach] derives, whatever the link is called.
-func HostEndOf(o nft.Owner, links map[int]rtnl.Link) (rtnl.Link, bool) {
-	for attempt := range attempts {
-		nm := namesOf(o.Network, o.ContainerID, o.IfName, attempt)
-		if l, ok := links[nm.index]; ok && l.MAC.String() == nm.mac.String() {
-			return l, true
-		}
-	}
-	return rtnl.Link{}, false
 }

@@ -101,6 +101,7 @@ func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 	if n.prev == nil {
 		return p
 	}
+	p.Note = n.noteOf(a)
 	var has [2]bool
 	for _, ip := range n.prev.IPs {
 		if i := ip.Interface; i >= 0 && i < len(n.prev.Interfaces) &&
@@ -127,7 +128,7 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 	}
 	defer ends.close(conn, ends.lately(n))
 	var taken *nft.PortTakenError
-	switch err := conn.Publish(p); {
+	switch err := n.publishPorts(conn, p); {
 	case errors.As(err, &taken):
 		return &Error{Code: CodePortTaken, Msg: "host port " + taken.Mapping.HostText() + " is taken by " + takenBy(taken) +
 			", and leads to " + taken.Target.String(), Details: "DEL of that container, or GC, frees it", Key: "runtimeConfig.portMappings", Err: err}

@@ -16,16 +16,21 @@ import (
 // restoreLost gives live attachments their leases back where the store can't be trusted, as when somebody wiped
 // its directory while containers run: their addresses must not be given away. What lives is what the kernel has:
 // host ends of this network say whose they are, and their peers which addresses they have.
-func (at *attaching) restoreLost(store *ipam.Store) error {
+//
+// unclean says that the ruleset still leads to some of the addresses for others.
+func (at *attaching) restoreLost(store *ipam.Store) (unclean bool, err error) {
 	trusted, err := store.Trusted()
 	if trusted || err != nil {
-		return failed("look at the lease store", err)
+		return false, failed("look at the lease store", err)
 	}
 	live, err := at.liveRecords()
 	if err != nil {
-		return failed("look for live attachments", err)
+		return false, failed("look for live attachments", err)
 	}
-	return failed("restore leases", store.Restore(live))
+	if unclean, err = at.hasStrangers(); err != nil {
+		return false, err
+	}
+	return unclean, failed("restore leases", store.Restore(live))
 }
 
 func (at *attaching) liveRecords() (live []ipam.Record, err error) {
@@ -76,10 +81,11 @@ func alias(o nft.Owner) string {
 	return s
 }
 
-// ownerOf reads a host end's alias, and believes it only if the link has the index of that owner's.
+// ownerOf reads a host end's alias, and believes it only if the link has the index of that owner's. Its MAC doesn't
+// matter: an administrator may have set it.
 func ownerOf(network string, l rtnl.Link) (ipam.Owner, bool) {
 	parts := strings.Split(l.Alias, "/")
-	if len(parts) != 3 || parts[0] != network || !ofNetwork(network, l) {
+	if len(parts) != 3 || parts[0] != network {
 		return ipam.Owner{}, false
 	}
 	for attempt := range attempts {

@@ -173,6 +173,9 @@ func (at *attaching) removeLink() error {
 // rules puts the attachment's elements into the ruleset: one send when its rules are there.
 func (at *attaching) rules() error {
 	at.enter(calls.Rules)
+	if err := at.endStrangers(); err != nil {
+		return err
+	}
 	elements, ok := at.plan.rules()
 	if !ok {
 		return nil

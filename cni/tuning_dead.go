@@ -22,7 +22,7 @@ func savedOf(n *Network, a Attachment) (saved, error) {
 	if err != nil {
 		return saved{}, err
 	}
-	s := saved{network: n.name, containerID: a.ContainerID, boot: host.boot, netns: host.netns.Ino}
+	s := saved{network: n.name, containerID: a.ContainerID, boot: host.boot, trueBoot: host.bootIsReal(), netns: host.netns.Ino}
 	for _, i := range n.prev.Interfaces {
 		for attempt := range attempts {
 			if nm := namesOf(n.name, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.link {
@@ -40,37 +40,34 @@ func (s *saved) owner(file string) (o nft.Owner, ok bool) {
 	return nft.Owner{Network: s.network, ContainerID: s.containerID, IfName: ifName}, ok && s.network != "" && s.containerID != ""
 }
 
-// dead reports whether the attachment is provably gone: no link outlives its boot, and one whose host end was made here
-// doesn't outlive that.
-func (s *saved) dead(o nft.Owner, host hostID, conn *rtnl.Conn) bool {
-	if s.boot != "" && s.boot != host.boot {
-		return true
-	}
+// dead reports whether the attachment is provably gone: by its boot, or by its host end where that was made here.
+func (s *saved) dead(o nft.Owner, p *Proof) bool {
+	r := ipam.Record{Owner: ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName}, Boot: s.boot, TrueBoot: s.trueBoot, NetNS: s.netns}
 	for attempt := range attempts {
 		nm := namesOf(o.Network, o.ContainerID, o.IfName, attempt)
 		if nm.index == s.hostEnd {
-			return !host.aliveBy(conn)(ipam.Record{Boot: s.boot, NetNS: s.netns, Index: nm.index, MAC: nm.mac.String()})
+			r.Link, r.Index, r.MAC = nm.link, nm.index, nm.mac.String()
 		}
 	}
-	return false
+	return p.Dead(o.Network, r)
 }
 
 // ForgetDead removes what the plugin tuning saved in dir for attachments that are provably dead, and says whose it was. networks
 // are those that it's about; nil is all. With dry it only says so. Files of the CNI project's tuning prove nothing and stay.
 // It goes on after an error.
 func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ error) {
-	host, err := readHostID()
-	if err != nil {
-		return nil, err
-	}
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return nil, failed("open a netlink socket", err)
 	}
 	defer conn.Close()
+	proof, err := NewProof(conn)
+	if err != nil {
+		return nil, err
+	}
 	err = eachSaved(dir, func(file string, s saved) error {
 		o, ok := s.owner(file)
-		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, host, conn) {
+		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, proof) {
 			return nil
 		}
 		list = append(list, o)

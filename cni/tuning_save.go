@@ -21,6 +21,7 @@ type saved struct {
 	network, containerID string
 	link                 rtnl.Link
 	boot                 string // of the host, and its namespace: what proves the attachment's death, by [saved.dead]
+	trueBoot             bool   // the boot's ID is the kernel's own
 	netns                uint64
 	hostEnd              int // index of the link that bridge or ptp made; 0 where they didn't
 }
@@ -118,6 +119,9 @@ func (s *saved) encode() []byte {
 	w.key("network").str(s.network)
 	w.key("containerID").str(s.containerID)
 	w.key("boot").str(s.boot)
+	if s.trueBoot {
+		w.key("trueBoot").raw("true")
+	}
 	w.key("netns").num(int(s.netns))
 	w.number("hostEnd", s.hostEnd)
 	w.close('}')
@@ -180,6 +184,10 @@ func decodeSaved(text []byte) (s saved) {
 			err = r.str(&s.containerID)
 		case "boot":
 			err = r.str(&s.boot)
+		case "trueboot":
+			var on *bool
+			err = r.flag(&on)
+			s.trueBoot = on != nil && *on
 		case "netns":
 			var ino int
 			err = r.integer(&ino)

@@ -326,7 +326,8 @@ func TestTuningGCOfTheDead(t *testing.T) {
 		"elsewhere": {boot: host.boot, netns: host.netns.Ino + 1, hostEnd: namesOf("net", "elsewhere", "eth0", 0).index},
 		"macvlan":   {boot: host.boot, netns: host.netns.Ino},
 		"forged":    {boot: host.boot, netns: host.netns.Ino, hostEnd: gone.index}, // not that owner's
-		"reboot":    {boot: "another", netns: host.netns.Ino},
+		"reboot":    {boot: "another", trueBoot: true, netns: host.netns.Ino},
+		"mounted":   {boot: "another", netns: host.netns.Ino}, // or so it looks
 		"unknown":   {},
 	} {
 		s.network, s.containerID = "net", id
@@ -334,7 +335,7 @@ func TestTuningGCOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	theirs := saved{network: "other", containerID: "c1", boot: "another"}
+	theirs := saved{network: "other", containerID: "c1", boot: "another", trueBoot: true}
 	if err := os.WriteFile(filepath.Join(w.dir, "c1_eth0.json"), theirs.encode(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +359,7 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	if got := dead(false); got != "[]" {
 		t.Error("again:", got)
 	}
-	if left, _ := os.ReadDir(w.dir); len(left) != 5 {
+	if left, _ := os.ReadDir(w.dir); len(left) != 6 {
 		t.Error("left:", left)
 	}
 }

@@ -26,8 +26,9 @@ func newGC() *cobra.Command {
 		Use:   "gc",
 		Short: "End what is left of attachments that are provably dead",
 		Long: "End the leases and rules of attachments that are provably dead, and what the plugin tuning saved for them, and\n" +
-			"list whose they were. Proof is another boot of the host, or the absence of the attachment's link in this network\n" +
-			"namespace. Attachments of other network namespaces, and leases that host-local took, are never touched.\n\n" +
+			"list whose they were. Proof is that no namespace that may have an end of the attachment's link has one, or that\n" +
+			"the boot of the host has ended that it was made in; another boot ID alone, or a link that looks otherwise, is none.\n" +
+			"Attachments of other network namespaces, and leases that host-local took, are never touched.\n\n" +
 			"It needs no configuration, so it suits a timer; those in --conf-dir, if there are any, say where else leases\n" +
 			"are. Nothing is printed where nothing had to be done, and one network's error, which makes the exit status 1,\n" +
 			"doesn't keep the others from being cleaned.",

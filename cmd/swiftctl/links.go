@@ -5,8 +5,6 @@ package main
 import (
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/ipam"
@@ -17,8 +15,8 @@ import (
 
 // links are the veth links of this network namespace, in this boot of the host, and its bridges.
 type links struct {
-	boot    string
-	netns   uint64
+	conn    *rtnl.Conn
+	proof   *cni.Proof // nil: not all of this was read
 	veths   map[int]rtnl.Link
 	owned   map[nft.Owner]rtnl.Link // host ends that say whose they are
 	names   map[int]string          // of bridges
@@ -33,25 +31,23 @@ type links struct {
 func readLinks() (*links, error) {
 	l := &links{veths: map[int]rtnl.Link{}, owned: map[nft.Owner]rtnl.Link{}, names: map[int]string{}, bridges: map[int]rtnl.Link{}, peers: map[int][]netip.Prefix{},
 		bridgeAddrs: map[string][]netip.Prefix{}, peerMACs: map[int]net.HardwareAddr{}}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
+	var err error
+	if l.conn, err = rtnl.Dial(nil); err != nil {
 		return l, err
 	}
-	ns, err := rtnl.CurrentNetNSID()
-	if err != nil {
-		return l, err
-	}
-	conn, err := rtnl.Dial(nil)
-	if err != nil {
-		return l, err
-	}
-	defer conn.Close()
-	if err := join(l.readBridges(conn), l.readVeths(conn)); err != nil {
+	if err := join(l.readBridges(l.conn), l.readVeths(l.conn)); err != nil {
 		return l, err
 	}
 	// Only now: what isn't in a list that broke off may well exist.
-	l.boot, l.netns = strings.TrimSpace(string(boot)), ns.Ino
-	return l, nil
+	l.proof, err = cni.NewProof(l.conn)
+	return l, err
+}
+
+// close ends what could still be asked.
+func (l *links) close() {
+	if l.conn != nil {
+		l.conn.Close()
+	}
 }
 
 // readBridges lists the bridges and their addresses.
@@ -105,18 +101,18 @@ func (l *links) readVeths(conn *rtnl.Conn) error {
 // addrs are the addresses of a veth's other end, but for link-local ones.
 func (l *links) addrs(link rtnl.Link) []netip.Prefix { return l.peers[link.Index] }
 
-// find tells whether a record's link is there. It goes by index and hardware address, since a link may have
-// been renamed.
-func (l *links) find(r ipam.Record) existence {
+// find tells whether a record's link is there: by its index, which outlives a rename and another MAC, or by its name.
+func (l *links) find(network string, r ipam.Record) existence {
 	switch {
-	case l.boot == "" || r.Boot == "" || r.Index == 0:
+	case l.proof == nil || r.Boot == "" || r.Index == 0:
 		return unknown
-	case r.Boot != l.boot: // no link outlives its boot
-		return missing
-	case r.NetNS != l.netns:
-		return unknown
-	case l.veths[r.Index].MAC.String() == r.MAC:
+	case l.veths[r.Index].Index != 0:
 		return exists
+	case l.proof.Dead(network, r):
+		return missing
 	}
-	return missing
+	return unknown
 }
+
+// goneOf reports whether the attachment of an owner without record, that bridge or ptp made, provably doesn't exist.
+func (l *links) goneOf(o nft.Owner) bool { return l.proof != nil && l.proof.DeadOwner(o) }

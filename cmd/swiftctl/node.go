@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -32,6 +33,8 @@ type held struct {
 	record  ipam.Record
 	link    rtnl.Link // its Index is 0 where there's none
 	element bool      // the ruleset has something of it
+	ours    bool      // and that was made for a veth of bridge's or ptp's
+	gone    bool      // of which there's none, provably
 }
 
 // port is a published port.
@@ -74,6 +77,7 @@ type node struct {
 func readNode(dirs []string) (*node, error) {
 	n := &node{owned: map[nft.Owner]*held{}, leasing: map[string]bool{}, ours: map[string]bool{}, unread: map[string]bool{}}
 	n.links, n.blind = readLinks()
+	defer n.links.close()
 	err := n.blind
 	for _, dir := range dirs {
 		names, dirErr := networksIn(dir)
@@ -93,6 +97,7 @@ func readNode(dirs []string) (*node, error) {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
 	})
 	for _, h := range n.list {
+		h.gone = h.element && h.link.Index == 0 && n.links.goneOf(h.owner())
 		slices.SortFunc(h.Addresses, netip.Addr.Compare)
 		h.Addresses = slices.Compact(h.Addresses)
 	}
@@ -150,7 +155,7 @@ func (n *node) readLeases(dir, network string) error {
 			n.knowNetwork(network)
 		}
 		h := of(r.Owner)
-		h.record, h.Link, h.Exists = r, r.Link, n.links.find(r)
+		h.record, h.Link, h.Exists = r, r.Link, n.links.find(network, r)
 	}
 	return errors.Join(err, store.Close())
 }
@@ -183,14 +188,14 @@ func (n *node) readRules() error {
 		}
 		n.knowNetwork(a.Owner.Network)
 		h := n.of(a.Owner)
-		h.element, h.Masquerade, h.SpoofCheck = true, a.Masquerade, a.Guard != nil
+		h.element, h.ours, h.Masquerade, h.SpoofCheck = true, true, a.Masquerade, a.Guard != nil
 	}
 	for p, err := range conn.Published("") {
 		if err != nil {
 			return ifSupported(err)
 		}
 		h, m := n.of(p.Owner), p.Mapping
-		h.element = true
+		h.element, h.ours = true, h.ours || p.Note == cni.NoteVeth
 		h.Ports = append(h.Ports, port{m.Protocol.String(), m.HostIP, m.HostPort, p.Target.Addr(), p.Target.Port(),
 			m.HostText() + " -> " + p.Target.String()})
 	}

@@ -15,22 +15,33 @@ import (
 )
 
 // orphaned reports whether rules are all that is left of an attachment, provably. Masquerade and spoof checks are made for
-// host ends of ours alone, so without one they're nobody's. Ports and ways through the firewall may follow any plugin, whose
-// links look like anything: those of networks that nobody knows as bridge's or ptp's are left alone, and so is what leads to an
-// address that some container has.
+// host ends of ours alone, and so are ports that say so: without one they're nobody's, whoever has their address by now.
+// Other ports and ways through the firewall may follow any plugin, whose links look like anything: those of networks that
+// nobody knows as bridge's or ptp's are left alone, and so is what leads to an address that their container may have.
 func (n *node) orphaned(h *held) bool {
 	if !h.element || h.leased || h.link.Index != 0 {
 		return false
 	}
 	network := h.owner().Short().Network
-	// From a name that was cut nothing can be derived. The leases know it whole.
-	if n.unread[network] || strings.Contains(h.owner().String(), "~") && !n.leasing[network] {
+	if n.unread[network] || !h.isCut() && !h.gone || h.isCut() && !n.leasing[network] {
 		return false
 	}
-	if _, lives := cni.HostEndOf(h.owner(), n.links.veths); lives || n.links.withAny(h.targets()).Index != 0 {
-		return false
+	return h.ours && !h.isCut() || (h.ours || n.ours[network]) && !n.links.mayHold(h)
+}
+
+// isCut reports whether the owner's name was cut, so that nothing can be derived from it. The leases know it whole.
+func (h *held) isCut() bool { return strings.Contains(h.owner().String(), "~") }
+
+// mayHold reports whether an address of an attachment's rules is at the end of a veth that isn't somebody else's.
+func (l *links) mayHold(h *held) bool {
+	addrs := h.targets()
+	for i, prefixes := range l.peers {
+		has := slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return slices.Contains(addrs, p.Addr()) })
+		if o, known := cni.OwnerOf(l.veths[i]); has && (!known || o.Short() == h.owner().Short()) {
+			return true
+		}
 	}
-	return h.Masquerade != nil || h.SpoofCheck || n.ours[network]
+	return false
 }
 
 // targets are the addresses that an attachment's rules are about.
@@ -97,11 +108,11 @@ func (s *sweeping) network(list []*held) (err error) {
 	if linksErr != nil {
 		return join(err, linksErr)
 	}
+	defer now.close()
 	for _, h := range list {
-		if _, lives := cni.HostEndOf(h.owner(), now.veths); lives || now.withAny(h.targets()).Index != 0 {
-			continue
+		if h.isCut() || now.goneOf(h.owner()) && (h.ours || !now.mayHold(h)) {
+			err = join(err, s.remove(h))
 		}
-		err = join(err, s.remove(h))
 	}
 	return err
 }
