@@ -44,7 +44,8 @@ func (n *Network) endElementsOf(conn *nft.Conn, r ipam.Record) (err error) {
 	}
 	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
 	err = errors.Join(err, portsErr, conn.Shut(nft.Opening{Owner: owner, Addrs: addrs}, forgetSources))
-	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+	forgetRemoved(removed)
+	return ignoreUnsupported(err)
 }
 
 // endStrangers ends what leads to the attachment's addresses for owners who had them before: dead ones, and those of other

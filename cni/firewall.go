@@ -63,7 +63,7 @@ func (n *Network) checkFirewall(k *firewallKeys) error {
 	if err := n.checkChained(k.err, "missing prevResult from earlier plugin"); err != nil {
 		return err
 	}
-	if k.ingress != nft.IngressOpen && k.opening(n, Attachment{}).Bridge == "" {
+	if is := n.prev.Interfaces; k.ingress != nft.IngressOpen && (len(is) == 0 || is[0].Name == "") {
 		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
 			`, make sure to chain "firewall" plugin with "bridge": "ingressPolicy" is for the bridge that is prevResult's first interface`)
 	}
@@ -92,6 +92,9 @@ func (n *Network) isolatePorts(bridge string) error {
 	}
 	defer conn.Close()
 	master, err := conn.Link(bridge)
+	if absent(err) {
+		return nil // it has no ports either
+	}
 	if err != nil {
 		return failed("look up "+quote(bridge), err)
 	}

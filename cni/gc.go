@@ -190,7 +190,8 @@ func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
 	for _, owner := range dead {
 		if published[owner.Short()] {
 			removed, unpublishErr := conn.Unpublish(nft.Publication{Owner: owner})
-			err = errors.Join(err, unpublishErr, forgetRemoved(removed))
+			forgetRemoved(removed)
+			err = errors.Join(err, unpublishErr)
 		}
 		if opened[owner.Short()] {
 			err = errors.Join(err, conn.Shut(nft.Opening{Owner: owner}, forgetSources))
@@ -220,7 +221,8 @@ func RemoveRules(o nft.Owner) error {
 	defer conn.Close()
 	removed, err := conn.Unpublish(nft.Publication{Owner: o})
 	err = errors.Join(err, conn.DetachOwner(o), conn.Shut(nft.Opening{Owner: o}, forgetSources))
-	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+	forgetRemoved(removed)
+	return ignoreUnsupported(err)
 }
 
 // links removes the network's host ends that no valid attachment has: they are known by index, and MAC or alias. A

@@ -135,14 +135,11 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 	case err != nil:
 		return failed("set up nftables", err)
 	}
-	err = localhost(p)
-	if err == nil {
-		err = forgetStale(p)
-	}
-	if err != nil {
+	if err := localhost(p); err != nil {
 		_, undoErr := conn.Unpublish(p)
 		return errors.Join(err, failed("undo: clean up nftables", undoErr))
 	}
+	forgetStale(p)
 	return nil
 }
 
@@ -153,7 +150,8 @@ func takenBy(e *nft.PortTakenError) string {
 	return "container " + e.Holder.ContainerID + ", interface " + e.Holder.IfName + " of network " + quote(e.Holder.Network)
 }
 
-// localhost lets the host reach a container by 127.0.0.1: the link that leads to it may carry such packets.
+// localhost lets the host reach a container by 127.0.0.1: the link that leads to it may carry such packets. Where none does
+// there's nothing to let.
 func localhost(p nft.Publication) error {
 	for _, a := range p.Addrs {
 		if !a.Addr().Is4() || !p.Hairpin {
@@ -166,11 +164,11 @@ func localhost(p nft.Publication) error {
 		defer conn.Close()
 		way, err := conn.WayTo(a.Addr())
 		if err != nil {
-			return failed("find the link to the container", err)
+			return nil
 		}
 		name, err := conn.Name(way.Link)
 		if err != nil {
-			return failed("find the link to the container", err)
+			return nil
 		}
 		key := sysctl4(name, "route_localnet")
 		if now, err := readSysctl(key); err == nil && now == "1" {
@@ -189,7 +187,8 @@ func delPortmap(_ context.Context, n *Network, a Attachment) error {
 	}
 	removed, err := conn.Unpublish(p)
 	defer a.ends.close(conn, len(removed) > 0)
-	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+	forgetRemoved(removed)
+	return ignoreUnsupported(err)
 }
 
 func checkPortmap(_ context.Context, n *Network, a Attachment, _ *Result) error {
@@ -225,7 +224,8 @@ func gcPortmap(_ context.Context, n *Network, valid []Attachment) error {
 	}
 	defer conn.Close()
 	removed, err := conn.UnpublishExcept(n.name, n.rulesOwners(valid))
-	return errors.Join(ignoreUnsupported(err), forgetRemoved(removed))
+	forgetRemoved(removed)
+	return ignoreUnsupported(err)
 }
 
 func statusPortmap(_ context.Context, n *Network) error {

@@ -3,23 +3,28 @@
 package cni
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// checkConditions reads the simple conditions of either syntax. What is left is refused rather than ignored.
+// checkConditions reads the conditions of either syntax. One that can't be carried is refused rather than ignored.
 func (k *portmapKeys) checkConditions() *Error {
-	for family, words := range k.words {
-		if len(words) == 0 {
+	for family, list := range k.words {
+		if len(list) == 0 {
 			continue
 		}
-		parse := nftablesConditions
-		if iptablesSyntax(words) {
-			parse = iptablesConditions
+		read := nftablesConditions
+		if iptablesSyntax(list) {
+			read = iptablesConditions
 		}
-		cs, problem := parse(words, family == 0)
+		cs, problem := read(list, family == 0)
+		if problem == "" && nft.Alternatives(cs) > maxAlternatives {
+			problem = "too many values: each combination of them is a rule"
+		}
 		if problem != "" {
 			key := conditionKeys[family]
 			return invalidKey(key, `invalid "`+key+`": `+problem)
@@ -29,24 +34,47 @@ func (k *portmapKeys) checkConditions() *Error {
 	return nil
 }
 
+// maxAlternatives is how many combinations of conditions' values are taken.
+const maxAlternatives = 64
+
 // iptablesSyntax tells the syntax by the first word, as the reference does.
-func iptablesSyntax(words []string) bool {
-	return strings.HasPrefix(words[0], "-") || strings.HasPrefix(words[0], "!")
+func iptablesSyntax(list []string) bool {
+	return strings.HasPrefix(list[0], "-") || strings.HasPrefix(list[0], "!")
 }
 
-// iptablesConditions reads words of iptables: -s, -d, -i and -o, each with "!" before it or not.
-func iptablesConditions(words []string, four bool) (cs []nft.Condition, problem string) {
-	const expected = ": expected -s, -d, -i or -o, each with one value, and maybe ! before it"
-	words = strings.Fields(strings.Join(words, " "))
-	for len(words) > 0 {
-		var c nft.Condition
-		if words[0] == "!" {
-			c.Not, words = true, words[1:]
+// words are what is left of a condition's text.
+type words []string
+
+// next takes a word, "" at the end.
+func (w *words) next() (word string) {
+	if len(*w) > 0 {
+		word, *w = (*w)[0], (*w)[1:]
+	}
+	return word
+}
+
+// took takes a word if it's next.
+func (w *words) took(word string) bool {
+	if len(*w) == 0 || (*w)[0] != word {
+		return false
+	}
+	w.next()
+	return true
+}
+
+const iptablesExpected = ": expected -s, -d, -i, -o or -m addrtype with --src-type or --dst-type, each with a value, and maybe ! before it"
+
+// iptablesConditions reads words of iptables. Addresses and types may be lists, with commas.
+func iptablesConditions(list []string, four bool) (cs []nft.Condition, problem string) {
+	w := words(strings.Fields(strings.Join(list, " ")))
+	for len(w) > 0 {
+		not := w.took("!")
+		option, value := w.next(), w.next()
+		if value == "" {
+			return nil, "a condition isn't complete" + iptablesExpected
 		}
-		if len(words) < 2 {
-			return nil, "a condition isn't complete" + expected
-		}
-		switch words[0] {
+		c := nft.Condition{Not: not}
+		switch option {
 		case "-s", "--source", "--src":
 			c.Field = nft.Source
 		case "-d", "--destination", "--dst":
@@ -55,89 +83,183 @@ func iptablesConditions(words []string, four bool) (cs []nft.Condition, problem 
 			c.Field = nft.InLink
 		case "-o", "--out-interface":
 			c.Field = nft.OutLink
-		default:
-			return nil, quote(words[0]) + " can't be carried by nftables here" + expected
-		}
-		value := words[1]
-		if c.Field == nft.InLink || c.Field == nft.OutLink {
-			if name, any := strings.CutSuffix(value, "+"); any {
-				value = name + "*"
+		case "--src-type":
+			c.Field = nft.SourceType
+		case "--dst-type":
+			c.Field = nft.DestinationType
+		case "-m", "--match":
+			if value != "addrtype" && value != "comment" || not {
+				return nil, quote(option+" "+value) + " can't be carried by nftables here" + iptablesExpected
 			}
+			continue
+		case "--comment":
+			continue
+		default:
+			return nil, quote(option) + " can't be carried by nftables here" + iptablesExpected
 		}
-		if problem := setCondition(&c, value, four); problem != "" {
+		values := []string{value}
+		switch c.Field {
+		case nft.InLink, nft.OutLink:
+			if name, any := strings.CutSuffix(value, "+"); any {
+				values[0] = name + "*"
+			}
+		default:
+			values = strings.Split(value, ",")
+		}
+		if not && len(values) > 1 && (c.Field == nft.Source || c.Field == nft.Destination) {
+			return nil, "! isn't possible with several addresses, got " + quote(value)
+		}
+		if cs, problem = appendCondition(cs, c, values, four); problem != "" {
 			return nil, problem
 		}
-		cs, words = append(cs, c), words[2:]
 	}
 	return cs, ""
 }
 
-// nftablesConditions reads words of the nft program: ip saddr, ip daddr (or ip6), iifname and oifname, each with
-// an operator or not.
-func nftablesConditions(words []string, four bool) (cs []nft.Condition, problem string) {
-	const expected = ": expected ip saddr, ip daddr, ip6 saddr, ip6 daddr, iifname or oifname, each with one value, and maybe != before that"
-	words = strings.Fields(strings.Join(words, " "))
-	for len(words) > 0 {
-		var c nft.Condition
-		text := words[0]
-		if text == "meta" && len(words) > 1 {
-			words = words[1:]
-			text = words[0]
-		}
-		words = words[1:]
-		if (text == "ip" || text == "ip6") && len(words) > 0 {
-			if (text == "ip") != four {
-				return nil, quote(text) + " is of the other family"
-			}
-			text, words = "ip "+words[0], words[1:]
-		}
-		switch text {
-		case "ip saddr":
-			c.Field = nft.Source
-		case "ip daddr":
-			c.Field = nft.Destination
-		case "iifname":
-			c.Field = nft.InLink
-		case "oifname":
-			c.Field = nft.OutLink
-		default:
-			return nil, quote(text) + " can't be carried here" + expected
-		}
-		if len(words) > 0 && (words[0] == "!=" || words[0] == "==") {
-			c.Not, words = words[0] == "!=", words[1:]
-		}
-		if len(words) == 0 {
-			return nil, quote(text) + " has no value" + expected
-		}
-		if problem := setCondition(&c, strings.Trim(words[0], `"`), four); problem != "" {
+const nftablesExpected = ": expected ip saddr, ip daddr, ip6 saddr, ip6 daddr, iifname, oifname, fib saddr type or fib daddr type, each with a value or a set of values, and maybe != before that"
+
+// nftablesConditions reads words of the nft program, each with an operator or not.
+func nftablesConditions(list []string, four bool) (cs []nft.Condition, problem string) {
+	text := strings.Join(list, " ")
+	for _, mark := range []string{"{", "}", ","} {
+		text = strings.ReplaceAll(text, mark, " "+mark+" ")
+	}
+	w := words(strings.Fields(text))
+	for len(w) > 0 {
+		c, text, problem := nftablesField(&w, four)
+		if problem != "" {
 			return nil, problem
 		}
-		cs, words = append(cs, c), words[1:]
+		if w.took("!=") {
+			c.Not = true
+		} else {
+			w.took("==")
+		}
+		values := nftablesValues(&w)
+		if values == nil {
+			return nil, quote(text) + " has no value" + nftablesExpected
+		}
+		if cs, problem = appendCondition(cs, c, values, four); problem != "" {
+			return nil, problem
+		}
 	}
 	return cs, ""
+}
+
+// nftablesField reads what a condition looks at.
+func nftablesField(w *words, four bool) (c nft.Condition, text, problem string) {
+	w.took("meta")
+	text = w.next()
+	switch text {
+	case "ip", "ip6":
+		if (text == "ip") != four {
+			return c, text, quote(text) + " is of the other family"
+		}
+		text = "ip " + w.next()
+	case "fib":
+		text += " " + w.next() + " " + w.next()
+	}
+	switch text {
+	case "ip saddr":
+		c.Field = nft.Source
+	case "ip daddr":
+		c.Field = nft.Destination
+	case "iifname":
+		c.Field = nft.InLink
+	case "oifname":
+		c.Field = nft.OutLink
+	case "fib saddr type":
+		c.Field = nft.SourceType
+	case "fib daddr type":
+		c.Field = nft.DestinationType
+	default:
+		return c, text, quote(text) + " can't be carried here" + nftablesExpected
+	}
+	return c, text, ""
+}
+
+// nftablesValues reads a value, or a set of them. nil is none.
+func nftablesValues(w *words) (list []string) {
+	if !w.took("{") {
+		if value := w.next(); value != "" {
+			list = append(list, strings.Trim(value, `"`))
+		}
+		return list
+	}
+	for {
+		switch value := w.next(); value {
+		case "":
+			return nil
+		case "}":
+			return list
+		case ",":
+		default:
+			list = append(list, strings.Trim(value, `"`))
+		}
+	}
+}
+
+// appendCondition adds a condition with its values: any of them will do or, if it says not, none.
+func appendCondition(cs []nft.Condition, c nft.Condition, values []string, four bool) (_ []nft.Condition, problem string) {
+	var or []nft.Condition
+	for _, value := range values {
+		one := c
+		if problem := setCondition(&one, value, four); problem != "" {
+			return nil, problem
+		}
+		or = append(or, one)
+	}
+	if c.Not {
+		return append(cs, or...), ""
+	}
+	or[0].Or = or[1:]
+	return append(cs, or[0]), ""
 }
 
 // setCondition reads a condition's value.
 func setCondition(c *nft.Condition, value string, four bool) (problem string) {
-	if c.Field == nft.InLink || c.Field == nft.OutLink {
+	switch c.Field {
+	case nft.InLink, nft.OutLink:
 		if problem := ifNameProblem(strings.TrimSuffix(value, "*")); problem != "" {
 			return problem + ", got " + quote(value)
 		}
 		c.Link = value
 		return ""
-	}
-	p, ok := parsePrefix(value)
-	if !ok {
-		a, err := netip.ParseAddr(value)
-		if err != nil || a.Zone() != "" {
-			return "expected an IP address or prefix, got " + quote(value)
+	case nft.SourceType, nft.DestinationType:
+		if c.Type = strings.ToLower(value); !slices.Contains(nft.AddressTypes(), c.Type) {
+			return "expected a type of address (" + strings.Join(nft.AddressTypes(), ", ") + "), got " + quote(value)
 		}
-		a = a.Unmap()
-		p = netip.PrefixFrom(a, a.BitLen())
+		return ""
+	}
+	p, ok := parseMasked(value)
+	if !ok {
+		return "expected an IP address or prefix, got " + quote(value)
 	}
 	if p.Addr().Is4() != four {
 		return "expected an address of the key's family, got " + quote(value)
 	}
 	c.Prefix = p
 	return ""
+}
+
+// parseMasked reads an address, or a prefix whose length may be a mask.
+func parseMasked(value string) (netip.Prefix, bool) {
+	if p, ok := parsePrefix(value); ok {
+		return p, true
+	}
+	text, mask, masked := strings.Cut(value, "/")
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	a = a.Unmap()
+	if !masked {
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	m, err := netip.ParseAddr(mask)
+	if err != nil || m.Is4() != a.Is4() {
+		return netip.Prefix{}, false
+	}
+	ones, bits := net.IPMask(m.AsSlice()).Size()
+	return netip.PrefixFrom(a, ones), bits != 0
 }

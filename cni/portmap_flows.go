@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tracked flow of UDP goes on as it began, whatever is mapped by now. So flows end that began under other mappings.
+// A tracked flow of UDP goes on as it began, whatever is mapped by now. So flows end that began under other mappings. The
+// mappings themselves are as they should be whether that works or not, so a failure is no verb's.
 
 // mostMatches is from where on one walk through all flows is cheaper than naming them, 0.1 ms each.
 const mostMatches = 64
@@ -42,7 +43,7 @@ func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
 
 // forgetStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
 // Others to the same port, that only pass through the host, are left alone.
-func forgetStale(p nft.Publication) error {
+func forgetStale(p nft.Publication) {
 	for _, a := range p.Addrs {
 		ports := udpPorts{}
 		for _, m := range p.Ports {
@@ -53,14 +54,10 @@ func forgetStale(p nft.Publication) error {
 		}
 		conn, err := rtnl.Dial(nil)
 		if err != nil {
-			return failed("open a netlink socket", err)
+			return
 		}
 		defer conn.Close()
-		matches, err := hostMatches(conn, ports)
-		if err != nil {
-			return err
-		}
-		err = endFlows(matches, a.Addr().Is6(), func(f conntrack.Flow) bool {
+		endFlows(hostMatches(conn, ports), a.Addr().Is6(), func(f conntrack.Flow) bool {
 			target, ok := ports.target(f.Dst)
 			if !ok || f.ReplySrc == target || f.Translated {
 				return ok && f.ReplySrc != target
@@ -68,27 +65,23 @@ func forgetStale(p nft.Publication) error {
 			way, err := conn.WayTo(f.Dst.Addr())
 			return err == nil && way.Local
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // hostMatches names the flows to ports on the host's IPv4 addresses: nil if there are too many to name, or if they're IPv6's.
-func hostMatches(conn *rtnl.Conn, ports udpPorts) ([]conntrack.Match, error) {
+func hostMatches(conn *rtnl.Conn, ports udpPorts) []conntrack.Match {
 	var addrs []netip.Addr
 	var list []conntrack.Match
 	for at, target := range ports {
 		if target.Addr().Is6() {
-			return nil, nil
+			return nil
 		}
 		hosts := []netip.Addr{at.Addr()}
 		if !at.Addr().IsValid() {
 			if addrs == nil {
 				for a, err := range conn.Addrs(0, unix.AF_INET) {
 					if err != nil {
-						return nil, failed("list the host's addresses", err)
+						return nil
 					}
 					addrs = append(addrs, a.Prefix.Addr())
 				}
@@ -99,15 +92,14 @@ func hostMatches(conn *rtnl.Conn, ports udpPorts) ([]conntrack.Match, error) {
 			list = append(list, conntrack.Match{Protocol: unix.IPPROTO_UDP, Dst: netip.AddrPortFrom(h, at.Port())})
 		}
 		if len(list) > mostMatches {
-			return nil, nil
+			return nil
 		}
 	}
-	return list, nil
+	return list
 }
 
 // forgetRemoved ends flows to containers by mappings that are gone.
-func forgetRemoved(removed []nft.Published) error {
-	var err error
+func forgetRemoved(removed []nft.Published) {
 	for _, ipv6 := range []bool{false, true} {
 		ports := udpPorts{}
 		gone := map[netip.AddrPort]bool{} // the containers' ends
@@ -127,19 +119,18 @@ func forgetRemoved(removed []nft.Published) error {
 		if ipv6 || len(matches) > mostMatches {
 			matches = nil
 		}
-		err = errors.Join(err, endFlows(matches, ipv6, func(f conntrack.Flow) bool {
+		endFlows(matches, ipv6, func(f conntrack.Flow) bool {
 			_, ok := ports.target(f.Dst)
 			return ok && f.Translated && gone[f.ReplySrc]
-		}))
+		})
 	}
-	return err
 }
 
 // endFlows ends the flows that match or, where the kernel can't be told so, goes through all of UDP for stale ones.
-func endFlows(matches []conntrack.Match, ipv6 bool, stale func(conntrack.Flow) bool) error {
+func endFlows(matches []conntrack.Match, ipv6 bool, stale func(conntrack.Flow) bool) {
 	conn, err := conntrack.Dial()
 	if err != nil {
-		return failed("end stale UDP flows", err)
+		return
 	}
 	defer conn.Close()
 	named := matches != nil
@@ -147,16 +138,9 @@ func endFlows(matches []conntrack.Match, ipv6 bool, stale func(conntrack.Flow) b
 		if err := conn.End(m); errors.Is(err, errors.ErrUnsupported) {
 			named = false
 			break
-		} else if err != nil && !errors.Is(err, unix.ENOENT) {
-			return failed("end stale UDP flows", err)
 		}
 	}
-	if named {
-		return nil
+	if !named {
+		_, _ = conn.Forget(conntrack.Filter{IPv6: ipv6, Protocol: unix.IPPROTO_UDP}, stale)
 	}
-	// A kernel that tracks nothing has nothing to forget.
-	if _, err := conn.Forget(conntrack.Filter{IPv6: ipv6, Protocol: unix.IPPROTO_UDP}, stale); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return failed("end stale UDP flows", err)
-	}
-	return nil
 }

@@ -37,7 +37,11 @@ func (n *Network) portmap() *portmapKeys {
 	if err != nil {
 		k.err = asError(decodeError(err))
 	}
-	for _, problem := range []func() *Error{k.checkMarks, k.checkConditions, k.checkBackend, func() *Error { return k.checkPorts(mappings) }} {
+	problems := []func() *Error{k.checkMarks, k.checkBackend, func() *Error { return k.checkPorts(mappings) }}
+	if len(mappings) > 0 { // else nobody asks under which conditions
+		problems = append(problems, k.checkConditions)
+	}
+	for _, problem := range problems {
 		if err := problem(); k.err == nil {
 			k.err = err
 		}
@@ -49,8 +53,10 @@ func (n *Network) portmap() *portmapKeys {
 func (k *portmapKeys) field(r *reader, key string, mappings *[]portMapping) (err error) {
 	switch key {
 	case "backend":
+		k.backend = ""
 		return r.str(&k.backend)
 	case "snat":
+		k.snat = true
 		return r.boolean(&k.snat)
 	case "masqall":
 		return r.boolean(&k.masqAll)
@@ -59,6 +65,7 @@ func (k *portmapKeys) field(r *reader, key string, mappings *[]portMapping) (err
 		err = r.integer(&k.markBit)
 		k.hasMarkBit = k.markBit != -1
 	case "externalsetmarkchain":
+		k.markChain = ""
 		return r.str(&k.markChain)
 	case "conditionsv4":
 		_, err = r.strs(&k.words[0])
@@ -147,22 +154,36 @@ func (k *portmapKeys) checkPorts(mappings []portMapping) (first *Error) {
 			first = e
 		}
 	}
-	seen := map[nft.PortPlace]string{}
+	type mapped struct {
+		port uint16
+		path string
+	}
+	seen := map[nft.PortPlace]mapped{}
 	for _, m := range mappings {
 		p, err := m.parse()
 		if err != nil {
 			note(err)
 			continue
 		}
-		twice := false
+		var fresh []nft.PortPlace
 		for _, at := range p.Places() {
-			if before, is := seen[at]; is {
-				twice = true
-				note(invalidKey(m.path, "host port "+p.HostText()+" is mapped twice: by "+before+" and "+m.path))
+			switch before, is := seen[at]; {
+			case !is:
+				fresh = append(fresh, at)
+				seen[at] = mapped{p.ContainerPort, m.path}
+			case before.port != p.ContainerPort:
+				note(invalidKey(m.path, "host port "+p.HostText()+" is mapped twice: by "+before.path+" and "+m.path))
 			}
-			seen[at] = m.path
 		}
-		if !twice {
+		// The same mapping again is as good as once, also where one is for any address and the other for 0.0.0.0.
+		switch {
+		case len(fresh) == len(p.Places()):
+			k.ports = append(k.ports, p)
+		case len(fresh) > 0:
+			p.HostIP = netip.IPv4Unspecified()
+			if fresh[0].IPv6 {
+				p.HostIP = netip.IPv6Unspecified()
+			}
 			k.ports = append(k.ports, p)
 		}
 	}
@@ -175,8 +196,6 @@ func (k *portmapKeys) checkMarks() *Error {
 		return invalidKey("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
 	case k.hasMarkBit && (k.markBit < 0 || k.markBit > 31):
 		return invalidKey("markMasqBit", "MasqMarkBit must be between 0 and 31, got "+strconv.Itoa(k.markBit)+" (markMasqBit)")
-	case k.markChain != "":
-		return invalidKey("externalSetMarkChain", `"externalSetMarkChain" names a chain of iptables, which isn't used here: masquerading needs no mark`)
 	}
 	return nil
 }
@@ -202,6 +221,9 @@ func (k *portmapKeys) checkBackend() *Error {
 			return mixed("iptables", "nftables", nftables)
 		}
 	case "nftables":
+		if k.markChain != "" {
+			iptables = append([]string{"externalSetMarkChain"}, iptables...)
+		}
 		if iptables != nil {
 			return mixed("nftables", "iptables", iptables)
 		}

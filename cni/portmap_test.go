@@ -155,7 +155,10 @@ func TestForeignUDPFlowsAreKept(t *testing.T) {
 
 func TestConditionsOfOneContainer(t *testing.T) {
 	w := newPortWorld(t)
-	for _, keys := range []string{`"conditionsV4":["!","-s","198.51.100.2"]`, `"conditionsV4":["ip","saddr","!=","198.51.100.2"]`} {
+	for _, keys := range []string{`"conditionsV4":["!","-s","198.51.100.2"]`, `"conditionsV4":["ip","saddr","!=","198.51.100.2"]`,
+		`"conditionsV4":["ip","saddr","!=","{","203.0.113.7,","198.51.100.2","}"]`, `"conditionsV4":["ip saddr {203.0.113.7,` + hostOutside4 + `}"]`,
+		`"conditionsV4":["-s","203.0.113.0/255.255.255.0,` + hostOutside4 + `","-m","addrtype","--dst-type","LOCAL"]`,
+		`"conditionsV4":["-m","comment","--comment","x","-m","addrtype","--src-type","LOCAL,BLACKHOLE"]`, `"conditionsV4":["fib","saddr","type","!=","unicast"]`} {
 		del := w.add(t, "c1", keys, mapped)
 		w.add(t, "c2", "", `{"hostPort":7070,"containerPort":80,"protocol":"tcp"}`)
 		for _, r := range []struct{ from, to, want string }{

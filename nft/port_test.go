@@ -47,6 +47,12 @@ var portRulesets = map[string]Publication{
 		Conditions4: []Condition{condition(Source, false, "10.0.0.0/8"), condition(Source, true, "10.2.0.0/15"), condition(Destination, false, "192.0.2.1/32"),
 			condition(InLink, false, "eth0"), condition(OutLink, true, "eth*")},
 		Conditions6: []Condition{condition(Source, true, "fd00::/8"), condition(Destination, false, "2001:db8::/33")}},
+	"ports_alternatives": {Owner: Owner{"mynet", "c1", "eth0"}, Addrs: prefixes("10.1.0.2/24"),
+		Ports: []PortMapping{{Protocol: TCP, HostPort: 80, ContainerPort: 80}},
+		Conditions4: []Condition{
+			{Field: Source, Prefix: netip.MustParsePrefix("10.0.0.0/8"), Or: []Condition{condition(Source, false, "192.0.2.1/32")}},
+			{Field: InLink, Link: "eth0", Or: []Condition{condition(InLink, false, "eth1")}},
+			{Field: SourceType, Type: "unicast"}, {Field: DestinationType, Not: true, Type: "multicast"}}},
 }
 
 // The text is what the nft program prints of the bytes that we send, and is kept as golden file.
@@ -322,7 +328,11 @@ func TestPublishRefusesNonsense(t *testing.T) {
 		}),
 		"condition": good(func(p *Publication) { p.Conditions4 = []Condition{{Field: 9}} }),
 		"prefix":    good(func(p *Publication) { p.Conditions4 = []Condition{condition(Source, false, "fd00::/8")} }),
-		"link":      good(func(p *Publication) { p.Conditions6 = []Condition{condition(InLink, false, "a name too long")} }),
+		"type":      good(func(p *Publication) { p.Conditions4 = []Condition{{Field: SourceType, Type: "loopback"}} }),
+		"or": good(func(p *Publication) {
+			p.Conditions4 = []Condition{{Field: InLink, Link: "a", Or: []Condition{{Field: InLink}}}}
+		}),
+		"link": good(func(p *Publication) { p.Conditions6 = []Condition{condition(InLink, false, "a name too long")} }),
 	} {
 		if err := c.Publish(p); err == nil || errors.Is(err, fs.ErrExist) || strings.Contains(err.Error(), "create") {
 			t.Errorf("%s: got %v", name, err)

@@ -5,8 +5,10 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -15,11 +17,21 @@ import (
 type ConditionField int
 
 const (
-	Source      ConditionField = iota // the packet's source address
-	Destination                       // the host's address that it's for
-	InLink                            // the link that it came in by; none for what the host itself sends
-	OutLink                           // the link that it leaves by; none for what came in by a link
+	Source          ConditionField = iota // the packet's source address
+	Destination                           // the host's address that it's for
+	InLink                                // the link that it came in by; none for what the host itself sends
+	OutLink                               // the link that it leaves by; none for what came in by a link
+	SourceType                            // what the source address is to the host's routes
+	DestinationType                       // what the destination is to them; mappings are for those that are local
 )
+
+// addressTypes are the types of addresses (RTN_*, linux/rtnetlink.h), as the nft program calls them.
+var addressTypes = [...]string{unix.RTN_UNSPEC: "unspec", unix.RTN_UNICAST: "unicast", unix.RTN_LOCAL: "local",
+	unix.RTN_BROADCAST: "broadcast", unix.RTN_ANYCAST: "anycast", unix.RTN_MULTICAST: "multicast", unix.RTN_BLACKHOLE: "blackhole",
+	unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit"}
+
+// AddressTypes lists what [Condition.Type] can be.
+func AddressTypes() []string { return addressTypes[:] }
 
 // A Condition narrows port mappings to some packets.
 type Condition struct {
@@ -27,6 +39,33 @@ type Condition struct {
 	Not    bool         // whatever doesn't match
 	Prefix netip.Prefix // of Source and Destination
 	Link   string       // of InLink and OutLink: a name, or its beginning and "*"
+	Type   string       // of SourceType and DestinationType: one of AddressTypes
+	Or     []Condition  // others that will do as well; they have none in turn
+}
+
+// Alternatives returns how many combinations of conditions there are, each of which is a rule for packets that match it.
+func Alternatives(cs []Condition) int {
+	n := 1
+	for _, c := range cs {
+		n *= 1 + len(c.Or)
+	}
+	return n
+}
+
+// alternatives returns the combinations, of conditions without others that will do.
+func alternatives(cs []Condition) [][]Condition {
+	all := [][]Condition{nil}
+	for _, c := range cs {
+		var longer [][]Condition
+		for _, head := range all {
+			for _, one := range append([]Condition{c}, c.Or...) {
+				one.Or = nil
+				longer = append(longer, append(slices.Clip(head), one))
+			}
+		}
+		all = longer
+	}
+	return all
 }
 
 // String returns the condition in the nft program's words: "ip saddr != 10.0.0.0/8".
@@ -35,7 +74,19 @@ func (c Condition) String() string {
 	if c.Not {
 		operator = " != "
 	}
+	text := c.text(operator)
+	for _, other := range c.Or {
+		text += " or " + other.String()
+	}
+	return text
+}
+
+func (c Condition) text(operator string) string {
 	switch c.Field {
+	case SourceType:
+		return "fib saddr type" + operator + c.Type
+	case DestinationType:
+		return "fib daddr type" + operator + c.Type
 	case InLink:
 		return fmt.Sprintf("iifname%s%q", operator, c.Link)
 	case OutLink:
@@ -66,8 +117,10 @@ func checkConditions(four, six []Condition) error {
 		if i >= len(four) {
 			f = family6
 		}
-		if err := c.check(f); err != nil {
-			return err
+		for _, one := range append([]Condition{c}, c.Or...) {
+			if err := one.check(f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -82,6 +135,10 @@ func (c Condition) check(f portFamily) error {
 	case InLink, OutLink:
 		if c.Link == "" || len(c.Link) >= unix.IFNAMSIZ || strings.ContainsFunc(c.Link, forbidden) {
 			return fmt.Errorf("condition on link %q: a link's name has 1 to %d bytes", c.Link, unix.IFNAMSIZ-1)
+		}
+	case SourceType, DestinationType:
+		if !slices.Contains(addressTypes[:], c.Type) {
+			return fmt.Errorf("condition on type of address %q: unknown", c.Type)
 		}
 	default:
 		return fmt.Errorf("condition of unknown field %d", c.Field)
@@ -109,6 +166,12 @@ func (c Condition) exprs() []expr.Any {
 			return nil // any link, "*"
 		}
 		return []expr.Any{&expr.Meta{Key: key, Register: unix.NFT_REG_1}, &expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: data}}
+	}
+	if c.Field == SourceType || c.Field == DestinationType {
+		return []expr.Any{
+			&expr.Fib{Register: unix.NFT_REG_1, FlagSADDR: c.Field == SourceType, FlagDADDR: c.Field == DestinationType, ResultADDRTYPE: true},
+			&expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: binaryutil.NativeEndian.PutUint32(uint32(slices.Index(addressTypes[:], c.Type)))},
+		}
 	}
 	// Sources stand at byte 12 (IPv4) and 8 (IPv6) of their headers, destinations behind them.
 	f := familyOf(c.Prefix.Addr())

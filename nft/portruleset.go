@@ -73,8 +73,15 @@ func (r portRules) chains() []portChain {
 }
 
 // mapping returns the rules that send packets for the host's own addresses to containers.
-func (r portRules) mapping() []portRule {
-	return []portRule{r.dnat(true), r.dnat(false)}
+func (r portRules) mapping() (rules []portRule) {
+	for _, host := range []bool{true, false} {
+		for _, cs := range alternatives(r.conditions) {
+			one := r
+			one.conditions = cs
+			rules = append(rules, one.dnat(host))
+		}
+	}
+	return rules
 }
 
 // dnat returns the rule for mappings to one of the host's addresses, or to any.

@@ -31,8 +31,6 @@ func badFirewall() []badInput {
 		{name: "firewall policy without a bridge", program: "firewall", code: 7, key: "ingressPolicy",
 			conf: `{"cniVersion":"1.1.0","name":"net","type":"firewall","ingressPolicy":"isolated","prevResult":{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.9/24"}]}}`,
 			msg:  `interface needs to be set for ingress policy "isolated", make sure to chain "firewall" plugin with "bridge"`},
-		{name: "firewall policy with a first interface inside", program: "firewall", code: 7, key: "ingressPolicy",
-			conf: `{"cniVersion":"1.1.0","name":"net","type":"firewall","ingressPolicy":"same-bridge","prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.1.2.9/24"}]}}`},
 		{name: "firewall result broken", program: "firewall", code: 7, key: "prevResult.ips[0].address",
 			conf: `{"cniVersion":"1.1.0","name":"net","type":"firewall","prevResult":{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.900/24"}]}}`},
 		{name: "firewall at 0.3.1", program: "firewall", conf: `{"cniVersion":"0.3.1","name":"net","type":"firewall"}`, code: 1, msg: `config is "0.3.1", ` + supported},

@@ -30,7 +30,7 @@ func badPortmap() []badInput {
 		row("protocol a number", "", `{"hostPort":80,"containerPort":80,"protocol":6}`, "expected a string", at+".protocol"),
 		row("host address isn't one", "", `{"hostPort":80,"containerPort":80,"protocol":"tcp","hostIP":"localhost"}`, "expected an IP address", at+".hostIP"),
 		row("host address with a zone", "", `{"hostPort":80,"containerPort":80,"protocol":"tcp","hostIP":"fe80::1%eth0"}`, "expected an IP address", at+".hostIP"),
-		row("mapped twice", "", goodMapping+","+goodMapping, "tcp port 8080 is mapped twice", "runtimeConfig.portMappings[1]"),
+		row("mapped twice", "", goodMapping+`,{"hostPort":8080,"containerPort":81,"protocol":"tcp"}`, "tcp port 8080 is mapped twice", "runtimeConfig.portMappings[1]"),
 		row("mapped twice, any address", "", goodMapping+`,{"hostPort":8080,"containerPort":81,"protocol":"TCP","hostIP":"0.0.0.0"}`, "mapped twice", "runtimeConfig.portMappings[1]"),
 		row("mappings an object", "", `[]`, "expected an object", at),
 		row("backend unknown", `,"backend":"ebpf"`, goodMapping, `unrecognized backend "ebpf"`, "backend"),
@@ -40,7 +40,8 @@ func badPortmap() []badInput {
 		row("mark bit 32", `,"markMasqBit":32`, goodMapping, "MasqMarkBit must be between 0 and 31", "markMasqBit"),
 		row("mark bit negative", `,"markMasqBit":-3`, goodMapping, "MasqMarkBit must be between 0 and 31", "markMasqBit"),
 		row("mark bit a string", `,"markMasqBit":"1"`, goodMapping, "expected a number", "markMasqBit"),
-		row("mark chain", `,"externalSetMarkChain":"KUBE-MARK-MASQ"`, goodMapping, "iptables", "externalSetMarkChain"),
+		row("mark chain, nftables backend", `,"externalSetMarkChain":"KUBE-MARK-MASQ","backend":"nftables"`, goodMapping,
+			"nftables backend was requested but configuration contains iptables-specific options [externalSetMarkChain]", "externalSetMarkChain"),
 		row("mark chain and bit", `,"externalSetMarkChain":"X","markMasqBit":3`, goodMapping, "Cannot specify externalSetMarkChain and markMasqBit", "externalSetMarkChain"),
 		row("iptables backend, nftables conditions", `,"backend":"iptables","conditionsV4":["ip","saddr","10.0.0.0/8"]`, goodMapping,
 			"iptables backend was requested but configuration contains nftables-specific options [conditionsV4]", "conditionsV4"),
@@ -49,7 +50,14 @@ func badPortmap() []badInput {
 		row("conditions a string", `,"conditionsV4":"-s 10.0.0.1"`, goodMapping, "expected a list", "conditionsV4"),
 	}
 	for _, c := range []struct{ key, words, msg string }{
-		{"conditionsV4", `"-m","mark"`, `"-m" can't be carried`},
+		{"conditionsV4", `"-m","mark"`, `"-m mark" can't be carried`},
+		{"conditionsV4", `"-m","addrtype","--src-type","LOOPBACK"`, `expected a type of address`},
+		{"conditionsV4", `"!","-s","10.0.0.1,10.0.0.2"`, `several addresses`},
+		{"conditionsV4", `"-s","10.0.0.1/255.0.255.0"`, `got "10.0.0.1/255.0.255.0"`},
+		{"conditionsV4", `"ip","saddr","{","10.0.0.1"`, "has no value"},
+		{"conditionsV4", `"ip","saddr","{","}"`, "has no value"},
+		{"conditionsV4", `"ip","saddr","10.0.0.1-10.0.0.9"`, `got "10.0.0.1-10.0.0.9"`},
+		{"conditionsV4", `"ip","saddr","{1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9}","ip","daddr","{1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8}"`, "too many values"},
 		{"conditionsV4", `"-s"`, "isn't complete"},
 		{"conditionsV4", `"!"`, "isn't complete"},
 		{"conditionsV4", `"-s","!","10.0.0.1"`, `got "!"`},
@@ -60,7 +68,7 @@ func badPortmap() []badInput {
 		{"conditionsV4", `"tcp","sport","80"`, `"tcp" can't be carried`},
 		{"conditionsV4", `"ip","saddr"`, "has no value"},
 		{"conditionsV4", `"ip6","saddr","fd00::1"`, "other family"},
-		{"conditionsV6", `"ip6","saddr","{","fd00::1","}"`, `got "{"`},
+		{"conditionsV6", `"ip6","saddr","{","fd00::1","fd00::2/129","}"`, `got "fd00::2/129"`},
 		{"conditionsV6", `"iifname","0123456789abcdef"`, "too long"},
 	} {
 		list = append(list, row(c.key+" "+c.words, `,"`+c.key+`":[`+c.words+`]`, goodMapping, c.msg, c.key))

@@ -34,14 +34,30 @@ func TestPortmapParity(t *testing.T) {
 	conf := func(version, keys, prev string) string {
 		return `{"cniVersion":"` + version + `","name":"net","type":"portmap",` + keys + `"backend":"nftables","prevResult":` + prev + `}`
 	}
+	iptables := func(keys string) string {
+		return strings.Replace(conf("1.1.0", keys+mapping, prev["1.1.0"]), `"backend":"nftables"`, `"backend":"iptables"`, 1)
+	}
+	twice := func(hostIP string) string {
+		return strings.Replace(mapping, `"protocol":"tcp"}`, `"protocol":"tcp"},{"hostPort":8080,"containerPort":80,"protocol":"tcp"`+hostIP+`}`, 1)
+	}
 	rows := map[string]string{"bad host port": conf("1.1.0", strings.Replace(mapping, "8080", "0", 1), prev["1.1.0"]),
-		"mark bit":           conf("1.1.0", `"markMasqBit":40,`+mapping, prev["1.1.0"]),
-		"no result":          `{"cniVersion":"1.1.0","name":"net","type":"portmap",` + mapping + `"backend":"nftables"}`,
-		"newer minor result": conf("1.1.0", mapping, prev["1.0.0"]),
-		"older minor result": conf("1.0.0", mapping, prev["1.1.0"]),
-		"conditions":         conf("1.1.0", `"conditionsV4":["ip","saddr","!=","10.0.0.0/8"],`+mapping, prev["1.1.0"]),
-		"no mappings":        conf("1.1.0", "", prev["1.1.0"]),
-		"no snat":            conf("1.1.0", `"snat":false,`+mapping, prev["1.1.0"]),
+		"mark bit":                conf("1.1.0", `"markMasqBit":40,`+mapping, prev["1.1.0"]),
+		"no result":               `{"cniVersion":"1.1.0","name":"net","type":"portmap",` + mapping + `"backend":"nftables"}`,
+		"newer minor result":      conf("1.1.0", mapping, prev["1.0.0"]),
+		"older minor result":      conf("1.0.0", mapping, prev["1.1.0"]),
+		"conditions":              conf("1.1.0", `"conditionsV4":["ip","saddr","!=","10.0.0.0/8"],`+mapping, prev["1.1.0"]),
+		"no mappings":             conf("1.1.0", "", prev["1.1.0"]),
+		"no use of conditions":    conf("1.1.0", `"conditionsV4":["tcp","sport","7"],`, prev["1.1.0"]),
+		"sets of addresses":       conf("1.1.0", `"conditionsV4":["ip","saddr","{","10.0.0.0/8,","192.168.0.0/16","}","ip","daddr","!=","{","192.0.2.1,","192.0.2.2","}"],`+mapping, prev["1.1.0"]),
+		"types of addresses":      conf("1.1.0", `"conditionsV4":["fib","saddr","type","local"],`+mapping, prev["1.1.0"]),
+		"the same twice":          conf("1.1.0", twice(`,"hostIP":""`), prev["1.1.0"]),
+		"the same for 0.0.0.0":    conf("1.1.0", twice(`,"hostIP":"0.0.0.0"`), prev["1.1.0"]),
+		"mark chain, nftables":    conf("1.1.0", `"externalSetMarkChain":"KUBE-MARK-MASQ",`+mapping, prev["1.1.0"]),
+		"no way to the container": conf("1.1.0", strings.Replace(mapping, "tcp", "udp", 1), `{"cniVersion":"1.1.0","ips":[{"address":"203.0.113.9/24"}]}`),
+		"lists of addresses":      iptables(`"conditionsV4":["-s","10.0.0.0/8,192.168.0.0/255.255.0.0"],`),
+		"addrtype":                iptables(`"conditionsV4":["-m","addrtype","!","--src-type","LOCAL,UNICAST","-m","addrtype","--dst-type","LOCAL"],`),
+		"mark chain":              iptables(`"externalSetMarkChain":"CNI-MARK",`),
+		"no snat":                 conf("1.1.0", `"snat":false,`+mapping, prev["1.1.0"]),
 	}
 	for version, text := range prev {
 		rows["version "+version] = conf(version, mapping, text)
@@ -56,6 +72,9 @@ func TestPortmapParity(t *testing.T) {
 			w.must("", "ip", "link", "add", "br0", "type", "bridge")
 			w.must("", "ip", "link", "set", "br0", "up")
 			w.must("", "ip", "addr", "add", "10.1.2.1/24", "dev", "br0")
+			for _, program := range []string{"iptables", "ip6tables"} {
+				w.must("", program, "-t", "nat", "-N", "CNI-MARK")
+			}
 			theirs, ours := w.portmapCall(referenceDir(), "ADD", text), answer{}
 			w.portmapCall(referenceDir(), "DEL", text)
 			ours = w.portmapCall(oursDir(), "ADD", text)
