@@ -17,10 +17,12 @@ func (a *Attachment) owner() ipam.Owner {
 
 // wanted joins the requested addresses of the configuration with the attachment's own.
 func (n *Network) wanted(a Attachment) []netip.Addr {
-	want := slices.Clone(n.ipam.want)
-	for _, addr := range a.Addrs {
-		if addr = addr.Unmap(); !slices.Contains(want, addr) {
-			want = append(want, addr)
+	var want []netip.Addr
+	for _, from := range [][]netip.Addr{n.ipam.runtime.addrs, n.ipam.args.addrs, a.Addrs} {
+		for _, addr := range from {
+			if addr = addr.Unmap(); !slices.Contains(want, addr) {
+				want = append(want, addr)
+			}
 		}
 	}
 	return want
@@ -45,7 +47,7 @@ func (k *ipamKeys) readResolvConf() (DNS, error) {
 		return DNS{}, &Error{Code: CodeInvalidNetwork, Msg: `failed to read "ipam.resolvConf": ` + err.Error(), Key: "ipam.resolvConf", Err: err}
 	}
 	d, err := ipam.ParseResolvConf(text)
-	return DNS(d), err
+	return DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}, err
 }
 
 // ipamError gives the store's errors their codes.

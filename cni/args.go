@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -30,17 +31,7 @@ func (a *Attachment) parseArgs() error {
 		case "MAC":
 			a.MAC = value
 		case "IP":
-			// The static plugin takes a list with lengths here, and reads it itself.
-			for one := range strings.SplitSeq(value, ",") {
-				one = strings.TrimSpace(one)
-				addr, ok := parseWanted(one)
-				if !ok {
-					return argsError("ARGS: invalid IP " + quote(one) + ", expected an IP address")
-				}
-				if !slices.Contains(a.Addrs, addr) {
-					a.Addrs = append(a.Addrs, addr)
-				}
-			}
+			a.Addrs, a.badIP = wantedByArgs(value)
 		case "GATEWAY": // of the static plugin
 		default:
 			unknown = append(unknown, quote(pair))
@@ -50,6 +41,25 @@ func (a *Attachment) parseArgs() error {
 		return argsError("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
 	}
 	return nil
+}
+
+// wantedByArgs reads a list of addresses. The static plugin takes them with lengths, and reads them itself. An empty value
+// asks for nothing.
+func wantedByArgs(value string) (list []netip.Addr, _ error) {
+	if value == "" {
+		return nil, nil
+	}
+	for one := range strings.SplitSeq(value, ",") {
+		one = strings.TrimSpace(one)
+		addr, ok := parseWanted(one)
+		if !ok {
+			return list, argsError("ARGS: invalid IP " + quote(one) + ", expected an IP address")
+		}
+		if !slices.Contains(list, addr) {
+			list = append(list, addr)
+		}
+	}
+	return list, nil
 }
 
 func parseBool(s string) (on, ok bool) {

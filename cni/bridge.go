@@ -16,9 +16,10 @@ import (
 // checkBridge validates the configuration as the bridge plugin's, and completes it.
 func (n *Network) checkBridge() error {
 	k := &n.bridge
+	wrong := n.wrong(ofBridge | ofLink | ofMasquerade)
 	switch {
-	case n.bridgeErr != nil:
-		return n.bridgeErr
+	case wrong != nil:
+		return wrong
 	case k.name == "":
 		return invalidKey("bridge", `invalid "bridge": interface name is empty`)
 	case n.hasAddresses() && k.containerDown:
@@ -38,7 +39,8 @@ func (n *Network) checkBridge() error {
 	}
 	for _, set := range n.ipam.sets {
 		for _, r := range set {
-			if !r.Subnet.Contains(r.Gateway) {
+			// One that's somebody else's needn't be: fe80::1, or a router that a route on the link leads to.
+			if !r.Subnet.Contains(r.Gateway) && (k.gateway() || r.Gateway.Is4() != r.Subnet.Addr().Is4()) {
 				return invalidKey("ipam", "gateway "+r.Gateway.String()+" not in network "+r.Subnet.String())
 			}
 		}

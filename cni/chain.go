@@ -88,9 +88,9 @@ func (n *Network) member(l memberText, shared []byte, a Attachment) (member, err
 	if len(inner) > 0 {
 		text = append(text, ',')
 	}
-	m, invalid := parse(append(append(text, shared...), '}'))
-	if m == nil {
-		return member{}, invalid
+	m, err := read(append(append(text, shared...), '}'), "")
+	if err != nil {
+		return member{}, err
 	}
 	m.prev, m.prevErr, m.valid = n.prev, nil, n.valid
 	p := findPlugin(m.plugin)
@@ -104,7 +104,7 @@ func (n *Network) member(l memberText, shared []byte, a Attachment) (member, err
 	if e := p.wrongKey(m, a); e != nil {
 		return found, e
 	}
-	return found, invalid
+	return found, m.wrong(ofEach)
 }
 
 // chainable lists the plugins that can be members.

@@ -39,11 +39,25 @@ func (n *Network) findDelegate(a Attachment) (*delegate, error) {
 		path := filepath.Join(dir, name)
 		var st unix.Stat_t
 		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
-			return &delegate{name, path}, nil
+			return &delegate{name, path}, refuseOurselves(path, &st)
 		}
 	}
 	return nil, &Error{Code: CodeInvalidNetwork, Key: "ipam.type",
 		Msg: "failed to find plugin " + quote(name) + " in path [" + strings.Join(a.Path, " ") + "]"}
+}
+
+// refuseOurselves refuses a delegate that's this program again, unless a link makes it one of its IPAM plugins: it would
+// delegate to itself without end.
+func refuseOurselves(path string, st *unix.Stat_t) error {
+	var own unix.Stat_t
+	if unix.Stat("/proc/self/exe", &own) != nil || own.Dev != st.Dev || own.Ino != st.Ino {
+		return nil
+	}
+	switch Name(path) {
+	case hostLocal, static:
+		return nil
+	}
+	return invalidKey("ipam.type", quote(path)+" is swiftcni itself, which gives addresses as host-local and static alone")
 }
 
 // run executes the delegate with the configuration as it came and returns what it printed.

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -14,16 +15,20 @@ import (
 // defaultDataDir is host-local's.
 const defaultDataDir = "/var/lib/cni/networks"
 
-// parse reads the ipam object twice: another IPAM's keys may have host-local's names and other types, so the
-// type must be known first.
-func (k *ipamKeys) parse(r *reader) error {
+// parseIPAM reads the ipam object twice: another IPAM's keys may have host-local's names and other types, so the
+// type must be known first. null takes back all but the type, which main plugins go by.
+func (n *Network) parseIPAM(r *reader) error {
+	k := &n.ipam
 	text, err := r.value()
-	if err != nil || string(text) == "null" {
+	if err != nil {
 		return err
+	}
+	if string(text) == "null" {
+		*k = ipamKeys{own: k.own, plugin: k.plugin, dataDir: defaultDataDir, args: k.args, runtime: k.runtime, runtimeRanges: k.runtimeRanges}
+		return nil
 	}
 	typed := newReader(text, "ipam")
 	if err := typed.object(func(key string) error {
-		k.present = true
 		if key == "type" {
 			return typed.str(&k.plugin)
 		}
@@ -32,24 +37,28 @@ func (k *ipamKeys) parse(r *reader) error {
 		return err
 	}
 	k.present = true
+	if k.own != "" {
+		k.plugin = k.own
+	}
 	if typed.first != nil {
 		r.note(typed.first)
 	}
 	keys := newReader(text, "ipam")
-	switch k.plugin {
-	case hostLocal:
-		k.dataDir = defaultDataDir
-		err = keys.object(func(key string) error { return k.field(keys, key) })
-	case static:
-		err = keys.object(func(key string) error { return k.staticField(keys, key) })
-	}
-	if keys.first != nil {
-		r.note(keys.first)
-	}
-	return err
+	return n.about(ofIPAM, keys, func() error { return keys.object(func(key string) error { return k.field(keys, key) }) })
 }
 
+// field reads one key of the ipam object.
 func (k *ipamKeys) field(r *reader, key string) error {
+	switch k.plugin {
+	case hostLocal:
+		return k.localField(r, key)
+	case static:
+		return k.staticField(r, key)
+	}
+	return nil
+}
+
+func (k *ipamKeys) localField(r *reader, key string) error {
 	switch key {
 	case "subnet":
 		k.hasShort = true
@@ -130,7 +139,6 @@ func (r *reader) routes(to *[]Route) error {
 
 func (r *reader) route() (Route, error) {
 	var route Route
-	var table, scope = -1, -1
 	err := r.object(func(key string) error {
 		switch key {
 		case "dst":
@@ -138,44 +146,57 @@ func (r *reader) route() (Route, error) {
 		case "gw":
 			return r.addr(&route.Gateway)
 		case "mtu":
-			return r.bounded(&route.MTU, 0, 1<<31-1)
+			return r.natural(&route.MTU, 1<<31-1)
 		case "advmss":
-			return r.bounded(&route.AdvMSS, 0, 1<<31-1)
+			return r.natural(&route.AdvMSS, 1<<31-1)
 		case "priority":
-			return r.bounded(&route.Priority, 0, 1<<32-1)
+			return r.natural(&route.Priority, 1<<32-1)
 		case "table":
-			return r.bounded(&table, 0, 1<<32-1)
+			return r.pointer(&route.Table, 1<<32-1)
 		case "scope":
-			return r.bounded(&scope, 0, 255)
+			return r.pointer(&route.Scope, 255)
 		}
-		return nil
+		return r.keep(&route.others)
 	})
-	if table >= 0 {
-		route.Table = &table
-	}
-	if scope >= 0 {
-		route.Scope = &scope
-	}
-	if err == nil && !route.Dst.IsValid() {
+	switch {
+	case err != nil || r.lax:
+	case !route.Dst.IsValid():
 		r.invalid(`expected a route with "dst"`)
-	}
-	if route.Gateway.IsValid() && route.Dst.IsValid() && route.Gateway.Is4() != route.Dst.Addr().Is4() {
+	case route.Gateway.IsValid() && route.Gateway.Is4() != route.Dst.Addr().Is4():
 		r.invalid(`expected "gw" of the family of "dst"`)
 	}
 	return route, err
 }
 
-// wanted adds requested addresses, written as IP or IP/len, to those from elsewhere. The texts are kept for an
-// IPAM plugin that needs the length.
-func (r *reader) wanted(to *[]netip.Addr, texts *[]string) error {
-	*texts = nil
+// natural reads a number of a route, from 0 on.
+func (r *reader) natural(to *int, most int) error {
+	if r.lax {
+		return r.integer(to)
+	}
+	return r.bounded(to, 0, most)
+}
+
+// pointer reads a number of a route that may be absent.
+func (r *reader) pointer(to **int, most int) error {
+	*to = nil
+	n := math.MinInt
+	err := r.natural(&n, most)
+	if n != math.MinInt {
+		*to = &n
+	}
+	return err
+}
+
+// wanted reads requested addresses, written as IP or IP/len.
+func (r *reader) wanted(to *wishes) error {
+	*to = wishes{}
 	_, err := r.list(func() error {
 		return r.text("an IP address", func(s string) bool {
 			a, ok := parseWanted(s)
-			if ok && !slices.Contains(*to, a) {
-				*to = append(*to, a)
+			if ok {
+				to.addrs = append(to.addrs, a)
 			}
-			*texts = append(*texts, s)
+			to.texts = append(to.texts, s)
 			return ok
 		})
 	})
@@ -197,7 +218,7 @@ func (k *ipamKeys) joinSets(cniVersion string) {
 		k.setsErr = invalidKey("ipam", "IPAM config missing 'ipam' key")
 		return
 	}
-	sets := slices.Clone(k.runtime)
+	sets := slices.Clone(k.runtimeRanges)
 	if k.hasShort {
 		sets = append(sets, ipam.RangeSet{k.short})
 	}

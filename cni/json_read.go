@@ -15,8 +15,12 @@ import (
 type reader struct {
 	s     scanner
 	path  []byte // of the value at hand, such as "ipam.ranges[0][1].subnet"
+	key   string // of the value at hand, as it's written
 	depth int
 	first *Error
+
+	keeps bool // a result is read: members that aren't known stay with it
+	lax   bool // routes are taken whatever they say
 }
 
 func newReader(text []byte, path string) *reader {
@@ -112,6 +116,7 @@ func (r *reader) object(field func(key string) error) error {
 				r.path = append(r.path, '.')
 			}
 			r.path = append(r.path, name...)
+			r.key = name
 			r.s.peek()
 			start := r.s.pos
 			if err := field(strings.ToLower(name)); err != nil {
@@ -202,21 +207,29 @@ func (r *reader) number() (string, error) {
 }
 
 func (r *reader) integer(to *int) error {
+	n, ok, err := r.whole()
+	if ok {
+		*to = n
+	}
+	return err
+}
+
+// whole reads an integer; ok says whether one is there.
+func (r *reader) whole() (n int, ok bool, _ error) {
 	ok, err := r.is('0', "a number")
 	if !ok || err != nil {
-		return err
+		return 0, false, err
 	}
 	text, err := r.number()
 	if err != nil {
-		return err
+		return 0, false, err
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || int64(int(n)) != n {
+	long, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || int64(int(long)) != long {
 		r.invalid("expected a whole number, got " + text)
-		return nil
+		return 0, false, nil
 	}
-	*to = int(n)
-	return nil
+	return int(long), true, nil
 }
 
 // text reads a string and hands it to parse, whose complaint says what was expected. An empty string is as good as none.
@@ -232,6 +245,7 @@ func (r *reader) text(expected string, parse func(s string) bool) error {
 }
 
 func (r *reader) addr(to *netip.Addr) error {
+	*to = netip.Addr{} // null and an empty string take back what an equal key said before
 	return r.text("an IP address", func(s string) bool {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
@@ -265,6 +279,21 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p, true
+}
+
+// keep adds the member at hand, as it's written, to the inner text of an object: one that isn't known, but of a result
+// it is to be printed again.
+func (r *reader) keep(members *string) error {
+	if !r.keeps {
+		return nil
+	}
+	w := newWriter(nil).str(r.key)
+	value, err := r.value()
+	if *members != "" {
+		*members += ","
+	}
+	*members += string(w.b) + ":" + string(value)
+	return err
 }
 
 // value takes the value at hand as it stands.

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -14,6 +15,14 @@ type writer struct {
 	b     []byte
 	depth int
 	empty bool // nothing stands yet in the innermost object or list
+
+	others []jsonMember // of the innermost object, in alphabetical order, that are still to be printed
+}
+
+// A jsonMember is a key of an object and its value as it's written.
+type jsonMember struct {
+	name  string
+	value []byte
 }
 
 func newWriter(b []byte) *writer { return &writer{b: b, empty: true} }
@@ -26,6 +35,7 @@ func (w *writer) open(bracket byte) *writer {
 }
 
 func (w *writer) close(bracket byte) *writer {
+	w.flush("")
 	w.depth--
 	if !w.empty {
 		w.newline()
@@ -53,9 +63,53 @@ func (w *writer) item() *writer {
 }
 
 func (w *writer) key(k string) *writer {
+	if len(w.others) > 0 {
+		w.flush(k)
+	}
 	w.item().str(k)
 	w.b = append(w.b, ": "...)
 	return w
+}
+
+// among prints members that were kept, given as the inner text of an object, among those that follow. The object has
+// no other objects or lists in it.
+func (w *writer) among(members string) *writer {
+	w.others = splitMembers(members)
+	return w
+}
+
+// flush prints the kept members that come before a key, or all of them.
+func (w *writer) flush(before string) {
+	for len(w.others) > 0 && (before == "" || w.others[0].name < before) {
+		m := w.others[0]
+		w.others = w.others[1:]
+		w.item().str(m.name)
+		w.b = append(append(w.b, ": "...), m.value...)
+	}
+}
+
+// splitMembers takes the inner text of an object apart, by name. The last of equal ones counts.
+func splitMembers(text string) (list []jsonMember) {
+	if text == "" {
+		return nil
+	}
+	r := newReader([]byte("{"+text+"}"), "")
+	_ = r.object(func(string) error {
+		m := jsonMember{name: r.key}
+		var err error
+		m.value, err = r.value()
+		at := 0
+		for at < len(list) && list[at].name < m.name {
+			at++
+		}
+		if at < len(list) && list[at].name == m.name {
+			list[at] = m
+		} else {
+			list = slices.Insert(list, at, m)
+		}
+		return err
+	})
+	return list
 }
 
 func (w *writer) raw(s string) *writer {

@@ -5,6 +5,8 @@ package cni
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,7 +26,8 @@ type plugin struct {
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
 
-	heads bool // plugins in its key "chain" follow it
+	reads concern // keys that it judges before it does anything, beside its own
+	heads bool    // plugins in its key "chain" follow it
 	// wrongKey finds what is wrong with a configuration. Who has it can be a member of another's chain.
 	wrongKey func(*Network, Attachment) *Error
 }
@@ -33,10 +36,10 @@ type plugin struct {
 func plugins() []plugin {
 	return []plugin{
 		bridge(),
-		{name: hostLocal, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
-		{name: static, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
+		{name: hostLocal, reads: ofIPAM, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
+		{name: static, reads: ofIPAM, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
 		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
-		{name: "ptp", add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true},
+		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true},
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
 			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
@@ -50,7 +53,7 @@ func plugins() []plugin {
 }
 
 func bridge() plugin {
-	return plugin{name: "bridge", add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged, heads: true}
+	return plugin{name: "bridge", reads: ofMain | ofMAC | ofIPAM, add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged, heads: true}
 }
 
 // PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
@@ -62,9 +65,35 @@ func PluginNames() []string {
 	return list
 }
 
+// programName is the binary's own.
+const programName = "swiftcni"
+
+// Name returns the name of the plugin that a program is to be, by the path that it was called by: its last element, or
+// where that's no plugin's the one that its symbolic links lead to.
+func Name(path string) string {
+	name := filepath.Base(path)
+	for base, links := name, 0; base != programName && links < maxLinks; links++ {
+		if findPlugin(base) != nil {
+			return base
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path, base = to, filepath.Base(to)
+	}
+	return name
+}
+
+// maxLinks is how many symbolic links are followed, as by the kernel (MAXSYMLINKS, linux/namei.h).
+const maxLinks = 40
+
 // Main is the whole of a plugin program: it does what the environment and the input say, prints the answer,
-// and returns the exit status. name is the program's own, without directories; a name that isn't a plugin's
-// gives way to the configuration's "type".
+// and returns the exit status. name is the plugin's, as [Name] returns it; the binary's own name, "swiftcni", gives way to
+// the configuration's "type".
 func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (exit int) {
 	if getenv("CNI_COMMAND") == "" {
 		about(name, stderr)
@@ -133,6 +162,10 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 	if err := checkEnvironment(verb, c.getenv); err != nil {
 		return nil, nil, "", err
 	}
+	p := findPlugin(c.name)
+	if p == nil && c.name != programName {
+		return nil, nil, "", errNoPlugin(c.name)
+	}
 	if verb == "VERSION" {
 		return versionAnswer(), nil, "", nil
 	}
@@ -140,9 +173,9 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 	if err != nil {
 		return nil, nil, "", err
 	}
-	n, invalid := parse(text)
-	if n == nil {
-		return nil, nil, "", invalid
+	n, err := read(text, c.name)
+	if err != nil {
+		return nil, nil, "", err
 	}
 	if !slices.Contains(verbs[:], verb) {
 		return nil, nil, n.cniVersion, &Error{Code: CodeInvalidEnvironment, Msg: "unknown CNI_COMMAND: " + verb, Key: "CNI_COMMAND"}
@@ -150,12 +183,13 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 	if err := n.allow(verb); err != nil {
 		return nil, nil, n.cniVersion, err
 	}
-	p := findPlugin(c.name)
 	if p == nil {
-		p = findPlugin(n.plugin)
-	}
-	if p == nil {
-		return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+		if p = findPlugin(n.plugin); p == nil {
+			return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+		}
+		if n, err = read(text, p.name); err != nil {
+			return nil, nil, "", err
+		}
 	}
 	c.steps.name(p.name, n.name)
 	if err := n.speaks(p.since); err != nil {
@@ -165,11 +199,14 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 	a.ends, a.steps, n.path = c.ends, c.steps, a.Path
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
-		if invalid == nil && p.readsArgs() {
-			invalid = badArgs
+		if err := p.judge(verb, n); err != nil {
+			return nil, nil, n.cniVersion, err
 		}
-		if invalid != nil {
-			return nil, nil, n.cniVersion, invalid
+		if badArgs != nil && p.readsArgs() {
+			return nil, nil, n.cniVersion, badArgs
+		}
+		if a.badIP != nil && p.reads&ofIPAM != 0 && n.ipam.isOurs() {
+			return nil, nil, n.cniVersion, a.badIP
 		}
 	}
 	if !p.heads {
@@ -180,6 +217,22 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 		undo = func() { _ = p.detach(context.Background(), n, a) }
 	}
 	return out, undo, n.cniVersion, err
+}
+
+// errNoPlugin is the answer to a call by a name that's no plugin's. The configuration's "type" is no help: it may be of the
+// plugin that calls this one for addresses, which would go on without end.
+func errNoPlugin(name string) error {
+	return &Error{Code: CodeInvalidEnvironment, Msg: quote(name) + " isn't a plugin's name: swiftcni is to be linked as one of " +
+		strings.Join(PluginNames(), ", ") + ", or by another name as a link to one of these links"}
+}
+
+// judge returns what is wrong with the keys that the plugin reads.
+func (p *plugin) judge(verb string, n *Network) error {
+	of := p.reads | ofEach
+	if verb == "GC" {
+		of |= ofGC
+	}
+	return n.wrong(of)
 }
 
 // readsArgs is false of plugins that have no use for CNI_ARGS, and so no opinion.

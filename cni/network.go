@@ -19,17 +19,17 @@ type Network struct {
 	plugin     string // key "type"
 	text       []byte // as it came, for an IPAM plugin that is delegated to
 
-	chain     []memberText // key "chain"
-	bridge    bridgeKeys
-	bridgeErr *Error // the first wrong one of them
-	ipam      ipamKeys
-	dns       DNS
-	hasDNS    bool // the configuration's dns replaces what IPAM says
-	macs      [2]string
-	prev      *Result
-	prevRaw   []byte
-	prevErr   *Error
-	valid     []Attachment // GC's list; nil is no list
+	chain   []memberText // key "chain"
+	bridge  bridgeKeys
+	ipam    ipamKeys
+	faults  []fault // of its keys
+	dns     DNS
+	hasDNS  bool // the configuration's dns replaces what IPAM says
+	macs    [2]string
+	prev    *Result
+	prevRaw []byte
+	prevErr *Error
+	valid   []Attachment // GC's list; nil is no list
 }
 
 // Where a container's MAC may come from; the first that is set wins.
@@ -91,19 +91,30 @@ func (b *bridgeKeys) filtersVLANs() bool { return b.vlan != 0 || b.hasTrunk }
 // ipamKeys are host-local's, and the name of the plugin that stands in its place.
 type ipamKeys struct {
 	present    bool
+	own        string // the IPAM plugin that reads its own configuration, whatever "type" says
 	plugin     string // "type"; empty means that the network has no addresses
 	dataDir    string
 	short      ipam.Range // subnet, rangeStart, rangeEnd, gateway
 	hasShort   bool
 	ranges     []ipam.RangeSet
-	runtime    []ipam.RangeSet // runtimeConfig.ipRanges
 	sets       []ipam.RangeSet // all of them, canonical
 	setsErr    *Error
 	routes     []Route
 	resolvConf string
-	want       []netip.Addr // runtimeConfig.ips and args.cni.ips
 	static     staticKeys
+
+	args, runtime wishes          // args.cni.ips, runtimeConfig.ips
+	runtimeRanges []ipam.RangeSet // runtimeConfig.ipRanges
 }
+
+// wishes are addresses that are asked for, and their texts: static needs the lengths that host-local ignores.
+type wishes struct {
+	addrs []netip.Addr
+	texts []string
+}
+
+// isOurs reports whether the addresses are given in this process.
+func (k *ipamKeys) isOurs() bool { return k.plugin == hostLocal || k.plugin == static }
 
 // The IPAM plugins that run in this process.
 const (
@@ -113,7 +124,7 @@ const (
 
 // delegates reports whether another program manages the network's addresses.
 func (n *Network) delegates() bool {
-	return n.hasAddresses() && n.ipam.plugin != hostLocal && n.ipam.plugin != static
+	return n.hasAddresses() && !n.ipam.isOurs()
 }
 
 // hasAddresses reports whether the network gives addresses at all.

@@ -23,6 +23,55 @@ func Parse(text []byte) (*Network, error) {
 	return n, nil
 }
 
+// A concern is whose keys a fault of the configuration is in: a plugin judges what it reads, since what it has no use for
+// may mean something else to another program.
+type concern uint8
+
+const (
+	ofEach       concern = 1 << iota // every plugin reads them
+	ofBridge                         // bridge alone
+	ofLink                           // bridge and ptp
+	ofMasquerade                     // ipMasqBackend
+	ofMain                           // type and dns: what main plugins go by
+	ofMAC                            // runtimeConfig.mac and args.cni.mac
+	ofIPAM                           // host-local and static
+	ofGC
+)
+
+// A fault is a key that's wrong.
+type fault struct {
+	of  concern
+	err *Error
+}
+
+// wrong returns the first fault that concerns somebody, or nil.
+func (n *Network) wrong(of concern) error {
+	if !n.ipam.isOurs() {
+		of &^= ofIPAM
+	}
+	if !n.bridge.ipMasq {
+		of &^= ofMasquerade
+	}
+	for _, f := range n.faults {
+		if f.of&of != 0 {
+			return f.err
+		}
+	}
+	return nil
+}
+
+// about reads keys whose faults are somebody's concern.
+func (n *Network) about(of concern, r *reader, read func() error) error {
+	was := r.first
+	r.first = nil
+	err := read()
+	if r.first != nil {
+		n.faults = append(n.faults, fault{of, r.first})
+	}
+	r.first = was
+	return err
+}
+
 // ParseForDetach reads what it can of a configuration that may have turned invalid since its containers were
 // attached: [Detach] works with that. Without a name, or from what isn't JSON, there's no network, and the error
 // says why.
@@ -34,10 +83,24 @@ func ParseForDetach(text []byte) (*Network, error) {
 	return nil, err
 }
 
-// parse returns the network as far as it can be read, which is what DEL works with, and the first error.
-// Without a name there is no network.
+// parse returns the network as far as it can be read, which is what DEL works with, and the first error but for those
+// about bridge's keys. Without a name there is no network.
 func parse(text []byte) (*Network, error) {
+	n, err := read(text, "")
+	if err == nil {
+		err = n.wrong(ofEach | ofMain | ofMAC | ofIPAM | ofGC)
+	}
+	return n, err
+}
+
+// read reads a configuration for a plugin, if it's known by whom it's read. The error says why there's no network; what is
+// wrong with its keys is among its faults.
+func read(text []byte, program string) (*Network, error) {
 	n := &Network{text: text}
+	n.ipam.dataDir = defaultDataDir
+	if program == hostLocal || program == static {
+		n.ipam.own, n.ipam.plugin = program, program
+	}
 	n.bridge.name, n.bridge.queues = "cni0", 1
 	r := newReader(text, "")
 	var name, cniVersion string
@@ -76,7 +139,7 @@ func parse(text []byte) (*Network, error) {
 	n.parsePrevResult()
 	n.ipam.joinSets(n.cniVersion)
 	if r.first != nil {
-		return n, r.first
+		n.faults = append(n.faults, fault{ofEach, r.first})
 	}
 	return n, nil
 }
@@ -93,18 +156,13 @@ func decodeError(err error) error {
 func (n *Network) field(r *reader, key string) error {
 	switch key {
 	case "type":
-		return r.str(&n.plugin)
+		return n.about(ofMain, r, func() error { return r.str(&n.plugin) })
 	case "ipam":
-		return n.ipam.parse(r)
+		return n.parseIPAM(r)
 	case "dns":
-		return n.parseDNS(r)
+		return n.about(ofMain, r, func() error { return n.parseDNS(r) })
 	case "args":
-		return r.object(func(key string) error {
-			if key != "cni" {
-				return nil
-			}
-			return r.object(func(key string) error { return n.argsField(r, key) })
-		})
+		return n.parseArgs(r)
 	case "runtimeconfig":
 		return r.object(func(key string) error { return n.runtimeField(r, key) })
 	case "prevresult":
@@ -112,27 +170,33 @@ func (n *Network) field(r *reader, key string) error {
 		n.prevRaw, err = r.value()
 		return err
 	case "cni.dev/valid-attachments", "cni.dev/attachments":
-		return n.parseValid(r)
+		return n.about(ofGC, r, func() error { return n.parseValid(r) })
+	case "chain":
+		return n.about(ofLink, r, func() error { return n.parseChain(r) })
+	case "ipmasqbackend":
+		return n.about(ofMasquerade, r, func() error { return n.bridge.parseBackend(r) })
+	case "mtu", "queues", "ipmasq", "linklocal":
+		return n.about(ofLink, r, func() error { return n.bridge.linkField(r, key) })
 	}
-	return n.bridgeField(r, key)
+	return n.about(ofBridge, r, func() error { return n.bridge.field(r, key) })
 }
 
-// bridgeField reads one key of the bridge plugin. Another plugin may give its own key the same name, so the
-// error is kept apart, for bridge alone.
-func (n *Network) bridgeField(r *reader, key string) error {
-	was := r.first
-	r.first = nil
-	var err error
-	if key == "chain" {
-		err = n.parseChain(r)
-	} else {
-		err = n.bridge.field(r, key)
+// linkField reads one of the keys that bridge and ptp share.
+func (b *bridgeKeys) linkField(r *reader, key string) error {
+	switch key {
+	case "ipmasq":
+		return r.boolean(&b.ipMasq)
+	case "mtu":
+		return r.bounded(&b.mtu, -1<<31, maxMTU)
+	case "queues":
+		return r.bounded(&b.queues, 1, maxQueues)
+	case "linklocal":
+		on := !b.noLinkLocal
+		err := r.boolean(&on)
+		b.noLinkLocal = !on
+		return err
 	}
-	if n.bridgeErr == nil {
-		n.bridgeErr = r.first
-	}
-	r.first = was
-	return err
+	return nil
 }
 
 // field reads one key of the bridge plugin.
@@ -146,14 +210,6 @@ func (b *bridgeKeys) field(r *reader, key string) error {
 		return r.boolean(&b.isDefaultGateway)
 	case "forceaddress":
 		return r.boolean(&b.forceAddress)
-	case "ipmasq":
-		return r.boolean(&b.ipMasq)
-	case "ipmasqbackend":
-		return b.parseBackend(r)
-	case "mtu":
-		return r.bounded(&b.mtu, -1<<31, maxMTU)
-	case "queues":
-		return r.bounded(&b.queues, 1, maxQueues)
 	case "hairpinmode":
 		return r.boolean(&b.hairpin)
 	case "promiscmode":
@@ -172,26 +228,21 @@ func (b *bridgeKeys) field(r *reader, key string) error {
 		return r.boolean(&b.containerDown)
 	case "portisolation":
 		return r.boolean(&b.isolated)
-	case "linklocal":
-		on := !b.noLinkLocal
-		err := r.boolean(&on)
-		b.noLinkLocal = !on
-		return err
 	}
 	return nil
 }
 
 // bounded reads an integer and notes one out of bounds.
 func (r *reader) bounded(to *int, least, most int) error {
-	was := *to
-	if err := r.integer(to); err != nil {
-		return err
+	n, ok, err := r.whole()
+	switch {
+	case !ok:
+	case n < least || n > most:
+		r.invalid("expected " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
+	default:
+		*to = n
 	}
-	if *to < least || *to > most {
-		r.invalid("expected " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + ", got " + strconv.Itoa(*to))
-		*to = was
-	}
-	return nil
+	return err
 }
 
 func (b *bridgeKeys) parseName(r *reader) error {
@@ -205,6 +256,7 @@ func (b *bridgeKeys) parseName(r *reader) error {
 }
 
 func (b *bridgeKeys) parseBackend(r *reader) error {
+	b.ipMasqBackend = ""
 	if err := r.str(&b.ipMasqBackend); err != nil {
 		return err
 	}
@@ -285,26 +337,39 @@ func (n *Network) parseDNS(r *reader) error {
 	return n.dns.parse(r, &n.hasDNS)
 }
 
-// argsField reads one key of args.cni.
-func (n *Network) argsField(r *reader, key string) error {
-	switch key {
-	case "mac":
-		return r.str(&n.macs[macArgs])
-	case "ips":
-		return r.wanted(&n.ipam.want, &n.ipam.static.args)
+// parseArgs reads args. Its null is IPAM's alone, as a pointer is only there.
+func (n *Network) parseArgs(r *reader) error {
+	if r.kind() == 'n' {
+		n.ipam.args = wishes{}
 	}
-	return nil
+	return r.object(func(key string) error {
+		if key != "cni" {
+			return nil
+		}
+		if r.kind() == 'n' {
+			n.ipam.args = wishes{}
+		}
+		return r.object(func(key string) error {
+			switch key {
+			case "mac":
+				return n.about(ofMAC, r, func() error { return r.str(&n.macs[macArgs]) })
+			case "ips":
+				return n.about(ofIPAM, r, func() error { return r.wanted(&n.ipam.args) })
+			}
+			return nil
+		})
+	})
 }
 
 // runtimeField reads one key of runtimeConfig.
 func (n *Network) runtimeField(r *reader, key string) error {
 	switch key {
 	case "mac":
-		return r.str(&n.macs[macRuntime])
+		return n.about(ofMAC, r, func() error { return r.str(&n.macs[macRuntime]) })
 	case "ips":
-		return r.wanted(&n.ipam.want, &n.ipam.static.runtime)
+		return n.about(ofIPAM, r, func() error { return r.wanted(&n.ipam.runtime) })
 	case "ipranges":
-		return r.rangeSets(&n.ipam.runtime)
+		return n.about(ofIPAM, r, func() error { return r.rangeSets(&n.ipam.runtimeRanges) })
 	}
 	return nil
 }

@@ -25,10 +25,9 @@ func TestWrongTypesAreNamed(t *testing.T) {
 			if kind == right {
 				continue
 			}
-			_, err := parse([]byte(`{"cniVersion":"1.0.0","name":"n","` + key + `":` + value + `}`))
-			n, _ := parse([]byte(`{"cniVersion":"1.0.0","name":"n","` + key + `":` + value + `}`))
-			if err == nil && n.bridgeErr != nil {
-				err = n.bridgeErr
+			n, err := parse([]byte(`{"cniVersion":"1.0.0","name":"n","ipMasq":true,"` + key + `":` + value + `}`))
+			if err == nil && n.wrong(ofBridge|ofLink|ofMasquerade) != nil {
+				err = n.wrong(ofBridge | ofLink | ofMasquerade)
 			}
 			if err == nil || asError(err).Code != CodeInvalidNetwork || !strings.HasPrefix(asError(err).Key, key) {
 				t.Errorf("%s as %s: %v", key, kind, err)
@@ -39,30 +38,30 @@ func TestWrongTypesAreNamed(t *testing.T) {
 
 func TestBadValuesAreNamed(t *testing.T) {
 	for conf, want := range map[string]string{
-		`"vlan": 4095`:                                              "invalid VLAN ID 4095 (must be between 0 and 4094)",
-		`"vlan": -1`:                                                "invalid VLAN ID -1 (must be between 0 and 4094)",
-		`"vlanTrunk": [ { "id": 0 } ]`:                              "incorrect trunk id parameter",
-		`"vlanTrunk": [ { "minID": 5 } ]`:                           "minID and maxID should be configured simultaneously, maxID is missing",
-		`"vlanTrunk": [ { "maxID": 5 } ]`:                           "minID and maxID should be configured simultaneously, minID is missing",
-		`"vlanTrunk": [ { "minID": 9, "maxID": 5 } ]`:               "minID is greater than maxID in trunk parameter",
-		`"vlanTrunk": [ { "minID": 0, "maxID": 5 } ]`:               "incorrect trunk minID parameter",
-		`"ipMasqBackend": "ipfw"`:                                   `unknown ipmasq backend "ipfw"`,
-		`"bridge": ""`:                                              `"bridge": interface name is empty`,
-		`"bridge": "a/b"`:                                           `"bridge": interface name contains`,
-		`"bridge": "abcdefghijklmnop"`:                              `"bridge": interface name is too long`,
-		`"mtu": 70000`:                                              `"mtu": expected`,
-		`"mtu": 1.5`:                                                "expected a whole number",
-		`"queues": 0`:                                               `"queues": expected 1 to 4096, got 0`,
-		`"hairpinMode": true, "promiscMode": true`:                  "cannot set hairpin mode and promiscuous mode at the same time",
-		`"args": { "cni": { "mac": "zz" } }`:                        `args.cni.mac: invalid MAC address "zz"`,
-		`"args": { "cni": { "ips": [ "1.2.3" ] } }`:                 `"args.cni.ips[0]": expected an IP address`,
-		`"ipam": { "type": "host-local" }`:                          "no IP ranges specified",
-		`"ipam": { "type": "host-local", "ranges": [ [ ] ] }`:       "empty range set",
-		`"ipam": { "type": "host-local", "subnet": "10.0.0.0" }`:    `"ipam.subnet": expected an address with a prefix length`,
-		`"ipam": { "type": "host-local", "subnet": "10.0.0.1/24" }`: "Network has host bits set",
-		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/31" }`: "too small to allocate from",
+		`"vlan": 4095`:                                "invalid VLAN ID 4095 (must be between 0 and 4094)",
+		`"vlan": -1`:                                  "invalid VLAN ID -1 (must be between 0 and 4094)",
+		`"vlanTrunk": [ { "id": 0 } ]`:                "incorrect trunk id parameter",
+		`"vlanTrunk": [ { "minID": 5 } ]`:             "minID and maxID should be configured simultaneously, maxID is missing",
+		`"vlanTrunk": [ { "maxID": 5 } ]`:             "minID and maxID should be configured simultaneously, minID is missing",
+		`"vlanTrunk": [ { "minID": 9, "maxID": 5 } ]`: "minID is greater than maxID in trunk parameter",
+		`"vlanTrunk": [ { "minID": 0, "maxID": 5 } ]`: "incorrect trunk minID parameter",
+		`"ipMasq": true, "ipMasqBackend": "ipfw"`:     `unknown ipmasq backend "ipfw"`,
+		`"bridge": ""`:                                `"bridge": interface name is empty`,
+		`"bridge": "a/b"`:                             `"bridge": interface name contains`,
+		`"bridge": "abcdefghijklmnop"`:                `"bridge": interface name is too long`,
+		`"mtu": 70000`:                                `"mtu": expected`,
+		`"mtu": 1.5`:                                  "expected a whole number",
+		`"queues": 0`:                                 `"queues": expected 1 to 4096, got 0`,
+		`"hairpinMode": true, "promiscMode": true`:    "cannot set hairpin mode and promiscuous mode at the same time",
+		`"args": { "cni": { "mac": "zz" } }`:          `args.cni.mac: invalid MAC address "zz"`,
+		`"ipam": { "type": "static" }, "args": { "cni": { "ips": [ "1.2.3" ] } }`:                                             `"args.cni.ips[0]": expected an IP address`,
+		`"ipam": { "type": "host-local" }`:                                                                                    "no IP ranges specified",
+		`"ipam": { "type": "host-local", "ranges": [ [ ] ] }`:                                                                 "empty range set",
+		`"ipam": { "type": "host-local", "subnet": "10.0.0.0" }`:                                                              `"ipam.subnet": expected an address with a prefix length`,
+		`"ipam": { "type": "host-local", "subnet": "10.0.0.1/24" }`:                                                           "Network has host bits set",
+		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/31" }`:                                                           "too small to allocate from",
 		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "rangeStart": "10.1.0.1" }`:                                 "RangeStart 10.1.0.1 not in network 10.0.0.0/24",
-		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "gateway": "10.1.0.1" }`:                                    "gateway 10.1.0.1 not in network 10.0.0.0/24",
+		`"isGateway": true, "ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "gateway": "10.1.0.1" }`:                 "gateway 10.1.0.1 not in network 10.0.0.0/24",
 		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "dataDir": "x" }`:                                           `"ipam.dataDir": expected an absolute path`,
 		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "routes": [ { "gw": "10.0.0.1" } ] }`:                       `expected a route with "dst"`,
 		`"ipam": { "type": "host-local", "subnet": "10.0.0.0/24", "routes": [ { "dst": "::/0", "gw": "10.0.0.1" } ] }`:        `"gw" of the family of "dst"`,
@@ -102,12 +101,28 @@ func TestKeysMatchInAnyCaseAndTheLastWins(t *testing.T) {
 	if n.bridge.name != "b" || n.bridge.mtu != 1 || !n.bridge.ipMasq || n.cniVersion != "0.4.0" {
 		t.Errorf("%+v", n.bridge)
 	}
-	if want := []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("10.0.0.8")}; len(n.ipam.want) != 2 || n.ipam.want[0] != want[0] || n.ipam.want[1] != want[1] {
-		t.Error("wanted", n.ipam.want)
+	if want := []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("10.0.0.8")}; len(n.wanted(Attachment{})) != 2 || n.wanted(Attachment{})[0] != want[0] || n.wanted(Attachment{})[1] != want[1] {
+		t.Error("wanted", n.wanted(Attachment{}))
 	}
 	mac, err := n.mac(Attachment{MAC: "y"})
 	if err != nil || mac.String() != "02:00:00:00:00:01" {
 		t.Error(mac, err)
+	}
+}
+
+// An object that comes again adds to the first, null takes it back, and each key in it counts as it's said last.
+func TestObjectsAgain(t *testing.T) {
+	n, err := Parse([]byte(`{"name":"n","ipam":{"type":"host-local","subnet":"10.0.0.0/24","dataDir":"/x","gateway":"10.0.0.7"},"ipam":{"rangeStart":"10.0.0.9","gateway":""},
+		"runtimeConfig":{"ips":["10.0.0.50"],"ips":["10.0.0.60"]},"args":{"cni":{"ips":["10.0.0.70"]}},"args":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := n.ipam.sets[0][0]
+	if r.Start.String() != "10.0.0.9" || r.Gateway.String() != "10.0.0.1" || n.ipam.dataDir != "/x" {
+		t.Errorf("%+v in %s", r, n.ipam.dataDir)
+	}
+	if want := n.wanted(Attachment{}); len(want) != 1 || want[0].String() != "10.0.0.60" {
+		t.Error("wanted", want)
 	}
 }
 
@@ -121,10 +136,15 @@ func TestArgs(t *testing.T) {
 		"A=B=C":                             `ARGS: invalid pair "A=B=C"`,
 		"IP=10.0.0.2;":                      `ARGS: invalid pair ""`,
 		"IP=x":                              `ARGS: invalid IP "x"`,
+		"IP=;MAC=;GATEWAY=":                 "",
+		"IP=x;IP=10.0.0.2":                  "",
 		"IgnoreUnknown=maybe":               `ARGS: invalid IgnoreUnknown "maybe"`,
 	} {
 		a := Attachment{Args: args}
 		err := a.parseArgs()
+		if err == nil {
+			err = a.badIP
+		}
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || asError(err).Key != "CNI_ARGS") {
 			t.Errorf("%q: got %v, want %q", args, err, want)
 		}

@@ -96,20 +96,20 @@ func (p *plan) addDefaultRoutes() {
 		netip.PrefixFrom(netip.IPv6Unspecified(), 0),
 	} {
 		gw := p.gatewayOf(any.Addr().Is4())
-		if !gw.IsValid() || p.hasRoute(any) {
+		if !gw.IsValid() || p.hasDefaultRoute(any) {
 			continue
 		}
 		p.routes = append(p.routes, Route{Dst: any, Gateway: gw})
 	}
 }
 
-func (p *plan) hasRoute(dst netip.Prefix) bool {
-	for _, r := range p.routes {
-		if r.Dst.Masked() == dst {
-			return true
-		}
-	}
-	return false
+// hasDefaultRoute reports whether a default route is given. One that names no gateway counts only if the kernel would take
+// it for the same as ours: in another table, or of another priority, both can be there.
+func (p *plan) hasDefaultRoute(dst netip.Prefix) bool {
+	return slices.ContainsFunc(p.routes, func(r Route) bool {
+		k := r.kernel(0, netip.Addr{})
+		return k.Dst == dst && (k.Gateway.IsValid() || (k.Table == 0 || k.Table == rtnl.TableMain) && k.Priority == 0)
+	})
 }
 
 // gatewayOf returns the first gateway of a family among the addresses, or the zero Addr.
@@ -232,9 +232,9 @@ func (p *plan) announcement(b *rtnl.Batch) {
 }
 
 // kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
-// says that the destination is on the link.
+// says that the destination is on the link. A scope of IPv6 says nothing.
 func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
-	if r.Scope != nil && *r.Scope >= int(rtnl.ScopeLink) {
+	if r.Scope != nil && *r.Scope >= int(rtnl.ScopeLink) && r.Dst.Addr().Is4() {
 		gw = netip.Addr{}
 	}
 	k := rtnl.Route{

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
-	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -21,13 +20,10 @@ func (n *Network) pointToPoint() (*Network, error) {
 	p := *n
 	p.bridge = bridgeKeys{mtu: n.bridge.mtu, queues: n.bridge.queues, ipMasq: n.bridge.ipMasq, ipMasqBackend: n.bridge.ipMasqBackend,
 		noLinkLocal: n.bridge.noLinkLocal}
-	if e := n.bridgeErr; e != nil {
-		switch strings.ToLower(e.Key) {
-		case "mtu", "queues", "ipmasq", "ipmasqbackend", "linklocal":
-			return &p, e
-		}
-	}
+	wrong := n.wrong(ofLink | ofMasquerade)
 	switch {
+	case wrong != nil:
+		return &p, wrong
 	case !n.hasAddresses():
 		return &p, invalidKey("ipam.type", `no plugin name provided: ptp needs "ipam"`)
 	case n.ipam.plugin == hostLocal:

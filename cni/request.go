@@ -27,6 +27,7 @@ type Attachment struct {
 	// error (CNI_NETNS_OVERRIDE).
 	SharedNetNS bool
 
+	badIP error      // what is wrong with Args' addresses, for who gives some
 	ends  *ending    // nil: the process goes on after this call
 	steps *recording // nil: nobody asked for one
 }

@@ -15,7 +15,11 @@ type Result struct {
 	DNS        DNS
 
 	verbatim []byte // printed as it is, when set
+	others   string
 }
+
+// Whatever a result, or an entry of one, has beside the fields here stays with it, and is printed with it: `others` is
+// the inner text of a JSON object.
 
 // An Interface is a link that an attachment made or uses.
 type Interface struct {
@@ -23,6 +27,8 @@ type Interface struct {
 	MAC     string
 	MTU     int    // 0 is unknown
 	Sandbox string // path of the namespace that holds it; empty is the host's
+
+	others string // such as socketPath and pciID
 }
 
 // NoInterface is an [IP] that names no interface.
@@ -33,6 +39,8 @@ type IP struct {
 	Address   netip.Prefix // the address, with its subnet's length
 	Gateway   netip.Addr   // may be invalid: none
 	Interface int          // index into Result.Interfaces, or NoInterface
+
+	others string
 }
 
 // hasGateway reports whether the address has a gateway that it can use. whereabouts gives all addresses the one that it
@@ -58,6 +66,8 @@ type Route struct {
 	Priority int
 	Table    *int // nil is the main table
 	Scope    *int // nil lets the kernel's rule decide (RT_SCOPE_*, linux/rtnetlink.h)
+
+	others string
 }
 
 // DNS is what the container should use to resolve names.
@@ -66,10 +76,12 @@ type DNS struct {
 	Domain      string
 	Search      []string
 	Options     []string
+
+	others string
 }
 
 func (d *DNS) empty() bool {
-	return len(d.Nameservers) == 0 && d.Domain == "" && len(d.Search) == 0 && len(d.Options) == 0
+	return len(d.Nameservers) == 0 && d.Domain == "" && len(d.Search) == 0 && len(d.Options) == 0 && d.others == ""
 }
 
 // MarshalJSON prints the result in the form of its CNIVersion.
@@ -105,7 +117,7 @@ func (r *Result) append(b []byte) ([]byte, error) {
 		r.writeIPs(w, false)
 		writeRoutes(w, r.Routes, true)
 	}
-	w.close('}')
+	w.among(r.others).close('}')
 	return w.b, nil
 }
 
@@ -128,7 +140,7 @@ func (r *Result) legacyIP(w *writer, key string, four bool) {
 		}
 		open := false
 		for _, route := range r.Routes {
-			if route.Dst.Addr().Is4() != four {
+			if !route.Dst.IsValid() || route.Dst.Addr().Is4() != four {
 				continue
 			}
 			if !open {
@@ -140,12 +152,12 @@ func (r *Result) legacyIP(w *writer, key string, four bool) {
 			if gw := route.gatewayOr(ip.Gateway); gw.IsValid() {
 				w.key("gw").str(gw.String())
 			}
-			w.close('}')
+			w.among(route.others).close('}')
 		}
 		if open {
 			w.close(']')
 		}
-		w.close('}')
+		w.among(ip.others).close('}')
 		return
 	}
 }
@@ -165,21 +177,18 @@ func (r *Result) writeInterfaces(w *writer, current bool) {
 	for _, i := range r.Interfaces {
 		w.item().open('{')
 		if current {
-			if i.MAC != "" {
-				w.key("mac").str(i.MAC)
-			}
-			if i.MTU != 0 {
-				w.key("mtu").num(i.MTU)
-			}
+			w.among(i.others)
+			w.text("mac", i.MAC)
+			w.number("mtu", i.MTU)
 			w.key("name").str(i.Name)
 		} else {
 			w.key("name").str(i.Name)
-			if i.MAC != "" {
-				w.key("mac").str(i.MAC)
-			}
+			w.text("mac", i.MAC)
+			w.number("mtu", i.MTU)
 		}
-		if i.Sandbox != "" {
-			w.key("sandbox").str(i.Sandbox)
+		w.text("sandbox", i.Sandbox)
+		if !current {
+			w.among(i.others)
 		}
 		w.close('}')
 	}
@@ -202,7 +211,9 @@ func (r *Result) writeIPs(w *writer, withVersion bool) {
 			ip.writeInterface(w)
 			w.key("address").str(ip.Address.String())
 			ip.writeGateway(w)
+			w.among(ip.others)
 		} else {
+			w.among(ip.others)
 			w.key("address").str(ip.Address.String())
 			ip.writeGateway(w)
 			ip.writeInterface(w)
@@ -233,9 +244,12 @@ func writeRoutes(w *writer, routes []Route, sorted bool) {
 	for _, r := range routes {
 		w.item().open('{')
 		if sorted {
+			w.among(r.others)
 			w.number("advmss", r.AdvMSS)
 		}
-		w.key("dst").str(r.Dst.String())
+		if r.Dst.IsValid() {
+			w.key("dst").str(r.Dst.String())
+		}
 		if r.Gateway.IsValid() {
 			w.key("gw").str(r.Gateway.String())
 		}
@@ -250,10 +264,18 @@ func writeRoutes(w *writer, routes []Route, sorted bool) {
 		w.pointer("table", r.Table)
 		if !sorted {
 			w.pointer("scope", r.Scope)
+			w.among(r.others)
 		}
 		w.close('}')
 	}
 	w.close(']')
+}
+
+// text prints a field that's left out when it's empty.
+func (w *writer) text(key, s string) {
+	if s != "" {
+		w.key(key).str(s)
+	}
 }
 
 // number prints a field that's left out when it's zero.
@@ -271,11 +293,7 @@ func (w *writer) pointer(key string, n *int) {
 }
 
 func (d *DNS) write(w *writer, sorted bool) {
-	domain := func() {
-		if d.Domain != "" {
-			w.key("domain").str(d.Domain)
-		}
-	}
+	domain := func() { w.text("domain", d.Domain) }
 	w.key("dns").open('{')
 	if sorted {
 		domain()
@@ -290,5 +308,5 @@ func (d *DNS) write(w *writer, sorted bool) {
 	if !sorted {
 		w.strs("options", d.Options)
 	}
-	w.close('}')
+	w.among(d.others).close('}')
 }

@@ -15,7 +15,10 @@ func (n *Network) parsePrevResult() {
 	if !ok {
 		return // the version gate says it better
 	}
-	res, err := parseResult(n.prevRaw, n.cniVersion, "prevResult")
+	res := &Result{CNIVersion: n.cniVersion}
+	r := newReader(n.prevRaw, "prevResult")
+	r.lax = true // plugins that follow pass on what they have no use for
+	err := res.parse(r)
 	if err != nil {
 		n.prevErr = asError(err)
 		return
@@ -30,8 +33,15 @@ func (n *Network) parsePrevResult() {
 // parseResult reads a result of any version. One without cniVersion is of the version given.
 func parseResult(text []byte, cniVersion, path string) (*Result, error) {
 	res := &Result{CNIVersion: cniVersion}
+	if err := res.parse(newReader(text, path)); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+func (res *Result) parse(r *reader) error {
+	r.keeps = true
 	var four, six legacyIP
-	r := newReader(text, path)
 	err := r.object(func(key string) error {
 		switch key {
 		case "cniversion":
@@ -54,24 +64,24 @@ func parseResult(text []byte, cniVersion, path string) (*Result, error) {
 		case "ip6":
 			return six.parse(r)
 		}
-		return nil
+		return r.keep(&res.others)
 	})
 	if err == nil {
 		err = r.end()
 	}
 	if err != nil {
-		return nil, decodeError(err)
+		return decodeError(err)
 	}
 	if r.first != nil {
-		return nil, r.first
+		return r.first
 	}
 	for _, l := range []legacyIP{four, six} {
 		if l.address.IsValid() {
-			res.IPs = append(res.IPs, IP{Address: l.address, Gateway: l.gateway, Interface: NoInterface})
+			res.IPs = append(res.IPs, IP{Address: l.address, Gateway: l.gateway, Interface: NoInterface, others: l.others})
 			res.Routes = append(res.Routes, l.routes...)
 		}
 	}
-	return res, nil
+	return nil
 }
 
 // legacyIP is ip4 or ip6 of the versions 0.1.0 and 0.2.0.
@@ -79,6 +89,7 @@ type legacyIP struct {
 	address netip.Prefix
 	gateway netip.Addr
 	routes  []Route
+	others  string
 }
 
 func (l *legacyIP) parse(r *reader) error {
@@ -91,7 +102,7 @@ func (l *legacyIP) parse(r *reader) error {
 		case "routes":
 			return r.routes(&l.routes)
 		}
-		return nil
+		return r.keep(&l.others)
 	})
 }
 
@@ -110,7 +121,7 @@ func (res *Result) parseInterfaces(r *reader) error {
 			case "sandbox":
 				return r.str(&i.Sandbox)
 			}
-			return nil
+			return r.keep(&i.others)
 		})
 		res.Interfaces = append(res.Interfaces, i)
 		return err
@@ -130,8 +141,10 @@ func (res *Result) parseIPs(r *reader) error {
 				return r.addr(&ip.Gateway)
 			case "interface":
 				return r.integer(&ip.Interface)
+			case "version": // of 0.3 and 0.4; the address says it as well
+				return nil
 			}
-			return nil
+			return r.keep(&ip.others)
 		})
 		if err == nil && !ip.Address.IsValid() {
 			r.invalid(`expected an object with "address"`)
@@ -167,6 +180,6 @@ func (d *DNS) parse(r *reader, present *bool) error {
 			saw(d.Domain != "")
 			return err
 		}
-		return nil
+		return r.keep(&d.others)
 	})
 }

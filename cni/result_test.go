@@ -4,7 +4,10 @@ package cni
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -107,6 +110,35 @@ func TestResultRoundTrip(t *testing.T) {
 		again, err := r.MarshalJSON()
 		if err != nil || string(again) != string(text) {
 			t.Errorf("%s: %v\n%s\nbecame\n%s", version, err, text, again)
+		}
+	}
+}
+
+// Whatever a result has beside what's known is printed again, where it was.
+func TestResultKeepsWhatIsNotKnown(t *testing.T) {
+	const entries = `"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.1","src":"10.1.2.9"},{"gw":"10.1.2.1","scope":999}],"dns":{"nameservers":["1.1.1.1"],"ndots":[5]},"since":{"b":1,"a":null}`
+	legacy := `"ip4":{"ip":"10.1.2.9/24","routes":[{"dst":"0.0.0.0/0","src":"x"}],"lifetime":7},"dns":{"x":{}},"since":[]`
+	list := `"interfaces":[{"name":"eth0","mac":"02:00:00:00:00:01","mtu":1400,"sandbox":"/x","pciID":"254"},{"name":"d","socketPath":"1","Future":{"a":[1,2]}}],` +
+		`"ips":[{VERSION"address":"10.1.2.9/24","interface":0,"lifetime":1.5e3}],` + entries
+	for version, rest := range map[string]string{
+		"0.1.0": legacy, "0.2.0": legacy, "0.3.1": strings.Replace(list, "VERSION", `"version":"4",`, 1), "0.4.0": strings.Replace(list, "VERSION", `"version":"4",`, 1),
+		"1.0.0": strings.Replace(list, "VERSION", "", 1), "1.1.0": strings.Replace(list, "VERSION", "", 1),
+	} {
+		text := `{"cniVersion":"` + version + `",` + rest + `}`
+		n, err := Parse([]byte(`{"cniVersion":"` + version + `","name":"n","type":"tuning","prevResult":` + text + `}`))
+		if err != nil || n.PrevResult() == nil {
+			t.Fatalf("%s: %v, %v", version, err, n.prevErr)
+		}
+		again, err := n.PrevResult().MarshalJSON()
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		var got, want any
+		if err := errors.Join(json.Unmarshal(again, &got), json.Unmarshal([]byte(text), &want)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %s\nbecame %s", version, text, again)
 		}
 	}
 }

@@ -14,8 +14,6 @@ import (
 type staticKeys struct {
 	addresses []IP // ipam.addresses
 	dns       DNS
-	args      []string // args.cni.ips, as written: static needs the lengths that others ignore
-	runtime   []string // runtimeConfig.ips
 }
 
 // staticField reads one key of the ipam object.
@@ -70,10 +68,10 @@ func (n *Network) staticResult(a Attachment) (*Result, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(k.static.runtime) > 0:
-		res.IPs, err = wantedPrefixes("runtimeConfig.ips", k.static.runtime)
-	case len(k.static.args) > 0:
-		res.IPs, err = wantedPrefixes("args.cni.ips", k.static.args)
+	case len(k.runtime.texts) > 0:
+		res.IPs, err = wantedPrefixes("runtimeConfig.ips", k.runtime.texts)
+	case len(k.args.texts) > 0:
+		res.IPs, err = wantedPrefixes("args.cni.ips", k.args.texts)
 	default:
 		res.IPs = append(append(res.IPs, k.static.addresses...), more...)
 	}

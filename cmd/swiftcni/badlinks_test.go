@@ -68,7 +68,7 @@ func badPtP() []badInput {
 		row("mtu too large", conf(`,"mtu":65536`, local), "65535", "mtu"),
 		row("queues none", conf(`,"queues":0`, local), "expected 1 to", "queues"),
 		row("ipMasq a string", conf(`,"ipMasq":"yes"`, local), "expected a boolean", "ipMasq"),
-		row("backend", conf(`,"ipMasqBackend":"pf"`, local), `unknown ipmasq backend "pf"`, ""),
+		row("backend", conf(`,"ipMasq":true,"ipMasqBackend":"pf"`, local), `unknown ipmasq backend "pf"`, ""),
 		row("dns a string", conf(`,"dns":"1.1.1.1"`, local), "expected an object", "dns"),
 		{name: "ptp CHECK without result", verb: "CHECK", program: "ptp", conf: conf("", local), code: 7, msg: "Required prevResult missing"},
 		{name: "ptp STATUS with a bad key", verb: "STATUS", program: "ptp", conf: conf(`,"mtu":"x"`, local), code: 7, key: "mtu"},

@@ -59,6 +59,14 @@ func chainCases() []chainCase {
 		{name: "static without lengths", confs: []string{static("1.1.0", two, `,"runtimeConfig":{"ips":["10.8.0.2"]}`)}},
 		{name: "static of nothing", confs: []string{static("1.1.0", ``, ``)}},
 		{name: "static by CNI_ARGS", confs: []string{static("1.1.0", two, ``)}, args: "IgnoreUnknown=1;IP=10.3.0.2/16,fd03::2/64;GATEWAY=10.3.0.1,10.1.2.8;X=y"},
+		{name: "static of any type", confs: []string{ipamAlone("static", `"type":"other"`+two, ``)}},
+		{name: "static without a type", confs: []string{ipamAlone("static", `"x":1`+two, `,"mtu":"x","dns":"x","isGateway":"x","chain":"x","queues":"x","ipMasqBackend":7,"runtimeConfig":{"mac":7}`)}},
+		{name: "static with empty arguments", confs: []string{static("1.1.0", two, ``)}, args: "IP=;GATEWAY="},
+		{name: "host-local", confs: []string{ipamAlone("host-local", `"type":"host-local",`+dual, ``)}},
+		{name: "host-local of any type", confs: []string{ipamAlone("host-local", `"type":"static",`+dual, ``)}},
+		{name: "host-local without a type", confs: []string{ipamAlone("host-local", dual, `,"mtu":"x","dns":"x","isGateway":"x","chain":"x","queues":"x","ipMasqBackend":7,"runtimeConfig":{"mac":7}`)}},
+		{name: "host-local without ipam", confs: []string{`{"cniVersion":"1.1.0","name":"net","type":"host-local"}`}},
+		{name: "host-local with empty arguments", confs: []string{ipamAlone("host-local", dual, ``)}, args: "IP="},
 		{name: "static unknown argument", confs: []string{static("1.1.0", two, ``)}, args: "X=y"},
 	}
 	for _, v := range []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"} {
@@ -69,6 +77,11 @@ func chainCases() []chainCase {
 		}
 	}
 	return list
+}
+
+// ipamAlone is a configuration that an IPAM plugin is called with by some other plugin.
+func ipamAlone(program, ipam, keys string) string {
+	return fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","type":%q,"ipam":{%s}%s}`, program, ipam, keys)
 }
 
 // l3ipam is a bridge's configuration with any IPAM.
@@ -234,5 +247,6 @@ func chainState(w *world, result []byte) string {
 		}
 	}
 	show("", "ip", "-o", "link", "show", "type", "ifb")
+	show("", "grep", "-r", "", "/var/lib/cni/networks/net")
 	return b.String()
 }

@@ -25,16 +25,16 @@ func chainedWorld(t *testing.T) *world {
 	return w
 }
 
-const chainedPrev = `"prevResult":{"cniVersion":"VERSION","interfaces":[{"name":"br0","mac":"02:00:00:00:00:09"},{"name":"v1"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/run/netns/c1"}],` +
+const chainedPrev = `"prevResult":{"cniVersion":"VERSION","interfaces":[{"name":"br0","mac":"02:00:00:00:00:09"},{"name":"v1"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/run/netns/c1"EXTRA}],` +
 	`"ips":[{V4"interface":2,"address":"10.1.2.9/24","gateway":"10.1.2.1"},{V6"address":"fd00::9/64"}],"routes":[{"dst":"0.0.0.0/0"}],"dns":{"nameservers":["1.1.1.1"]}}`
 
 func chainedText(plugin, version, keys string) string {
-	v4, v6 := "", ""
+	v4, v6, extra := "", "", `,"pciID":"254","socketPath":"/x"`
 	if version < "1" {
-		v4, v6 = `"version":"4",`, `"version":"6",`
+		v4, v6, extra = `"version":"4",`, `"version":"6",`, ""
 	}
 	text := `{"cniVersion":"VERSION","name":"net","type":"` + plugin + `",` + keys + chainedPrev + `}`
-	return strings.NewReplacer("VERSION", version, "V4", v4, "V6", v6).Replace(text)
+	return strings.NewReplacer("VERSION", version, "V4", v4, "V6", v6, "EXTRA", extra).Replace(text)
 }
 
 // chainedCall calls a plugin of a directory for c1.
@@ -76,11 +76,21 @@ func TestChainedParity(t *testing.T) {
 		{"tuning unknown sysctl", "tuning", "1.0.0", tune(`"sysctl":{"net.x":"1"}`), ""},
 		{"tuning small MTU", "tuning", "1.0.0", tune(`"mtu":20`), ""},
 		{"tuning 0.2.0", "tuning", "0.2.0", tune(`"mtu":1400`), ""},
+		{"firewall odd routes", "firewall", "1.1.0", "", ""},
+		{"tuning odd routes", "tuning", "1.1.0", tune(`"mac":"02:00:00:00:00:0a"`), ""},
+		{"bandwidth odd routes", "bandwidth", "1.0.0", tune(`"ingressRate":8000,"ingressBurst":8000`), ""},
+		{"firewall policy inside", "firewall", "1.0.0", tune(`"ingressPolicy":"same-bridge"`), ""},
+		{"firewall isolation inside", "firewall", "1.0.0", tune(`"ingressPolicy":"isolated"`), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			conf := chainedText(c.plugin, c.version, c.keys)
-			if c.version == "0.2.0" {
+			switch {
+			case strings.HasSuffix(c.name, " odd routes"): // none of the plugins' concern
+				conf = strings.Replace(conf, `{"dst":"0.0.0.0/0"}`, `{"dst":"0.0.0.0/0","scope":-1,"table":-1,"mtu":-1,"priority":-1,"advmss":-1},{"dst":"::/0","gw":"10.1.2.1","scope":256}`, 1)
+			case strings.HasSuffix(c.name, " inside"):
+				conf = strings.Replace(conf, `{"name":"br0","mac":"02:00:00:00:00:09"}`, `{"name":"eth0","sandbox":"/x"}`, 1)
+			case c.version == "0.2.0":
 				conf = `{"cniVersion":"0.2.0","name":"net","type":"tuning",` + c.keys + `"prevResult":{"ip4":{"ip":"10.1.2.9/24"},"dns":{}}}`
 			}
 			var seen [2][]string

@@ -10,7 +10,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/swiftcni/swiftcni/cni"
@@ -20,7 +19,7 @@ import (
 func main() {
 	entry.Restore()
 	entry.Grow()
-	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
+	os.Exit(cni.Main(cni.Name(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
 }
 
 // stdout is the standard output, which tells when nobody reads it any more: os.Stdout ends the process then (SIGPIPE in

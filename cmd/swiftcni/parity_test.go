@@ -156,6 +156,21 @@ func parityCases() []parityCase {
 			`"ranges":[[{"subnet":"10.1.2.0/24"}],[{"subnet":"10.1.3.0/24"}]]`)},
 		{name: "veth of the bridge's name", conf: l3(``, subnet4), before: []string{"link add br0 type veth peer name other"}},
 		{name: "spoof check", conf: l3(`,"macspoofchk":true`, subnet4)},
+		{name: "default gateway with a default route in another table", conf: l3(`,"isDefaultGateway":true`, subnet4+`,"routes":[{"dst":"0.0.0.0/0","table":200}]`)},
+		{name: "default gateway with an IPv6 default route in another table", conf: l3(`,"isDefaultGateway":true`, ranges6+`,"routes":[{"dst":"::/0","table":200}]`)},
+		{name: "default gateway with a default route of another priority", conf: l3(`,"isDefaultGateway":true`, subnet4+`,"routes":[{"dst":"0.0.0.0/0","priority":77}]`)},
+		{name: "IPv6 routes of any scope", conf: l3(`,"isGateway":true`, ranges6+`,"routes":[{"dst":"fd91::/64","scope":200},{"dst":"fd92::/64","scope":253},`+
+			`{"dst":"fd93::/64","scope":254},{"dst":"fd94::/64","scope":255},{"dst":"fd95::/64","scope":253,"gw":"fd00:1::7"}]`)},
+		{name: "empty values by CNI_ARGS", conf: l3(``, subnet4), args: "IgnoreUnknown=1;IP=;MAC=;GATEWAY="},
+		{name: "address twice by CNI_ARGS", conf: l3(``, subnet4), args: "IgnoreUnknown=1;IP=10.1.2.8;IP=10.1.2.9"},
+		{name: "address by CNI_ARGS that nobody reads", conf: fmt.Sprintf(base, ``), args: "IgnoreUnknown=1;IP=nonsense"},
+		{name: "backend that nobody reads", conf: l3(`,"ipMasqBackend":"pf"`, subnet4)},
+		{name: "addresses twice", conf: l3(`,"runtimeConfig":{"ips":["10.1.2.50"],"ips":["10.1.2.60"]},"args":{"cni":{"ips":["10.1.2.70"],"ips":[]}}`, subnet4)},
+		{name: "ipam taken back", conf: l3(``, subnet4+`},"ipam":null,"x":{"y":1`)},
+		{name: "args taken back", conf: l3(`,"args":{"cni":{"ips":["10.1.2.50"]}},"args":null`, subnet4)},
+		{name: "args.cni taken back", conf: l3(`,"args":{"cni":{"ips":["10.1.2.50"]},"cni":null}`, subnet4)},
+		{name: "gateway taken back", conf: l3(``, subnet4+`,"gateway":"10.1.2.7","gateway":null`)},
+		{name: "route fields taken back", conf: l3(``, subnet4+`,"routes":[{"dst":"172.16.0.0/12","table":7,"table":null,"scope":null,"priority":null,"mtu":null}]`)},
 	}
 	for _, v := range []string{"", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"} {
 		conf := l3(`,"isGateway":true,"dns":{"nameservers":["1.1.1.1"]}`, dual+`,"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0","gw":"fd00:1::1"},{"dst":"192.168.0.0/16","gw":"10.1.2.7"}]`)
