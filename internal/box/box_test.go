@@ -75,6 +75,10 @@ func run(t *testing.T, b *box.Box, name string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
+// cniDirs are where a runtime looks for plugins and networks, and keeps what it knows of them: podman's five, by its
+// containers.conf(5), which containerd, CRI-O and Debian's packages choose from.
+var cniDirs = []string{"/var/lib/cni", "/etc/cni", "/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni"}
+
 func TestBoxIsAHostOfItsOwn(t *testing.T) {
 	b := start(t, box.Options{Hostname: "n1"})
 	for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
@@ -91,7 +95,7 @@ func TestBoxIsAHostOfItsOwn(t *testing.T) {
 		{"lo", "ls /sys/class/net"},
 		{"box-n1", "cat /proc/1/cmdline"},
 		{"0", "cat /proc/sys/net/ipv4/ip_forward"},
-		{"", "ls /var/lib/cni /opt/cni /etc/cni | grep -v -e : -e ^$ || true"},
+		{"", "ls " + strings.Join(cniDirs, " ") + " | grep -v -e : -e ^$ || true"},
 		{"lock netns", "ls /run | xargs"},
 		{"1", "ip -br link show up dev lo | wc -l"},
 	} {
@@ -106,7 +110,7 @@ func TestBoxIsAHostOfItsOwn(t *testing.T) {
 
 func TestWhatABoxWritesStaysInIt(t *testing.T) {
 	b := start(t, box.Options{})
-	for _, dir := range []string{"/var/lib/cni", "/opt/cni", "/etc/cni", "/run"} {
+	for _, dir := range append([]string{"/run"}, cniDirs...) {
 		name := filepath.Join(dir, fmt.Sprintf("box-test-%d", os.Getpid()))
 		run(t, b, "touch", name)
 		if _, err := os.Lstat(name); !os.IsNotExist(err) {

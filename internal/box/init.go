@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -97,13 +98,12 @@ func mountAll() error {
 			return err
 		}
 	}
-	for _, dir := range []string{"/var/lib/cni", "/opt/cni", "/etc/cni"} {
-		if err := mountOwn(dir); err != nil {
-			return err
-		}
-	}
-	return nil
+	return mountOwn(ownDirs[:])
 }
+
+// ownDirs are the box's own, besides /run. They're all in which any runtime looks for plugins and networks by itself, so
+// that a plugin which is found is one that a test has put there, whatever the machine has installed.
+var ownDirs = [...]string{"/var/lib/cni", "/etc/cni", "/opt/cni", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/local/libexec/cni"}
 
 // mountSys shows the box's own links in /sys. The cgroups, mounted below the old one, are taken along as a
 // detached tree, so that no directory is needed to keep them at meanwhile.
@@ -132,25 +132,56 @@ func mountTmpfs(dir string) error {
 	return nil
 }
 
-// mountOwn gives the box an empty directory of its own. Where the machine has no such directory, an overlay
-// over its parent holds one, since the machine's file system must not be touched.
-func mountOwn(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		parent := filepath.Dir(dir)
-		layers := filepath.Join("/run/.box", parent)
-		upper, work := filepath.Join(layers, "upper"), filepath.Join(layers, "work")
-		if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+// mountOwn gives the box empty directories of its own. Where the machine has no such directory, an overlay over the first
+// parent that it does have holds one, since the machine's file system must not be touched.
+func mountOwn(dirs []string) error {
+	var parents []string
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			parents = append(parents, existingParent(dir))
+		}
+	}
+	// One within another is covered by that, whose path sorts first.
+	slices.Sort(parents)
+	last := ""
+	for _, parent := range parents {
+		if last != "" && strings.HasPrefix(parent+"/", last+"/") {
+			continue
+		}
+		if err := overlay(parent); err != nil {
 			return err
 		}
-		data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", parent, upper, work)
-		if err := unix.Mount("overlay", parent, "overlay", 0, data); err != nil {
-			return fmt.Errorf("mount an overlay on %s: %w", parent, err)
-		}
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		last = parent
+	}
+	for _, dir := range dirs {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), mountTmpfs(dir)); err != nil {
 			return err
 		}
 	}
-	return mountTmpfs(dir)
+	return nil
+}
+
+func existingParent(dir string) string {
+	for {
+		dir = filepath.Dir(dir)
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+	}
+}
+
+// overlay lays a tree that can be written to over a directory of the machine.
+func overlay(dir string) error {
+	layers := filepath.Join("/run/.box", dir)
+	upper, work := filepath.Join(layers, "upper"), filepath.Join(layers, "work")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)
+	if err := unix.Mount("overlay", dir, "overlay", 0, data); err != nil {
+		return fmt.Errorf("mount an overlay on %s: %w", dir, err)
+	}
+	return nil
 }
 
 // setUpOutside gives the addresses once both ends are up: IPv6 drops the first packets through an address

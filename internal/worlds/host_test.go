@@ -5,6 +5,7 @@
 package worlds_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,7 @@ type host struct {
 	*box.Box
 	t       *testing.T
 	scratch string // a directory of the machine that the box sees too
+	theirs  bool   // other plugins than ours have been used
 }
 
 // newHost starts a host that has swiftcni as its plugins.
@@ -76,6 +78,7 @@ func newHost(t *testing.T) *host {
 // use replaces the whole plugin directory.
 func (h *host) use(plugins string) {
 	h.t.Helper()
+	h.theirs = h.theirs || strings.HasPrefix(filepath.Base(plugins), referencePrefix)
 	h.do("ln", "-sfnT", plugins, "/opt/cni/bin")
 }
 
@@ -132,9 +135,27 @@ func (h *host) ports() []string {
 	return list
 }
 
-// wantAttached compares leases with what's wanted, and the number of links with that of attachments.
+// wantOurs wants each attachment's link to be one that swiftcni made, which alone writes an alias: a test by which another
+// plugin was found would say nothing of ours.
+func (h *host) wantOurs(when string) {
+	h.t.Helper()
+	var list []struct{ IfName, IfAlias string }
+	if err := json.Unmarshal([]byte(h.do("ip", "-json", "link", "show", "type", "veth")), &list); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, port := range h.ports() {
+		for _, l := range list {
+			if l.IfName == port && strings.Count(l.IfAlias, "/") != 2 {
+				h.t.Errorf("%s: the link %s, with the alias %q, was made by another plugin than swiftcni", when, port, l.IfAlias)
+			}
+		}
+	}
+}
+
+// wantAttached compares leases with what's wanted, and the number of links with that of attachments, which must be ours.
 func (h *host) wantAttached(when string, attachments int, leases ...string) {
 	h.t.Helper()
+	h.wantOurs(when)
 	if got := h.leases(); !slices.Equal(got, leases) {
 		h.t.Errorf("%s: leases %q, want %q", when, got, leases)
 	}

@@ -68,6 +68,9 @@ func (p *podman) run(name string, args ...string) {
 	args = append(append([]string{"run", "-d", "--name", name}, args...), "localhost/web", "httpd", "-f", "-p", "80", "-h", "/www")
 	args = append(append([]string{"-c", detached, p.scratch + "/stderr", "env"}, p.env...), append([]string{"podman"}, args...)...)
 	p.do("sh", args...)
+	if !p.theirs {
+		p.wantOurs(name + " runs")
+	}
 }
 
 func (p *podman) remove(names ...string) {

@@ -11,11 +11,14 @@ import (
 	"github.com/swiftcni/swiftcni/internal/build"
 )
 
+// referencePrefix begins the names of directories of the reference's plugins.
+const referencePrefix = "reference-"
+
 // reference returns a plugin directory with the reference plugins that runtimes' usual networks name. They're built
 // once, into the repository's cache, since a release doesn't change.
 func reference(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs(filepath.Join(repository, ".cache/worlds/reference-"+build.ReferenceVersion))
+	dir, err := filepath.Abs(filepath.Join(repository, ".cache/worlds", referencePrefix+build.ReferenceVersion))
 	if err != nil {
 		t.Fatal(err)
 	}
