@@ -44,7 +44,7 @@ func (k *ipamKeys) readResolvConf() (DNS, error) {
 	}
 	text, err := os.ReadFile(k.resolvConf)
 	if err != nil {
-		return DNS{}, &Error{Code: CodeInvalidNetwork, Msg: `failed to read "ipam.resolvConf": ` + err.Error(), Key: "ipam.resolvConf", Err: err}
+		return DNS{}, &Error{Code: CodeInvalidNetwork, Msg: err.Error(), Details: "ipam.resolvConf", Key: "ipam.resolvConf", Err: err}
 	}
 	d, err := ipam.ParseResolvConf(text)
 	return DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}, err

@@ -25,13 +25,13 @@ func (a *Attachment) parseArgs() error {
 		case "IgnoreUnknown":
 			on, ok := parseBool(value)
 			if !ok {
-				return argsError("ARGS: invalid IgnoreUnknown " + quote(value) + `, expected "1", "true", "0" or "false"`)
+				return invalidArg(pair, "boolean unmarshal error: invalid input "+value, `expected "1", "true", "0" or "false"`)
 			}
 			ignore = on
 		case "MAC":
 			a.MAC = value
 		case "IP":
-			a.Addrs, a.badIP = wantedByArgs(value)
+			a.Addrs, a.badIP = wantedByArgs(pair, value)
 		case "GATEWAY": // of the static plugin
 		default:
 			unknown = append(unknown, quote(pair))
@@ -45,7 +45,7 @@ func (a *Attachment) parseArgs() error {
 
 // wantedByArgs reads a list of addresses. The static plugin takes them with lengths, and reads them itself. An empty value
 // asks for nothing.
-func wantedByArgs(value string) (list []netip.Addr, _ error) {
+func wantedByArgs(pair, value string) (list []netip.Addr, _ error) {
 	if value == "" {
 		return nil, nil
 	}
@@ -53,7 +53,7 @@ func wantedByArgs(value string) (list []netip.Addr, _ error) {
 		one = strings.TrimSpace(one)
 		addr, ok := parseWanted(one)
 		if !ok {
-			return list, argsError("ARGS: invalid IP " + quote(one) + ", expected an IP address")
+			return list, invalidArg(pair, "invalid IP address "+one, "")
 		}
 		if !slices.Contains(list, addr) {
 			list = append(list, addr)
@@ -70,6 +70,11 @@ func parseBool(s string) (on, ok bool) {
 		return false, true
 	}
 	return false, false
+}
+
+// invalidArg is of a pair whose value isn't what its key wants.
+func invalidArg(pair, problem, expected string) error {
+	return &Error{Code: CodeInvalidEnvironment, Msg: "ARGS: error parsing value of pair " + quote(pair) + ": " + problem, Details: expected, Key: "CNI_ARGS"}
 }
 
 func argsError(msg string) error {

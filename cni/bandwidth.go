@@ -28,7 +28,7 @@ type shaping struct {
 
 func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.bandwidth()
-	if err := n.checkChained(k.err, "must be called as chained plugin: prevResult is missing"); err != nil {
+	if err := n.checkChained(k.err, "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
 	if err := a.refuseOwnNetNS(); err != nil {
@@ -109,7 +109,7 @@ func (s *shaping) findHostEnd(inside rtnl.Link) error {
 			return nil
 		}
 	}
-	return wrong("no veth peer of container interface found in host ns: prevResult doesn't name " + quote(l.Name))
+	return wrong("no veth peer of container interface found in host ns").because("prevResult doesn't name " + quote(l.Name))
 }
 
 // shape sets the limits. The ifb is made first and alone, since what follows names it by an index that could be
@@ -232,7 +232,7 @@ func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) e
 	case k.err != nil:
 		return k.err
 	case prev == nil:
-		return invalidKey("prevResult", "must be called as a chained plugin: prevResult is missing")
+		return invalidKey("prevResult", "must be called as a chained plugin").expecting("the result of the plugin before")
 	case k.limits == (limits{}):
 		return nil
 	}
@@ -259,15 +259,15 @@ func (s *shaping) checkTBF(want rtnl.TBF, link string) error {
 	got, err := s.host.TBF(want.Link)
 	switch {
 	case errors.Is(err, rtnl.ErrNotTBF):
-		return wrong("Failed to find qdisc on " + quote(link))
+		return wrong("Failed to find qdisc").because("on " + quote(link))
 	case err != nil:
 		return failed("look at "+quote(link), err)
 	case got.Rate != want.Rate:
-		return wrong("Rate doesn't match on " + quote(link))
+		return wrong("Rate doesn't match").because("on " + quote(link))
 	case got.Limit != want.Limit:
-		return wrong("Limit doesn't match on " + quote(link))
+		return wrong("Limit doesn't match").because("on " + quote(link))
 	case want.Burst == 0 && got.Buffer != want.Buffer:
-		return wrong("Buffer doesn't match on " + quote(link))
+		return wrong("Buffer doesn't match").because("on " + quote(link))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -77,18 +78,18 @@ func (l *limits) field(r *reader, key string) (known bool, err error) {
 
 // problem says what's wrong with a direction's limit; keys is what its keys begin with.
 func (l limit) problem(keys string) *Error {
-	wrong := func(key, msg string) *Error { return invalidKey(keys+key, msg+` ("`+keys+key+`")`) }
+	wrong := func(key, msg, expected string) *Error { return invalidKey(keys+key, msg).expecting(expected) }
 	switch {
 	case l.rate != 0 && l.burst == 0:
-		return wrong("Burst", "if rate is set, burst must also be set")
+		return wrong("Burst", "if rate is set, burst must also be set", "")
 	case l.rate == 0 && l.burst != 0:
-		return wrong("Rate", "if burst is set, rate must also be set")
+		return wrong("Rate", "if burst is set, rate must also be set", "")
 	case uint64(l.burst)/8 >= math.MaxUint32:
-		return wrong("Burst", "burst cannot be more than 4GB")
+		return wrong("Burst", "burst cannot be more than 4GB", "")
 	case l.rate != 0 && l.rate < 8:
-		return wrong("Rate", "rate is less than one byte a second: expected at least 8 bits")
+		return wrong("Rate", "invalid rate: "+strconv.Itoa(l.rate), "at least 8 bits a second, a byte")
 	case l.burst != 0 && l.burst < 8:
-		return wrong("Burst", "burst is less than one byte: expected at least 8 bits")
+		return wrong("Burst", "invalid burst: "+strconv.Itoa(l.burst), "at least 8 bits, a byte")
 	}
 	return nil
 }

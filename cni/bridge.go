@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -21,7 +22,7 @@ func (n *Network) checkBridge() error {
 	case wrong != nil:
 		return wrong
 	case k.name == "":
-		return invalidKey("bridge", `invalid "bridge": interface name is empty`)
+		return badBridgeName("", "interface name is empty")
 	case n.hasAddresses() && k.containerDown:
 		return invalidKey("disableContainerInterface", "cannot use IPAM when DisableContainerInterface flag is set")
 	case k.hairpin && k.promisc:
@@ -37,11 +38,11 @@ func (n *Network) checkBridge() error {
 	if err := n.checkHostLocal(); err != nil {
 		return err
 	}
-	for _, set := range n.ipam.sets {
+	for i, set := range n.ipam.sets {
 		for _, r := range set {
 			// One that's somebody else's needn't be: fe80::1, or a router that a route on the link leads to.
 			if !r.Subnet.Contains(r.Gateway) && (k.gateway() || r.Gateway.Is4() != r.Subnet.Addr().Is4()) {
-				return invalidKey("ipam", "gateway "+r.Gateway.String()+" not in network "+r.Subnet.String())
+				return invalidKey("ipam", "invalid range set "+strconv.Itoa(i)+": gateway "+r.Gateway.String()+" not in network "+r.Subnet.String())
 			}
 		}
 	}

@@ -34,7 +34,11 @@ func (n *Network) check(ctx context.Context, a Attachment, prev *Result, look fu
 	case n.prevErr != nil:
 		return n.prevErr
 	case prev == nil:
-		return invalidKey("prevResult", "Required prevResult missing")
+		missing := invalidKey("prevResult", "Required prevResult missing")
+		if n.plugin == "ptp" {
+			missing = missing.during("ptp")
+		}
+		return missing
 	}
 	host, err := rtnl.CurrentNetNSID()
 	if err != nil {
@@ -100,7 +104,7 @@ func inOrder(steps ...func() error) error {
 	return nil
 }
 
-func wrong(msg string) error { return &Error{Code: CodeInternal, Msg: msg} }
+func wrong(msg string) *Error { return &Error{Code: CodeInternal, Msg: msg} }
 
 func (c *checking) checkBridge() error {
 	k := &c.network.bridge

@@ -5,8 +5,10 @@ package cni
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // Codes of the specification ("Error" and "STATUS") and, from 100, of this plugin.
@@ -32,8 +34,8 @@ const (
 // Error is the one error type of this package's functions. It prints as the specification's error object.
 type Error struct {
 	Code    uint
-	Msg     string
-	Details string // may be empty
+	Msg     string // the reference's own text, where it has one
+	Details string // what can be said beyond it: the key's path, what was expected, which change was refused; may be empty
 	Key     string // the configuration key or variable at fault, may be empty
 	Err     error  // the cause, may be nil: *rtnl.Error, *nft.Error, *ipam.ExhaustedError, …
 }
@@ -80,21 +82,59 @@ func asError(err error) *Error {
 		if e.Error() == err.Error() {
 			return e
 		}
-		// Somebody has said more on the way up; keep code and cause, tell the longer story.
-		return &Error{Code: e.Code, Msg: err.Error(), Key: e.Key, Err: err}
+		return e.longer(err)
 	}
 	return &Error{Code: CodeInternal, Msg: err.Error(), Err: err}
 }
 
-// failed wraps a cause of the system, code 999, as "what: cause".
+// longer keeps code and cause of an error that err says more about.
+func (e *Error) longer(err error) *Error {
+	more := *e
+	more.Err = err
+	if rest, ok := strings.CutPrefix(err.Error(), e.Error()); ok {
+		more.Details = strings.TrimPrefix(e.Details+"\n"+strings.TrimSpace(rest), "\n")
+	} else {
+		more.Msg, more.Details = err.Error(), ""
+	}
+	return &more
+}
+
+// failed wraps a cause of the system, code 999, as "what: cause". Of a change that the kernel refused the message has the
+// kernel's error alone, as the reference's, and the details which change it was.
 func failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Code: CodeInternal, Msg: what + ": " + err.Error(), Err: err}
+	e := &Error{Code: CodeInternal, Msg: what + ": " + err.Error(), Err: err}
+	if refused := (*rtnl.Error)(nil); errors.As(err, &refused) {
+		e.Msg, e.Details = what+": "+refused.Errno.Error(), err.Error()
+	}
+	return e
 }
 
 // invalidKey is a configuration error that names its key and what was expected.
 func invalidKey(key, msg string) *Error {
 	return &Error{Code: CodeInvalidNetwork, Msg: msg, Key: key}
+}
+
+// expecting adds to what the reference says which key is meant, and what was expected of it if that isn't empty.
+func (e *Error) expecting(expected string) *Error {
+	e.Details = strings.TrimSuffix(e.Key+": expected "+expected, ": expected ")
+	return e
+}
+
+// because adds a reason, or what is known besides.
+func (e *Error) because(details string) *Error {
+	e.Details = details
+	return e
+}
+
+// during prefixes what was done when it happened. A nil error stays nil.
+func (e *Error) during(what string) *Error {
+	if e == nil {
+		return nil
+	}
+	longer := *e
+	longer.Msg = what + ": " + e.Msg
+	return &longer
 }

@@ -65,7 +65,7 @@ func (n *Network) checkFirewall(k *firewallKeys) error {
 	}
 	if is := n.prev.Interfaces; k.ingress != nft.IngressOpen && (len(is) == 0 || is[0].Name == "") {
 		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
-			`, make sure to chain "firewall" plugin with "bridge": "ingressPolicy" is for the bridge that is prevResult's first interface`)
+			`, make sure to chain "firewall" plugin with "bridge"`).expecting("a bridge as prevResult's first interface")
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (k *firewallKeys) firewalld() (*firewalld, error) {
 	}
 	f, err := dialFirewalld()
 	if err == nil && f == nil && k.backend == backendFirewalld {
-		err = invalidKey("backend", `"backend" is "firewalld", but firewalld doesn't run: start it, or leave the key out`)
+		err = invalidKey("backend", "system bus not found").because(`"backend" is "firewalld", but firewalld doesn't run: start it, or leave the key out`)
 	}
 	return f, err
 }

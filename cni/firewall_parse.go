@@ -44,7 +44,7 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 		switch k.backend {
 		case "", backendIPTables, backendNFTables, backendFirewalld:
 		default:
-			r.note(invalidKey("backend", `unrecognized backend `+quote(k.backend)+`, expected "iptables", "nftables" or "firewalld"`))
+			r.note(invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables", "nftables" or "firewalld"`))
 			k.backend = ""
 		}
 	case "iptablesadminchainname":
@@ -70,7 +70,7 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 		case nft.IngressIsolated.String():
 			k.ingress = nft.IngressIsolated
 		default:
-			r.note(invalidKey("ingressPolicy", `unknown ingress policy: `+quote(s)+`, expected "ingressPolicy" to be "open", "same-bridge" or "isolated"`))
+			r.note(invalidKey("ingressPolicy", "unknown ingress policy: "+quote(s)).expecting(`"open", "same-bridge" or "isolated"`))
 		}
 	}
 	return err

@@ -29,10 +29,18 @@ func readHostID() (hostID, error) {
 
 // openNetNS opens the container's namespace. The descriptor that was checked here is the one that's used.
 func openNetNS(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
+	ns, err := enterable(a, host)
+	if e, ok := err.(*Error); ok && e.Code == CodeInvalidEnvironment {
+		err = e.during("failed to open netns " + quote(a.NetNS))
+	}
+	return ns, err
+}
+
+// enterable is openNetNS in the words of the plugins that only look into the namespace.
+func enterable(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	ns, err := rtnl.OpenNetNS(a.NetNS)
 	if err != nil {
-		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "failed to open netns " + quote(a.NetNS) + ": " + err.Error(),
-			Key: "CNI_NETNS", Err: err}
+		return nil, &Error{Code: CodeInvalidEnvironment, Msg: err.Error(), Key: "CNI_NETNS", Err: err}
 	}
 	if ns.ID() == host && !a.SharedNetNS {
 		ns.Close()

@@ -30,7 +30,7 @@ func newReader(text []byte, path string) *reader {
 // end makes sure that nothing follows the value that was read.
 func (r *reader) end() error {
 	if r.s.peek(); r.s.pos < len(r.s.text) {
-		return &Error{Code: CodeDecode, Msg: "text after the configuration"}
+		return r.s.wrong("after top-level value")
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (r *reader) object(field func(key string) error) error {
 			if err != nil {
 				return err
 			}
-			if err := r.s.take(':'); err != nil {
+			if err := r.s.colon(); err != nil {
 				return err
 			}
 			was := len(r.path)
@@ -136,7 +136,7 @@ func (r *reader) object(field func(key string) error) error {
 // nested goes one level down.
 func (r *reader) nested(walk func() error) error {
 	if r.depth++; r.depth > maxDepth {
-		return &syntaxError{r.s.pos, "nested too deep"}
+		return r.s.wrong("exceeded max depth")
 	}
 	err := walk()
 	r.depth--
@@ -234,19 +234,29 @@ func (r *reader) whole() (n int, ok bool, _ error) {
 
 // text reads a string and hands it to parse, whose complaint says what was expected. An empty string is as good as none.
 func (r *reader) text(expected string, parse func(s string) bool) error {
-	var s string
-	if err := r.str(&s); err != nil || s == "" {
-		return err
-	}
-	if !parse(s) {
+	s, wrong, err := r.tried(parse)
+	if wrong {
 		r.invalid("expected " + expected + ", got " + strconv.Quote(s))
 	}
-	return nil
+	return err
+}
+
+// tried reads a string and says whether it's wrong.
+func (r *reader) tried(parse func(s string) bool) (s string, wrong bool, _ error) {
+	if err := r.str(&s); err != nil || s == "" {
+		return s, false, err
+	}
+	return s, !parse(s), nil
+}
+
+// refuse notes that the value at hand is wrong in the words of package net, which the reference passes on.
+func (r *reader) refuse(problem, s, expected string) {
+	r.note(invalidKey(string(r.path), problem+": "+s).expecting(expected))
 }
 
 func (r *reader) addr(to *netip.Addr) error {
 	*to = netip.Addr{} // null and an empty string take back what an equal key said before
-	return r.text("an IP address", func(s string) bool {
+	s, wrong, err := r.tried(func(s string) bool {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
 			return false
@@ -254,16 +264,24 @@ func (r *reader) addr(to *netip.Addr) error {
 		*to = a.Unmap()
 		return true
 	})
+	if wrong {
+		r.refuse("invalid IP address", s, "")
+	}
+	return err
 }
 
 func (r *reader) prefix(to *netip.Prefix) error {
-	return r.text("an address with a prefix length", func(s string) bool {
+	s, wrong, err := r.tried(func(s string) bool {
 		p, ok := parsePrefix(s)
 		if ok {
 			*to = p
 		}
 		return ok
 	})
+	if wrong {
+		r.refuse("invalid CIDR address", s, "an address with a prefix length")
+	}
+	return err
 }
 
 // parsePrefix reads "10.0.0.0/24"; an IPv4 prefix written as IPv6 becomes IPv4.

@@ -20,20 +20,20 @@ type scanner struct {
 // maxDepth is how deep lists and objects may be nested, as in encoding/json.
 const maxDepth = 10000
 
-// syntaxError is a text that isn't JSON.
+// syntaxError is a text that isn't JSON, in the words of encoding/json, which callers of the reference know.
 type syntaxError struct {
 	pos  int
 	text string
 }
 
-func (e *syntaxError) Error() string { return e.text + " at byte " + strconv.Itoa(e.pos) }
+func (e *syntaxError) Error() string { return e.text }
 
-func (s *scanner) wrong(expected string) error {
+// wrong says where in the grammar the byte at hand is wrong.
+func (s *scanner) wrong(where string) error {
 	if s.pos >= len(s.text) {
-		return &syntaxError{s.pos, "unexpected end of JSON"}
+		return &syntaxError{s.pos, "unexpected end of JSON input"}
 	}
-	r, _ := utf8.DecodeRune(s.text[s.pos:])
-	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(r) + ", expected " + expected}
+	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(rune(s.text[s.pos])) + " " + where}
 }
 
 // peek passes over white space and returns the byte that follows, 0 at the end.
@@ -48,10 +48,10 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take passes over a byte that must come next.
-func (s *scanner) take(c byte) error {
-	if s.peek() != c || s.pos == len(s.text) {
-		return s.wrong(strconv.QuoteRune(rune(c)))
+// colon passes over what must follow a key.
+func (s *scanner) colon() error {
+	if s.peek() != ':' || s.pos == len(s.text) {
+		return s.wrong("after object key")
 	}
 	s.pos++
 	return nil
@@ -61,13 +61,13 @@ func (s *scanner) take(c byte) error {
 func (s *scanner) skip(depth int) error {
 	switch c := s.peek(); {
 	case (c == '{' || c == '[') && depth >= maxDepth:
-		return &syntaxError{s.pos, "nested too deep"}
+		return s.wrong("exceeded max depth")
 	case c == '{':
 		return s.members(func() error {
 			if err := s.skipString(); err != nil {
 				return err
 			}
-			if err := s.take(':'); err != nil {
+			if err := s.colon(); err != nil {
 				return err
 			}
 			return s.skip(depth + 1)
@@ -85,7 +85,7 @@ func (s *scanner) skip(depth int) error {
 	case c == '-' || isDigit(c):
 		return s.skipNumber()
 	}
-	return s.wrong("a value")
+	return s.wrong("looking for beginning of value")
 }
 
 // members passes over a list or an object, whose bracket comes next, and calls each for its elements.
@@ -106,7 +106,10 @@ func (s *scanner) members(each func() error, end byte) error {
 		case ',':
 			s.pos++
 		default:
-			return s.wrong("',' or '" + string(end) + "'")
+			if end == '}' {
+				return s.wrong("after object key:value pair")
+			}
+			return s.wrong("after array element")
 		}
 	}
 }
@@ -114,7 +117,7 @@ func (s *scanner) members(each func() error, end byte) error {
 func (s *scanner) literal(word string) error {
 	for i := range len(word) {
 		if s.pos == len(s.text) || s.text[s.pos] != word[i] {
-			return s.wrong(word)
+			return s.wrong("in literal " + word + " (expecting " + strconv.QuoteRune(rune(word[i])) + ")")
 		}
 		s.pos++
 	}
@@ -131,9 +134,9 @@ func (s *scanner) at() byte {
 }
 
 // digits passes over at least one digit.
-func (s *scanner) digits() error {
+func (s *scanner) digits(where string) error {
 	if !isDigit(s.at()) {
-		return s.wrong("a digit")
+		return s.wrong(where)
 	}
 	for isDigit(s.at()) {
 		s.pos++
@@ -147,12 +150,12 @@ func (s *scanner) skipNumber() error {
 	}
 	if s.at() == '0' {
 		s.pos++
-	} else if err := s.digits(); err != nil {
+	} else if err := s.digits("in numeric literal"); err != nil {
 		return err
 	}
 	if s.at() == '.' {
 		s.pos++
-		if err := s.digits(); err != nil {
+		if err := s.digits("after decimal point in numeric literal"); err != nil {
 			return err
 		}
 	}
@@ -163,13 +166,13 @@ func (s *scanner) skipNumber() error {
 	if c := s.at(); c == '+' || c == '-' {
 		s.pos++
 	}
-	return s.digits()
+	return s.digits("in exponent of numeric literal")
 }
 
 // skipString passes over a string.
 func (s *scanner) skipString() error {
 	if s.peek() != '"' {
-		return s.wrong("a string")
+		return s.wrong("looking for beginning of object key string")
 	}
 	for s.pos++; s.pos < len(s.text); s.pos++ {
 		switch c := s.text[s.pos]; {
@@ -177,7 +180,7 @@ func (s *scanner) skipString() error {
 			s.pos++
 			return nil
 		case c < ' ':
-			return s.wrong("a character that isn't a control")
+			return s.wrong("in string literal")
 		case c == '\\':
 			if err := s.skipEscape(); err != nil {
 				return err
@@ -197,12 +200,12 @@ func (s *scanner) skipEscape() error {
 		for range 4 {
 			s.pos++
 			if _, ok := hexDigit(s.at()); !ok {
-				return s.wrong("a hexadecimal digit")
+				return s.wrong(`in \u hexadecimal character escape`)
 			}
 		}
 		return nil
 	}
-	return s.wrong("an escape")
+	return s.wrong("in string escape code")
 }
 
 func hexDigit(c byte) (rune, bool) {

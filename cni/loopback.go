@@ -90,7 +90,7 @@ func dialLoopback(a Attachment) (*rtnl.Conn, func(), error) {
 	if err != nil {
 		return nil, nil, failed("identify the host's network namespace", err)
 	}
-	ns, err := openNetNS(a, host)
+	ns, err := enterable(a, host)
 	if err != nil {
 		return nil, nil, err
 	}

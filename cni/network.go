@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/ipam"
+	"golang.org/x/sys/unix"
 )
 
 // A Network is a configuration that was read and found right. It doesn't change and may be shared.
@@ -141,8 +142,11 @@ func (n *Network) mac(a Attachment) (net.HardwareAddr, error) {
 			continue
 		}
 		mac, err := net.ParseMAC(from.text)
-		if err != nil || len(mac) != 6 {
-			return nil, invalidKey(from.key, "failed to make veth pair: "+from.key+": invalid MAC address "+quote(from.text)+", expected six octets")
+		if err == nil && len(mac) != 6 {
+			err = unix.EINVAL // as the kernel says
+		}
+		if err != nil {
+			return nil, invalidKey(from.key, "failed to make veth pair: "+err.Error()).expecting("six octets")
 		}
 		return mac, nil
 	}

@@ -2,7 +2,12 @@
 
 package cni
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // Limits of what is taken from outside.
 const (
@@ -145,11 +150,11 @@ func read(text []byte, program string) (*Network, error) {
 }
 
 func decodeError(err error) error {
-	msg := err.Error()
-	if e, ok := err.(*Error); ok {
-		msg = e.Msg
+	e := &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + err.Error(), Err: err}
+	if syntax, ok := err.(*syntaxError); ok {
+		e.Details = "at byte " + strconv.Itoa(syntax.pos)
 	}
-	return &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + msg, Err: err}
+	return e
 }
 
 // field reads one key of the top level.
@@ -187,7 +192,7 @@ func (b *bridgeKeys) linkField(r *reader, key string) error {
 	case "ipmasq":
 		return r.boolean(&b.ipMasq)
 	case "mtu":
-		return r.bounded(&b.mtu, -1<<31, maxMTU)
+		return b.parseMTU(r)
 	case "queues":
 		return r.bounded(&b.queues, 1, maxQueues)
 	case "linklocal":
@@ -232,6 +237,20 @@ func (b *bridgeKeys) field(r *reader, key string) error {
 	return nil
 }
 
+// parseMTU says of a link's MTU what the kernel would.
+func (b *bridgeKeys) parseMTU(r *reader) error {
+	n, ok, err := r.whole()
+	switch {
+	case !ok:
+	case n < -1<<31 || n > maxMTU:
+		r.note(invalidKey(string(r.path), "failed to make veth pair: "+unix.EINVAL.Error()).
+			expecting("at most " + strconv.Itoa(maxMTU) + ", got " + strconv.Itoa(n)))
+	default:
+		b.mtu = n
+	}
+	return err
+}
+
 // bounded reads an integer and notes one out of bounds.
 func (r *reader) bounded(to *int, least, most int) error {
 	n, ok, err := r.whole()
@@ -250,9 +269,23 @@ func (b *bridgeKeys) parseName(r *reader) error {
 		return err
 	}
 	if problem := ifNameProblem(b.name); problem != "" {
-		r.note(invalidKey("bridge", `invalid "bridge": `+problem+", got "+quote(b.name)))
+		r.note(badBridgeName(b.name, problem))
 	}
 	return nil
+}
+
+// badBridgeName says of a name what the kernel and netlink's library do, and why.
+func badBridgeName(name, problem string) *Error {
+	refusal := error(unix.EINVAL)
+	switch {
+	case name == "":
+		refusal = errors.New("LinkAttrs.Name cannot be empty")
+	case len(name) > maxIfName:
+		refusal = unix.ERANGE
+	}
+	e := invalidKey("bridge", "failed to create bridge "+quote(name)+": could not add "+quote(name)+": "+refusal.Error())
+	e.Details = "bridge: " + problem
+	return e
 }
 
 func (b *bridgeKeys) parseBackend(r *reader) error {
@@ -263,7 +296,7 @@ func (b *bridgeKeys) parseBackend(r *reader) error {
 	switch b.ipMasqBackend {
 	case "", "iptables", "nftables":
 	default:
-		r.note(invalidKey("ipMasqBackend", `unknown ipmasq backend `+quote(b.ipMasqBackend)+`, expected "iptables" or "nftables"`))
+		r.note(invalidKey("ipMasqBackend", "unknown ipmasq backend "+quote(b.ipMasqBackend)).expecting(`"iptables" or "nftables"`))
 	}
 	return nil
 }
@@ -296,7 +329,7 @@ func (b *bridgeKeys) parseTrunk(r *reader) error {
 			return nil
 		})
 		if problem := trunkProblem(id, low, high); problem != "" {
-			r.note(invalidKey("vlanTrunk", problem+" ("+string(r.path)+")"))
+			r.note(invalidKey(string(r.path), problem).expecting(""))
 			return err
 		}
 		if id > 0 {

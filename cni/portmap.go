@@ -18,7 +18,7 @@ const CodePortTaken uint = 102
 
 func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.portmap()
-	if err := n.checkPortmap(k); err != nil {
+	if err := n.checkChained(k.err.during("failed to parse config"), "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
 	if err := a.refuseOwnNetNS(); err != nil {
@@ -33,11 +33,6 @@ func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	return n.passOn(), nil
 }
 
-// checkPortmap says what is wrong with the configuration, in the reference's order.
-func (n *Network) checkPortmap(k *portmapKeys) error {
-	return n.checkChained(k.err, "must be called as chained plugin: prevResult is missing")
-}
-
 // checkChained says what is wrong with what a plugin is given that follows another: wrong is what's wrong with its keys,
 // and missing what it says of a prevResult that isn't there.
 func (n *Network) checkChained(wrong *Error, missing string) error {
@@ -47,7 +42,7 @@ func (n *Network) checkChained(wrong *Error, missing string) error {
 	case wrong != nil:
 		return wrong
 	case n.prev == nil:
-		return invalidKey("prevResult", missing)
+		return invalidKey("prevResult", missing).expecting("the result of the plugin before")
 	}
 	return nil
 }
@@ -193,7 +188,7 @@ func delPortmap(_ context.Context, n *Network, a Attachment) error {
 
 func checkPortmap(_ context.Context, n *Network, a Attachment, _ *Result) error {
 	k := n.portmap()
-	if err := n.checkPortmap(k); err != nil {
+	if err := n.checkChained(k.err, "Required prevResult missing"); err != nil {
 		return err
 	}
 	p := k.publication(n, a)

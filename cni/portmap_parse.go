@@ -113,9 +113,8 @@ func (m *portMapping) field(r *reader, key string) error {
 
 // parse returns the mapping, or the key that's wrong.
 func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
-	wrong := func(key, msg string) (nft.PortMapping, *Error) {
-		key = m.path + "." + key
-		return p, invalidKey(key, msg+" ("+key+")")
+	wrong := func(key, msg, expected string) (nft.PortMapping, *Error) {
+		return p, invalidKey(m.path+"."+key, msg).expecting(expected)
 	}
 	for _, port := range []struct {
 		key, name string
@@ -123,7 +122,7 @@ func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
 		to        *uint16
 	}{{"hostPort", "host", m.hostPort, &p.HostPort}, {"containerPort", "container", m.containerPort, &p.ContainerPort}} {
 		if port.n < 1 || port.n > 65535 {
-			return wrong(port.key, "Invalid "+port.name+" port number: "+strconv.Itoa(port.n)+", expected 1 to 65535")
+			return wrong(port.key, "Invalid "+port.name+" port number: "+strconv.Itoa(port.n), "1 to 65535")
 		}
 		*port.to = uint16(port.n)
 	}
@@ -135,12 +134,12 @@ func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
 	case "sctp":
 		p.Protocol = nft.SCTP
 	default:
-		return wrong("protocol", "unknown protocol "+quote(m.protocol)+`, expected "tcp", "udp" or "sctp"`)
+		return wrong("protocol", "unknown protocol "+quote(m.protocol), `"tcp", "udp" or "sctp"`)
 	}
 	if m.hostIP != "" {
 		a, err := netip.ParseAddr(m.hostIP)
 		if err != nil || a.Zone() != "" {
-			return wrong("hostIP", "invalid host address "+quote(m.hostIP)+", expected an IP address")
+			return wrong("hostIP", "invalid host address "+quote(m.hostIP), "an IP address")
 		}
 		p.HostIP = a.Unmap()
 	}
@@ -195,7 +194,7 @@ func (k *portmapKeys) checkMarks() *Error {
 	case k.markChain != "" && k.hasMarkBit:
 		return invalidKey("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
 	case k.hasMarkBit && (k.markBit < 0 || k.markBit > 31):
-		return invalidKey("markMasqBit", "MasqMarkBit must be between 0 and 31, got "+strconv.Itoa(k.markBit)+" (markMasqBit)")
+		return invalidKey("markMasqBit", "MasqMarkBit must be between 0 and 31").expecting("that, got " + strconv.Itoa(k.markBit))
 	}
 	return nil
 }
@@ -212,7 +211,7 @@ func (k *portmapKeys) checkBackend() *Error {
 		}
 	}
 	mixed := func(backend, other string, keys []string) *Error {
-		return invalidKey(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]")
+		return invalidKey(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]").expecting("")
 	}
 	switch k.backend {
 	case "":
@@ -228,7 +227,7 @@ func (k *portmapKeys) checkBackend() *Error {
 			return mixed("nftables", "iptables", iptables)
 		}
 	default:
-		return invalidKey("backend", "unrecognized backend "+quote(k.backend)+`, expected "iptables" or "nftables"`)
+		return invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables" or "nftables"`)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (n *Network) pointToPoint() (*Network, error) {
 	case wrong != nil:
 		return &p, wrong
 	case !n.hasAddresses():
-		return &p, invalidKey("ipam.type", `no plugin name provided: ptp needs "ipam"`)
+		return &p, invalidKey("ipam.type", "no plugin name provided").expecting("an IPAM plugin, which ptp needs")
 	case n.ipam.plugin == hostLocal:
 		return &p, n.checkHostLocal()
 	}

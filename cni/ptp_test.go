@@ -212,7 +212,7 @@ func TestPtPUndoes(t *testing.T) {
 		"no addresses":       {keys: `"ipam": { "type": "static" }`, want: "IPAM plugin returned missing IP config"},
 		"no ipam":            {keys: `"mtu": 1400`, want: "ipam"},
 		"mtu isn't a number": {keys: `"mtu": "x", "ipam": { "type": "static" }`, want: `invalid "mtu"`},
-		"too large an mtu":   {keys: `"MTU": 70000, "ipam": { "type": "static" }`, want: `invalid "MTU"`},
+		"too large an mtu":   {keys: `"MTU": 70000, "ipam": { "type": "static" }`, want: "MTU: expected at most 65535"},
 		"unknown backend":    {keys: `"ipMasqBackend": "pf", "ipam": { "type": "static" }`, want: `unknown ipmasq backend "pf"`},
 	} {
 		t.Run(name, func(t *testing.T) {

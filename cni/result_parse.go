@@ -21,6 +21,9 @@ func (n *Network) parsePrevResult() {
 	err := res.parse(r)
 	if err != nil {
 		n.prevErr = asError(err)
+		if e := n.prevErr; e.Details != "" { // twice, as the reference says it
+			n.prevErr = e.during("could not parse prevResult").during("could not parse prevResult")
+		}
 		return
 	}
 	if got, ok := parseVersion(res.CNIVersion); !ok || formOf(got) != formOf(want) {

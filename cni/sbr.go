@@ -24,7 +24,7 @@ type sourceRouting struct {
 }
 
 // noResult is what the plugin says when it follows none.
-const noResult = "This plugin must be called as chained plugin: prevResult is missing"
+const noResult = "This plugin must be called as chained plugin"
 
 func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.sbr()
@@ -55,7 +55,7 @@ func (n *Network) sourceRouting(k *sbrKeys, a Attachment) (*sourceRouting, error
 		return nil, failed("identify the host's network namespace", err)
 	}
 	s := &sourceRouting{keys: k, attachment: a, ips: n.interfaceIPs(a.IfName)}
-	if s.ns, err = openNetNS(a, host); err != nil {
+	if s.ns, err = enterable(a, host); err != nil {
 		return nil, err
 	}
 	if err = s.ns.Lock(); err == nil {

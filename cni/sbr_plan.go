@@ -52,19 +52,33 @@ func (n *Network) sbr() *sbrKeys {
 func (k *sbrKeys) parseGateways(r *reader) error {
 	k.gateways = nil
 	_, err := r.list(func() error {
-		var gw netip.Addr
-		err := r.addr(&gw)
+		var text string
+		if err := r.str(&text); err != nil || r.first != nil {
+			return err
+		}
+		gw, err := netip.ParseAddr(text)
+		gw = gw.Unmap()
+		before := slices.IndexFunc(k.gateways, func(other netip.Addr) bool { return other.Is4() == gw.Is4() })
 		switch {
-		case !gw.IsValid():
-			r.invalid("expected an IP address")
-		case slices.ContainsFunc(k.gateways, func(other netip.Addr) bool { return other.Is4() == gw.Is4() }):
-			r.invalid("expected at most one gateway of each family")
+		case err != nil || gw.Zone() != "":
+			r.note(invalidKey(string(r.path), "invalid static gateway IP address: "+text).expecting(""))
+		case len(k.gateways) == 2:
+			r.note(invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
+		case before >= 0:
+			r.note(invalidKey(string(r.path), "gateways list contains multiple "+family(gw)+" addresses: "+k.gateways[before].String()+" and "+text).expecting(""))
 		default:
 			k.gateways = append(k.gateways, gw)
 		}
-		return err
+		return nil
 	})
 	return err
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // sbrPlan is what an ADD changes, decided without I/O.

@@ -260,10 +260,10 @@ func TestSBRRefuses(t *testing.T) {
 		"table isn't a number":    {prev: prev, keys: `, "table": "x"`, want: `invalid "table"`},
 		"table 0":                 {prev: prev, keys: `, "table": 0`, want: `invalid "table"`},
 		"table of 33 bits":        {prev: prev, keys: `, "table": 4294967296`, want: `invalid "table"`},
-		"gateway isn't one":       {prev: prev, keys: `, "gateways": [ "x" ]`, want: `invalid "gateways[0]"`},
-		"gateway is empty":        {prev: prev, keys: `, "gateways": [ "" ]`, want: `invalid "gateways[0]"`},
-		"two gateways":            {prev: prev, keys: `, "gateways": [ "10.6.1.1", "10.6.1.7" ]`, want: "at most one gateway of each family"},
-		"gateway isn't reachable": {prev: prev, keys: `, "gateways": [ "203.0.113.7" ]`, want: "route by source: append route default via 203.0.113.7"},
+		"gateway isn't one":       {prev: prev, keys: `, "gateways": [ "x" ]`, want: "invalid static gateway IP address"},
+		"gateway is empty":        {prev: prev, keys: `, "gateways": [ "" ]`, want: "invalid static gateway IP address"},
+		"two gateways":            {prev: prev, keys: `, "gateways": [ "10.6.1.1", "10.6.1.7" ]`, want: "gateways list contains multiple IPv4 addresses: 10.6.1.1 and 10.6.1.7"},
+		"gateway isn't reachable": {prev: prev, keys: `, "gateways": [ "203.0.113.7" ]`, want: "route by source: network is unreachable; append route default via 203.0.113.7"},
 		"hints aren't a boolean":  {prev: prev, keys: `, "addSourceHints": 1`, want: `invalid "addSourceHints"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func (k *staticKeys) parseAddresses(r *reader) error {
 		})
 		var ok bool
 		if ip.Address, ok = parsePrefix(text); !ok {
-			r.invalid("the 'address' field is expected to be in CIDR notation, got: '" + text + "'")
+			r.note(invalidKey(string(r.path), "the 'address' field is expected to be in CIDR notation, got: '"+text+"'").expecting(""))
 		} else if ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Address.Addr().Is4() {
 			r.invalid(`expected "gateway" of the family of "address"`)
 		}
@@ -86,7 +86,7 @@ func wantedPrefixes(key string, texts []string) (list []IP, _ error) {
 	for _, text := range texts {
 		p, ok := parsePrefix(text)
 		if !ok {
-			return nil, invalidKey(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"' (\""+key+"\")")
+			return nil, invalidKey(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"'").expecting("")
 		}
 		list = append(list, IP{Address: p, Interface: NoInterface})
 	}
@@ -105,13 +105,13 @@ func staticArgs(args string) (list []IP, _ error) {
 			case key == "IP":
 				p, ok := parsePrefix(text)
 				if !ok {
-					return nil, argsError("the 'ip' field is expected to be in CIDR notation, got: '" + text + "' (CNI_ARGS)")
+					return nil, argsError("the 'ip' field is expected to be in CIDR notation, got: '" + text + "'")
 				}
 				list = append(list, IP{Address: p, Interface: NoInterface})
 			case key == "GATEWAY":
 				gw, err := netip.ParseAddr(text)
 				if err != nil || gw.Zone() != "" {
-					return nil, argsError("ARGS: invalid GATEWAY " + quote(text) + ", expected an IP address")
+					return nil, argsError("invalid gateway address: " + text)
 				}
 				gateways = append(gateways, gw.Unmap())
 			}
@@ -131,7 +131,7 @@ func staticArgs(args string) (list []IP, _ error) {
 func (n *Network) reserveStatic(a Attachment) (*Result, error) {
 	res, err := n.staticResult(a)
 	if err == nil && len(res.IPs) == 0 {
-		err = invalidKey("ipam.addresses", `IPAM plugin returned missing IP config: "ipam.addresses" is empty`)
+		err = invalidKey("ipam.addresses", "IPAM plugin returned missing IP config").expecting("an address")
 	}
 	return res, err
 }
@@ -156,8 +156,8 @@ func checkStatic(_ context.Context, n *Network, a Attachment, prev *Result) erro
 	for _, ip := range want.IPs {
 		for _, got := range prev.IPs {
 			if got.Address.Addr() == ip.Address.Addr() && ip.Gateway.IsValid() && ip.Gateway != got.Gateway {
-				return wrong("static: Failed to match addr " + ip.Address.Addr().String() + " on interface " + a.IfName +
-					": its gateway is " + got.Gateway.String() + ", expected " + ip.Gateway.String())
+				return wrong("static: Failed to match addr " + ip.Address.Addr().String() + " on interface " + a.IfName).
+					because("its gateway is " + got.Gateway.String() + ", expected " + ip.Gateway.String())
 			}
 		}
 	}

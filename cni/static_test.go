@@ -33,7 +33,7 @@ func TestStaticAddresses(t *testing.T) {
 		"no length in runtimeConfig": {conf: staticConf("1.1.0", two) + `,"runtimeConfig":{"ips":["10.6.0.2"]}}`,
 			want: "an entry in the 'ips' field is NOT in CIDR notation, got: '10.6.0.2'"},
 		"no length in CNI_ARGS": {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.6.0.2", want: "the 'ip' field is expected to be in CIDR notation, got: '10.6.0.2'"},
-		"a gateway that isn't":  {conf: staticConf("1.1.0", two) + `}`, args: "GATEWAY=x", want: `invalid GATEWAY "x"`},
+		"a gateway that isn't":  {conf: staticConf("1.1.0", two) + `}`, args: "GATEWAY=x", want: "invalid gateway address: x"},
 		"no length":             {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: '10.1.2.3'"},
 		"no address":            {conf: staticConf("1.1.0", `,"addresses":[{"gateway":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: ''"},
 		"families mixed":        {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"fd00::1"}]`) + `}`, want: "gateway"},

@@ -56,7 +56,7 @@ func openHost(a Attachment) (*rtnl.NetNS, error) {
 	if err != nil {
 		return nil, failed("identify the host's network namespace", err)
 	}
-	return openNetNS(a, host)
+	return enterable(a, host)
 }
 
 // set writes the sysctls, inside, and leaves a socket there. A sysctl that's refused is an error; those before it stay
@@ -70,7 +70,7 @@ func (t *tuning) set(ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	for i, s := range settings {
 		if s.Err != nil {
 			conn.Close()
-			return nil, &Error{Code: CodeInternal, Msg: "set sysctl " + t.sysctls[i].key + " to " + quote(s.Value) + ": " + s.Err.Error(),
+			return nil, &Error{Code: CodeInternal, Msg: s.Err.Error(), Details: "set sysctl " + t.sysctls[i].key + " to " + quote(s.Value),
 				Key: "sysctl." + t.sysctls[i].key, Err: s.Err}
 		}
 	}
@@ -184,7 +184,7 @@ func checkTuning(_ context.Context, n *Network, a Attachment, _ *Result) error {
 	defer conn.Close()
 	l, err := conn.Link(a.IfName)
 	if err != nil {
-		return failed("cannot find container link "+a.IfName, err)
+		return failed("Cannot find container link "+a.IfName, err)
 	}
 	return t.checkLink(l)
 }

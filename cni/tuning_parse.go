@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -138,7 +139,7 @@ func (t *tuningSet) parseSysctls(r *reader) error {
 	return r.object(func(string) error {
 		s := namedSysctl{key: string(r.path[base:])}
 		if seen[s.key] {
-			r.invalid("duplicated sysctl keys are not allowed")
+			r.note(invalidKey(string(r.path), "duplicated sysctl keys are not allowed").expecting(""))
 		}
 		seen[s.key] = true
 		err := r.str(&s.value)
@@ -206,8 +207,11 @@ func (t *tuning) chooseMAC(k *tuningKeys, a Attachment) error {
 			continue
 		}
 		mac, err := net.ParseMAC(from.text)
-		if err != nil || len(mac) != 6 {
-			return invalidKey(from.key, "invalid args "+from.text+" for MAC addr: "+from.key+": expected six octets")
+		if err == nil && len(mac) != 6 {
+			err = unix.EINVAL
+		}
+		if err != nil {
+			return invalidKey(from.key, "invalid args "+from.text+" for MAC addr: "+err.Error()).expecting("six octets")
 		}
 		t.mac, t.link.MAC = from.text, mac
 	}
@@ -221,7 +225,7 @@ func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
 			file, ok := sysctlFile(s.key, ifName)
 			if !ok {
 				key := []string{"sysctl.", "args.cni.sysctl."}[i] + s.key
-				return invalidKey(key, "invalid net sysctl key: "+quote(s.key)+`, expected "`+key+`" to be below net.`)
+				return invalidKey(key, "invalid net sysctl key: "+quote(strings.ReplaceAll(s.key, ".", "/"))).expecting("a name below net.")
 			}
 			if j, twice := at[file]; twice {
 				t.sysctls[j], t.settings[j].Value = s, s.value
@@ -258,6 +262,7 @@ func (t *tuning) checkAllowed(file string) error {
 		return failed("read the list of allowed sysctls", err)
 	}
 	var allowed []pattern
+	var lines []string
 	number := 0
 	for line := range strings.Lines(string(text)) {
 		number++
@@ -269,7 +274,7 @@ func (t *tuning) checkAllowed(file string) error {
 			return &Error{Code: CodeInternal, Msg: file + ": line " + strconv.Itoa(number) + ": " + quote(line) +
 				" isn't a regular expression of characters, ., classes, groups, |, ^, $ and repetitions", Key: "sysctl"}
 		}
-		allowed = append(allowed, p)
+		allowed, lines = append(allowed, p), append(lines, line)
 	}
 	for _, s := range t.sysctls {
 		ok := false
@@ -277,7 +282,8 @@ func (t *tuning) checkAllowed(file string) error {
 			ok = ok || p.match(s.key)
 		}
 		if !ok {
-			return invalidKey("sysctl."+s.key, "Sysctl "+s.key+" is not allowed: no line of "+file+" matches it")
+			return invalidKey("sysctl."+s.key, "Sysctl "+s.key+" is not allowed. Only the following sysctls are allowed: ["+strings.Join(lines, " ")+"]").
+				expecting("a line of " + file + " to match it")
 		}
 	}
 	return nil

@@ -45,6 +45,20 @@ func parseVersion(s string) (v version, ok bool) {
 	return v, true
 }
 
+// versionProblem says why a text is no version, as libcni does.
+func versionProblem(s string) string {
+	parts := strings.Split(s, ".")
+	if len(parts) > len(version{}) {
+		return "invalid version " + quote(s) + ": too many parts"
+	}
+	for i, p := range parts {
+		if _, err := strconv.Atoi(p); err != nil {
+			return "failed to convert " + [...]string{"major", "minor", "micro"}[i] + " version part " + quote(p) + ": " + err.Error()
+		}
+	}
+	return "invalid version " + quote(s)
+}
+
 // form is the layout of a result, shared by several versions.
 type form int
 
@@ -77,7 +91,7 @@ func (n *Network) allow(verb string) error {
 	if since != (version{}) {
 		v, ok := parseVersion(n.cniVersion)
 		if !ok {
-			return &Error{Code: CodeDecode, Msg: "failed to parse cniVersion " + strconv.Quote(n.cniVersion), Key: "cniVersion"}
+			return &Error{Code: CodeDecode, Msg: versionProblem(n.cniVersion), Details: "cniVersion", Key: "cniVersion"}
 		}
 		if v.less(since) {
 			return &Error{Code: CodeIncompatibleVersion, Msg: "config version does not allow " + verb, Key: "cniVersion"}

@@ -44,7 +44,7 @@ func badTuning() []badInput {
 		return badInput{name: "tuning " + name, program: "tuning", conf: chainedConf("tuning", keys), code: 7, msg: msg, key: key}
 	}
 	list := []badInput{
-		row("sysctl outside net", `,"sysctl":{"kernel.panic":"1"}`, `invalid net sysctl key: "kernel.panic"`, "sysctl.kernel.panic"),
+		row("sysctl outside net", `,"sysctl":{"kernel.panic":"1"}`, `invalid net sysctl key: "kernel/panic"`, "sysctl.kernel.panic"),
 		row("sysctl upwards", `,"sysctl":{"net/../../kernel/panic/../../../../../etc/passwd":"1"}`, "no such file", ""),
 		row("sysctl of args outside net", `,"args":{"cni":{"sysctl":{"vm.swappiness":"1"}}}`, "invalid net sysctl key", "args.cni.sysctl.vm.swappiness"),
 		row("sysctl twice", `,"sysctl":{"net.core.somaxconn":"1","net.core.somaxconn":"2"}`, "duplicated sysctl keys are not allowed", "sysctl.net.core.somaxconn"),
@@ -68,7 +68,7 @@ func badTuning() []badInput {
 		row("no such link", `,"mtu":1400`, `failed to get "eth0"`, ""),
 		{name: "tuning without result", program: "tuning", conf: `{"cniVersion":"1.1.0","name":"net","type":"tuning"}`, code: 7, msg: "Required prevResult missing"},
 		{name: "tuning of the host", program: "tuning", conf: chainedConf("tuning", `,"mtu":1400`), env: env{"CNI_NETNS": "/proc/self/ns/net"}, code: 8, msg: "should not be the same"},
-		{name: "tuning of nobody", program: "tuning", conf: chainedConf("tuning", ``), env: env{"CNI_NETNS": "/nowhere"}, code: 4, msg: "failed to open netns"},
+		{name: "tuning of nobody", program: "tuning", conf: chainedConf("tuning", ``), env: env{"CNI_NETNS": "/nowhere"}, code: 4, msg: "failed to Statfs"},
 		{name: "tuning MAC of CNI_ARGS", program: "tuning", conf: chainedConf("tuning", ``), env: env{"CNI_ARGS": "MAC=zz"}, code: 7, msg: "invalid args zz for MAC addr"},
 	}
 	for i, row := range list {

@@ -23,7 +23,9 @@ type badInput struct {
 	program string            // empty is bridge
 	code    int
 	msg     string // a part of msg or details
-	key     string // named in msg
+	key     string // named in msg or details
+
+	ownWords bool // the reference says something else: it looks at another thing first, or prints one of its structures
 }
 
 // good is what the rows change. An attachment made with it must outlive them all.
@@ -58,7 +60,10 @@ func TestBadInput(t *testing.T) {
 	w.finish()
 }
 
-func (row *badInput) call(t *testing.T, w *world) answer {
+func (row *badInput) call(t *testing.T, w *world) answer { return row.callOf(t, w, oursDir()) }
+
+// callOf makes the row's call of the plugins in a directory.
+func (row *badInput) callOf(t *testing.T, w *world, plugins string) answer {
 	conf := row.conf
 	if conf == "" {
 		conf = good
@@ -71,7 +76,7 @@ func (row *badInput) call(t *testing.T, w *world) answer {
 		}
 		conf = string(text)
 	}
-	c := call{verb: row.verb, container: "c1", ifName: "eth0", plugins: oursDir(), env: row.env}
+	c := call{verb: row.verb, container: "c1", ifName: "eth0", plugins: plugins, env: row.env}
 	if c.verb == "" {
 		c.verb = "ADD"
 	}
@@ -79,7 +84,7 @@ func (row *badInput) call(t *testing.T, w *world) answer {
 	if program == "" {
 		program = "bridge"
 	}
-	cmd := exec.Command(filepath.Join(oursDir(), program))
+	cmd := exec.Command(filepath.Join(plugins, program))
 	cmd.Env = c.environment()
 	a, err := w.capture(cmd, []byte(conf))
 	if err != nil {
@@ -99,7 +104,7 @@ func (row *badInput) verify(t *testing.T, a answer) {
 	if !strings.Contains(f.Msg+"\n"+f.Details, row.msg) {
 		t.Errorf("want %q in %s", row.msg, a.stdout)
 	}
-	if !strings.Contains(f.Msg, row.key) {
+	if !strings.Contains(f.Msg+"\n"+f.Details, row.key) {
 		t.Errorf("key %q isn't named in %s", row.key, a.stdout)
 	}
 	if len(a.stderr) > 0 {

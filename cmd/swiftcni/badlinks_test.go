@@ -21,13 +21,13 @@ func badStatic() []badInput {
 		row("address of nonsense", `,"addresses":[{"address":"zzz/24"}]`, "got: 'zzz/24'", "ipam.addresses[0]"),
 		row("addresses an object", `,"addresses":{"address":"10.1.2.9/24"}`, "expected a list", "ipam.addresses"),
 		row("addresses of strings", `,"addresses":["10.1.2.9/24"]`, "expected an object", "ipam.addresses[0]"),
-		row("gateway isn't one", `,"addresses":[{"address":"10.1.2.9/24","gateway":"x"}]`, "expected an IP address", "ipam.addresses[0].gateway"),
+		row("gateway isn't one", `,"addresses":[{"address":"10.1.2.9/24","gateway":"x"}]`, "invalid IP address: x", "ipam.addresses[0].gateway"),
 		row("gateway of another family", `,"addresses":[{"address":"10.1.2.9/24","gateway":"fd00::1"}]`, "of the family", "ipam.addresses[0]"),
 		row("route without dst", `,"routes":[{"gw":"10.1.2.1"}]`, "dst", "ipam.routes[0]"),
 		row("dns a list", `,"dns":[]`, "expected an object", "ipam.dns"),
 		{name: "static without ipam", program: "static", conf: `{"cniVersion":"1.1.0","name":"net","type":"static"}`, code: 7, msg: "IPAM config missing 'ipam' key"},
 		{name: "static CNI_ARGS without length", program: "static", conf: good, env: env{"CNI_ARGS": "IP=10.1.2.9"}, code: 4, msg: "the 'ip' field is expected to be in CIDR notation, got: '10.1.2.9'"},
-		{name: "static CNI_ARGS of nonsense", program: "static", conf: good, env: env{"CNI_ARGS": "IP=zzz"}, code: 4, msg: "zzz"},
+		{name: "static CNI_ARGS of nonsense", ownWords: true, program: "static", conf: good, env: env{"CNI_ARGS": "IP=zzz"}, code: 4, msg: "zzz"},
 		{name: "static gateway of nonsense", program: "static", conf: good, env: env{"CNI_ARGS": "GATEWAY=zzz"}, code: 4, msg: "zzz"},
 		{name: "static unknown argument", program: "static", conf: good, env: env{"CNI_ARGS": "X=y"}, code: 4, msg: `ARGS: unknown args ["X=y"]`},
 		{name: "static runtimeConfig without length", program: "static", conf: good, replace: `runtimeConfig.ips=["10.1.2.9"]`, code: 7, key: "runtimeConfig.ips",
@@ -52,13 +52,15 @@ func badPtP() []badInput {
 	}
 	taken := row("interface taken", conf("", fixed), `container veth name ("lo") peer provided ("veth`, "")
 	taken.code, taken.env = 101, env{"CNI_IFNAME": "lo"}
+	noGateway := row("no gateway", conf("", `"type":"static","addresses":[{"address":"10.4.0.9/24"}]`), "ptp needs a gateway, which IPAM didn't give for 10.4.0.9/24", "")
+	noGateway.ownWords = true
 	small := row("MTU too small", conf(`,"mtu":20`, fixed), "failed to make veth pair", "")
 	small.code = 999
 	route := row("route refused", conf("", fixed+`,"routes":[{"dst":"192.0.2.0/24","gw":"203.0.113.1"}]`), "route 192.0.2.0/24 via 203.0.113.1", "")
-	route.code = 999
+	route.code, route.ownWords = 999, true
 	return []badInput{
 		taken, small, route,
-		row("no gateway", conf("", `"type":"static","addresses":[{"address":"10.4.0.9/24"}]`), "ptp needs a gateway, which IPAM didn't give for 10.4.0.9/24", ""),
+		noGateway,
 		row("without ipam", `{"cniVersion":"1.1.0","name":"ptp","type":"ptp"}`, "no plugin name provided", "ipam"),
 		row("ipam without type", conf("", `"x":1`), "no plugin name provided", "ipam"),
 		row("ipam unknown", conf("", `"type":"nobody"`), `failed to find plugin "nobody"`, ""),
@@ -70,7 +72,7 @@ func badPtP() []badInput {
 		row("ipMasq a string", conf(`,"ipMasq":"yes"`, local), "expected a boolean", "ipMasq"),
 		row("backend", conf(`,"ipMasq":true,"ipMasqBackend":"pf"`, local), `unknown ipmasq backend "pf"`, ""),
 		row("dns a string", conf(`,"dns":"1.1.1.1"`, local), "expected an object", "dns"),
-		{name: "ptp CHECK without result", verb: "CHECK", program: "ptp", conf: conf("", local), code: 7, msg: "Required prevResult missing"},
+		{name: "ptp CHECK without result", ownWords: true, verb: "CHECK", program: "ptp", conf: conf("", local), code: 7, msg: "Required prevResult missing"},
 		{name: "ptp STATUS with a bad key", verb: "STATUS", program: "ptp", conf: conf(`,"mtu":"x"`, local), code: 7, key: "mtu"},
 		{name: "ptp GC at 1.0.0", verb: "GC", program: "ptp", conf: `{"cniVersion":"1.0.0","name":"ptp","type":"ptp"}`, code: 1, msg: "config version does not allow GC"},
 		{name: "ptp namespace is the host's", program: "ptp", conf: conf("", local), env: env{"CNI_NETNS": "/proc/self/ns/net"}, code: 8},
@@ -120,7 +122,7 @@ func badSBR() []badInput {
 	host := row("namespace is the host's", ``, "", "")
 	host.code, host.env = 8, env{"CNI_NETNS": "/proc/self/ns/net"}
 	gone := row("namespace missing", ``, "no such file or directory", "")
-	gone.code, gone.env = 4, env{"CNI_NETNS": "/run/netns/nobody"}
+	gone.ownWords, gone.code, gone.env = true, 4, env{"CNI_NETNS": "/run/netns/nobody"}
 	missing := row("no interface", ``, "Cannot find network interface eth0", "")
 	missing.code = 999
 	return []badInput{
@@ -129,8 +131,8 @@ func badSBR() []badInput {
 		row("table 0", `,"table":0`, "expected 1 to", "table"),
 		row("table of 33 bits", `,"table":4294967296`, "expected 1 to", "table"),
 		row("gateways a string", `,"gateways":"10.1.2.1"`, "expected a list", "gateways"),
-		row("gateway isn't one", `,"gateways":["x"]`, "expected an IP address", "gateways[0]"),
-		row("two gateways of a family", `,"gateways":["10.1.2.1","10.1.2.2"]`, "at most one gateway of each family", "gateways[1]"),
+		row("gateway isn't one", `,"gateways":["x"]`, "invalid static gateway IP address: x", "gateways[0]"),
+		row("two gateways of a family", `,"gateways":["10.1.2.1","10.1.2.2"]`, "gateways list contains multiple IPv4 addresses: 10.1.2.1 and 10.1.2.2", "gateways[1]"),
 		row("hints a number", `,"addSourceHints":1`, "expected a boolean", "addSourceHints"),
 		{name: "sbr without result", program: "sbr", conf: `{"cniVersion":"1.1.0","name":"net","type":"sbr"}`, code: 7, msg: "This plugin must be called as chained plugin"},
 		{name: "sbr CHECK without result", verb: "CHECK", program: "sbr", conf: `{"cniVersion":"1.1.0","name":"net","type":"sbr"}`, code: 7, msg: "This plugin must be called as chained plugin"},

@@ -71,12 +71,14 @@ func badPortmap() []badInput {
 		{"conditionsV6", `"ip6","saddr","{","fd00::1","fd00::2/129","}"`, `got "fd00::2/129"`},
 		{"conditionsV6", `"iifname","0123456789abcdef"`, "too long"},
 	} {
-		list = append(list, row(c.key+" "+c.words, `,"`+c.key+`":[`+c.words+`]`, goodMapping, c.msg, c.key))
+		r := row(c.key+" "+c.words, `,"`+c.key+`":[`+c.words+`]`, goodMapping, c.msg, c.key)
+		r.ownWords = true // the reference takes nftables' syntax only if backend says so
+		list = append(list, r)
 	}
 	return append(list,
 		badInput{name: "portmap without prevResult", program: "portmap", conf: `{"cniVersion":"1.1.0","name":"net","type":"portmap","runtimeConfig":{"portMappings":[` + goodMapping + `]}}`,
 			code: 7, msg: "must be called as chained plugin", key: "prevResult"},
-		badInput{name: "portmap with a prevResult of another form", program: "portmap", conf: `{"cniVersion":"1.1.0","name":"net","type":"portmap","prevResult":{"cniVersion":"0.4.0"}}`, code: 7, key: "prevResult"},
+		badInput{name: "portmap with a prevResult of another form", ownWords: true, program: "portmap", conf: `{"cniVersion":"1.1.0","name":"net","type":"portmap","prevResult":{"cniVersion":"0.4.0"}}`, code: 7, key: "prevResult"},
 		badInput{name: "portmap CHECK without prevResult", program: "portmap", verb: "CHECK", conf: `{"cniVersion":"1.1.0","name":"net","type":"portmap"}`, code: 7, key: "prevResult"},
 		badInput{name: "portmap in the host's namespace", program: "portmap", conf: portmapConf("", goodMapping), env: env{"CNI_NETNS": "/proc/self/ns/net"}, code: 8},
 		badInput{name: "portmap STATUS", program: "portmap", verb: "STATUS", conf: portmapConf(`,"backend":"x"`, ""), code: 7, key: "backend"})
