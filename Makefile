@@ -1,7 +1,7 @@
 # swiftcni: `make` alone lists what there is to do.
 SHELL := /bin/bash
 PREFIX ?= /usr/local
-PLUGINDIR ?= /opt/cni/bin
+PLUGINDIR ?=
 PKG ?= ./...
 RUN ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -20,7 +20,7 @@ build: ## bin/swiftcni, the plugins, and bin/swiftctl, the tool
 	$(GOBUILD) -o bin/swiftcni ./cmd/swiftcni
 	$(GOBUILD) -o bin/swiftctl ./cmd/swiftctl
 
-install: build ## link every plugin name in PLUGINDIR=/opt/cni/bin; swiftctl and manual pages in PREFIX=/usr/local
+install: build ## link every plugin name where this host's runtimes look, or in PLUGINDIR=/opt/cni/bin; swiftctl and manual pages in PREFIX=/usr/local
 	bin/swiftctl install --binary bin/swiftcni $(PLUGINDIR)
 	install -D -m 755 bin/swiftctl $(PREFIX)/bin/swiftctl
 	install -D -m 644 -t $(PREFIX)/share/man/man5 docs/man/*.5

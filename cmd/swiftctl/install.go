@@ -17,12 +17,20 @@ const binaryName = "swiftcni"
 func newInstall() *cobra.Command {
 	in := installer{names: cni.PluginNames()}
 	cmd := &cobra.Command{
-		Use:   "install DIR",
+		Use:   "install [DIR]",
 		Short: "Install the plugins into a directory, one binary and a link for each name",
 		Long: "Put swiftcni into DIR and link every plugin's name to it. Each file is replaced in one step, so plugins may\n" +
 			"be called meanwhile, and a second call changes nothing. Files of others are left alone unless --force is\n" +
-			"given; then the first one of a name is kept as NAME.reference.",
-		Args: one("DIR, the directory of plugins"),
+			"given; then the first one of a name is kept as NAME.reference.\n\n" +
+			"Without DIR it's " + defaultPluginDir + ", and also " + firstPluginDir + " where podman would find others' plugins\n" +
+			"elsewhere first, such as those of Debian's packages in /usr/lib/cni. What podman, containerd and CRI-O of this\n" +
+			"host take from other directories all the same, by their configuration, is told with what to do.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return one("DIR, the directory of plugins")(nil, args)
+			}
+			return nil
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.binary, "binary", "", "`path` of the swiftcni to install (default: the one beside swiftctl)")
@@ -36,8 +44,24 @@ func newInstall() *cobra.Command {
 			}
 			in.binary = filepath.Join(filepath.Dir(self), binaryName)
 		}
-		in.dir, in.out = args[0], cmd.OutOrStdout()
-		return in.run()
+		in.out = cmd.OutOrStdout()
+		dirs := args
+		if len(dirs) == 0 {
+			dirs = installDirs(seekers(), in.names)
+		}
+		for _, in.dir = range dirs {
+			if err := in.run(); err != nil {
+				return err
+			}
+		}
+		dir, err := filepath.Abs(dirs[0])
+		if err != nil {
+			return err
+		}
+		for _, advice := range unreached(seekers(), dir, in.names) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "swiftctl install: "+advice)
+		}
+		return nil
 	})
 	return cmd
 }

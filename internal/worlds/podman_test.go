@@ -125,6 +125,29 @@ func TestPodman(t *testing.T) {
 	p.podman("network", "rm", "front")
 }
 
+// Debian's podman brings the reference's plugins, in a directory where it looks before /opt/cni/bin. `swiftctl install` puts
+// ours before them, and those that we lack are still found.
+func TestPodmanOfAPackageThatBringsPlugins(t *testing.T) {
+	p := newPodman(t)
+	p.do("rm", "/opt/cni/bin")
+	p.do("sh", "-c", `cp "$0"/* /usr/lib/cni && touch /usr/lib/cni/macvlan && chmod +x /usr/lib/cni/macvlan`, reference(t))
+	said := p.do(swiftctl, "install")
+	for _, want := range []string{"/opt/cni/bin/bridge", "/usr/local/libexec/cni/portmap"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("swiftctl install says\n%s", said)
+		}
+	}
+	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
+	p.run("p1", "--network", "front", "-p", "8081:80")
+	p.wantAttached("p1 runs", 1, "10.89.7.2", "fd00:89:7::2")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	p.remove("p1")
+	p.wantNothing("p1 is removed")
+	if again := p.do(swiftctl, "install"); strings.Contains(again, "installed") || !strings.Contains(again, "/usr/local/libexec/cni") {
+		t.Errorf("the second time swiftctl install says\n%s", again)
+	}
+}
+
 // The kinds of bridge networks that podman makes: its default one, internal ones, isolated ones, one with an MTU.
 func TestPodmanKindsOfNetworks(t *testing.T) {
 	p := newPodman(t)
