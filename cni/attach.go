@@ -151,7 +151,7 @@ func (at *attaching) enter(s calls.Step) { at.attachment.steps.enter(s) }
 
 // toBridge makes an attachment to a bridge.
 func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
-	if at.delegate != nil {
+	if at.delegate != nil || at.sharesNetNS() {
 		return at.toBridgeAsking(ctx)
 	}
 	if err := at.decide(ctx); err != nil {
@@ -181,6 +181,10 @@ func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
 	}
 	return at.result()
 }
+
+// sharesNetNS reports whether the container's namespace is the host's. There the kernel takes no IPv6 route by a gateway
+// that is the host's own address already, so the gateways come last (ip6_validate_gw, net/ipv6/route.c).
+func (at *attaching) sharesNetNS() bool { return at.container.ID() == at.host.netns }
 
 // seed is what a container without addresses derives its MAC from.
 func (at *attaching) seed() string {

@@ -45,7 +45,7 @@ func attachPtP(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 
 // toHost makes an attachment to the host itself.
 func (at *attaching) toHost(ctx context.Context) (*Result, error) {
-	if at.delegate != nil {
+	if at.delegate != nil || at.sharesNetNS() {
 		return at.toHostAsking(ctx)
 	}
 	if err := at.decide(ctx); err != nil {
