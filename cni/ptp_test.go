@@ -213,7 +213,7 @@ func TestPtPUndoes(t *testing.T) {
 		"no ipam":            {keys: `"mtu": 1400`, want: "ipam"},
 		"mtu isn't a number": {keys: `"mtu": "x", "ipam": { "type": "static" }`, want: `invalid "mtu"`},
 		"too large an mtu":   {keys: `"MTU": 70000, "ipam": { "type": "static" }`, want: "MTU: expected at most 65535"},
-		"unknown backend":    {keys: `"ipMasqBackend": "pf", "ipam": { "type": "static" }`, want: `unknown ipmasq backend "pf"`},
+		"unknown backend":    {keys: `"ipMasq": true, "ipMasqBackend": "pf", "ipam": { "type": "static" }`, want: `unknown ipmasq backend "pf"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, a := ptpNetwork(t, tt.keys), attachment(t, "c1")
