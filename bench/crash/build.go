@@ -55,7 +55,10 @@ func (b builder) ours(binary string) (Plugin, error) {
 	dir := filepath.Join(b.cache, "crash", ours)
 	p := standard(ours, dir)
 	p.Gates = true
-	return p, build.Swiftcni(b.progress, b.root, dir, binary)
+	if err := build.Swiftcni(b.progress, b.root, dir, binary); err != nil {
+		return p, err
+	}
+	return p, os.WriteFile(filepath.Join(dir, scriptName), []byte(script), 0o755)
 }
 
 func (b builder) reference() (Plugin, error) {

@@ -43,7 +43,8 @@ func (w *worker) knownOf(p *Plugin) (*known, error) {
 	if !a.ok() && a.refusal() != nil {
 		t.wrong("GC: %v", a)
 	}
-	for n := range k.size + 1 {
+	// The one that wasn't attached goes first: whatever the last one leaves for the next may be left.
+	for n := k.size; n >= 0; n-- {
 		if err := t.detach(fmt.Sprintf("f%d", n)); err != nil {
 			return nil, err
 		}

@@ -33,6 +33,7 @@ const (
 	oursList  = ours + "-list"
 	oursPTP   = ours + "-ptp"
 	oursChain = ours + "-chain"
+	oursAsks  = ours + "-ipam"
 )
 
 // lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and bridge with all of them
@@ -57,8 +58,38 @@ func lists(p Plugin) []Plugin {
 	ptp.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"ptp"`, `"bridge":"cnibr0",`, "", `"isGateway":true,`, "").Replace(p.Config)
 	list.Brief, ptp.Brief, one.Brief = true, true, true
 	one.Config = head + `, "capabilities": {"portMappings": true, "bandwidth": true}, "chain": [` + strings.Join(chain, ", ") + `]}`
-	return []Plugin{list, ptp, one}
+	return []Plugin{list, ptp, one, asking(p)}
 }
+
+// asking is bridge with an IPAM plugin that is a program of its own. Only bridge has files that a power cut could damage.
+func asking(p Plugin) Plugin {
+	p.Name, p.Brief, p.Asks, p.Modes = oursAsks, true, true, []string{modeKill, modeFail, modeLimits}
+	p.Config = strings.Replace(p.Config, `"type":"host-local"`, `"type":"`+scriptName+`"`, 1)
+	return p
+}
+
+// scriptName is the plugin that [script] is.
+const scriptName = "scripted"
+
+// script is an IPAM plugin whose leases are symbolic links, which are made and removed whole.
+const script = `#!/bin/sh
+dir=/var/lib/cni/networks/crash
+has() { [ -L "$1" ] && [ "$(readlink "$1")" = "$CNI_CONTAINERID" ]; }
+case $CNI_COMMAND in
+ADD)
+	mkdir -p $dir
+	for a in 172.19.1.2 172.19.1.3 172.19.1.4; do
+		if [ ! -L $dir/$a ] && ln -s "$CNI_CONTAINERID" $dir/$a 2>/dev/null; then
+			echo '{"ips": [{"address": "'$a'/28", "gateway": "172.19.1.1"}], "routes": [{"dst": "0.0.0.0/0"}]}'
+			exit 0
+		fi
+	done
+	echo '{"code": 100, "msg": "no address is left"}'
+	exit 1;;
+CHECK) for f in $dir/*; do has $f && exit 0; done; echo '{"code": 101, "msg": "no lease"}'; exit 1;;
+DEL) for f in $dir/*; do has $f && rm -f $f; done; exit 0;;
+esac
+`
 
 func (p *Plugin) members() []Member { return append([]Member{p.Member}, p.Followers...) }
 
@@ -122,7 +153,7 @@ func (t *trying) one(c call, place int, tr *tracer) (answer, error) {
 	if tr == nil {
 		return c.run()
 	}
-	c.deaf = t.deaf
+	c.deaf, tr.own = t.deaf, t.plugin.Asks
 	return c.trace(tr)
 }
 

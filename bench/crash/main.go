@@ -10,8 +10,8 @@
 //	go run ./bench/crash -plugin mine=/opt/cni/bin:mine.conf -swiftcni ''
 //	go run ./bench/crash -mode kill -verb ADD -only linkat#1 -v
 //
-// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain",
-// always at the size of -quick.
+// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain", and
+// bridge with an IPAM plugin that is a script, always at the size of -quick.
 //
 // The exit status is 1 if swiftcni leaks, or the only plugins that were given do.
 package main
@@ -64,7 +64,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits}
-	allWays  = []string{ours, oursList, oursPTP, oursChain}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {

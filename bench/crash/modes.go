@@ -89,7 +89,7 @@ func (t *trying) afterwards(a answer) error {
 		t.attached(victim, a)
 	}
 	delete(t.live, victim)
-	if t.host.containers[victim] != 0 {
+	if t.host.containers[victim] != 0 && !(t.plugin.Asks && t.Trial.Verb == "DEL") {
 		addrs, err := t.addressesOf(victim)
 		if err != nil {
 			return err

@@ -28,6 +28,11 @@ type Plugin struct {
 	Disturbed []int `json:",omitempty"`
 	// Brief asks for -quick's size.
 	Brief bool `json:",omitempty"`
+	// Asks says that its IPAM plugin is a script, whose calls aren't disturbed, and which takes an address back while the link
+	// still has it: one that's killed on DEL may leave it there until the next DEL.
+	Asks bool `json:",omitempty"`
+	// Modes are those in which it's tried. None at all is each.
+	Modes []string `json:",omitempty"`
 	// Gates says that its failures are the program's.
 	Gates bool `json:",omitempty"`
 	// Leases is host-local's dataDir, or empty where the configuration has none.

@@ -20,6 +20,9 @@ func tryAll(o options, plugins []Plugin, stderr io.Writer) (*Report, error) {
 	s := &schedule{options: o, pool: p, report: newReport(plugins), stderr: stderr}
 	for i := range plugins {
 		for _, mode := range o.modes {
+			if m := plugins[i].Modes; m != nil && !slices.Contains(m, mode) {
+				continue
+			}
 			if err := s.mode(&plugins[i], mode); err != nil {
 				return nil, err
 			}

@@ -37,6 +37,7 @@ type tracer struct {
 	limit   time.Duration
 	prepare func(pid int) error // before the program's first instruction; may be nil
 	opened  func(pid, fd int)   // when it has opened a netlink socket; may be nil
+	own     bool                // calls of the programs that it executes aren't asked for
 
 	root       int
 	status     unix.WaitStatus
@@ -58,6 +59,7 @@ type task struct {
 	socket  int      // protocol of the netlink socket that's being opened, or -1
 	again   bool     // the kernel begins its last call again, which is no other call
 	begun   bool     // its first stop, which attaching brings, has been seen
+	foreign bool     // it's of a program that the traced one executed
 }
 
 const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
@@ -149,12 +151,17 @@ func (t *tracer) stopped(pid int, status unix.WaitStatus) {
 // event learns of a new task from its parent, since the parent may be killed before the task stops for the first time.
 func (t *tracer) event(pid, cause int) {
 	if cause == unix.PTRACE_EVENT_EXEC {
+		t.tasks[pid].foreign = true
 		return
 	}
 	child, err := unix.PtraceGetEventMsg(pid)
-	if err == nil && t.tasks[int(child)] == nil {
+	if err != nil {
+		return
+	}
+	if t.tasks[int(child)] == nil {
 		t.tasks[int(child)] = &task{socket: -1}
 	}
+	t.tasks[int(child)].foreign = t.tasks[pid].foreign
 }
 
 // resume fails only where the task has just been killed.
@@ -179,7 +186,7 @@ func (t *tracer) syscall(pid int, k *task) {
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(pid),
 		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
 	switch {
-	case errno != 0 || t.killed:
+	case errno != 0 || t.killed || t.own && k.foreign:
 	case info.op == unix.PTRACE_SYSCALL_INFO_ENTRY:
 		t.entry(pid, k, &info)
 	case info.op == unix.PTRACE_SYSCALL_INFO_EXIT:
