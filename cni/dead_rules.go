@@ -5,6 +5,7 @@ package cni
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -46,6 +47,23 @@ func (n *Network) endElementsOf(conn *nft.Conn, r ipam.Record) (err error) {
 	err = errors.Join(err, portsErr, conn.Shut(nft.Opening{Owner: owner, Addrs: addrs}, forgetSources))
 	forgetRemoved(removed)
 	return ignoreUnsupported(err)
+}
+
+// endLeading ends what portmap and firewall have left of an owner whose addresses are about to be free, as when they were taken
+// out of the list while it was attached: otherwise its ports would lead to the next holder. It's one send of questions.
+func endLeading(conn *nft.Conn, owner nft.Owner, list []netip.Prefix) error {
+	var addrs []netip.Addr
+	for _, p := range list {
+		addrs = append(addrs, p.Addr())
+	}
+	if addrs == nil {
+		return nil
+	}
+	owners, err := conn.Leading(addrs...)
+	if err != nil || !slices.Contains(owners, owner.Short()) {
+		return err
+	}
+	return endChained(conn, owner.Network, []nft.Owner{owner})
 }
 
 // endStrangers ends what leads to the attachment's addresses for owners who had them before: dead ones, and those of other

@@ -118,6 +118,22 @@ func TestNothingLeadsToTheNextHolder(t *testing.T) {
 		{"its lease was removed by hand", func(t *testing.T, p *pair) { remove(t, lease(p)) }, attach},
 		{"all leases were", func(t *testing.T, p *pair) { remove(t, p.network.ipam.dataDir) }, attach},
 		{"the range is full", func(*testing.T, *pair) {}, attach},
+		{"it was detached when portmap and firewall weren't in the list any more", func(t *testing.T, p *pair) {
+			if err := Detach(t.Context(), p.network, p.dead); err != nil {
+				t.Fatal(err)
+			}
+		}, attach},
+		{"so it was without its lease", func(t *testing.T, p *pair) {
+			remove(t, lease(p))
+			if err := Detach(t.Context(), p.network, p.dead); err != nil {
+				t.Fatal(err)
+			}
+		}, attach},
+		{"GC came with a list, and they weren't in ours", func(t *testing.T, p *pair) {
+			if err := GC(t.Context(), p.network, []Attachment{p.live}); err != nil {
+				t.Fatal(err)
+			}
+		}, attach},
 		{"another network has its subnet by now", func(*testing.T, *pair) {}, func(t *testing.T, p *pair) {
 			attachNext(t, p, networkNamed(t, "later", strings.Replace(twoAddresses, "10.9.0.2\"", "10.9.0.3\"", 1)))
 		}},

@@ -143,14 +143,14 @@ func (d *detaching) elements() error {
 	owner := d.network.rulesOwner(d.attachment.owner())
 	addrs, known := d.addresses()
 	if !known {
-		return ignoreUnsupported(conn.DetachOwner(owner))
+		return ignoreUnsupported(errors.Join(conn.DetachOwner(owner), endChained(conn, owner.Network, []nft.Owner{owner})))
 	}
 	err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: addrs, Guard: d.guard()})
 	if d.record.Boot == "" && len(d.record.Addrs) > 0 {
 		// host-local's lease: the reference may have attached it, by iptables.
 		err = errors.Join(err, conn.DetachIPTables(owner, d.record.Addrs))
 	}
-	return ignoreUnsupported(err)
+	return ignoreUnsupported(errors.Join(err, endLeading(conn, owner, addrs)))
 }
 
 // ignoreUnsupported: a kernel without nftables holds no elements.

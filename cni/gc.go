@@ -167,7 +167,14 @@ func (g *collection) elements(dead []ipam.Record) error {
 	for o := range g.valid {
 		add(o)
 	}
-	return ignoreUnsupported(conn.DetachExcept(g.network.name, owners))
+	// Ports and openings go before the leases too: portmap's and firewall's own GC comes later, if it comes at all.
+	err = conn.DetachExcept(g.network.name, owners)
+	if leads, askErr := conn.LeadsAnywhere(); !leads {
+		return ignoreUnsupported(errors.Join(err, askErr))
+	}
+	removed, portsErr := conn.UnpublishExcept(g.network.name, owners)
+	forgetRemoved(removed)
+	return ignoreUnsupported(errors.Join(err, portsErr, conn.ShutExcept(g.network.name, owners, forgetSources)))
 }
 
 // endChained takes out what portmap and firewall have of the dead. They can't tell who is, and once the evidence is gone

@@ -136,7 +136,7 @@ func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) err
 		keep[o.Short()] = true
 	}
 	short := Owner{Network: network}.Short().Network
-	all, err := c.listIn(func() ([]set, error) { return firewallSets(), nil })
+	all, err := c.listIn(func() ([]set, error) { return c.there(firewallSets()) })
 	if err != nil {
 		return err
 	}

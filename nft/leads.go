@@ -20,7 +20,11 @@ func (c *Conn) Leading(addrs ...netip.Addr) ([]Owner, error) {
 			es = append(es, element{set: s, key: a.AsSlice()})
 		}
 	}
-	found, _, err := c.lookUp(es)
+	replies, err := c.ask(lookUps(es))
+	if err != nil {
+		return nil, err
+	}
+	found, err := decodeLookUps(es, replies)
 	var owners []Owner
 	for _, e := range dense(found) {
 		if o, ok := parseOwner(e.owner()); ok && !slices.Contains(owners, o) {
@@ -43,4 +47,26 @@ func (c *Conn) Empty() (bool, error) {
 		}
 	}
 	return err == nil, err
+}
+
+// LeadsAnywhere reports whether there's any place for port mappings or openings. It's one question.
+func (c *Conn) LeadsAnywhere() (leads bool, err error) {
+	names := firewallSets()
+	err = c.setNames(func(name string) {
+		_, isPorts := portSet(name)
+		leads = leads || isPorts || slices.ContainsFunc(names, func(s set) bool { return s.name == name })
+	})
+	return leads, err
+}
+
+// there returns those of some sets that exist: a question, where listing each of them would take one for each.
+func (c *Conn) there(sets []set) (list []set, err error) {
+	err = c.setNames(func(name string) {
+		for _, s := range sets {
+			if s.name == name {
+				list = append(list, s)
+			}
+		}
+	})
+	return list, err
 }
