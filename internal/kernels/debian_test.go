@@ -28,6 +28,7 @@ func runsEverything(t *testing.T, release Release, version string) {
 	maps.Copy(files, packageTests(t, "rtnl"))
 	files["bin/port"], files["bin/inside"] = "testdata/port", "testdata/inside"
 	files["bin/tool"], files["bin/page"], files["lists"], files["www"] = "testdata/tool", "testdata/page", "testdata/lists", "testdata/www"
+	files["plugins/scripted"] = "testdata/scripted"
 	for _, name := range cni.PluginNames() {
 		files["plugins/"+name] = files["plugins/bridge"]
 	}
@@ -39,7 +40,7 @@ func runsEverything(t *testing.T, release Release, version string) {
 		{"kernel", "uname -r", prefix(version)},
 		{"rtnl", "cd rtnl && rtnl.test -test.v -test.timeout 80s", passes},
 	}
-	for _, part := range [][]step{accessVLAN, trunks, vlanGateway, masquerade, ends, chain, others} {
+	for _, part := range [][]step{accessVLAN, trunks, asked, vlanGateway, masquerade, ends, chain, others} {
 		steps = append(steps, part...)
 	}
 	boot(t, release.Kernel, files, steps)
@@ -70,6 +71,15 @@ var trunks = []step{
 		inside t1 ip address add 10.3.0.101/24 dev tagged && inside t1 ip link set tagged up &&
 		inside t1 ip route add 10.3.0.4/32 dev tagged src 10.3.0.101 && inside t1 ping -c1 -W2 10.3.0.4`, succeeds},
 	{"untagged_frames_do_not", "inside t1 ip route delete 10.3.0.4/32 && inside t1 ping -c1 -W1 10.3.0.4", hearsNothing},
+}
+
+// asked: an IPAM plugin of its own is run when the port is in its VLAN and forwards, and before the VLAN has its gateway.
+var asked = []step{
+	{"add_s1", "ip netns add s1 && cni ADD s1 asked", hasVLANGateway},
+	{"asked_in_the_vlan", "cat /run/asked.vlans", portVLANs("100 pvid untagged")},
+	{"asked_when_it_forwards", "cat /run/asked.state", prints("state forwarding")},
+	{"asked_reaches_the_gateway", "inside s1 ping -c1 -W2 10.4.0.1", succeeds},
+	{"del_s1", "cni DEL s1 asked", prints("")},
 }
 
 // vlanGateway: the gateway's address is on a link of the VLAN, not on the bridge.
