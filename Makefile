@@ -9,7 +9,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Small, and alike wherever it's built; one static binary, which begins in internal/entry. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
-GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.Version=$(VERSION)"
+GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
 .PHONY: help build install man demo test test-deps worlds lint vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 

@@ -30,7 +30,9 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 	if err != nil {
 		return nil, ipamError(err)
 	}
-	return n.localResult(leases, dns), nil
+	res := n.localResult(leases, dns)
+	res.ofIPAM = true
+	return res, nil
 }
 
 // existing runs fn on the network's store, or not at all where nothing was ever leased.

@@ -13,9 +13,6 @@ import (
 	"github.com/swiftcni/swiftcni/internal/calls"
 )
 
-// Version is the program's version, set when it's linked.
-var Version = "unknown"
-
 // A plugin is what answers to one name. Verbs that it lacks succeed once the version gate is passed.
 type plugin struct {
 	name   string
@@ -127,16 +124,6 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 	return exit
 }
 
-// about tells a person who ran the program what it is.
-func about(name string, stderr io.Writer) {
-	text := "CNI " + name + " plugin version " + Version + " (swiftcni)\n" +
-		"CNI protocol versions supported: " + strings.Join(Versions(), ", ") + "\n"
-	if findPlugin(name) == nil {
-		text += "Plugins in this binary: " + strings.Join(PluginNames(), ", ") + " (link it under these names, or see swiftctl install)\n"
-	}
-	_, _ = io.WriteString(stderr, text)
-}
-
 func findPlugin(name string) *plugin {
 	for _, p := range plugins() {
 		if p.name == name {
@@ -167,7 +154,7 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 		return nil, nil, "", errNoPlugin(c.name)
 	}
 	if verb == "VERSION" {
-		return versionAnswer(), nil, "", nil
+		return versionAnswer(findPlugin(c.name)), nil, "", nil
 	}
 	text, err := readInput(c.stdin)
 	if err != nil {
@@ -266,9 +253,4 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 		return nil, p.report(ctx, n)
 	}
 	return nil, nil
-}
-
-// versionAnswer is one line: the newest version known, and all that are spoken.
-func versionAnswer() []byte {
-	return []byte(`{"cniVersion":"` + newest + `","supportedVersions":["` + strings.Join(Versions(), `","`) + `"]}` + "\n")
 }

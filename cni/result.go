@@ -15,6 +15,7 @@ type Result struct {
 	DNS        DNS
 
 	verbatim []byte // printed as it is, when set
+	ofIPAM   bool   // an IPAM plugin's own: its routes have the gateways that they're written with
 	others   string
 }
 
@@ -126,8 +127,8 @@ func errNoLegacyAddress() error {
 		Details: "cniVersion 0.1.0 and 0.2.0 have no form for an attachment without addresses", Key: "cniVersion"}
 }
 
-// legacyIP prints ip4 or ip6: the first address of the family and the family's routes. Where a route names no
-// gateway the address's own stands in, since these versions know no other way to tell it.
+// legacyIP prints ip4 or ip6: the first address of the family and the family's routes. Where a route of a link names no
+// gateway the address's own stands in, as when the reference reads its IPAM plugin's result.
 func (r *Result) legacyIP(w *writer, key string, four bool) {
 	for _, ip := range r.IPs {
 		if ip.Address.Addr().Is4() != four {
@@ -149,7 +150,11 @@ func (r *Result) legacyIP(w *writer, key string, four bool) {
 			}
 			w.item().open('{')
 			w.key("dst").str(route.Dst.String())
-			if gw := route.gatewayOr(ip.Gateway); gw.IsValid() {
+			gw := route.Gateway
+			if !r.ofIPAM {
+				gw = route.gatewayOr(ip.Gateway)
+			}
+			if gw.IsValid() {
 				w.key("gw").str(gw.String())
 			}
 			w.among(route.others).close('}')

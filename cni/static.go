@@ -137,7 +137,12 @@ func (n *Network) reserveStatic(a Attachment) (*Result, error) {
 }
 
 func addStatic(_ context.Context, n *Network, a Attachment) (*Result, error) {
-	return n.staticResult(a)
+	res, err := n.staticResult(a)
+	if err != nil {
+		return nil, err
+	}
+	res.ofIPAM = true
+	return res, nil
 }
 
 func delStatic(context.Context, *Network, Attachment) error { return nil }

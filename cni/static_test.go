@@ -148,3 +148,25 @@ func TestBridgeWithStaticAddresses(t *testing.T) {
 		t.Error("without addresses:", err)
 	}
 }
+
+// Below 0.3.0 a bridge fills in the gateways of its IPAM plugin's routes; the plugin itself, called by its own name, doesn't.
+func TestLegacyRoutesOfIPAM(t *testing.T) {
+	const routes = `"routes":[{"dst":"0.0.0.0/0"},{"dst":"192.0.2.0/24","gw":"10.1.2.9"}]`
+	confs := map[string]string{
+		"static":     `"type":"static","addresses":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"}],`,
+		"host-local": `"type":"host-local","subnet":"10.1.2.0/24","dataDir":"` + t.TempDir() + `",`,
+	}
+	for name, keys := range confs {
+		for _, version := range []string{"0.1.0", "0.2.0"} {
+			env := map[string]string{"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c" + version, "CNI_NETNS": "/x", "CNI_IFNAME": "eth0", "CNI_PATH": "/x"}
+			var out, stderr strings.Builder
+			conf := `{"cniVersion":"` + version + `","name":"net","type":"bridge","ipam":{` + keys + routes + `}}`
+			if Main(name, func(key string) string { return env[key] }, strings.NewReader(conf), &out, &stderr) != 0 {
+				t.Fatal(out.String())
+			}
+			if text := strings.Join(strings.Fields(out.String()), ""); !strings.Contains(text, `"routes":[{"dst":"0.0.0.0/0"},{"dst":"192.0.2.0/24","gw":"10.1.2.9"}]`) {
+				t.Errorf("%s at %s: %s", name, version, text)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,7 +17,7 @@ func newVersion() *cobra.Command {
 		Short: "Print the program's version and the CNI versions that it speaks",
 		Args:  cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "swiftctl %s\nCNI %s\n", cni.Version, strings.Join(cni.Versions(), ", "))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "swiftctl %s\nCNI %s\n", cmp.Or(cni.Version(), "devel"), strings.Join(cni.Versions(), ", "))
 			return err
 		}),
 	}
