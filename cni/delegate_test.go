@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/swiftcni/swiftcni/internal/calls"
 )
 
 // delegating is a network whose IPAM plugin is a script; LOG in it is a file, which log reads.
@@ -128,5 +130,40 @@ func TestExplainDelegated(t *testing.T) {
 	}
 	if log() != "" {
 		t.Error("the plugin was called")
+	}
+}
+
+// The time that the plugin takes is told apart, of ADD and of DEL.
+func TestDelegateIsRecorded(t *testing.T) {
+	n, path, _ := delegating(t, `"ipMasq": true, `, `sleep 0.2; echo '{"ips": [{"address": "10.9.0.11/24"}]}'`)
+	a := attachment(t, "c1")
+	a.Path = path
+	t.Cleanup(func() { _ = calls.Remove() })
+	for _, verb := range []string{"ADD", "DEL"} {
+		if err := calls.Create(); err != nil {
+			t.Fatal(err)
+		}
+		err := Record(verb, n, a, func(a Attachment) error {
+			if verb == "DEL" {
+				return Detach(t.Context(), n, a)
+			}
+			_, err := Attach(t.Context(), n, a)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := calls.Load()
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		steps := list[0].Steps
+		if steps[calls.Lease] < 200*time.Millisecond || steps[calls.Links] == 0 || steps[calls.Rules] == 0 || steps[calls.Undo] != 0 ||
+			verb == "ADD" && steps[calls.Container] == 0 {
+			t.Errorf("%s: %v", verb, steps)
+		}
+		if err := calls.Remove(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
