@@ -178,7 +178,13 @@ func expressions(exprs []byte, each func(name string, data []byte)) {
 // verdict returns what an immediate expression decides: a code (NF_ACCEPT, NFT_JUMP) and a chain.
 func verdict(data []byte) (code int32, chain string, ok bool) {
 	v, _ := attribute(data, unix.NFTA_IMMEDIATE_DATA)
-	if v, _ = attribute(v, unix.NFTA_DATA_VERDICT); v == nil {
+	return verdictIn(v)
+}
+
+// verdictIn decodes NFTA_DATA_VERDICT among an expression's or an element's data.
+func verdictIn(data []byte) (code int32, chain string, ok bool) {
+	v, _ := attribute(data, unix.NFTA_DATA_VERDICT)
+	if v == nil {
 		return 0, "", false
 	}
 	b, _ := attribute(v, unix.NFTA_VERDICT_CODE)

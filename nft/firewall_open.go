@@ -11,7 +11,7 @@ import (
 // firewallState is what the ruleset has of an opening.
 type firewallState struct {
 	generation uint32
-	built      bool       // our chains are there
+	built      bool       // our chains are there, with as many rules as they should have
 	addrs      []*element // one for each address, nil if it isn't there
 	policy     []*element
 	repair     []portFamily // whose detours must be looked at
@@ -85,7 +85,11 @@ func take(b *batch, es []element, found []*element) bool {
 
 // firewallState asks for all that Open must know, at once.
 func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState, err error) {
-	ms := []netlink.Message{getChain(masqueradeTable, firewallOut)}
+	chains := firewallChains()
+	var ms []netlink.Message
+	for _, c := range chains {
+		ms = append(ms, getChain(masqueradeTable, c.name))
+	}
 	ms = append(ms, lookUps(es)...)
 	ms = append(ms, lookUps(policy)...)
 	families := o.families()
@@ -99,8 +103,11 @@ func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState,
 	if err != nil {
 		return s, err
 	}
-	s.generation, s.built = generation, replies[0].errno == 0
-	replies = replies[1:]
+	s.generation, s.built = generation, true
+	for i, c := range chains {
+		s.built = s.built && replies[i].errno == 0 && chainUse(replies[i].data) == uint32(len(c.rules))
+	}
+	replies = replies[len(chains):]
 	if s.addrs, err = decodeLookUps(es, replies); err != nil {
 		return s, err
 	}

@@ -62,24 +62,3 @@ func generation(t *testing.T, c *Conn) uint32 {
 	must(t, err)
 	return g
 }
-
-func TestBarriers(t *testing.T) {
-	ns := nstest.New(t, "barrier")
-	c := dial(t, ns)
-	got, err := c.Barriers()
-	if err != nil || got != nil {
-		t.Errorf("an empty ruleset has barriers %v, %v", got, err)
-	}
-	for _, command := range []string{
-		"add table ip filter", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
-		"add chain ip filter INPUT { type filter hook input priority 0; policy drop; }",
-		"add table inet open", "add chain inet open f { type filter hook forward priority 0; policy accept; }",
-		"add table inet firewalld", "add chain inet firewalld filter_FORWARD { type filter hook forward priority 0; policy accept; }",
-	} {
-		nstest.Run(t, ns, "nft", command)
-	}
-	got, err = c.Barriers()
-	if want := "[inet firewalld filter_FORWARD ip filter FORWARD]"; err != nil || fmt.Sprint(got) != want {
-		t.Errorf("barriers are %v, %v, want %s", got, err, want)
-	}
-}
