@@ -36,6 +36,7 @@ func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	if err := k.open(n, o, f, a.ends); err != nil {
 		return nil, err
 	}
+	warnOfLegacy(a, o)
 	return n.passOn(), nil
 }
 
@@ -189,5 +190,5 @@ func statusFirewall(_ context.Context, n *Network) error {
 	if err != nil {
 		return unavailable("nftables can't be used", err)
 	}
-	return nil
+	return statusLegacy(conn, n.name)
 }

@@ -183,6 +183,45 @@ func TestFirewallCustomAdminChain(t *testing.T) {
 	}
 }
 
+// Where iptables-legacy drops what the host forwards, ADD warns, STATUS says so, and neither fails for it.
+func TestFirewallNamesLegacy(t *testing.T) {
+	w := newFirewallWorld(t, "")
+	warnings := func() (list []string) {
+		t.Helper()
+		n, a := w.firewall(t, "c1", ""), w.containers["c1"]
+		a.warn = func(text string) { list = append(list, text) }
+		if _, err := addFirewall(t.Context(), n, a); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	status := func() error { return statusFirewall(t.Context(), w.firewall(t, "c1", "")) }
+	expect := func(limited bool, why string) {
+		t.Helper()
+		got := warnings()
+		if (len(got) == 1) != limited || limited && !strings.Contains(got[0], "FORWARD of iptables-legacy filter drops what is from 10.9.0.2,") {
+			t.Errorf("%s: warnings %q", why, got)
+		}
+		if err := status(); (err != nil) != limited || limited && asError(err).Code != CodeLimited {
+			t.Errorf("%s: status %v", why, err)
+		}
+	}
+	if names, _ := os.ReadFile("/proc/thread-self/net/ip_tables_names"); len(names) > 0 {
+		t.Fatalf("tables %q", names)
+	}
+	expect(false, "no table")
+	nstest.Run(t, "", "iptables-legacy", "-L")
+	t.Cleanup(func() { nstest.Run(t, "", "sh", "-c", "iptables-legacy -F; iptables-legacy -P FORWARD ACCEPT") })
+	expect(false, "an empty table")
+	nstest.Run(t, "", "iptables-legacy", "-P", "FORWARD", "DROP")
+	expect(true, "a policy")
+	if got := portAnswer(t, w.containers["c1"].NetNS, "udp", "198.51.100.2:80"); got != "" {
+		t.Errorf("it isn't dropped: %q", got)
+	}
+	nstest.Run(t, "", "iptables-legacy", "-A", "FORWARD", "-s", "10.9.0.0/24", "-j", "ACCEPT")
+	expect(false, "a rule of the administrator's")
+}
+
 // startFirewalld runs a system bus, where only the variable says that it is, and the real firewalld in the test's namespaces,
 // with a configuration of its own. It returns the file that firewalld logs its calls in.
 func startFirewalld(t *testing.T) (log string) {

@@ -97,7 +97,8 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		return 0
 	}
 	var ends ending
-	c := call{name: name, getenv: getenv, stdin: stdin, ends: &ends, steps: startRecording(name, getenv)}
+	c := call{name: name, getenv: getenv, stdin: stdin, ends: &ends, steps: startRecording(name, getenv),
+		warn: func(text string) { _, _ = io.WriteString(stderr, "swiftcni: "+text+"\n") }}
 	out, undo, cniVersion, err := c.serve(context.Background())
 	c.steps.enter(calls.Answer)
 	var said *Error
@@ -138,8 +139,9 @@ type call struct {
 	name   string // the program's own
 	getenv func(string) string
 	stdin  io.Reader
-	ends   *ending    // nil: the process goes on
-	steps  *recording // nil if nobody asked for one
+	ends   *ending      // nil: the process goes on
+	steps  *recording   // nil if nobody asked for one
+	warn   func(string) // nil if nobody listens
 }
 
 // serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
@@ -183,7 +185,7 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 		return nil, nil, n.cniVersion, err
 	}
 	a, badArgs := attachmentFromEnvironment(c.getenv)
-	a.ends, a.steps, n.path = c.ends, c.steps, a.Path
+	a.ends, a.steps, a.warn, n.path = c.ends, c.steps, c.warn, a.Path
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if err := p.judge(verb, n); err != nil {

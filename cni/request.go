@@ -27,9 +27,10 @@ type Attachment struct {
 	// error (CNI_NETNS_OVERRIDE).
 	SharedNetNS bool
 
-	badIP error      // what is wrong with Args' addresses, for who gives some
-	ends  *ending    // nil: the process goes on after this call
-	steps *recording // nil: nobody asked for one
+	badIP error        // what is wrong with Args' addresses, for who gives some
+	ends  *ending      // nil: the process goes on after this call
+	steps *recording   // nil: nobody asked for one
+	warn  func(string) // tells whoever called of what doesn't keep the call from succeeding; nil: nobody listens
 }
 
 // need says what a verb wants of a variable.

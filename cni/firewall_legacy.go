@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/nft"
+)
+
+// Where the host's firewall is iptables-legacy, nothing in nftables leads past it: what its FORWARD drops stays dropped. The
+// rules are its administrator's, so they are told of and left alone.
+
+// filterLegacy is its table with the chain FORWARD.
+const filterLegacy = "filter"
+
+// stoppedByLegacy returns the first of some packets that iptables-legacy is sure to drop. It's a hint alone: what can't be read
+// stops nothing.
+func stoppedByLegacy(ps ...nft.Packet) (stopped nft.Packet, by string) {
+	for _, p := range ps {
+		of := p.Src
+		if !of.IsValid() {
+			of = netip.IPv4Unspecified()
+			if p.IPv6 {
+				of = netip.IPv6Unspecified()
+			}
+		}
+		if t, err := nft.Legacy(filterLegacy, of); err == nil && t.Stops(p) {
+			return p, t.String()
+		}
+	}
+	return nft.Packet{}, ""
+}
+
+// outwards are the first packets of containers, one for each family that an opening has.
+func outwards(o nft.Opening) (ps []nft.Packet) {
+	seen := map[bool]bool{}
+	for _, a := range o.Addrs {
+		if !seen[a.Is4()] {
+			seen[a.Is4()] = true
+			ps = append(ps, nft.Packet{In: o.Bridge, Src: a})
+		}
+	}
+	return ps
+}
+
+// warnOfLegacy tells whoever called that the way that was opened leads nowhere.
+func warnOfLegacy(a Attachment, o nft.Opening) {
+	if a.warn == nil {
+		return
+	}
+	if p, by := stoppedByLegacy(outwards(o)...); by != "" {
+		a.warn("firewall: chain FORWARD of " + by + " drops what is from " + p.Src.String() +
+			", and no rule of nftables leads past it (swiftctl doctor says what to do)")
+	}
+}
+
+// statusLegacy reports that iptables-legacy drops what is from a network's containers, or from any if there's none.
+func statusLegacy(conn *nft.Conn, network string) error {
+	var o nft.Opening
+	for opened, err := range conn.Openings(network) {
+		if err != nil {
+			return nil // it's told already
+		}
+		o.Addrs = append(o.Addrs, opened.Addr)
+	}
+	ps := outwards(o)
+	if ps == nil {
+		ps = []nft.Packet{{}, {IPv6: true}}
+	}
+	if _, by := stoppedByLegacy(ps...); by != "" {
+		return &Error{Code: CodeLimited, Msg: "chain FORWARD of " + by + " drops what the host forwards for containers", Key: "backend",
+			Details: "no rule of nftables leads past iptables-legacy; swiftctl doctor says what to do"}
+	}
+	return nil
+}
