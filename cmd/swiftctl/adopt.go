@@ -30,7 +30,8 @@ func newAdopt() *cobra.Command {
 			"and take all of it away; new ones are attached beside them. The way back is to put the old plugins back.\n\n" +
 			"Without --dry-run the leases are indexed, which the next ADD would do otherwise. Nothing else is changed.\n" +
 			"What belongs to no container that holds a lease is listed last, with what removes it; the exit status is\n" +
-			"then 1. Rules that iptables-legacy made can't be seen here: iptables-legacy-save shows them.\n\n" + confsHelp,
+			"then 1. Chains that the CNI project's plugins made by iptables-legacy are listed apart, with their containers:\n" +
+			"neither DEL nor GC removes them, and a port's goes on to lead to whoever gets the container's address.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "look only")
@@ -89,7 +90,27 @@ func adopt(w io.Writer, dirs []string) error {
 	if err := printAdoptees(w, list); err != nil {
 		return err
 	}
-	return printStrange(w, strange)
+	legacy, legacyErr := legacyChains(owners)
+	return join(legacyErr, printLegacy(w, legacy), printStrange(w, strange))
+}
+
+// printLegacy tells of what nothing but its command removes. Those of nobody are an error.
+func printLegacy(w io.Writer, list []legacyChain) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nof iptables-legacy, which neither DEL nor GC removes; a port's leads to whoever has the container's address next:")
+	for _, l := range list {
+		of := "no container with a lease here"
+		if o := l.owner; o != (nft.Owner{}) {
+			of = cell(o.Network) + "/" + cell(o.ContainerID) + "/" + cell(o.IfName) + ", so once it's gone"
+		}
+		fmt.Fprintf(w, "  %s\n      of %s\n      removed by: %s\n", l, of, l.removal())
+	}
+	if n := len(ofNobody(list)); n > 0 {
+		return errStrange(n)
+	}
+	return nil
 }
 
 // leftTo returns the container that a leftover is of, nil if none of these.

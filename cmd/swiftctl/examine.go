@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,13 +24,18 @@ type examination struct {
 	confs []*netconf
 	rules *nft.Conn
 	found []finding
+	cache string // of libcni
+
+	filters   *nft.Filters
+	host      host
+	listening *[]listener
 }
 
 // examine looks for whatever is wrong. dirs are the directories of leases beside those that configurations name;
 // they needn't exist unless dirsNamed.
-func examine(confs []*netconf, dirs []string, dirsNamed bool) ([]finding, error) {
+func examine(ctx context.Context, confs []*netconf, dirs []string, dirsNamed bool, cache string) ([]finding, error) {
 	dirs = dataDirs(dirs, confs)
-	x := &examination{confs: confs}
+	x := &examination{confs: confs, cache: cache}
 	var err error
 	x.node, err = readNode(existing(dirs, dirsNamed))
 	conn, dialErr := nft.Dial()
@@ -39,12 +45,16 @@ func examine(confs []*netconf, dirs []string, dirsNamed bool) ([]finding, error)
 	defer conn.Close()
 	x.rules = conn
 	x.node.know(confs)
+	err = join(err, x.surroundings())
 	for _, h := range x.node.list {
 		x.attachment(h)
 	}
 	err = join(err, x.stores(dirs), x.policies())
 	for _, c := range confs {
 		err = join(err, x.network(c))
+	}
+	for _, h := range x.node.list {
+		x.called(ctx, h)
 	}
 	slices.SortStableFunc(x.found, func(a, b finding) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Who, b.Who), cmp.Compare(a.Kind, b.Kind))
@@ -65,8 +75,29 @@ func existing(dirs []string, insist bool) []string {
 
 func join(errs ...error) error { return errors.Join(errs...) }
 
+// add notes a finding once: what is wrong with a network shows at each of its containers.
 func (x *examination) add(kind, network, who, problem, remedy string) {
-	x.found = append(x.found, finding{kind, network, who, problem, remedy})
+	if f := (finding{kind, network, who, problem, remedy}); !slices.Contains(x.found, f) {
+		x.found = append(x.found, f)
+	}
+}
+
+// surroundings looks at the rules of all programs, and at what they do to each attachment.
+func (x *examination) surroundings() (err error) {
+	if x.filters, err = x.rules.Filters(); err != nil {
+		return ifSupported(err)
+	}
+	if x.host, err = x.readHost(); err != nil {
+		return err
+	}
+	for _, h := range x.node.list {
+		x.ways(h)
+		err = join(err, x.route(h))
+		for _, p := range h.Ports {
+			err = join(err, x.rivals(h, p))
+		}
+	}
+	return join(err, x.shared())
 }
 
 func (h *held) who() string { return cell(h.ContainerID) + "/" + cell(h.IfName) }
@@ -168,9 +199,6 @@ func (x *examination) network(c *netconf) error {
 	if err := x.forwarding(c, live); err != nil {
 		return err
 	}
-	if err := x.barriers(c, live); err != nil {
-		return err
-	}
 	for _, h := range live {
 		if err := x.missing(c, h); err != nil {
 			return err
@@ -223,29 +251,6 @@ func (x *examination) forwarding(c *netconf, live []*held) error {
 			key := strings.ReplaceAll(f.sysctl, "/", ".")
 			x.add("no-forwarding", c.network.Name(), "", key+" is off, so containers reach nothing beyond their bridge", "sysctl -w "+key+"=1")
 		}
-	}
-	return nil
-}
-
-// barriers are other programs' chains, which only matter to containers that nothing opens a way for.
-func (x *examination) barriers(c *netconf, live []*held) error {
-	if c.keys.Bridge != "" && !c.keys.IsGateway && !c.keys.IsDefaultGateway {
-		return nil
-	}
-	closed := slices.ContainsFunc(live, func(h *held) bool { return h.Firewall == nil })
-	if !closed {
-		return nil
-	}
-	list, err := x.rules.Barriers()
-	if err != nil {
-		return ifSupported(err)
-	}
-	for _, b := range list {
-		remedy := `add { "type": "firewall" } to the list in ` + c.path + ", and attach the containers again"
-		if c.has("firewall") {
-			remedy = "swiftctl sync " + c.path + ", or attach the containers again"
-		}
-		x.add("barrier", c.network.Name(), "", "chain "+b.String()+" drops what nothing accepts, and nothing is open for containers of this network", remedy)
 	}
 	return nil
 }

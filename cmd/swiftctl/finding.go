@@ -45,19 +45,32 @@ func newCheck() *cobra.Command {
 			"  bridge-down            a bridge that carries nothing\n" +
 			"  no-forwarding          net.ipv4.ip_forward, or IPv6's, is off\n" +
 			"  barrier                another firewall drops what the host forwards, and no plugin opens it\n" +
+			"  missing-jump           the way through iptables' FORWARD isn't there any more\n" +
+			"  firewalld              firewalld rejects what containers send: no zone of its has them\n" +
+			"  port-closed            a firewall drops what comes from outside for a published port\n" +
+			"  port-conflict          a published port that another rule or a program of the host also wants\n" +
+			"  legacy-drop            FORWARD of iptables-legacy drops what containers send\n" +
+			"  legacy-rules           what the CNI project's plugins left in iptables-legacy\n" +
+			"  missing-route          a container of ptp that the host has no route to\n" +
+			"  no-router              an uplink that has lost the IPv6 default route that a router advertised\n" +
+			"  dormant-table          a table of ours that the kernel skips\n" +
+			"  check                  what the plugins' CHECK says besides, of containers that libcni's cache knows\n" +
 			"  old-policy             a bridge's ingress policy that the CNI project's firewall plugin left behind\n" +
 			"  damaged-leases         files in a directory of leases that are none, or that nobody can own\n\n" +
+			"Networks of containers that libcni's cache knows are looked at without their configurations.\n" +
 			confsHelp + " The exit status is 1 if anything is found, or can't be read.",
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
+	cache := cacheFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		confs, confErr := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
-		list, err := examine(confs, *dirs, cmd.Flags().Changed("data-dir"))
+		confs = withCached(confs, *cache)
+		list, err := examine(cmd.Context(), confs, *dirs, cmd.Flags().Changed("data-dir"), *cache)
 		if len(list) > 0 {
 			// What changes meanwhile looks wrong for a moment. What's wrong stays.
 			var again []finding
-			again, err = examine(confs, *dirs, cmd.Flags().Changed("data-dir"))
+			again, err = examine(cmd.Context(), confs, *dirs, cmd.Flags().Changed("data-dir"), *cache)
 			list = slices.DeleteFunc(list, func(f finding) bool { return !slices.Contains(again, f) })
 		}
 		if err = join(confErr, err); err == nil && len(list) > 0 {

@@ -61,6 +61,9 @@ func newInstall() *cobra.Command {
 		for _, advice := range unreached(seekers(), dir, in.names) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "swiftctl install: "+advice)
 		}
+		if text := legacyAdvice(); text != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), "swiftctl install: "+text)
+		}
 		return nil
 	})
 	return cmd

@@ -99,6 +99,17 @@ func (c *netconf) has(kind string) bool {
 	return slices.ContainsFunc(c.plugins, func(p member) bool { return p.kind == kind })
 }
 
+// zone is what the list says of firewalld's zone, "" if it says nothing.
+func (c *netconf) zone() string {
+	for _, p := range c.plugins {
+		var keys struct{ FirewalldZone string }
+		if p.kind == "firewall" && json.Unmarshal(p.text, &keys) == nil {
+			return keys.FirewalldZone
+		}
+	}
+	return ""
+}
+
 // confFlag gives a command the flag --conf-dir.
 func confFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("conf-dir", defaultConfDir, "`directory` of configurations, where none are named")
@@ -154,7 +165,11 @@ func readNetconf(path string) (*netconf, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &netconf{path: path}
+	return parseNetconf(path, text)
+}
+
+func parseNetconf(path string, text []byte) (c *netconf, err error) {
+	c = &netconf{path: path}
 	if c.plugins, err = pluginsOf(text); err != nil {
 		return nil, err
 	}

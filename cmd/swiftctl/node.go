@@ -31,10 +31,11 @@ type held struct {
 	dir     string // of its leases
 	leased  bool
 	record  ipam.Record
-	link    rtnl.Link // its Index is 0 where there's none
-	element bool      // the ruleset has something of it
-	ours    bool      // and that was made for a veth of bridge's or ptp's
-	gone    bool      // of which there's none, provably
+	link    rtnl.Link    // its Index is 0 where there's none
+	element bool         // the ruleset has something of it
+	ours    bool         // and that was made for a veth of bridge's or ptp's
+	gone    bool         // of which there's none, provably
+	opened  []netip.Addr // of Firewall, those that our own rules let through
 }
 
 // port is a published port.
@@ -45,7 +46,8 @@ type port struct {
 	ContainerIP   netip.Addr `json:"containerIP"`
 	ContainerPort uint16     `json:"containerPort"`
 
-	text string
+	text     string
+	protocol nft.Protocol
 }
 
 // existence is whether a link is there, as far as it can be told.
@@ -107,6 +109,16 @@ func readNode(dirs []string) (*node, error) {
 // onlyLeasing leaves out networks that have no leases in the directories.
 func (n *node) onlyLeasing() {
 	n.list = slices.DeleteFunc(n.list, func(h *held) bool { return !n.leasing[h.owner().Short().Network] })
+}
+
+// leaseholders are the owners of leases.
+func (n *node) leaseholders() (list []nft.Owner) {
+	for _, h := range n.list {
+		if h.leased {
+			list = append(list, h.owner())
+		}
+	}
+	return list
 }
 
 // know notes configurations, which are of bridge or ptp.
@@ -197,7 +209,7 @@ func (n *node) readRules() error {
 		h, m := n.of(p.Owner), p.Mapping
 		h.element, h.ours = true, h.ours || p.Note == cni.NoteVeth
 		h.Ports = append(h.Ports, port{m.Protocol.String(), m.HostIP, m.HostPort, p.Target.Addr(), p.Target.Port(),
-			m.HostText() + " -> " + p.Target.String()})
+			m.HostText() + " -> " + p.Target.String(), m.Protocol})
 	}
 	for o, err := range conn.Openings("") {
 		if err != nil {
@@ -205,6 +217,9 @@ func (n *node) readRules() error {
 		}
 		h := n.of(o.Owner)
 		h.element, h.Firewall = true, append(h.Firewall, o.Addr)
+		if !o.Noted {
+			h.opened = append(h.opened, o.Addr)
+		}
 	}
 	return nil
 }

@@ -31,12 +31,13 @@ func newSync() *cobra.Command {
 			"that libcni's cache knows; others are named, and the exit status is 1.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
+	cache := cacheFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.cache, "cache-dir", defaultCacheDir, "`directory` of libcni's cache")
 	f.BoolVarP(&s.dry, "dry-run", "n", false, "say what would be done, and do nothing")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
-		if len(confs) == 0 && err == nil {
+		s.cache = *cache
+		if confs = withCached(confs, s.cache); len(confs) == 0 && err == nil {
 			return fmt.Errorf("no configuration in %s: name one", *conf)
 		}
 		s.out, s.confs = cmd.OutOrStdout(), confs
@@ -68,7 +69,29 @@ func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err e
 	s.node.know(s.confs)
 	sweep := sweeping{dry: s.dry, dirs: s.dirs, node: s.node,
 		done: func(h *held) { s.tell(h, s.verb("removed", "remove"), h.elements()) }}
-	return join(s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
+	return join(s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
+}
+
+// cacheFlag gives a command the flag --cache-dir.
+func cacheFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("cache-dir", defaultCacheDir, "`directory` of libcni's cache")
+}
+
+// detours puts the way through iptables' tables back, which is the host's.
+func (s *syncing) detours() error {
+	missing, err := s.rules.Detours()
+	if err != nil || len(missing) == 0 {
+		return ifSupported(err)
+	}
+	if !s.dry {
+		if err := s.rules.RestoreDetours(); err != nil {
+			return err
+		}
+	}
+	for _, what := range missing {
+		fmt.Fprintf(s.out, "host: %s the %s\n", s.verb("restored", "restore"), what)
+	}
+	return nil
 }
 
 // verb is what a line says of a change.

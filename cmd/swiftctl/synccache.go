@@ -69,12 +69,37 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 // cached is what libcni keeps of an attachment (libcni's cachedInfo).
 type cached struct {
 	Kind           string
+	NetworkName    string
+	Config         []byte // the configuration or the list that it was attached by
 	CapabilityArgs map[string]json.RawMessage
 	Result         json.RawMessage
 }
 
 func readCache(dir string, h *held) (*cached, error) {
-	path := filepath.Join(dir, "results", h.Network+"-"+h.ContainerID+"-"+h.IfName)
+	return readCached(filepath.Join(dir, "results", h.Network+"-"+h.ContainerID+"-"+h.IfName))
+}
+
+// withCached adds the configurations of networks that nobody named, and that libcni's cache in a directory has containers of.
+func withCached(confs []*netconf, dir string) []*netconf {
+	known := map[string]bool{}
+	for _, c := range confs {
+		known[c.network.Name()] = true
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "results", "*"))
+	for _, path := range files {
+		of, err := readCached(path)
+		if err != nil || known[of.NetworkName] {
+			continue
+		}
+		known[of.NetworkName] = true
+		if c, err := parseNetconf(path, of.Config); err == nil && c.network.Name() == of.NetworkName {
+			confs = append(confs, c)
+		}
+	}
+	return confs
+}
+
+func readCached(path string) (*cached, error) {
 	text, err := readFile(path, maxConf)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// familyOf is the address family of an address.
+func familyOf(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// hasFirewalld reports whether firewalld has its rules in place.
+func (x *examination) hasFirewalld() bool { return x.filters.Has("inet firewalld", "filter_FORWARD") }
+
+// shared looks at what is the host's, whoever is attached.
+func (x *examination) shared() error {
+	for _, missing := range x.host.detours {
+		if strings.HasPrefix(missing, "chain ") && x.hasFirewalld() {
+			continue // firewalld empties iptables' tables when it starts, and is the one that's told
+		}
+		x.add("missing-jump", "", "", "the "+missing+" is missing, so a firewall that drops what the host forwards cuts off the containers that are let through", "swiftctl sync")
+	}
+	for _, t := range x.filters.Dormant() {
+		if strings.HasSuffix(t, " swiftcni") {
+			x.add("dormant-table", "", "", "table "+t+" is dormant: the kernel skips all of its rules, such as masquerade and ports", "nft add table "+t)
+		}
+	}
+	return join(x.legacyRules(), x.advertisements())
+}
+
+// legacyRules are what the CNI project's plugins left in iptables-legacy for containers that hold no lease.
+func (x *examination) legacyRules() error {
+	list, err := legacyChains(x.node.leaseholders())
+	for _, l := range ofNobody(list) {
+		x.add("legacy-rules", "", "", l.String()+" is of no container with a lease here, and what it does to its container's address it does to the next that has it", l.removal())
+	}
+	return err
+}
+
+// advertisements looks for uplinks that have lost their default route: while a host forwards IPv6, Linux heeds router
+// advertisements only where accept_ra is 2. What has never heard one isn't looked at: such a link has no address of that origin.
+func (x *examination) advertisements() error {
+	uses6 := slices.ContainsFunc(x.node.list, func(h *held) bool {
+		return h.link.Index != 0 && slices.ContainsFunc(h.Addresses, netip.Addr.Is6)
+	})
+	if !uses6 {
+		return nil
+	}
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	dirs, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
+	for _, path := range dirs {
+		link := filepath.Base(filepath.Dir(path))
+		setting := func(key string) string {
+			text, _ := os.ReadFile(filepath.Join(filepath.Dir(path), key))
+			return strings.TrimSpace(string(text))
+		}
+		if link == "all" || link == "default" || setting("accept_ra") != "1" || setting("forwarding") != "1" || setting("accept_ra_defrtr") != "1" {
+			continue
+		}
+		lost, linkErr := lostRouter(conn, link)
+		err = join(err, linkErr)
+		if lost {
+			key := "net.ipv6.conf." + strings.ReplaceAll(link, ".", "/") + ".accept_ra"
+			x.add("no-router", "", "", link+" has an address that a router advertised, and no default route: it ignores routers while the host forwards IPv6 and "+key+" is 1",
+				"sysctl -w "+key+"=2")
+		}
+	}
+	return err
+}
+
+// lostRouter reports whether a link has an address from a router advertisement, and no IPv6 default route.
+func lostRouter(conn *rtnl.Conn, link string) (bool, error) {
+	l, err := conn.Link(link)
+	if err != nil || l.State != rtnl.Up {
+		return false, nil // it has gone meanwhile
+	}
+	for r, err := range conn.Routes(rtnl.RouteFilter{Family: unix.AF_INET6, Link: l.Index}) {
+		if err != nil || r.Dst.Bits() == 0 {
+			return false, err
+		}
+	}
+	for a, err := range conn.Addrs(l.Index, unix.AF_INET6) {
+		if err != nil {
+			return false, err
+		}
+		if !a.Permanent && a.Prefix.Addr().IsGlobalUnicast() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// route looks for the host's route to each address of a container of ptp.
+func (x *examination) route(h *held) error {
+	missing, err := x.node.missingRoutes(h, x.conf(h.Network))
+	for _, r := range missing {
+		x.add("missing-route", h.Network, h.who(), "the host has no route to "+r.Dst.Addr().String()+" by "+h.link.Name+
+			"; systemd-networkd takes away the routes of links that a .network file of its matches", "ip route add "+r.Dst.Addr().String()+" dev "+h.link.Name)
+	}
+	return err
+}
