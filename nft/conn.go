@@ -77,7 +77,7 @@ func (c *Conn) commit(b *batch, generation *uint32) error {
 	step := int(m.Header.Sequence - first)
 	refused := &Error{Change: "commit", Step: step, Reason: reason, Errno: errno}
 	if step > 0 && step < len(ms) {
-		refused.Change = describe(ms[step])
+		refused.Change, refused.options = describe(ms[step]), options(ms[step])
 	}
 	return refused.explain()
 }

@@ -15,6 +15,8 @@ type Error struct {
 	Step   int           // its place in the transaction, from 1; 0 is the transaction as a whole
 	Reason string        // the kernel's own text, if it gave one
 	Errno  syscall.Errno // why
+
+	options string // of the kernel, that the change takes
 }
 
 func (e *Error) Error() string {
@@ -82,6 +84,9 @@ func (e *Error) explain() error {
 		missing := "nf_tables (CONFIG_NF_TABLES)"
 		if e.Step > 0 {
 			missing = "the nf_tables family or feature that it takes to " + e.Change
+			if e.options != "" {
+				missing += " (" + e.options + ")"
+			}
 		}
 		return &UnsupportedError{Missing: missing, Err: e}
 	}
@@ -92,8 +97,12 @@ func (e *Error) explain() error {
 // that the kernel doesn't know.
 func lacking(err error) error {
 	var e *Error
-	if errors.As(err, &e) && e.Errno == syscall.ENOENT {
-		return &UnsupportedError{Missing: "the kind of object that it takes to " + e.Change + " (CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_BRIDGE)", Err: e}
+	if !errors.As(err, &e) || e.Errno != syscall.ENOENT {
+		return err
 	}
-	return err
+	missing := "the kind of object that it takes to " + e.Change
+	if e.options != "" {
+		missing += " (" + e.options + ")"
+	}
+	return &UnsupportedError{Missing: missing, Err: e}
 }
