@@ -35,7 +35,7 @@ func (n *Network) checkBridge() error {
 	if n.ipam.plugin != hostLocal {
 		return nil
 	}
-	if err := n.checkHostLocal(); err != nil {
+	if err := n.checkLinkRanges(); err != nil {
 		return err
 	}
 	for i, set := range n.ipam.sets {
@@ -47,6 +47,30 @@ func (n *Network) checkBridge() error {
 		}
 	}
 	return nil
+}
+
+// checkLinkRanges finds what is wrong with the ranges for a link of the network.
+func (n *Network) checkLinkRanges() error {
+	if err := n.checkHostLocal(); err != nil {
+		return err
+	}
+	for _, set := range n.ipam.sets {
+		if err := n.bridge.carries(set[0].Subnet.Addr()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minIPv6MTU is IPV6_MIN_MTU (linux/ipv6.h; RFC 8200, 5): of a link with less the kernel takes IPv6 away for good.
+const minIPv6MTU = 1280
+
+// carries refuses an address that a link of the MTU that's asked for can't have.
+func (b *bridgeKeys) carries(addr netip.Addr) error {
+	if addr.Is4() || b.mtu <= 0 || b.mtu >= minIPv6MTU {
+		return nil
+	}
+	return invalidKey("mtu", `"mtu" is `+strconv.Itoa(b.mtu)+", and IPv6 needs "+strconv.Itoa(minIPv6MTU))
 }
 
 // checkHostLocal finds what is wrong with the ranges.

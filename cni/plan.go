@@ -74,13 +74,27 @@ func (b *bridgeKeys) gatewaysOf(ips []IP) (list []netip.Prefix) {
 	return list
 }
 
-// checkGateways refuses gateways that conflict with each other, before anything is touched.
+// checkGateways refuses gateways that conflict with each other, and addresses that the link can't have, before anything is
+// touched.
 func (p *plan) checkGateways() error {
+	if err := p.checkMTU(); err != nil {
+		return err
+	}
 	for i, gw := range p.gateways {
 		for _, other := range p.gateways[:i] {
 			if conflict(gw, other) {
 				return addressConflict(p.network.bridge.name, gw)
 			}
+		}
+	}
+	return nil
+}
+
+// checkMTU refuses IPv6 on a link that's too small for it.
+func (p *plan) checkMTU() error {
+	for _, ip := range p.ips {
+		if err := p.network.bridge.carries(ip.Address.Addr()); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func (n *Network) pointToPoint() (*Network, error) {
 	case !n.hasAddresses():
 		return &p, invalidKey("ipam.type", "no plugin name provided").expecting("an IPAM plugin, which ptp needs")
 	case n.ipam.plugin == hostLocal:
-		return &p, n.checkHostLocal()
+		return &p, n.checkLinkRanges()
 	}
 	return &p, nil
 }

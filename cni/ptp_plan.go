@@ -20,6 +20,9 @@ func (p *plan) pointToPoint() {
 
 // checkPtP refuses addresses that no route could lead to, before a link is made.
 func (p *plan) checkPtP() error {
+	if err := p.checkMTU(); err != nil {
+		return err
+	}
 	for _, ip := range p.ips {
 		addr := ip.Address.Addr()
 		switch {

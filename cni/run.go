@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,8 +161,16 @@ func (at *attaching) gatewayRefused(e *rtnl.Error) error {
 			return &Error{Code: CodeInternal, Err: e, Msg: "failed to set bridge addr: IPv6 is disabled on " + quote(keys.name)}
 		}
 	}
+	if errors.Is(e, unix.EINVAL) {
+		if l, err := at.conn.Link(keys.name); err == nil && l.MTU < minIPv6MTU && slices.ContainsFunc(at.plan.gateways, is6) {
+			return &Error{Code: CodeInternal, Err: e, Msg: "failed to set bridge addr: invalid argument",
+				Details: quote(keys.name) + " has an MTU of " + strconv.Itoa(l.MTU) + ", and IPv6 needs " + strconv.Itoa(minIPv6MTU)}
+		}
+	}
 	return failed("failed to set bridge addr", e)
 }
+
+func is6(p netip.Prefix) bool { return p.Addr().Is6() }
 
 // removeLink deletes the host end, and with it the container's.
 func (at *attaching) removeLink() error {

@@ -52,6 +52,8 @@ func badPtP() []badInput {
 	}
 	taken := row("interface taken", conf("", fixed), `container veth name ("lo") peer provided ("veth`, "")
 	taken.code, taken.env = 101, env{"CNI_IFNAME": "lo"}
+	low := row("mtu too low for IPv6", conf(`,"mtu":1200`, `"type":"host-local","subnet":"fd00:4::/64"`), `"mtu" is 1200, and IPv6 needs 1280`, "")
+	low.ownWords = true
 	noGateway := row("no gateway", conf("", `"type":"static","addresses":[{"address":"10.4.0.9/24"}]`), "ptp needs a gateway, which IPAM didn't give for 10.4.0.9/24", "")
 	noGateway.ownWords = true
 	small := row("MTU too small", conf(`,"mtu":20`, fixed), "failed to make veth pair", "")
@@ -66,6 +68,7 @@ func badPtP() []badInput {
 		row("ipam unknown", conf("", `"type":"nobody"`), `failed to find plugin "nobody"`, ""),
 		row("no range", conf("", `"type":"host-local"`), "no IP ranges specified", ""),
 		row("own gateway", conf("", `"type":"static","addresses":[{"address":"10.4.0.9/24","gateway":"10.4.0.9"}]`), "the container's address 10.4.0.9 is its gateway's", ""),
+		low,
 		row("mtu a string", conf(`,"mtu":"x"`, local), "expected a number", "mtu"),
 		row("mtu too large", conf(`,"mtu":65536`, local), "65535", "mtu"),
 		row("queues none", conf(`,"queues":0`, local), "expected 1 to", "queues"),

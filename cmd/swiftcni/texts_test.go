@@ -24,12 +24,13 @@ func TestErrorTexts(t *testing.T) {
 		}
 		w.must("", "ip", "link", "add", "dummy0", "type", "veth", "peer", "name", "dummy1")
 	}
-	compared := 0
+	compared, ran := 0, 0
 	for _, row := range badInputs() {
 		if row.program == "swiftcni" || row.ownWords {
 			continue
 		}
 		t.Run(row.name, func(t *testing.T) {
+			ran++
 			want, _ := row.callOf(t, theirs, referenceDir()).failure()
 			if theirWords(want.Msg) {
 				compared++
@@ -48,8 +49,8 @@ func TestErrorTexts(t *testing.T) {
 			}
 		})
 	}
-	if compared < 100 {
-		t.Errorf("only %d texts compared", compared)
+	if compared*4 < ran {
+		t.Errorf("only %d texts of %d compared", compared, ran)
 	}
 	ours.finish()
 }
