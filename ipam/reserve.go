@@ -15,7 +15,7 @@ type Request struct {
 	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
 
 	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's next owner will
-	// have another one. See [Store.OtherMACs].
+	// have another one, or that an earlier owner's may not have. See [Store.OtherMACs].
 	OtherMAC bool
 
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be

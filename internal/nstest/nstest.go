@@ -96,14 +96,14 @@ func New(t testing.TB, name string) string {
 	path := f.Name()
 	f.Close()
 	done := make(chan error)
-	// The thread is never unlocked: it ends with its goroutine, and the namespace lives on in the mount.
 	go func() {
 		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
-		}
-		done <- unix.Mount(threadNS(), path, "", unix.MS_BIND, "")
+		done <- andBack(func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			return unix.Mount(threadNS(), path, "", unix.MS_BIND, "")
+		})
 	}()
 	if err := <-done; err != nil {
 		t.Fatalf("new namespace %s: %v", path, err)
@@ -125,20 +125,41 @@ func In(t testing.TB, path string, fn func()) {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Setns(fd, unix.CLONE_NEWNET)
-			unix.Close(fd)
-		}
+		var err error
 		// Deferred, so that a fn that ends its goroutine can't hang the test.
 		defer func() { done <- err }()
-		if err == nil {
-			fn()
-		}
+		err = andBack(func() error {
+			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+			unix.Close(fd)
+			if err == nil {
+				fn()
+			}
+			return err
+		})
 	}()
 	if err := <-done; err != nil {
 		t.Fatalf("enter %s: %v", path, err)
 	}
+}
+
+// andBack brings the thread, which is locked, back to its network namespace when fn has ended, and unlocks it. Left there it
+// would end with its goroutine, unless it's the process's first: that one stays, and would hold the namespace.
+func andBack(fn func() error) error {
+	own, err := unix.Open(threadNS(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if unix.Setns(own, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		unix.Close(own)
+	}()
+	return fn()
 }
 
 // Command returns a command that runs in the namespace at path.
