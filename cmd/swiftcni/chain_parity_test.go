@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,6 +44,13 @@ func chainCases() []chainCase {
 		{name: "ptp static", confs: []string{ptpConf("1.1.0", ``, `"type":"static"`+two)}, args: "IP=10.3.0.2/16;GATEWAY=10.3.0.1"},
 		{name: "ptp without ipam", confs: []string{`{"cniVersion":"1.1.0","name":"net","type":"ptp"}`}},
 		{name: "ptp without addresses", confs: []string{ptpConf("1.1.0", ``, `"type":"static"`)}},
+		{name: "ptp delegated", confs: []string{ptpConf("1.1.0", `,"mtu":1400,"ipMasq":true`, `"type":"fake-ipam","answer":{"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}],
+			"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.9.0.0/16","gw":"10.1.2.1","priority":7}],"dns":{"nameservers":["10.1.2.1"]}}`)}},
+		{name: "ptp delegated dual stack", confs: []string{ptpConf("0.4.0", ``, `"type":"fake-ipam","answer":{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.1.2.9/24","gateway":"10.1.2.1"},
+			{"version":"6","address":"fd00:1::9/64","gateway":"fd00:1::1"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}`)}},
+		{name: "ptp delegated without addresses", confs: []string{ptpConf("1.1.0", ``, `"type":"fake-ipam","answer":{"ips":[]}`)}},
+		{name: "sbr after a delegate", confs: []string{l3ipam(`,"isGateway":true`, `"type":"fake-ipam","answer":{"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}],
+			"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.9.0.0/16","gw":"0.0.0.0","scope":253}]}`), next("sbr", ``)}},
 		{name: "bridge static", confs: []string{l3ipam(`,"isDefaultGateway":true`, `"type":"static"`+two)}},
 		{name: "bandwidth both", confs: []string{ptpConf("1.1.0", ``, ptp4), next("bandwidth", `,"ingressRate":8000000,"ingressBurst":800000,"egressRate":16000000,"egressBurst":1600000`)}},
 		{name: "bandwidth odd", confs: []string{ptpConf("1.1.0", ``, ptp4), next("bandwidth", `,"ingressRate":1234567,"ingressBurst":7654321,"egressRate":99,"egressBurst":1111`)}},
@@ -135,7 +144,8 @@ func TestChainUpgradeAndDowngrade(t *testing.T) {
 // run takes c1 through its life, and tells what was seen after each step.
 func (c *chainCase) run(t *testing.T, add, del string) (seen []string) {
 	w := newWorld(t, t.TempDir())
-	if err := w.netns("c1"); err != nil {
+	fake := filepath.Join(w.dir, "fake")
+	if err := errors.Join(w.netns("c1"), linkFakeIPAM(fake)); err != nil {
 		t.Fatal(err)
 	}
 	var result []byte
@@ -147,7 +157,8 @@ func (c *chainCase) run(t *testing.T, add, del string) (seen []string) {
 			}
 			conf = string(text)
 		}
-		a, err := w.run(call{verb: verb, container: "c1", ifName: "eth0", conf: []byte(conf), plugins: plugins, bare: true, env: map[string]string{"CNI_ARGS": c.args}})
+		a, err := w.run(call{verb: verb, container: "c1", ifName: "eth0", conf: []byte(conf), plugins: plugins, bare: true,
+			env: map[string]string{"CNI_ARGS": c.args, "CNI_PATH": plugins + ":" + fake}})
 		if err != nil {
 			t.Fatal(err)
 		}
