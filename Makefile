@@ -36,11 +36,11 @@ test-deps: ## what the tests need of Debian (as root)
 	internal/testdeps.sh
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
-	go test $(GOTESTFLAGS) -timeout 30m -run '$(RUN)' $(PKG)
+	go test $(GOTESTFLAGS) -timeout 2h -run '$(RUN)' $(PKG)
 
 worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
 	internal/testdeps.sh worlds
-	go test -v -count=1 -tags worlds -timeout 60m ./internal/worlds ./internal/kernels
+	go test -v -count=1 -tags worlds -timeout 3h ./internal/worlds ./internal/kernels
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }

@@ -102,17 +102,20 @@ func (m *measurer) firstReply(c Contestant, round int, what string, target netip
 	if err != nil {
 		return err
 	}
-	m.reply(c, round, what, s, at.netns, target)
+	m.reply(c, round, what, s, at.netns, target, hangs)
 	_, err = m.sample(c, at, verbDel, false)
 	return err
 }
 
+// hangs is how long a reply is waited for that must come.
+const hangs = time.Minute
+
 // reply waits for the target's reply and records the time since the process began.
-func (m *measurer) reply(c Contestant, round int, what string, adding Sample, netns string, target netip.Addr) {
+func (m *measurer) reply(c Contestant, round int, what string, adding Sample, netns string, target netip.Addr, patience time.Duration) {
 	fd, err := open(netns)
 	if err == nil {
 		defer unix.Close(fd)
-		err = m.ask(fd, target)
+		err = m.ask(fd, target, patience)
 	}
 	if err != nil {
 		m.fail(0, round, c.Name, what, err)
@@ -148,7 +151,7 @@ func (m *measurer) reuse(c Contestant, round int, what string, asker container) 
 		return err
 	}
 	defer unix.Close(fd)
-	if err := m.ask(fd, address); err != nil {
+	if err := m.ask(fd, address, hangs); err != nil {
 		return fmt.Errorf("the first container at %s: %w", address, err)
 	}
 	if _, err := m.sampleNow(c, before, verbDel); err != nil {
@@ -169,7 +172,7 @@ func (m *measurer) reuse(c Contestant, round int, what string, asker container) 
 	if err != nil {
 		return err
 	}
-	m.reply(c, round, what, s, asker.netns, address)
+	m.reply(c, round, what, s, asker.netns, address, m.Patience)
 	if again, err := addressOf(after); err != nil || again != address {
 		return fmt.Errorf("%s was to be given again, but it's %s, %v", address, again, err)
 	}
@@ -200,7 +203,7 @@ func micros() float64 {
 }
 
 // ask sends ICMP echo requests from a namespace, one each millisecond, until a reply comes.
-func (m *measurer) ask(netns int, target netip.Addr) error {
+func (m *measurer) ask(netns int, target netip.Addr, patience time.Duration) error {
 	if err := enter(netns); err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func (m *measurer) ask(netns int, target netip.Addr) error {
 	request := echoRequest(uint16(unix.Getpid()))
 	to := &unix.SockaddrInet4{Addr: target.As4()}
 	packet := make([]byte, 1500)
-	for end := time.Now().Add(m.Patience); time.Now().Before(end); {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		// A neighbour that can't be found is told by errors of later calls.
 		_ = unix.Sendto(fd, request, 0, to)
 		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1); n == 0 {
@@ -224,7 +227,7 @@ func (m *measurer) ask(netns int, target netip.Addr) error {
 			return nil
 		}
 	}
-	return errors.New("no reply within " + m.Patience.String())
+	return errors.New("no reply within " + patience.String())
 }
 
 // echoRequest is an ICMP echo request (RFC 792) with an identifier.

@@ -73,7 +73,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.traced, "traced", 3, "runs under strace for each count, whose median is told; 0: no counts")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the order of contestants and of the bootstrap")
 	f.DurationVar(&o.settle, "settle", 20*time.Millisecond, "pause after each measured process, for what the kernel does later")
-	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply; a neighbour's stale entry lasts up to 50s")
+	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply of a reused address; a neighbour's stale entry lasts up to 50s")
 	only := f.String("only", "", "comma-separated contestants (default: those that an experiment is about)")
 	f.StringVar(&o.axis, "axis", "", "the one thing to fill a node with: leases, rules, links, mounts or attachments (default: each)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")

@@ -114,7 +114,7 @@ func (m *measurer) carry(c Contestant, at container, f flow, streams, round int)
 		return err
 	}
 	gateway := netip.MustParsePrefix(c.Subnet).Addr().Next().String()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "iperf3", append([]string{"-J", "-t", "1", "-P", strconv.Itoa(streams), "-c", gateway}, f.args...)...).Output()
 	var told struct {

@@ -17,7 +17,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-// neighbour is the MAC by which a container knows an address; asking makes it know it.
+// neighbour is the MAC by which a container knows an address; asking makes it know it, as soon as it's answered.
 func neighbour(t *testing.T, a Attachment, addr netip.Addr, ask bool) string {
 	t.Helper()
 	if ask {
@@ -32,14 +32,16 @@ func neighbour(t *testing.T, a Attachment, addr netip.Addr, ask bool) string {
 				t.Fatal(err)
 			}
 		})
-		time.Sleep(50 * time.Millisecond)
 	}
-	for _, line := range strings.Split(nstest.Run(t, a.NetNS, "ip", "neigh", "show", addr.String()), "\n") {
-		if _, after, ok := strings.Cut(line, "lladdr "); ok {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		out := nstest.Run(t, a.NetNS, "ip", "neigh", "show", addr.String())
+		if _, after, ok := strings.Cut(out, "lladdr "); ok {
 			return strings.Fields(after)[0]
 		}
+		if !ask || time.Now().After(deadline) {
+			return ""
+		}
 	}
-	return ""
 }
 
 // A new owner of an address is announced if an earlier one had another MAC, and only then: an announcement goes to each

@@ -180,7 +180,7 @@ func TestAttachConcurrently(t *testing.T) {
 		each(func(a Attachment) error { return Detach(t.Context(), n, a) })
 		// Memory of links and elements is still being freed, by threads that hold a descriptor meanwhile.
 		f, th := 0, 0
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 			f, th = count(t, "/proc/self/fd"), count(t, "/proc/self/task")
 			if round == 0 && f == fds || round > 0 && f <= fds {
 				break

@@ -71,7 +71,7 @@ func TestBandwidthLimits(t *testing.T) {
 	if len(res.Interfaces) != len(prev.Interfaces)+1 || !strings.HasPrefix(last.Name, "bwp") || len(last.Name) != 15 || last.Sandbox != "" {
 		t.Errorf("%+v", res.Interfaces)
 	}
-	nstest.Run(t, a.NetNS, "ping", "-c3", "-i0.01", "-W2", "10.7.0.1")
+	nstest.Run(t, a.NetNS, "ping", "-c3", "-i0.01", "-W60", "10.7.0.1")
 	host := prev.Interfaces[0].Name
 	for link, want := range map[string]string{host: "rate 80Mbit burst 1000000b lat 25ms", last.Name: "rate 40Mbit burst 500000b lat 25ms"} {
 		out := nstest.Run(t, "", "tc", "-s", "qdisc", "show", "dev", link, "root")
@@ -94,7 +94,7 @@ func TestBandwidthLimits(t *testing.T) {
 }
 
 // A limit holds: what a container sends beyond it doesn't arrive. 20,000 bytes go at once, through a bucket of
-// 2,000 and a queue of 2,025 more; all would fit only if 16 s passed meanwhile, and ping ends after one.
+// 2,000 and a queue of 2,025 more; all would fit only if 16 s passed meanwhile, and ping waits one for the last.
 func TestBandwidthHolds(t *testing.T) {
 	a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 	n := chained(t, "bandwidth", `, "runtimeConfig": { "bandwidth": { "egressRate": 8000, "egressBurst": 16000 } }`, prev)
@@ -103,7 +103,7 @@ func TestBandwidthHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = delBandwidth(t.Context(), n, a) }()
-	_, _ = nstest.Command(a.NetNS, "ping", "-c20", "-i0.001", "-w1", "-s", "958", "10.7.0.1").CombinedOutput()
+	_, _ = nstest.Command(a.NetNS, "ping", "-c20", "-i0.001", "-W1", "-s", "958", "10.7.0.1").CombinedOutput()
 	out := nstest.Run(t, "", "tc", "-s", "qdisc", "show", "dev", res.Interfaces[2].Name, "root")
 	if strings.Contains(out, "dropped 0,") || strings.Contains(out, "Sent 0 bytes") {
 		t.Errorf("nothing was dropped:\n%s", out)

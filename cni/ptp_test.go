@@ -62,10 +62,10 @@ func TestPtPReaches(t *testing.T) {
 	c1, _ := ptpAttach(t, n, "c1")
 	c2, res := ptpAttach(t, n, "c2")
 	for _, to := range []string{"10.8.0.1", "fd00:8::1", res.IPs[0].Address.Addr().String(), res.IPs[1].Address.Addr().String(), "192.0.2.2", "fd00:2::2"} {
-		nstest.Run(t, c1.NetNS, "ping", "-c1", "-W2", to)
+		nstest.Run(t, c1.NetNS, "ping", "-c1", "-W60", to)
 	}
 	for _, ip := range res.IPs {
-		nstest.Run(t, "", "ping", "-c1", "-W2", ip.Address.Addr().String())
+		nstest.Run(t, "", "ping", "-c1", "-W60", ip.Address.Addr().String())
 	}
 	// Another address of the subnet is asked of the gateway, and the gateway itself alone is on the link.
 	routes := nstest.Run(t, c2.NetNS, "ip", "route")
@@ -179,9 +179,9 @@ func TestPtPGateways(t *testing.T) {
 			if res.IPs[0].Address.Addr().Is6() {
 				to = "fd00:2::1"
 			}
-			nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", to)
+			nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", to)
 			for _, ip := range res.IPs {
-				nstest.Run(t, "", "ping", "-c1", "-W2", ip.Address.Addr().String())
+				nstest.Run(t, "", "ping", "-c1", "-W60", ip.Address.Addr().String())
 			}
 		})
 	}

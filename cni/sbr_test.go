@@ -93,7 +93,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 		if strings.Contains(tt.to, ":") {
 			continue // an address of IPv6 goes with its link
 		}
-		nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", "-I", tt.from, tt.to)
+		nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", "-I", tt.from, tt.to)
 	}
 	if out, err := nstest.Command(a.NetNS, "ping", "-c1", "-W1", "-I", "10.6.0.2", "10.6.1.1").CombinedOutput(); err == nil {
 		t.Errorf("what comes from eth0 went by eth1:\n%s", out)
@@ -103,7 +103,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 	nstest.Run(t, "", "ip", "address", "add", "fd00:b::1/64", "dev", "beyond", "nodad")
 	nstest.Run(t, "", "ip", "link", "set", "beyond", "up")
 	nstest.Run(t, "", "ip", "link", "set", "beyond1", "up")
-	nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", "-I", "fd00:6:1::2", "fd00:b::1")
+	nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", "-I", "fd00:6:1::2", "fd00:b::1")
 
 	if err := checkSBR(t.Context(), n, a, prev); err != nil {
 		t.Error("check:", err)

@@ -129,7 +129,7 @@ func TestBridgeWithStaticAddresses(t *testing.T) {
 		t.Error(res.IPs)
 	}
 	for _, to := range []string{"10.9.0.1", "fd00:9::1"} {
-		nstest.Run(t, a.NetNS, "ping", "-c1", "-W2", to)
+		nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", to)
 	}
 	if err := Check(t.Context(), n, a, res); err != nil {
 		t.Error("check:", err)

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What we read, regexp reads in the same way.
@@ -65,12 +64,9 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("%q: no error", text)
 		}
 	}
-	start := time.Now()
+	// A matcher that explodes would never end.
 	p, err := parsePattern("^(a*)*(a*)*(a*)*b$")
 	if err != nil || p.match(strings.Repeat("a", 200)) {
 		t.Error("matches", err)
-	}
-	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("an expression that explodes takes %v", d)
 	}
 }

@@ -48,8 +48,8 @@ func iptables(t testing.TB, w world, args string) string {
 func (d datagram) passes(t testing.TB, want bool, why string) {
 	t.Helper()
 	var got bool
-	for range 3 {
-		if _, got = d.send(t); got || !want {
+	for range tries {
+		if _, got = d.send(t, want, want); got || !want {
 			break
 		}
 	}

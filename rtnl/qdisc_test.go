@@ -48,10 +48,10 @@ func TestTBFShapes(t *testing.T) {
 	}{{"to the container", slow, fast, "host0"}, {"from the container", fast, slow, "ifb9"}} {
 		t.Run(test.name, func(t *testing.T) {
 			host, container := shaped(t, test.to, test.from)
-			nstest.Run(t, container.ns.Path(), "ping", "-c1", "-W2", "10.1.0.1")
+			nstest.Run(t, container.ns.Path(), "ping", "-c1", "-W60", "10.1.0.1")
 			// Of the first 20,000 bytes a tenth passes, as much waits, and the rest is dropped, however slow the machine:
-			// it would take 16 s until all had passed, and ping gives up after one.
-			cmd := nstest.Command(container.ns.Path(), "ping", "-c20", "-i0.001", "-w1", "-s", "958", "10.1.0.1")
+			// it would take 16 s until all had passed, and ping waits one for the last.
+			cmd := nstest.Command(container.ns.Path(), "ping", "-c20", "-i0.001", "-W1", "-s", "958", "10.1.0.1")
 			out, _ := cmd.CombinedOutput()
 			if !strings.Contains(string(out), "packets transmitted") || strings.Contains(string(out), " 0% packet loss") {
 				t.Errorf("nothing was dropped:\n%s", out)

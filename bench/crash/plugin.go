@@ -41,7 +41,7 @@ type Plugin struct {
 }
 
 // runLimit is how long a verb may take before it counts as hung.
-const runLimit = 20 * time.Second
+const runLimit = time.Minute
 
 // answer is what a verb said.
 type answer struct {

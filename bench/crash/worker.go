@@ -22,8 +22,8 @@ import (
 const inBox = "crash"
 
 const (
-	reapLimit   = 5 * time.Second  // for orphans to end
-	settleLimit = 10 * time.Second // for the kernel to clean namespaces up
+	reapLimit   = time.Minute // for orphans to end
+	settleLimit = time.Minute // for the kernel to clean namespaces up
 )
 
 // question is what a worker is asked: a trial, or with Settle which namespaces are still held.

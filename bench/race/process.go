@@ -17,7 +17,7 @@ import (
 )
 
 // processBound is how long a plugin may run: who takes longer hangs.
-const processBound = 20 * time.Second
+const processBound = 2 * time.Minute
 
 // A call is one process of a plugin.
 type call struct {

@@ -189,7 +189,7 @@ func lookInside(path string) (*inside, error) {
 }
 
 // childBound is how long a process that a plugin left may finish its work.
-const childBound = 5 * time.Second
+const childBound = time.Minute
 
 // processes waits until nobody is left but PID 1 and this program, and returns who stays for too long.
 func processes() (left []string, err error) {

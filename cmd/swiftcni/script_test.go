@@ -215,7 +215,7 @@ func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
 	if from == "host" {
 		from = ""
 	}
-	seconds := int64(3) // a neighbour that missed the first question is asked again after one
+	seconds := int64(60)
 	if neg {
 		seconds = 1
 	}

@@ -9,9 +9,9 @@
 // with them go links, rulesets and mounts; that is the whole clean-up. It ends with [Box.Close], and with
 // the program that started it, however that dies.
 //
-// Inside, /run, /var/lib/cni, /etc/cni and all directories where runtimes look for plugins (/opt/cni and what distributions
-// have in its place) are empty tmpfs mounts, /sys shows the box's own links and keeps the machine's cgroups, lo is up, and
-// forwarding is off. Other files are the machine's.
+// Inside, /run, /var/lib/cni, /var/lib/containers, /etc/cni and all directories where runtimes look for plugins (/opt/cni
+// and what distributions have in its place) are empty tmpfs mounts, /sys shows the box's own links and keeps the
+// machine's cgroups, lo is up, and forwarding is off. Other files are the machine's.
 package box
 
 import (

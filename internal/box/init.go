@@ -102,8 +102,9 @@ func mountAll() error {
 }
 
 // ownDirs are the box's own, besides /run. They're all in which any runtime looks for plugins and networks by itself, so
-// that a plugin which is found is one that a test has put there, whatever the machine has installed.
-var ownDirs = [...]string{"/var/lib/cni", "/etc/cni", "/opt/cni", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/local/libexec/cni"}
+// that a plugin which is found is one that a test has put there, whatever the machine has installed; and where podman keeps what
+// it knows of images, wherever its storage is.
+var ownDirs = [...]string{"/var/lib/cni", "/var/lib/containers", "/etc/cni", "/opt/cni", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/local/libexec/cni"}
 
 // mountSys shows the box's own links in /sys. The cgroups, mounted below the old one, are taken along as a
 // detached tree, so that no directory is needed to keep them at meanwhile.

@@ -132,7 +132,7 @@ func start(t *testing.T, bin string) *demo {
 	}
 	write.Close()
 	d.lines = bufio.NewScanner(read)
-	if err := read.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := read.SetReadDeadline(time.Now().Add(10 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return d

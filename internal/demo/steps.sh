@@ -41,10 +41,10 @@ by_script() {
 	show runc exec c1 ip route
 
 	step "They talk" "To each other, to the gateway (the bridge), and to the outside."
-	show runc exec c1 ping -c1 -W2 172.19.1.3
-	check "c2 reaches c1" runc exec c2 ping -c1 -W2 172.19.1.2
-	check "c1 reaches its gateway 172.19.1.1" runc exec c1 ping -c1 -W2 172.19.1.1
-	check "c1 reaches the outside 192.0.2.1" runc exec c1 ping -c1 -W2 192.0.2.1
+	show runc exec c1 ping -c1 -W60 172.19.1.3
+	check "c2 reaches c1" runc exec c2 ping -c1 -W60 172.19.1.2
+	check "c1 reaches its gateway 172.19.1.1" runc exec c1 ping -c1 -W60 172.19.1.1
+	check "c1 reaches the outside 192.0.2.1" runc exec c1 ping -c1 -W60 192.0.2.1
 
 	step "Masquerade" "The outside has no route to the containers: it answers because it sees the host's address."
 	refused "the outside can't reach 172.19.1.2 by itself" outside ping -c1 -W1 172.19.1.2
@@ -83,12 +83,12 @@ by_hook() {
 	check "two ports" holds_ports 2
 
 	step "They talk" "And the hook has written /etc/resolv.conf from the configuration: names work too."
-	check "c3 reaches c4" runc exec c3 ping -c1 -W2 "$(address_of c4)"
-	check "c4 reaches its gateway 172.19.1.1" runc exec c4 ping -c1 -W2 172.19.1.1
-	check "c4 reaches the outside 192.0.2.1" runc exec c4 ping -c1 -W2 192.0.2.1
+	check "c3 reaches c4" runc exec c3 ping -c1 -W60 "$(address_of c4)"
+	check "c4 reaches its gateway 172.19.1.1" runc exec c4 ping -c1 -W60 172.19.1.1
+	check "c4 reaches the outside 192.0.2.1" runc exec c4 ping -c1 -W60 192.0.2.1
 	show runc exec c3 cat /etc/resolv.conf
 	show runc exec c3 nslookup outside.example
-	check "c3 reaches outside.example by name" runc exec c3 ping -c1 -W2 outside.example
+	check "c3 reaches outside.example by name" runc exec c3 ping -c1 -W60 outside.example
 	check "the name server 8.8.8.8 was asked by the host, 192.0.2.2" \
 		eventually grep -F "query[A] outside.example from 192.0.2.2" "$WORK/names.log"
 

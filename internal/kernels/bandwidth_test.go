@@ -34,7 +34,7 @@ func TestBandwidthModules(t *testing.T) {
 	boot(t, Bookworm.Kernel, files, append(steps, []step{
 		{"add", "shaped ADD c1", succeeds},
 		{"check", "shaped CHECK c1", prints("")},
-		{"reaches_the_gateway", "inside c1 ping -c3 -W2 10.7.0.1", succeeds},
+		{"reaches_the_gateway", "inside c1 ping -c3 -W60 10.7.0.1", succeeds},
 		{"shaped_both_ways", "for l in $(ip -brief link | grep -oE '^(veth|bwp)[0-9a-f]*'); do tc -s qdisc show dev $l root; done | grep -c 'Sent [1-9]'", prints("2")},
 		{"del", "shaped DEL c1", prints("")},
 		// The module makes two links of its own as it's loaded.

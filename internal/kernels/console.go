@@ -39,6 +39,7 @@ type console struct {
 	mark    string
 	want    int
 	results []Result
+	each    func(Result)
 	all     bytes.Buffer // everything, for errors
 	line    []byte       // the last line, as long as it's open
 	inside  bool         // between a begin and an end
@@ -72,8 +73,12 @@ func (c *console) take(line string) {
 		if err != nil {
 			exit = -1
 		}
-		c.results = append(c.results, Result{strings.TrimSuffix(c.output.String(), "\n"), exit})
+		r := Result{strings.TrimSuffix(c.output.String(), "\n"), exit}
+		c.results = append(c.results, r)
 		c.inside = false
+		if c.each != nil {
+			c.each(r)
+		}
 	case c.inside:
 		c.output.WriteString(line + "\n")
 	}

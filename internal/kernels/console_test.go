@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestConsoleCutsResultsOut(t *testing.T) {
@@ -49,12 +48,11 @@ func TestHangingGuestEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
 	defer cancel()
 	hung := errors.New("it hangs")
 	ctx, stop := context.WithCancelCause(ctx)
-	guest := Guest{Commands: []string{"echo here", "sleep 1d"}}
-	time.AfterFunc(6*time.Second, func() { stop(hung) })
+	guest := Guest{Commands: []string{"echo here", "sleep 1d"}, Each: func(Result) { stop(hung) }}
 	results, err := kernel.Run(ctx, guest)
 	if !errors.Is(err, hung) {
 		t.Errorf("error %v", err)

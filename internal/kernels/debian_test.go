@@ -38,7 +38,7 @@ func runsEverything(t *testing.T, release Release, version string) {
 	}
 	steps := []step{
 		{"kernel", "uname -r", prefix(version)},
-		{"rtnl", "cd rtnl && rtnl.test -test.v -test.timeout 80s", passes},
+		{"rtnl", "cd rtnl && rtnl.test -test.v -test.timeout 15m", passes},
 	}
 	for _, part := range [][]step{accessVLAN, trunks, asked, vlanGateway, masquerade, ends, chain, others} {
 		steps = append(steps, part...)
@@ -56,7 +56,7 @@ var accessVLAN = []step{
 	{"only_the_vlan", "bridge -json vlan show dev $(port a1)", portVLANs("100 pvid untagged")},
 	{"another_vlan", "bridge -json vlan show dev $(port a3)", portVLANs("200 pvid untagged")},
 	{"default_vlan_preserved", "bridge -json vlan show dev $(port a4)", portVLANs("1 untagged", "100 pvid untagged")},
-	{"same_vlan_hears", "inside a1 ping -c1 -W2 10.1.0.3", succeeds},
+	{"same_vlan_hears", "inside a1 ping -c1 -W60 10.1.0.3", succeeds},
 	{"other_vlan_is_deaf", "inside a1 ping -c1 -W1 10.1.0.4", hearsNothing},
 }
 
@@ -69,7 +69,7 @@ var trunks = []step{
 	{"trunk_with_native_vlan", "bridge -json vlan show dev $(port t2)", portVLANs("100 pvid untagged", "101")},
 	{"tagged_frames_arrive", `inside t1 ip link add link eth0 name tagged type vlan id 101 &&
 		inside t1 ip address add 10.3.0.101/24 dev tagged && inside t1 ip link set tagged up &&
-		inside t1 ip route add 10.3.0.4/32 dev tagged src 10.3.0.101 && inside t1 ping -c1 -W2 10.3.0.4`, succeeds},
+		inside t1 ip route add 10.3.0.4/32 dev tagged src 10.3.0.101 && inside t1 ping -c1 -W60 10.3.0.4`, succeeds},
 	{"untagged_frames_do_not", "inside t1 ip route delete 10.3.0.4/32 && inside t1 ping -c1 -W1 10.3.0.4", hearsNothing},
 }
 
@@ -89,8 +89,8 @@ var vlanGateway = []step{
 	{"gateway_address", "ip -4 -oneline address show gw.100 | grep -o 'inet [^ ]*'", prints("inet 10.4.0.1/24")},
 	{"none_on_the_bridge", "ip -4 -oneline address show gw", prints("")},
 	{"three_ports", "ip -oneline link show master gw | wc -l", prints("3")},
-	{"reaches_the_gateway", "inside g1 ping -c1 -W2 10.4.0.1", succeeds},
-	{"reaches_its_neighbour", "inside g1 ping -c1 -W2 10.4.0.3", succeeds},
+	{"reaches_the_gateway", "inside g1 ping -c1 -W60 10.4.0.1", succeeds},
+	{"reaches_its_neighbour", "inside g1 ping -c1 -W60 10.4.0.3", succeeds},
 }
 
 // masquerade: the outside has no route to the container, so it answers only the host's own address.
@@ -101,12 +101,12 @@ var masquerade = []step{
 	{"add_m1", "ip netns add m1 && cni ADD m1 masquerade", succeeds},
 	{"add_m2", "ip netns add m2 && cni ADD m2 masquerade", succeeds},
 	{"outside_knows_no_way_back", "inside out ip route get 10.6.0.2", fails},
-	{"outside_answers", "inside m1 ping -c1 -W2 192.0.2.1", succeeds},
-	{"neighbour_answers", "inside m1 ping -c1 -W2 10.6.0.3", succeeds},
-	{"element_names_its_owner", "nft list ruleset | grep -o '10.6.0.2 comment[^:]*m1/eth0'", succeeds},
+	{"outside_answers", "inside m1 ping -c1 -W60 192.0.2.1", succeeds},
+	{"neighbour_answers", "inside m1 ping -c1 -W60 10.6.0.3", succeeds},
+	{"element_names_its_owner", "nft list ruleset 2>/dev/null | grep -o '10.6.0.2 comment[^:]*m1/eth0'", succeeds},
 	{"del_m1", "cni DEL m1 masquerade", prints("")},
 	{"del_m2_without_namespace", "ip netns delete m2; cni DEL m2 masquerade", prints("")},
-	{"no_element_left", `nft list ruleset | grep '10\.6\.0\.[0-9]*[^0-9/]'`, prints0},
+	{"no_element_left", `nft list ruleset 2>/dev/null | grep '10\.6\.0\.[0-9]*[^0-9/]'`, prints0},
 }
 
 // ends: after DEL, with and without a namespace, no port and no lease is left.

@@ -41,6 +41,8 @@ type Guest struct {
 	// Commands are scripts for dash, run one after the other whatever their exit status, each with /mnt as
 	// its directory. /run and /tmp can be written to; busybox's programs, iproute2 and nft are in PATH.
 	Commands []string
+	// Each, if it's there, is called with each result as soon as it comes.
+	Each func(Result)
 }
 
 // Result is what one command printed, on both streams, and its exit status.
@@ -67,6 +69,7 @@ func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 		return nil, err
 	}
 	console := newConsole(mark, len(g.Commands))
+	console.each = g.Each
 	err = runInBox(ctx, cmd, console)
 	if missing := console.missing(); missing != nil {
 		return console.results, errors.Join(missing, err)

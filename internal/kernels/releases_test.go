@@ -32,9 +32,9 @@ func TestPackagesOnEachKernel(t *testing.T) {
 			steps := []step{{"bridged_packets_pass_the_rules", "modprobe br_netfilter", succeeds}}
 			for _, name := range []string{"nft", "cni"} {
 				maps.Copy(files, packageTests(t, name))
-				steps = append(steps, step{name, "cd " + name + " && " + name + ".test -test.v -test.timeout 15m -test.skip 'Firewalld|TourIsTrue'", passes})
+				steps = append(steps, step{name, "cd " + name + " && " + name + ".test -test.v -test.timeout 45m -test.skip 'Firewalld|TourIsTrue'", passes})
 			}
-			bootFor(t, 30*time.Minute, release.Kernel, files, steps)
+			bootFor(t, time.Hour, release.Kernel, files, steps)
 		})
 	}
 }

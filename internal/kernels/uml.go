@@ -63,6 +63,7 @@ func uml(dir, stage, work string) (*exec.Cmd, error) {
 	if err := os.WriteFile(init, []byte(text), 0o755); err != nil {
 		return nil, err
 	}
-	return exec.Command("linux.uml", "mem=512M", "rootfstype=hostfs", "rootflags=/", "ro",
+	// uml_dir is ~/.uml by itself, where a guest that is killed leaves a directory.
+	return exec.Command("linux.uml", "uml_dir="+work, "mem=512M", "rootfstype=hostfs", "rootflags=/", "ro",
 		"con=null", "con0=null,fd:1", "quiet", "init="+init), nil
 }

@@ -105,7 +105,7 @@ func (b *bgpNode) learned() []string {
 func (b *bgpNode) wantLearned(when string, want ...string) {
 	b.t.Helper()
 	began := time.Now()
-	within(b.t, 20*time.Second, fmt.Sprintf("routes %q, %s", want, when), func() bool { return slices.Equal(b.learned(), want) })
+	within(b.t, time.Minute, fmt.Sprintf("routes %q, %s", want, when), func() bool { return slices.Equal(b.learned(), want) })
 	b.t.Logf("%s: host %d has routes %q after %v", when, b.n, want, time.Since(began).Round(10*time.Millisecond))
 }
 

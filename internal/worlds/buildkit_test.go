@@ -68,7 +68,7 @@ func TestBuildkitPool(t *testing.T) {
 
 	context := filepath.Join(h.scratch, "context")
 	rootfs(t, filepath.Join(context, "rootfs"))
-	dockerfile := "FROM scratch\nCOPY rootfs /\nRUN ping -c1 -W5 " + box.RouterIPv4 + " && ping -c1 -W5 127.0.0.1\n"
+	dockerfile := "FROM scratch\nCOPY rootfs /\nRUN ping -c1 -W60 " + box.RouterIPv4 + " && ping -c1 -W60 127.0.0.1\n"
 	if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func lifeOfAPod(c *containerd) {
 	c.wantPage(theOutside, box.BoxIPv6, "8080")
 	c.wantPage(theHost, "127.0.0.1", "8080")
 	// containerd calls loopback and bridge at the same time.
-	if got := c.exec(p, "sh", "-c", "ping -c1 -W5 127.0.0.1 && ping -c1 -W5 ::1 && ping -c1 -W5 "+box.RouterIPv4); strings.Count(got, " 0% packet loss") != 3 {
+	if got := c.exec(p, "sh", "-c", "ping -c1 -W60 127.0.0.1 && ping -c1 -W60 ::1 && ping -c1 -W60 "+box.RouterIPv4); strings.Count(got, " 0% packet loss") != 3 {
 		t.Errorf("the pod doesn't reach itself and the outside:\n%s", got)
 	}
 	c.must("StopPodSandbox", message{}.text(1, p.id))
@@ -236,7 +236,7 @@ func TestContainerdNamespaceIsGone(t *testing.T) {
 	c.do("sh", "-c", `kill -9 $(ip netns pids "$0") && umount "/run/netns/$0"`, netns[0])
 	// containerd's own shim may be on its way out just then, and the first call fails: kubelet calls again until it succeeds.
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = c.end(p); err == nil {
 			break
 		}
@@ -277,7 +277,7 @@ func TestCtrForgetsToDetach(t *testing.T) {
 	c.wantPage(theHost, "10.85.0.2", "80")
 	c.do("ctr", "-n", "k8s.io", "task", "rm", "-f", "c1")
 	c.do("ctr", "-n", "k8s.io", "container", "rm", "c1")
-	within(t, 20*time.Second, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
+	within(t, time.Minute, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
 	c.wantAttached("c1 is removed", 0, "10.85.0.2", "fd00:85::2")
 	c.do(swiftctl, "gc")
 	c.wantAttached("collected", 0)

@@ -66,7 +66,7 @@ type cri struct{ http.Client }
 func newCRI(socket string) *cri {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	return &cri{http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	return &cri{http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
 		Protocols: &protocols,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)

@@ -181,7 +181,7 @@ func (d *dhcp) attach(container, conf string) {
 	if leases := strings.ReplaceAll(d.do("cat", "/run/dhcp/leases"), ":", ""); !strings.Contains(leases, id) {
 		d.t.Errorf("no client %s in %s", id, leases)
 	}
-	d.do("ip", "netns", "exec", container, "ping", "-c1", "-W5", dhcpServer)
+	d.do("ip", "netns", "exec", container, "ping", "-c1", "-W60", dhcpServer)
 }
 
 // detach ends every third container before DEL, and names no namespace to every other third. Then it comes again.

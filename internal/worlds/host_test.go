@@ -223,8 +223,8 @@ func (h *host) wantPage(from, address, port string) {
 	h.t.Helper()
 	var got string
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if got, err = h.get("10", from, address, port); err == nil || !strings.Contains(err.Error(), "refused") {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if got, err = h.get("60", from, address, port); err == nil || !strings.Contains(err.Error(), "refused") {
 			break
 		}
 	}

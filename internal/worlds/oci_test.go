@@ -84,7 +84,7 @@ func (o *oci) wantService() {
 	o.wantPage(theHost, "10.86.0.2", "80")
 	o.wantPage(theHost, "fd00:86::2", "80")
 	for _, address := range []string{box.RouterIPv4, box.RouterIPv6} {
-		o.do(o.runtime, "exec", o.id(), "ping", "-c1", "-W5", address)
+		o.do(o.runtime, "exec", o.id(), "ping", "-c1", "-W60", address)
 	}
 }
 

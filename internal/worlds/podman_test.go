@@ -97,7 +97,7 @@ func TestPodman(t *testing.T) {
 	p.wantPage(theHost, "127.0.0.1", "8081")
 	p.wantPage(theHost, "10.89.7.2", "80")
 	for _, address := range []string{"10.89.7.1", "fd00:89:7::1", box.RouterIPv4, box.RouterIPv6} {
-		p.podman("exec", "p1", "ping", "-c1", "-W5", address)
+		p.podman("exec", "p1", "ping", "-c1", "-W60", address)
 	}
 
 	p.run("p2", "--network", "front", "--ip", "10.89.7.77", "--mac-address", "02:00:5e:10:00:77")
@@ -105,10 +105,10 @@ func TestPodman(t *testing.T) {
 	if link := p.podman("exec", "p2", "ip", "address", "show", "eth0"); !strings.Contains(link, "02:00:5e:10:00:77") || !strings.Contains(link, "10.89.7.77/24") {
 		t.Errorf("p2 has\n%s", link)
 	}
-	p.podman("exec", "p2", "ping", "-c1", "-W5", "10.89.7.2")
+	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.7.2")
 	// A published port is reached through the host's address by neighbours, and by the container itself.
 	for _, name := range []string{"p1", "p2"} {
-		if got := p.podman("exec", name, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w5 "+box.BoxIPv4+" 8081"); !strings.HasSuffix(got, page) {
+		if got := p.podman("exec", name, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w60 "+box.BoxIPv4+" 8081"); !strings.HasSuffix(got, page) {
 			t.Errorf("%s got %q at the published port", name, got)
 		}
 	}
@@ -157,13 +157,13 @@ func TestPodmanKindsOfNetworks(t *testing.T) {
 	p.podman("network", "create", "--internal", "--subnet", "10.89.7.0/24", "inside")
 	p.run("i1", "--network", "inside")
 	p.run("i2", "--network", "inside")
-	p.podman("exec", "i1", "ping", "-c1", "-W5", "10.89.7.3")
+	p.podman("exec", "i1", "ping", "-c1", "-W60", "10.89.7.3")
 	p.wantSilence("i1", box.RouterIPv4)
 
 	for i, name := range []string{"red", "blue"} {
 		p.podman("network", "create", "--opt", "isolate=true", "--opt", "mtu=1400", "--subnet", fmt.Sprintf("10.89.%d.0/24", 8+i), name)
 		p.run(name, "--network", name)
-		p.podman("exec", name, "ping", "-c1", "-W5", box.RouterIPv4)
+		p.podman("exec", name, "ping", "-c1", "-W60", box.RouterIPv4)
 	}
 	p.wantSilence("red", "10.89.9.2")
 	p.wantSilence("blue", "10.89.8.2")
@@ -179,7 +179,7 @@ func TestPodmanKindsOfNetworks(t *testing.T) {
 		p.podman("network", "create", "--subnet", fmt.Sprintf("10.89.%d.0/24", 10+i), name)
 		p.run(name, "--network", name)
 	}
-	p.podman("exec", "green", "ping", "-c1", "-W5", "10.89.11.2")
+	p.podman("exec", "green", "ping", "-c1", "-W60", "10.89.11.2")
 	p.remove("green", "teal")
 	p.wantNothing("all are removed")
 }
@@ -201,10 +201,10 @@ func TestPodmanConnectsToASecondNetwork(t *testing.T) {
 	p.podman("network", "connect", "back", "p1")
 	p.wantAttached("connected", 2, "10.89.7.2", "10.89.8.2", "fd00:89:7::2", "fd00:89:8::2")
 	p.run("p2", "--network", "back")
-	p.podman("exec", "p2", "ping", "-c1", "-W5", "10.89.8.2")
+	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.8.2")
 	p.podman("network", "disconnect", "back", "p1")
 	p.wantAttached("disconnected", 2, "10.89.7.2", "10.89.8.3", "fd00:89:7::2", "fd00:89:8::3")
-	p.podman("exec", "p1", "ping", "-c1", "-W5", box.RouterIPv4)
+	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
 	p.remove("p1", "p2")
 	p.wantNothing("all are removed")
 }
@@ -219,7 +219,7 @@ func TestPodmanReloadsAfterAFlush(t *testing.T) {
 	p.podman("network", "reload", "--all")
 	p.wantAttached("reloaded", 1, p.leases()...)
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
-	p.podman("exec", "p1", "ping", "-c1", "-W5", box.RouterIPv4)
+	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
 	p.remove("p1")
 	p.wantNothing("removed")
 }
@@ -232,8 +232,8 @@ func TestPodmanOnAHostThatForwardsNothing(t *testing.T) {
 	p.do("ip6tables", "-P", "FORWARD", "DROP")
 	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
 	p.run("p1", "--network", "front", "-p", "8081:80")
-	p.podman("exec", "p1", "ping", "-c1", "-W5", box.RouterIPv4)
-	p.podman("exec", "p1", "ping", "-c1", "-W5", box.RouterIPv6)
+	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
+	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv6)
 	p.wantNoPage(theOutside, box.BoxIPv4, "8081")
 	p.do("iptables", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
@@ -252,7 +252,7 @@ func TestPodmanChangesPluginsWhileContainersRun(t *testing.T) {
 	p.run("new", "--network", "front", "-p", "8082:80")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
 	p.wantPage(theOutside, box.BoxIPv4, "8082")
-	p.podman("exec", "new", "ping", "-c1", "-W5", "10.89.7.2")
+	p.podman("exec", "new", "ping", "-c1", "-W60", "10.89.7.2")
 	p.remove("old")
 	p.wantAttached("old is removed", 1, "10.89.7.3", "fd00:89:7::3")
 	p.wantNoRule("old is removed", "10.89.7.2", "fd00:89:7::2", "8081", "CNI-DN-")

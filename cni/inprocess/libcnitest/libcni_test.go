@@ -159,7 +159,7 @@ func held(t *testing.T, namespace string) bool {
 // waitFor waits for what the kernel does after a DEL's answer.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("still waiting for ", what)
 		}
