@@ -44,7 +44,7 @@ func outwards(o nft.Opening) (ps []nft.Packet) {
 	return ps
 }
 
-// warnOfLegacy tells whoever called that the way that was opened leads nowhere.
+// warnOfLegacy tells the caller that the way that was opened leads nowhere.
 func warnOfLegacy(a Attachment, o nft.Opening) {
 	if a.warn == nil {
 		return

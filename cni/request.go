@@ -30,7 +30,7 @@ type Attachment struct {
 	badIP error        // what is wrong with Args' addresses, for who gives some
 	ends  *ending      // nil: the process goes on after this call
 	steps *recording   // nil: nobody asked for one
-	warn  func(string) // tells whoever called of what doesn't keep the call from succeeding; nil: nobody listens
+	warn  func(string) // tells the caller of what doesn't make the call fail; nil: nobody listens
 }
 
 // need says what a verb wants of a variable.

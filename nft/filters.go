@@ -133,7 +133,7 @@ func (f *Filters) Has(in, chain string) bool {
 }
 
 // Stops returns the first chain of another program that is sure to drop a packet that the host forwards, and whether there
-// is one. What a chain does that can't be told is taken for letting it through.
+// is one. A rule that may let it through is taken for one that does.
 func (f *Filters) Stops(p Packet) (Barrier, bool) {
 	for _, b := range f.at(unix.NF_INET_FORWARD, "", p.family()) {
 		o := f.walk(b, &p)

@@ -31,7 +31,7 @@ const (
 	xtRevision = 31
 )
 
-// from ranges over the entries from a place on. What makes no sense ends it.
+// from ranges over the entries from a place on. An entry that makes no sense ends it.
 func (t *LegacyTable) from(at int) iter.Seq[legacyEntry] {
 	fixed, offsets := pick(t.family, 112, 168), pick(t.family, 88, 140)
 	return func(yield func(legacyEntry) bool) {

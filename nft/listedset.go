@@ -57,7 +57,7 @@ func (s *listedSet) read(c *Conn, t table) error {
 	return err
 }
 
-// find looks a key up. What has intervals isn't looked into.
+// find looks a key up. A set with intervals isn't looked into.
 func (s *listedSet) find(key partly) (*listedElement, likelihood) {
 	if !s.exact || s.keyLen == 0 {
 		return nil, maybe

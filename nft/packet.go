@@ -73,8 +73,6 @@ func (b partly) equals(want []byte) likelihood {
 	return result
 }
 
-func (b partly) whole() bool { return b.equals(b.data) == yes }
-
 // header is the network layer's, for as long as its addresses are (RFC 791 and RFC 8200).
 func (p *Packet) header() partly {
 	f := p.family()

@@ -57,7 +57,8 @@ func TestDoctor(t *testing.T) {
 			cut sends c2; finds barrier; mends; sends c2`,
 		"a table of nft": `nft 'table inet own { chain forward { type filter hook forward priority 0; policy drop; }; }'
 			cut sends; cut answers; finds barrier port-closed; mends; sends; answers`,
-		"iptables-legacy": `iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP; cut sends; cut answers; finds legacy-drop port-closed; mends; sends; answers`,
+		"iptables-legacy": `iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP; cut sends; cut answers; finds legacy-drop port-closed
+			attach net c2 2>/run/warned; grep -q "^swiftcni: firewall: chain FORWARD of iptables-legacy filter drops what is from 10.9.0.3" /run/warned; mends; sends; answers`,
 		"legacy rules": `iptables-legacy -t nat -N CNI-DN-0123456789abcdef01234; iptables-legacy -t nat -A PREROUTING -p tcp --dport 99 -j CNI-DN-0123456789abcdef01234
 			iptables-legacy -t nat -A CNI-DN-0123456789abcdef01234 -p tcp -j DNAT --to-destination 10.9.0.9:80; finds legacy-rules; mends
 			! iptables-legacy-save -t nat | grep CNI-DN`,
@@ -77,6 +78,8 @@ func TestDoctor(t *testing.T) {
 		"an uplink without its router": `ip -6 route del default; router_starts; until ip -6 route | grep -q "^default .* up0"; do sleep 0.1; done; content "with a router"
 			sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.up0.accept_ra=1
 			ip -6 route del default || :; finds no-router; mends; until ip -6 route | grep -q "^default .* up0"; do sleep 0.1; done; sends`,
+		"a version without CHECK": `sed 's/1.1.0/0.3.1/; /firewall/d; s/"portMappings": true } },/"portMappings": true } } ] }/; s/"net"/"old"/; s/cni0/old0/; s/10.9.0/10.9.3/; s/fd00:9:/fd00:9:3:/' /run/conf/net.conflist >/run/conf/old.conflist
+			attach old c2 '[{"hostPort":8083,"containerPort":80,"protocol":"tcp"}]'; sends c2; content "version 0.3.1"`,
 		"healthy beside docker":     dockerRules + `; sends; answers; content "with docker"; iptables -P FORWARD DROP; sends; finds port-closed; mends; answers`,
 		"healthy beside kube-proxy": kubeRules + `; sends; answers; content "with kube-proxy"`,
 		"healthy beside podman":     podmanRules + `; sends; answers; content "with podman"; keeper_listens; content "conmon holds the port"`,

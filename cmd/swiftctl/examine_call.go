@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"slices"
@@ -13,7 +14,7 @@ import (
 )
 
 // Each live attachment that libcni's cache knows is given to the plugins' own CHECK, with the configuration that it was
-// attached by. What is found already of its network or of the host explains what they say.
+// attached by. A finding of its network or of the host may explain already what they say.
 
 // outsidePlugins look at the host alone, so that they work where the container's namespace can't be opened.
 var outsidePlugins = []string{"portmap", "firewall"}
@@ -38,10 +39,16 @@ func (x *examination) called(ctx context.Context, h *held) {
 	}
 	_, err = os.Stat(known.netns())
 	for _, p := range plugins {
-		if slices.Contains(cni.PluginNames(), p.kind) && (err == nil || slices.Contains(outsidePlugins, p.kind)) {
+		if slices.Contains(cni.PluginNames(), p.kind) && !delegates(p) && (err == nil || slices.Contains(outsidePlugins, p.kind)) {
 			x.callCheck(ctx, h, known, p)
 		}
 	}
+}
+
+// delegates reports whether a plugin's CHECK runs another program. That may do more than look: dhcp's asks for the lease.
+func delegates(p member) bool {
+	var keys struct{ IPAM struct{ Type string } }
+	return json.Unmarshal(p.text, &keys) == nil && !slices.Contains([]string{"", "host-local", "static"}, keys.IPAM.Type)
 }
 
 func (x *examination) callCheck(ctx context.Context, h *held, known *cached, p member) {

@@ -50,7 +50,7 @@ func (x *examination) legacyRules() error {
 }
 
 // advertisements looks for uplinks that have lost their default route: while a host forwards IPv6, Linux heeds router
-// advertisements only where accept_ra is 2. What has never heard one isn't looked at: such a link has no address of that origin.
+// advertisements only where accept_ra is 2. A link that has never heard one isn't looked at: it has no address of that origin.
 func (x *examination) advertisements() error {
 	uses6 := slices.ContainsFunc(x.node.list, func(h *held) bool {
 		return h.link.Index != 0 && slices.ContainsFunc(h.Addresses, netip.Addr.Is6)

@@ -132,7 +132,7 @@ func (x *examination) barrier(h *held, a netip.Addr, b nft.Barrier) {
 	family := map[bool]string{true: "ip", false: "ip6"}[a.Is4()]
 	switch {
 	case b.Table == family+" filter" && opened:
-		// What is lacking of the way is the host's finding. Where it's whole, the administrator's chain drops.
+		// A part of the way that is lacking is the host's finding. Where it's whole, the administrator's chain drops.
 	case b.Table == family+" filter":
 		x.add("barrier", h.Network, "", "chain "+b.String()+" drops what nothing accepts, and nothing is open for containers of this network", x.opens(h, a, subnet))
 	case strings.HasSuffix(b.Table, " firewalld"):

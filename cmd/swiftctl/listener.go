@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// listener is a socket of this namespace that waits for others, and the program that has it. What no process here has, such as
-// the kernel's own, is left out.
+// listener is a socket of this namespace that waits for others, and the program that has it. A socket that no process here
+// has, such as one of the kernel's own, is left out.
 type listener struct {
 	protocol string
 	addr     netip.Addr
