@@ -68,7 +68,7 @@ func withoutNotes(t *testing.T, p *pair) {
 	defer conn.Close()
 	for i, a := range []Attachment{p.live, p.dead} {
 		addr := netip.MustParsePrefix(fmt.Sprintf("10.9.0.%d/24", 2+i))
-		err := conn.Publish(nft.Publication{Owner: p.network.rulesOwner(a.owner()), Addrs: []netip.Prefix{addr}, Hairpin: true,
+		_, err := conn.Publish(nft.Publication{Owner: p.network.rulesOwner(a.owner()), Addrs: []netip.Prefix{addr}, Hairpin: true,
 			Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: uint16(8080 + i), ContainerPort: 80}}})
 		if err != nil {
 			t.Fatal(err)

@@ -93,6 +93,10 @@ func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 		Hairpin: k.snat, MasqueradeAll: k.snat && k.masqAll,
 		Conditions4: k.conditions[0], Conditions6: k.conditions[1],
 	}
+	// The firewall plugin's bit is cleared on the way: who asks for that one gets the usual one.
+	if mark := uint32(1) << max(k.markBit, 0); k.hasMarkBit && mark != nft.AcceptMark {
+		p.Mark = mark
+	}
 	if n.prev == nil {
 		return p
 	}
@@ -122,8 +126,9 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 		return failed("set up nftables", err)
 	}
 	defer ends.close(conn, ends.lately(n))
+	var waiting []nft.PortTakenError
 	var taken *nft.PortTakenError
-	switch err := n.publishPorts(conn, p); {
+	switch waiting, err = n.publishPorts(conn, p); {
 	case errors.As(err, &taken):
 		return &Error{Code: CodePortTaken, Msg: "host port " + taken.Mapping.HostText() + " is taken by " + takenBy(taken) +
 			", and leads to " + taken.Target.String(), Details: "DEL of that container, or GC, frees it", Key: "runtimeConfig.portMappings", Err: err}
@@ -134,7 +139,7 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 		_, undoErr := conn.Unpublish(p)
 		return errors.Join(err, failed("undo: clean up nftables", undoErr))
 	}
-	forgetStale(p)
+	forgetStale(p, waiting)
 	return nil
 }
 

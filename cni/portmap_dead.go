@@ -27,22 +27,45 @@ func (n *Network) noteOf(a Attachment) string {
 	return ""
 }
 
-// publishPorts publishes, and ends whoever has one of the ports and is provably dead.
-func (n *Network) publishPorts(conn *nft.Conn, p nft.Publication) error {
+// publishPorts publishes, and ends whoever has one of the ports and is provably dead: another container, or an earlier attachment
+// of this one, which would keep the port from the new one. It returns what others of this one's attachments have.
+func (n *Network) publishPorts(conn *nft.Conn, p nft.Publication) ([]nft.PortTakenError, error) {
 	for holders := 0; ; holders++ {
-		err := conn.Publish(p)
+		waiting, err := conn.Publish(p)
 		var taken *nft.PortTakenError
-		if !errors.As(err, &taken) || taken.Holder == (nft.Owner{}) || holders > 2*len(p.Ports) {
-			return err
+		if !errors.As(err, &taken) {
+			return waiting, errors.Join(err, n.endDead(waiting))
+		}
+		if taken.Holder == (nft.Owner{}) || holders > 2*len(p.Ports) {
+			return nil, err
 		}
 		dead, proofErr := n.holderIsDead(taken)
 		if proofErr != nil || !dead {
-			return errors.Join(err, proofErr)
+			return nil, errors.Join(err, proofErr)
 		}
 		if endErr := RemoveRules(taken.Holder); endErr != nil {
-			return errors.Join(err, endErr)
+			return nil, errors.Join(err, endErr)
 		}
 	}
+}
+
+// endDead ends the holders that are provably dead. Their ports go to whoever waits for them.
+func (n *Network) endDead(held []nft.PortTakenError) error {
+	asked := map[nft.Owner]bool{}
+	for i := range held {
+		if asked[held[i].Holder] {
+			continue
+		}
+		asked[held[i].Holder] = true
+		dead, err := n.holderIsDead(&held[i])
+		if err == nil && dead {
+			err = RemoveRules(held[i].Holder)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holderIsDead reports whether the holder of a port is provably dead: by its names, where the ruleset says that bridge or

@@ -5,6 +5,7 @@ package cni
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/conntrack"
 	"github.com/swiftcni/swiftcni/nft"
@@ -42,12 +43,15 @@ func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
 }
 
 // forgetStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
-// Others to the same port, that only pass through the host, are left alone.
-func forgetStale(p nft.Publication) {
+// Others to the same port, that only pass through the host, are left alone, and so are those to ports that another attachment
+// of the container has, for which this one waits.
+func forgetStale(p nft.Publication, waiting []nft.PortTakenError) {
 	for _, a := range p.Addrs {
 		ports := udpPorts{}
 		for _, m := range p.Ports {
-			ports.add(m, netip.AddrPortFrom(a.Addr(), m.ContainerPort))
+			if !slices.ContainsFunc(waiting, func(w nft.PortTakenError) bool { return w.Mapping.HostText() == m.HostText() }) {
+				ports.add(m, netip.AddrPortFrom(a.Addr(), m.ContainerPort))
+			}
 		}
 		if len(ports) == 0 {
 			continue

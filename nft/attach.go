@@ -82,7 +82,7 @@ func (c *Conn) Build(r Ruleset) error {
 			return fmt.Errorf("nft: masquerade of subnet %s: not a subnet", p)
 		}
 	}
-	return lacking(c.reshape(r))
+	return lacking(c.reshape(r.needs(), sparing(r.Subnets)))
 }
 
 // replace creates elements some of whose keys are taken: what is right stays, what is another's goes.

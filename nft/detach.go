@@ -24,8 +24,7 @@ func (c *Conn) Detach(a Attachment) error {
 		present, last, err := c.detach(a, careful)
 		if err == nil {
 			if last {
-				// What the next attachment needs stays, as a refused transaction would cost it 10 ms.
-				err = c.tidy(a.ruleset().sets()...)
+				err = c.tidy(sparing(a.Masquerade))
 			}
 			return errors.Join(err, c.detachReference(a.Owner, present))
 		}

@@ -74,33 +74,49 @@ func keysOf(es []element) []element {
 	return keys
 }
 
-// object returns the library's description of a set.
+// object returns the library's description of a set. A joined key isn't marked as a concatenation: that is for sets with
+// intervals.
 func (s set) object() *nftables.Set {
-	o := &nftables.Set{Table: s.table.object(), Name: s.name, KeyByteOrder: binaryutil.BigEndian}
-	switch s.key {
-	case address4:
-		o.KeyType = nftables.TypeIPAddr
-	case address6:
-		o.KeyType = nftables.TypeIP6Addr
-	case pair4:
-		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)
-		o.KeyByteOrder = nil
-	case pair6:
-		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIP6Addr, nftables.TypeIP6Addr)
-		o.KeyByteOrder = nil
-	case link:
-		o.KeyType, o.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
-	case linkAndMAC:
-		// Two types, so no error. It isn't marked as a concatenation: that is for sets with intervals.
-		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
-		o.KeyByteOrder = nil
-	case linkPair:
-		o.KeyType, _ = nftables.ConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
-		o.KeyByteOrder = nil
+	o := &nftables.Set{Table: s.table.object(), Name: s.name, IsMap: s.key.isMap()}
+	key, value := s.key.parts()
+	o.KeyType, o.DataType = joined(key), joined(value)
+	switch {
+	case len(key) > 1:
+	case s.key == link:
+		o.KeyByteOrder = binaryutil.NativeEndian
 	default:
-		s.key.portTypes(o)
+		o.KeyByteOrder = binaryutil.BigEndian
 	}
 	return o
+}
+
+// joined returns the library's type of a key or value.
+func joined(parts []string) nftables.SetDatatype {
+	types := make([]nftables.SetDatatype, len(parts))
+	for i, p := range parts {
+		switch p {
+		case "ipv4_addr":
+			types[i] = nftables.TypeIPAddr
+		case "ipv6_addr":
+			types[i] = nftables.TypeIP6Addr
+		case "ifname":
+			types[i] = nftables.TypeIFName
+		case "ether_addr":
+			types[i] = nftables.TypeEtherAddr
+		case "inet_proto":
+			types[i] = nftables.TypeInetProto
+		case "inet_service":
+			types[i] = nftables.TypeInetService
+		}
+	}
+	switch len(types) {
+	case 0:
+		return nftables.SetDatatype{}
+	case 1:
+		return types[0]
+	}
+	t, _ := nftables.ConcatSetType(types...) // an error is of more types than any key here has
+	return t
 }
 
 func (t table) object() *nftables.Table {
@@ -122,6 +138,15 @@ func (b *batch) deleteSet(s set) { b.lib().DelSet(s.object()) }
 // chain adds a chain, and replaces its rules by what they should be within the transaction: building twice, even at
 // once, makes nothing double.
 func (b *batch) chain(c chain) {
+	o := b.addChain(c)
+	b.lib().FlushChain(o)
+	for _, r := range c.rules {
+		b.lib().AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
+	}
+}
+
+// addChain adds a chain. One that's there isn't changed.
+func (b *batch) addChain(c chain) *nftables.Chain {
 	o := &nftables.Chain{Name: c.name, Table: c.table.object()}
 	if c.hook.kind != "" {
 		accept := nftables.ChainPolicyAccept
@@ -129,11 +154,7 @@ func (b *batch) chain(c chain) {
 		o.Hooknum = nftables.ChainHookRef(nftables.ChainHook(c.hook.number))
 		o.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.hook.priority))
 	}
-	b.lib().AddChain(o)
-	b.lib().FlushChain(o)
-	for _, r := range c.rules {
-		b.lib().AddRule(&nftables.Rule{Table: o.Table, Chain: o, Exprs: r.exprs})
-	}
+	return b.lib().AddChain(o)
 }
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {

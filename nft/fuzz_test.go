@@ -141,7 +141,7 @@ func FuzzReply(f *testing.F) {
 
 // FuzzSubnet: a set's name is one subnet's, and what isn't a name is nobody's.
 func FuzzSubnet(f *testing.F) {
-	for _, s := range []string{"masq4-10.1.0.0/24", "masq6-fd00-1--/64", "masq6---ffff-1.2.3.0/120", "masq4-10.1.0.1/24", "masq6---/0", "own4-24", "own6-024", "masq4"} {
+	for _, s := range []string{"masq4-10.1.0.0/24", "masq6-fd00-1--/64", "masq6---ffff-1.2.3.0/120", "masq4-10.1.0.1/24", "masq6---/0", "own4-24", "own6-024", "masq4", "hairpin4-24.14", "tcp4-a65fc8ea4250b083", "hostsnat6-a65fc8ea4250b083.3", "hairpin4-10.1.0.0/24", "hostports6-a65fc8ea4250b083"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -149,8 +149,11 @@ func FuzzSubnet(f *testing.F) {
 		if ok && (!p.IsValid() || oldMasqueradeSet(p).name != s || p != p.Masked()) {
 			t.Errorf("%q is %v, whose name is %q", s, p, oldMasqueradeSet(p).name)
 		}
-		if x, _, ok := masqueradeSet(s); ok && x.name != s {
+		if x, ok := oldPortSet(s); ok && x.name != s {
 			t.Errorf("%q is %q", s, x.name)
+		}
+		if r, ok := roleOf(s); ok && r.set().name != s {
+			t.Errorf("%q is %q", s, r.set().name)
 		}
 	})
 }

@@ -53,7 +53,9 @@ func (c *Conn) Empty() (bool, error) {
 func (c *Conn) LeadsAnywhere() (leads bool, err error) {
 	names := firewallSets()
 	err = c.setNames(func(name string) {
-		_, isPorts := portSet(name)
+		r, isRole := roleOf(name)
+		_, isOld := oldPortSet(name)
+		isPorts := isRole && r.isPortSet() || isOld
 		leads = leads || isPorts || slices.ContainsFunc(names, func(s set) bool { return s.name == name })
 	})
 	return leads, err

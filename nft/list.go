@@ -123,7 +123,7 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 		hash, _, _ := strings.Cut(comment, ",")
 		return chosenHash(hash)
 	})
-	return errors.Join(err, c.tidy())
+	return errors.Join(err, c.Tidy())
 }
 
 // removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged for it.
@@ -192,13 +192,27 @@ func (c *Conn) listIn(find func() ([]set, error)) ([]element, error) {
 func (c *Conn) sets() ([]set, error) {
 	sets := []set{guarded, allowed}
 	err := c.setNames(func(name string) {
-		if s, _, ok := masqueradeSet(name); ok {
-			sets = append(sets, s)
+		if r, ok := roleOf(name); ok && !r.isPortSet() {
+			sets = append(sets, r.set())
 		} else if p, ok := oldSubnet(name); ok {
 			sets = append(sets, oldMasqueradeSet(p))
 		}
 	})
 	return sets, err
+}
+
+// listPorts lists the elements of all port mappings.
+func (c *Conn) listPorts() ([]element, error) {
+	return c.listIn(func() (sets []set, err error) {
+		err = c.setNames(func(name string) {
+			if r, ok := roleOf(name); ok && r.isPortSet() {
+				sets = append(sets, r.set())
+			} else if s, ok := oldPortSet(name); ok {
+				sets = append(sets, s)
+			}
+		})
+		return sets, err
+	})
 }
 
 // setNames gives the names of the sets in the table of masquerade.

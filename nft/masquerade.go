@@ -16,14 +16,11 @@ import (
 func masqueradeChain(sets []set) chain {
 	// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
 	c := chain{masqueradeTable, postrouting, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, nil}
-	for _, f := range [...]portFamily{family4, family6} {
-		for bits := 1; bits < f.bits(); bits++ {
-			if slices.Contains(sets, f.own(bits)) {
-				c.rules = append(c.rules, f.returnRule(bits))
-			}
-		}
-		if slices.Contains(sets, f.masqueraded()) {
-			c.rules = append(c.rules, f.masqueradeRule())
+	for _, r := range rolesOf(sets, ownName, masqName) {
+		if r.head == ownName {
+			c.rules = append(c.rules, r.family.returnRule(r.length()))
+		} else {
+			c.rules = append(c.rules, r.family.masqueradeRule())
 		}
 	}
 	return c

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/mdlayher/netlink"
 )
 
 // Earlier versions had a set and a base chain for each subnet: masq4-10.1.0.0/24, masq6-fd00-1--/64.
@@ -38,7 +40,70 @@ func oldSubnet(name string) (netip.Prefix, bool) {
 	return p, err == nil && p == p.Masked() && oldMasqueradeSet(p).name == name
 }
 
-// oldChains returns the chains of an earlier version's sets.
+// oldSet returns the set of an earlier version that has a name, if it's one.
+func oldSet(name string) (set, bool) {
+	if p, ok := oldSubnet(name); ok {
+		return oldMasqueradeSet(p), true
+	}
+	return oldPortSet(name)
+}
+
+// A takeover is what an earlier version made as it's made today, as parts of one transaction.
+type takeover struct {
+	sets     []set
+	elements []element // but for what is there already
+	replaced []element // that are in sets of the same name
+	chains   []chain   // that go
+	rules    []netlink.Message
+}
+
+// takeOver reads what an earlier version made.
+func (c *Conn) takeOver(s survey) (t takeover, err error) {
+	if len(s.old) == 0 {
+		return t, nil
+	}
+	ports := oldPorts{chosen: map[netip.Addr]rune{}}
+	for _, x := range s.old {
+		members, err := c.membersOf(x)
+		if err != nil {
+			return t, err
+		}
+		if p, ok := oldSubnet(x.name); ok {
+			t.masqueraded(p, members)
+		} else {
+			ports.add(x, members)
+		}
+	}
+	if len(ports.sets) > 0 {
+		if err := c.takeOverPorts(&t, &ports); err != nil {
+			return t, err
+		}
+	}
+	if t.chains, err = c.present(append(oldChains(s.old), ports.chains()...)); err != nil {
+		return t, err
+	}
+	t.sets = append(t.sets, setsOf(t.elements)...)
+	sortBySet(t.elements)
+	t.elements, err = c.absent(t.elements, t.replaced)
+	return t, err
+}
+
+// masqueraded adds the members of a subnet's set.
+func (t *takeover) masqueraded(subnet netip.Prefix, members []element) {
+	for _, e := range members {
+		p, ok := e.prefix()
+		if !ok {
+			continue // an address outside the subnet is nothing that an attachment had
+		}
+		today := masqueradeElement(p, e.owner())
+		t.elements = append(t.elements, today)
+		if f, ok := today.follower(); ok {
+			t.elements = append(t.elements, f)
+		}
+	}
+}
+
+// oldChains returns the chains of an earlier version that are called like its sets.
 func oldChains(old []set) (cs []chain) {
 	for _, s := range old {
 		cs = append(cs, chain{table: s.table, name: s.name})
@@ -46,37 +111,21 @@ func oldChains(old []set) (cs []chain) {
 	return cs
 }
 
-// takenOver returns what an earlier version's elements are today, but for what is there already.
-func (c *Conn) takenOver(old []set) (fresh []element, err error) {
-	var es []element
-	seen := map[string]bool{}
-	for _, s := range old {
-		members, err := c.membersOf(s)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range members {
-			p, ok := e.prefix()
-			today := masqueradeElement(p, e.owner())
-			if !ok || seen[today.id()] {
-				continue
-			}
-			seen[today.id()] = true
-			es = append(es, today)
-			if f, ok := today.follower(); ok {
-				es = append(es, f)
-			}
-		}
+// absent returns those elements that aren't there, but for replaced ones, each key once.
+func (c *Conn) absent(es, replaced []element) (fresh []element, err error) {
+	seen, goes := map[string]bool{}, map[string]bool{}
+	for _, e := range replaced {
+		goes[e.id()] = true
 	}
-	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 	for some := range slices.Chunk(es, removeAtOnce) {
 		found, _, err := c.lookUp(some)
 		if err != nil {
 			return nil, err
 		}
 		for i, f := range found {
-			if f == nil {
+			if id := some[i].id(); (f == nil || goes[id]) && !seen[id] {
 				fresh = append(fresh, some[i])
+				seen[id] = true
 			}
 		}
 	}

@@ -14,9 +14,9 @@ import (
 // connection tracking, and what a bridge's tables take.
 func TestLackingNamesOptions(t *testing.T) {
 	var b batch
-	b.shape(nil, Ruleset{Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Guard: true}, false)
+	need := Ruleset{Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Guard: true}.needs()
 	p := Publication{Ports: []PortMapping{{HostPort: 8080, ContainerPort: 80, Protocol: TCP}}, Addrs: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24")}, Hairpin: true}
-	b.buildPorts(p.ruleset())
+	b.shape(survey{}, orderedSets(append(need.sets, p.needs().sets...)), need)
 	b.buildFirewall()
 	said := map[string]string{}
 	for _, m := range b.messages() {

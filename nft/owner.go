@@ -48,8 +48,12 @@ func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
+	return s[:n-len(cutMark)-hashLen] + cutMark + hashOf(s)
+}
+
+func hashOf(s string) string {
 	sum := sha512.Sum512([]byte(s))
-	return s[:n-len(cutMark)-hashLen] + cutMark + hex.EncodeToString(sum[:])[:hashLen]
+	return hex.EncodeToString(sum[:])[:hashLen]
 }
 
 // parseOwner is the reverse of [Owner.comment].

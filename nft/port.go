@@ -85,13 +85,13 @@ func (m PortMapping) Places() []PortPlace {
 // in reports whether a mapping concerns a family.
 func (m PortMapping) in(f portFamily) bool { return !m.HostIP.IsValid() || familyOf(m.HostIP) == f }
 
-// element returns the mapping's element: without a target it's a key to look for.
-func (m PortMapping) element(f portFamily, suffix string) element {
-	host := m.HostIP
-	if host.IsUnspecified() {
-		host = netip.Addr{}
+// place returns where the mapping begins.
+func (m PortMapping) place(g portGroup) groupPlace {
+	p := groupPlace{g, m.HostIP, m.Protocol, m.HostPort}
+	if p.host.IsUnspecified() {
+		p.host = netip.Addr{}
 	}
-	return element{set: f.ports(suffix, host.IsValid()), key: mappingKey(host, m.Protocol, m.HostPort)}
+	return p
 }
 
 // A Publication is the port mappings of one owner.
@@ -102,6 +102,9 @@ type Publication struct {
 	Addrs []netip.Prefix
 	// Ports are the mappings.
 	Ports []PortMapping
+	// Mark is the bit of a packet's mark by which connections of these mappings are known until they're masqueraded; 0 is
+	// [MasqueradeMark]. Other programs may use other bits.
+	Mark uint32
 	// Hairpin lets the container and its neighbours in the subnet reach the mappings by the host's addresses, and
 	// the host by 127.0.0.1: such connections are masqueraded. For 127.0.0.1 the link to the container needs the sysctl route_localnet.
 	Hairpin bool
@@ -114,92 +117,73 @@ type Publication struct {
 	Conditions4, Conditions6 []Condition
 }
 
-// suffix returns what the names of a family's maps end in.
-func (p *Publication) suffix(f portFamily) string {
-	cs := pick(f, p.Conditions4, p.Conditions6)
+// group returns where a family's mappings are.
+func (p *Publication) group(f portFamily) portGroup {
+	cs := p.conditions(f)
 	if len(cs) == 0 {
-		return ""
+		return portGroup{f, ""}
 	}
 	sum := sha512.Sum512([]byte(conditionsText(f, cs)))
-	return "-" + hex.EncodeToString(sum[:8])
+	return portGroup{f, hex.EncodeToString(sum[:8])}
+}
+
+func (p *Publication) conditions(f portFamily) []Condition {
+	return pick(f, p.Conditions4, p.Conditions6)
+}
+
+// bit is the mark's.
+func (p *Publication) bit() int {
+	if p.Mark == 0 {
+		return usualBit
+	}
+	return bitOf(p.Mark)
+}
+
+// address describes an address of the publication that has n mappings.
+func (p *Publication) address(a netip.Prefix, n int) publishedAddress {
+	v := publishedAddress{Prefix: a, mappings: n, masquerades: masqueradesNothing, bit: p.bit(), note: p.Note}
+	switch {
+	case p.MasqueradeAll:
+		v.masquerades = masqueradesAll
+	case p.Hairpin:
+		v.masquerades = masqueradesHairpin
+	}
+	return v
 }
 
 // elements returns what the publication consists of, one set after the other.
 func (p *Publication) elements() []element {
 	owner := p.Owner.comment()
-	var any, host, addrs []element
+	var es []element
 	for _, a := range p.Addrs {
 		f := familyOf(a.Addr())
-		suffix := p.suffix(f)
-		n := 0
+		g, n := p.group(f), 0
 		for _, m := range p.Ports {
-			if !m.in(f) {
-				continue
+			if m.in(f) {
+				es = append(es, p.address(a, 0).mapping(m.place(g), m.ContainerPort, owner)...)
+				n++
 			}
-			e := m.element(f, suffix)
-			e.data, e.comment = targetData(netip.AddrPortFrom(a.Addr(), m.ContainerPort)), owner
-			if e.set.key == port4 || e.set.key == port6 {
-				any = append(any, e)
-			} else {
-				host = append(host, e)
-			}
-			n++
 		}
 		if n > 0 {
-			addrs = append(addrs, p.addresses(a, n)...)
+			es = append(es, p.address(a, n).elements(owner)...)
 		}
 	}
-	return slices.Concat(addrs, any, host)
-}
-
-// addresses returns the elements of an address that has n mappings.
-func (p *Publication) addresses(a netip.Prefix, n int) []element {
-	f, owner := familyOf(a.Addr()), p.Owner.comment()
-	comment := owner + " /" + strconv.Itoa(a.Bits()) + " " + strconv.Itoa(n)
-	if p.Note != "" {
-		comment += " " + p.Note
-	}
-	es := []element{{set: f.published(), key: a.Addr().AsSlice(), comment: comment}}
-	switch {
-	case p.MasqueradeAll:
-		es = append(es, element{set: f.masqAll(), key: a.Addr().AsSlice(), comment: owner})
-	case p.Hairpin:
-		es = append(es, element{set: f.hairpin(a), key: a.Addr().AsSlice(), comment: owner})
-	}
+	sortBySet(es)
 	return es
 }
 
-// address decodes an element of the set of published addresses.
-func (e element) address() (a netip.Prefix, mappings int, ok bool) {
-	fields := strings.Fields(e.comment)
-	addr, isAddr := netip.AddrFromSlice(e.key)
-	if !isAddr || len(fields) != 3 && len(fields) != 4 || e.set != familyOf(addr).published() {
-		return a, 0, false
-	}
-	bits, err := strconv.Atoi(strings.TrimPrefix(fields[1], "/"))
-	n, err2 := strconv.Atoi(fields[2])
-	a = netip.PrefixFrom(addr, bits)
-	return a, n, err == nil && err2 == nil && a.IsValid()
-}
-
-// note returns the note in an element of the set of published addresses.
-func (e element) note() string {
-	if fields := strings.Fields(e.comment); len(fields) == 4 {
-		return fields[3]
-	}
-	return ""
-}
-
-// isAsWanted reports whether an element is the wanted one. A note may be missing: older versions made none.
-func (e element) isAsWanted(want element) bool {
-	same := e.comment == want.comment || want.note() != "" && e.comment == strings.TrimSuffix(want.comment, " "+want.note())
-	return same && string(e.data) == string(want.data)
+// sortBySet sorts elements, as a message holds those of one set.
+func sortBySet(es []element) {
+	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 }
 
 // check refuses what can't be published.
 func (p *Publication) check() error {
 	if err := p.Owner.check(); err != nil {
 		return err
+	}
+	if p.Mark&(p.Mark-1) != 0 || p.Mark == AcceptMark {
+		return fmt.Errorf("nft: %s: mark %#x: not one bit, or the firewall's", p.Owner, p.Mark)
 	}
 	var seen [2]bool
 	for _, a := range p.Addrs {
@@ -239,12 +223,18 @@ func (p *Publication) checkPorts() error {
 	return nil
 }
 
-// ruleset returns the chains and sets that a publication's elements are for.
-func (p *Publication) ruleset() portRuleset {
-	var r portRuleset
+// needs returns the sets and chains that a publication's elements are for.
+func (p *Publication) needs() (w need) {
 	for _, a := range p.Addrs {
 		f := familyOf(a.Addr())
-		r.families = append(r.families, portRules{f, a.Masked(), p.suffix(f), pick(f, p.Conditions4, p.Conditions6)})
+		g := p.group(f)
+		w.sets = append(append(w.sets, g.sets()...), f.published())
+		if s, ok := p.address(a, 0).set(); ok {
+			w.sets = append(w.sets, s, g.snat(false, p.bit()), g.snat(true, p.bit()))
+		}
+		if g.hash != "" {
+			w.conditions = append(w.conditions, g.condition(p.conditions(f)))
+		}
 	}
-	return r
+	return w
 }

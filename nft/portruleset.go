@@ -3,25 +3,13 @@
 package nft
 
 import (
+	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
-
-// A portRuleset is the sets and rules of port mappings, which don't depend on who has how many.
-type portRuleset struct{ families []portRules }
-
-// portRules is what one family's mappings of a subnet's containers, under some conditions, need.
-type portRules struct {
-	family     portFamily
-	subnet     netip.Prefix
-	suffix     string
-	conditions []Condition
-}
 
 // A portChain is a base chain, whose policy is to accept, with its rules. All are of the table of masquerade.
 type portChain struct {
@@ -36,106 +24,142 @@ type portRule struct {
 	exprs []expr.Any
 }
 
-func (r portRules) sets() []set {
-	f := r.family
-	return []set{f.ports(r.suffix, false), f.ports(r.suffix, true), f.published(), f.masqAll(), f.hairpin(r.subnet)}
+func (c portChain) chain() chain { return chain{masqueradeTable, c.name, c.hook, c.rules} }
+
+func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
+
+// Chains of port mappings. The mappings of a group under conditions have two more: whose rule asks them, and that it jumps to.
+const (
+	portsChain     = "ports"
+	preroutePorts  = "prerouting-ports"
+	outputPorts    = "output-ports"
+	postroutePorts = "postrouting-ports"
+	localnetChain  = "localnet4"
+	whenChain      = "when"
+)
+
+// chainName is the name of a group's own chain.
+func (g portGroup) chainName(s string) string { return g.family.name(s) + "-" + g.hash }
+
+// portChains returns the chains that follow from which sets there are: those of conditions first, as another leads to them. Only a
+// connection's first packet visits those of kind nat, and only one for an address of the host's goes further than
+// the first rule.
+func portChains(sets []set) (cs []chain) {
+	groups := groupsOf(sets)
+	if len(groups) == 0 {
+		return nil
+	}
+	all := portChain{name: portsChain}
+	for _, g := range groups {
+		if g.hash != "" {
+			cs = append(cs, portChain{name: g.chainName(portsChain), rules: g.rules(sets)}.chain())
+			all.rules = append(all.rules, jump("", nil, g.chainName(whenChain)))
+		}
+	}
+	for _, g := range groups {
+		if g.hash == "" {
+			all.rules = append(all.rules, g.rules(sets)...)
+		}
+	}
+	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet shares. The nft program has names
+	// of priorities for the hooks where they're usual.
+	local := jump("fib daddr type local ", []expr.Any{
+		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(unix.RTN_LOCAL)}}, portsChain)
+	return append(cs, all.chain(),
+		chain{masqueradeTable, preroutePorts, hook{"nat", prerouting, "dstnat", unix.NF_INET_PRE_ROUTING, -100}, []portRule{local}},
+		chain{masqueradeTable, outputPorts, hook{"nat", "output", "-100", unix.NF_INET_LOCAL_OUT, -100}, []portRule{local}},
+		chain{masqueradeTable, postroutePorts, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets)},
+		chain{masqueradeTable, localnetChain, hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}, []portRule{localnet()}})
 }
 
-// chains returns the base chains: who builds one needn't know the others. Only a connection's first packet visits
-// those of kind nat.
-func (r portRules) chains() []portChain {
-	f := r.family
-	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet shares.
-	dst := hook{kind: "nat", priorityName: "dstnat", priority: -100}
-	if r.suffix != "" {
-		dst.priorityName, dst.priority = "dstnat - 1", -101
+// condition returns the chain that leads to a group's chain where the packet matches all conditions, by a rule for each
+// combination that will do.
+func (g portGroup) condition(cs []Condition) chain {
+	c := portChain{name: g.chainName(whenChain)}
+	for _, one := range alternatives(cs) {
+		c.rules = append(c.rules, g.conditionRule(one))
 	}
-	pre, out := dst, dst
-	pre.name, pre.number = prerouting, unix.NF_INET_PRE_ROUTING
-	out.name, out.number = "output", unix.NF_INET_LOCAL_OUT
-	if r.suffix == "" {
-		out.priorityName = "-100" // nft has names of priorities for the hooks where they're usual
-	} else {
-		out.priorityName = "-101"
-	}
-	src := hook{"nat", "postrouting", "srcnat", unix.NF_INET_POST_ROUTING, 100}
-	cs := []portChain{
-		{prerouting + "-" + f.name(portsName) + r.suffix, pre, r.mapping()},
-		{"output-" + f.name(portsName) + r.suffix, out, r.mapping()},
-		{f.masqAll().name, src, []portRule{f.masquerade(nil, f.masqAll())}},
-		{f.hairpin(r.subnet).name, src, r.hairpins()},
-	}
-	if f == family4 {
-		raw := hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}
-		cs = append(cs, portChain{"localnet4", raw, []portRule{localnet()}})
-	}
-	return cs
+	return c.chain()
 }
 
-// mapping returns the rules that send packets for the host's own addresses to containers.
-func (r portRules) mapping() (rules []portRule) {
+func (g portGroup) conditionRule(cs []Condition) portRule {
+	var es []expr.Any
+	text, checked := "", false
+	for _, c := range cs {
+		// The nft program checks the family right before it first looks into the header, and doesn't print it then.
+		if c.ofAddress() && !checked {
+			es, checked = append(es, g.family.only()...), true
+		}
+		es = append(es, c.exprs()...)
+		text += c.String() + " "
+	}
+	return jump(text, es, g.chainName(portsChain))
+}
+
+func jump(text string, es []expr.Any, to string) portRule {
+	return portRule{text + "jump " + to, append(es, &expr.Verdict{Kind: expr.VerdictJump, Chain: to})}
+}
+
+// groupsOf returns the groups that have their sets, in order.
+func groupsOf(sets []set) (groups []portGroup) {
+	for _, r := range rolesOf(sets, TCP.String()) {
+		groups = append(groups, portGroup{r.family, r.arg})
+	}
+	return groups
+}
+
+// rules mark what may be masqueraded, and send it to containers. A mapping for one of the host's addresses goes before one
+// for all.
+func (g portGroup) rules(sets []set) (rules []portRule) {
+	for _, r := range rolesOf(sets, hostSNATName, snatName) {
+		if r.family == g.family && r.arg == g.hash {
+			rules = append(rules, g.mark(r.set(), r.head == hostSNATName, r.bit))
+		}
+	}
 	for _, host := range []bool{true, false} {
-		for _, cs := range alternatives(r.conditions) {
-			one := r
-			one.conditions = cs
-			rules = append(rules, one.dnat(host))
+		for _, p := range protocols() {
+			rules = append(rules, g.dnat(p, host))
 		}
 	}
 	return rules
 }
 
-// dnat returns the rule for mappings to one of the host's addresses, or to any.
-func (r portRules) dnat(host bool) portRule {
-	f := r.family
-	family := pick(f, "ip", "ip6")
-	key := portKeyText
+// mark sets the mark's bit where a set has protocol and port.
+func (g portGroup) mark(s set, host bool, bit int) portRule {
+	f := g.family
+	es, text, at := f.only(), f.onlyText()+" ", 0
 	if host {
-		key = family + " daddr . " + key
+		es, text, at = append(es, f.destination(0)...), pick(f, "ip", "ip6")+" daddr . ", f.bits()/32
 	}
-	s := f.ports(r.suffix, host)
-	var es []expr.Any
-	var words []string
-	// The nft program checks the family right before it first looks into the header, and doesn't print it then.
-	checked := false
-	check := func() {
-		if !checked {
-			es, checked = append(es, f.only()...), true
-		}
-	}
-	if !host && !slices.ContainsFunc(r.conditions, Condition.ofAddress) {
-		check()
-		words = append(words, f.onlyText())
-	}
-	for _, c := range r.conditions {
-		if c.ofAddress() {
-			check()
-		}
-		es = append(es, c.exprs()...)
-		words = append(words, c.String())
-	}
-	es = append(es,
-		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)})
-	// The key's parts stand in registers of 4 bytes, one behind the other.
-	at := uint32(0)
-	if host {
-		check()
-		n := uint32(pick(f, 4, 16))
-		es = append(es, network(uint32(pick(f, 16, 24)), n))
-		at = n / 4
-	}
-	es = append(es,
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register(at)},
-		&expr.Payload{DestRegister: register(at + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Lookup{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: s.name},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(pick(f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6)),
-			RegAddrMin: unix.NFT_REG_1, RegProtoMin: register(uint32(pick(f, 1, 4)))})
-	words = append(words, "fib daddr type local dnat "+family+" to "+key+" map @"+s.name)
-	return portRule{strings.Join(words, " "), es}
+	es = append(es, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register(uint32(at))}, destinationPort(at+1),
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name})
+	return portRule{fmt.Sprintf("%smeta l4proto . th dport @%s meta mark set meta mark | 0x%08x", text, s.name, 1<<bit),
+		append(es, setMark(^uint32(1<<bit), 1<<bit)...)}
 }
 
-// portKeyText is the expression of a protocol and a port.
-const portKeyText = "meta l4proto . th dport"
+// dnat sends what has a protocol's mapped port to its container.
+func (g portGroup) dnat(p Protocol, host bool) portRule {
+	f, s := g.family, g.ports(p, host)
+	family := pick(f, "ip", "ip6")
+	es := append(f.only(), &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: unix.NFT_REG_1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: []byte{byte(p)}})
+	only, key, at := f.onlyText()+" ", "", 0
+	if host {
+		es, at = append(es, f.destination(0)...), f.bits()/32
+		only, key = "", family+" daddr . "
+	}
+	es = append(es, destinationPort(at),
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: s.name},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(pick(f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6)),
+			RegAddrMin: unix.NFT_REG_1, RegProtoMin: register(uint32(f.bits() / 32))})
+	return portRule{fmt.Sprintf("%sdnat %s to %s%s dport map @%s", only, family, key, p, s.name), es}
+}
+
+// destinationPort loads the port, which stands at byte 2 of the headers of all protocols that have one.
+func destinationPort(at int) expr.Any {
+	return &expr.Payload{DestRegister: register(uint32(at)), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+}
 
 // register returns the 4 bytes n of the registers, by the name that the kernel prints: a whole one's where one begins.
 func register(n uint32) uint32 {
@@ -155,41 +179,63 @@ func (f portFamily) only() []expr.Any {
 
 func (f portFamily) onlyText() string { return pick(f, "meta nfproto ipv4", "meta nfproto ipv6") }
 
-// hairpins returns the rules for connections that come back into the subnet, where the answer wouldn't pass the host,
-// and for those from 127.0.0.1, where it wouldn't leave the container. IPv6 has no route_localnet.
-func (r portRules) hairpins() []portRule {
-	f := r.family
-	s := f.hairpin(r.subnet)
-	rules := []portRule{f.masquerade(&r.subnet, s)}
-	if f == family4 {
-		loopback := netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
-		rules = append(rules, f.masquerade(&loopback, s))
+// masqueradeRules masquerade connections by our mappings that come back into the subnet, where the answer wouldn't pass the host, and
+// those from 127.0.0.1, where it wouldn't leave the container; IPv6 has no route_localnet. Ours are those that have the
+// mark: others, such as Services of Kubernetes, lead to the same containers and keep the client's address.
+func masqueradeRules(sets []set) (rules []portRule) {
+	var looped [32]bool
+	for _, r := range rolesOf(sets, hairpinName, masqAllName, snatName) {
+		switch {
+		case r.head == hairpinName:
+			rules = append(rules, r.family.hairpinRule(r.set(), r.length(), r.bit))
+		case r.head == masqAllName:
+			rules = append(rules, r.family.masqAllRule(r.set(), r.bit))
+		case r.family == family4 && !looped[r.bit]:
+			rules = append(rules, loopbackRule(r.bit))
+			looped[r.bit] = true
+		}
 	}
 	return rules
 }
 
+func (f portFamily) hairpinRule(s set, length, bit int) portRule {
+	es, text := ours(bit)
+	es = append(append(es, f.only()...), f.destination(0)...)
+	es = append(es, f.source(f.bits()/32)...)
+	text += fmt.Sprintf(" %[1]s daddr . %[1]s saddr", pick(f, "ip", "ip6"))
+	if length < f.bits() {
+		es = append(es, f.mask(length, f.bits()/32))
+		text += " & " + f.maskText(length)
+	}
+	return portRule{text + " @" + s.name + " masquerade", append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name}, &expr.Masq{})}
+}
+
+func (f portFamily) masqAllRule(s set, bit int) portRule {
+	es, text := ours(bit)
+	es = append(append(es, f.only()...), f.destination(0)...)
+	return portRule{text + " " + pick(f, "ip", "ip6") + " daddr @" + s.name + " masquerade",
+		append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name}, &expr.Masq{})}
+}
+
+func loopbackRule(bit int) portRule {
+	es, text := ours(bit)
+	es = append(es, family4.only()...)
+	es = append(es, compare(family4.sourceOffset(), expr.CmpOpEq, loopback4())...)
+	return portRule{text + " ip saddr 127.0.0.0/8 masquerade", append(es, &expr.Masq{})}
+}
+
+func loopback4() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8) }
+
 // ctDNAT is IPS_DST_NAT (linux/netfilter/nf_conntrack_common.h).
 const ctDNAT = 1 << 5
 
-// masquerade masquerades what a mapping sent to an address of a set, maybe from a prefix only.
-func (f portFamily) masquerade(from *netip.Prefix, s set) portRule {
-	family := pick(f, "ip", "ip6")
-	es := []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1},
-		&expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4,
-			Mask: binaryutil.NativeEndian.PutUint32(ctDNAT), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: make([]byte, 4)},
-	}
-	text := "ct status dnat"
-	es = append(es, f.only()...)
-	if from != nil {
-		c := Condition{Field: Source, Prefix: *from}
-		es = append(es, c.exprs()...)
-		text += " " + c.String()
-	}
-	es = append(es, network(uint32(pick(f, 16, 24)), uint32(s.key.len())),
-		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name}, &expr.Masq{})
-	return portRule{text + " " + family + " daddr @" + s.name + " masquerade", es}
+// ours matches what a mapping of ours sent on its way: its mark has the bit.
+func ours(bit int) ([]expr.Any, string) {
+	es := append([]expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1}}, masked(ctDNAT)...)
+	es = append(es, &expr.Meta{Key: expr.MetaKeyMARK, Register: unix.NFT_REG_1},
+		&expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4, Mask: native(1 << bit), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(1 << bit)})
+	return es, fmt.Sprintf("ct status dnat meta mark & 0x%08[1]x == 0x%08[1]x", 1<<bit)
 }
 
 // localnet drops what claims on a wire to be for the host's loopback: with route_localnet, which 127.0.0.1 needs, the
@@ -201,42 +247,6 @@ func localnet() portRule {
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: binaryutil.NativeEndian.PutUint32(1)},
 	}
 	es = append(es, family4.only()...)
-	es = append(es, compare(16, expr.CmpOpEq, netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8))...)
+	es = append(es, compare(family4.destinationOffset(), expr.CmpOpEq, loopback4())...)
 	return portRule{`iif != "lo" ip daddr 127.0.0.0/8 drop`, append(es, &expr.Verdict{Kind: expr.VerdictDrop})}
-}
-
-// buildPorts adds what the rules consist of and isn't there, as build does.
-func (b *batch) buildPorts(r portRuleset) {
-	done := map[string]bool{}
-	for i, x := range r.families {
-		if i == 0 {
-			b.lib().AddTable(masqueradeTable.object())
-		}
-		for _, s := range x.sets() {
-			b.set(s)
-		}
-		for _, c := range x.chains() {
-			if !done[c.name] {
-				b.portChain(c)
-				done[c.name] = true
-			}
-		}
-	}
-}
-
-func (c portChain) chain() chain { return chain{masqueradeTable, c.name, c.hook, c.rules} }
-
-func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
-
-// String prints the ruleset as the nft program does when nothing is published.
-func (r portRuleset) String() string {
-	var sets []set
-	var chains []chain
-	for _, x := range r.families {
-		sets = append(sets, x.sets()...)
-		for _, c := range x.chains() {
-			chains = append(chains, c.chain())
-		}
-	}
-	return printTable(masqueradeTable, sets, chains)
 }

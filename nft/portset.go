@@ -7,44 +7,18 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/google/nftables"
 )
 
-// portKey is what the nft program calls a protocol and a port.
-const portKey = "inet_proto . inet_service"
-
-// portTypes describes a map of ports to the library.
-func (k keyKind) portTypes(o *nftables.Set) {
-	addr := nftables.TypeIPAddr
-	if k == port6 || k == hostPort6 {
-		addr = nftables.TypeIP6Addr
-	}
-	// Two or three types, so no error.
-	o.KeyType, _ = nftables.ConcatSetType(nftables.TypeInetProto, nftables.TypeInetService)
-	if k == hostPort4 || k == hostPort6 {
-		o.KeyType, _ = nftables.ConcatSetType(addr, nftables.TypeInetProto, nftables.TypeInetService)
-	}
-	o.DataType, _ = nftables.ConcatSetType(addr, nftables.TypeInetService)
-	o.IsMap, o.KeyByteOrder = true, nil
-}
-
-// isPort reports whether keys are ports.
-func (k keyKind) isPort() bool { return k >= port4 && k <= hostPort6 }
-
-// A portFamily says how the port mappings of one family are kept. Its sets and chains, with 4 or 6 in their names:
-//
-//	ports4, hostports4             map protocol and port, or host address, protocol and port, to container address and port
-//	ports4-CONDITIONS, …           the same for mappings that take some packets only; CONDITIONS is a hash of which
-//	published4                     container addresses that have mappings: the comment says how many, and the subnet
-//	hairpin4-10.1.0.0/24           addresses of this subnet that its containers, and the host by 127.0.0.1, may reach by their mappings
-//	masqall4                       addresses whose mapped traffic is masqueraded wherever it's from
+// A portFamily is a family as the names of sets write it.
 type portFamily byte
 
 const (
 	family4 portFamily = '4'
 	family6 portFamily = '6'
 )
+
+// families are both.
+func families() [2]portFamily { return [2]portFamily{family4, family6} }
 
 func familyOf(a netip.Addr) portFamily {
 	if a.Is4() {
@@ -61,71 +35,99 @@ func pick[T any](f portFamily, four, six T) T {
 	return six
 }
 
-// Names of sets and chains begin with these; behind it stands the family's digit.
-const (
-	portsName     = "ports"
-	hostPortsName = "hostports"
-	publishedName = "published"
-	hairpinName   = "hairpin"
-	masqAllName   = "masqall"
-)
-
 func (f portFamily) name(s string) string { return s + string(rune(f)) }
 
-// ports returns the map of mappings with a suffix, the empty one or that of conditions: to the host's any address, or
-// to one of them.
-func (f portFamily) ports(suffix string, host bool) set {
+// protocols are those whose ports can be mapped.
+func protocols() [3]Protocol { return [3]Protocol{TCP, UDP, SCTP} }
+
+// protocolOf is the reverse of String for them.
+func protocolOf(name string) (Protocol, bool) {
+	for _, p := range protocols() {
+		if p.String() == name {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// A portGroup is the mappings of a family under some conditions: "" or a hash of them.
+type portGroup struct {
+	family portFamily
+	hash   string
+}
+
+// ports returns the map of a protocol's mappings, to the host's any address or to one of them.
+func (g portGroup) ports(p Protocol, host bool) set {
+	head := p.String()
 	if host {
-		return set{masqueradeTable, f.name(hostPortsName) + suffix, pick(f, hostPort4, hostPort6)}
+		head = hostName + head
 	}
-	return set{masqueradeTable, f.name(portsName) + suffix, pick(f, port4, port6)}
+	return role{head: head, family: g.family, arg: g.hash}.set()
 }
 
-func (f portFamily) published() set { return f.addresses(publishedName, "") }
-func (f portFamily) masqAll() set   { return f.addresses(masqAllName, "") }
-
-// hairpin returns the set of a prefix's subnet, named like the masquerade sets.
-func (f portFamily) hairpin(p netip.Prefix) set {
-	_, subnet, _ := strings.Cut(oldMasqueradeSet(p).name, "-")
-	return f.addresses(hairpinName, "-"+subnet)
+// standby returns the set of mappings that wait.
+func (g portGroup) standby(host bool) set {
+	return role{head: pickIf(host, hostStandbyName, standbyName), family: g.family, arg: g.hash}.set()
 }
 
-func (f portFamily) addresses(name, suffix string) set {
-	return set{masqueradeTable, f.name(name) + suffix, pick(f, address4, address6)}
+// snat returns the set of the ports that are marked with a bit.
+func (g portGroup) snat(host bool, bit int) set {
+	return role{head: pickIf(host, hostSNATName, snatName), family: g.family, arg: g.hash, bit: bit}.set()
 }
 
-// portSet returns the set of port mappings that has a name, if it's one.
-func portSet(name string) (set, bool) {
-	head, suffix, _ := strings.Cut(name, "-")
-	if head == "" {
-		return set{}, false
+func pickIf[T any](condition bool, yes, no T) T {
+	if condition {
+		return yes
 	}
-	if suffix != "" {
-		suffix = "-" + suffix
-	}
-	f := portFamily(head[len(head)-1])
-	if f != family4 && f != family6 {
-		return set{}, false
-	}
-	switch head[:len(head)-1] {
-	case portsName:
-		return f.ports(suffix, false), true
-	case hostPortsName:
-		return f.ports(suffix, true), true
-	case publishedName, masqAllName, hairpinName:
-		return f.addresses(head[:len(head)-1], suffix), true
-	}
-	return set{}, false
+	return no
 }
 
-// mappingKey joins the parts of a key as the kernel does in registers of 4 bytes.
-func mappingKey(host netip.Addr, p Protocol, port uint16) []byte {
-	key := make([]byte, 0, 24)
-	if host.IsValid() {
-		key = append(key, host.AsSlice()...)
+// sets returns those that the group always has.
+func (g portGroup) sets() (sets []set) {
+	for _, p := range protocols() {
+		sets = append(sets, g.ports(p, false), g.ports(p, true))
 	}
-	key = append(key, byte(p), 0, 0, 0)
-	return append(binary.BigEndian.AppendUint16(key, port), 0, 0)
+	return sets
+}
+
+func (f portFamily) published() set      { return role{head: publishedName, family: f}.set() }
+func (f portFamily) masqAll(bit int) set { return role{head: masqAllName, family: f, bit: bit}.set() }
+func (f portFamily) hairpin(length, bit int) set {
+	return role{head: hairpinName, family: f, arg: strconv.Itoa(length), bit: bit}.set()
+}
+
+// A groupPlace is where a mapping begins, among those of a group.
+type groupPlace struct {
+	group    portGroup
+	host     netip.Addr // of the host's; the zero one is any
+	protocol Protocol
+	port     uint16
+}
+
+// element returns the place's element in the map of mappings, without a target.
+func (p groupPlace) element() element {
+	key := binary.BigEndian.AppendUint16(p.host.AsSlice(), p.port)
+	if p.host.IsValid() {
+		key = append(key, 0, 0)
+	}
+	return element{set: p.group.ports(p.protocol, p.host.IsValid()), key: key}
+}
+
+// snat returns the place's element among the ports that are marked.
+func (p groupPlace) snat(bit int) element {
+	return element{set: p.group.snat(p.host.IsValid(), bit), key: p.appendProtocolPort(p.host.AsSlice())}
+}
+
+// standby returns the element of a mapping that waits for the place.
+func (p groupPlace) standby(target netip.AddrPort) element {
+	key := p.appendProtocolPort(append(target.Addr().AsSlice(), p.host.AsSlice()...))
+	return element{set: p.group.standby(p.host.IsValid()), key: append(binary.BigEndian.AppendUint16(key, target.Port()), 0, 0)}
+}
+
+// appendProtocolPort joins parts as the kernel does in registers of 4 bytes.
+func (p groupPlace) appendProtocolPort(key []byte) []byte {
+	key = append(key, byte(p.protocol), 0, 0, 0)
+	return append(binary.BigEndian.AppendUint16(key, p.port), 0, 0)
 }
 
 // targetData is a map's value.
@@ -134,34 +136,65 @@ func targetData(t netip.AddrPort) []byte {
 	return append(binary.BigEndian.AppendUint16(data, t.Port()), 0, 0)
 }
 
-// mapping decodes an element of a map of ports.
-func (e element) mapping() (m PortMapping, target netip.AddrPort, ok bool) {
-	if !e.set.key.isPort() || len(e.key) != e.set.key.len() {
-		return m, target, false
+// target decodes a map's value.
+func target(data []byte) (t netip.AddrPort, ok bool) {
+	if len(data) < 4 {
+		return t, false
 	}
-	host := len(e.key) - 8
-	m.HostIP, _ = netip.AddrFromSlice(e.key[:host])
-	m.Protocol = Protocol(e.key[host])
-	m.HostPort = binary.BigEndian.Uint16(e.key[host+4:])
-	if len(e.data) < 4 {
-		return m, target, false
-	}
-	n := len(e.data) - 4
-	addr, ok := netip.AddrFromSlice(e.data[:n])
-	m.ContainerPort = binary.BigEndian.Uint16(e.data[n:])
-	return m, netip.AddrPortFrom(addr, m.ContainerPort), ok
+	addr, ok := netip.AddrFromSlice(data[:len(data)-4])
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(data[len(data)-4:])), ok
 }
 
-// portText prints the key of a mapping, and what it leads to, as the nft program does.
-func (e element) portText() string {
-	m, target, ok := e.mapping()
-	text := ""
-	if m.HostIP.IsValid() {
-		text = m.HostIP.String() + " . "
+// mapping decodes an element of a map of mappings, or of those that wait.
+func (e element) mapping() (at groupPlace, to netip.AddrPort, ok bool) {
+	r, isRole := roleOf(e.set.name)
+	if !isRole {
+		return e.oldMapping()
 	}
-	text += m.Protocol.String() + " . " + strconv.Itoa(int(m.HostPort))
-	if ok {
-		text += " : " + target.Addr().String() + " . " + strconv.Itoa(int(target.Port()))
+	if len(e.key) != e.set.key.len() {
+		return at, to, false
 	}
-	return text
+	at.group = portGroup{r.family, r.arg}
+	if r.head == standbyName || r.head == hostStandbyName {
+		return e.waiting(at)
+	}
+	name := strings.TrimPrefix(r.head, hostName)
+	if at.protocol, ok = protocolOf(name); !ok {
+		return at, to, false
+	}
+	key := e.key
+	if name != r.head {
+		at.host, _ = netip.AddrFromSlice(key[:r.family.bits()/8])
+		key = key[r.family.bits()/8:]
+	}
+	at.port = binary.BigEndian.Uint16(key)
+	to, ok = target(e.data)
+	return at, to, ok
 }
+
+// waiting decodes an element of a mapping that waits.
+func (e element) waiting(at groupPlace) (_ groupPlace, to netip.AddrPort, ok bool) {
+	n := at.group.family.bits() / 8
+	addr, _ := netip.AddrFromSlice(e.key[:n])
+	key := e.key[n:]
+	if len(key) > 12 {
+		at.host, _ = netip.AddrFromSlice(key[:n])
+		key = key[n:]
+	}
+	at.protocol, at.port = Protocol(key[0]), binary.BigEndian.Uint16(key[4:])
+	return at, netip.AddrPortFrom(addr, binary.BigEndian.Uint16(key[8:])), true
+}
+
+// isStandby reports whether the element's mapping waits.
+func (e element) isStandby() bool {
+	r := e.set.role()
+	return r.head == standbyName || r.head == hostStandbyName
+}
+
+// mapping is the mapping of a place.
+func (p groupPlace) mapping(containerPort uint16) PortMapping {
+	return PortMapping{Protocol: p.protocol, HostIP: p.host, HostPort: p.port, ContainerPort: containerPort}
+}
+
+// isPortSet reports whether a set is of port mappings.
+func (r role) isPortSet() bool { return r.head != masqName && r.head != ownName }

@@ -4,21 +4,33 @@ package nft
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // String prints the ruleset as "nft list ruleset" does when nobody is attached.
-func (r Ruleset) String() string {
+func (r Ruleset) String() string { return r.needs().String() }
+
+func (n need) String() string {
 	text := ""
-	if sets := r.sets(); len(sets) > 0 {
-		text = printTable(masqueradeTable, sets, []chain{masqueradeChain(sets)})
+	if len(n.sets) > 0 {
+		sets := orderedSets(slices.Clone(n.sets))
+		chains := chainsOf(sets)
+		for i, c := range chains {
+			for _, x := range n.conditions {
+				if x.name == c.name {
+					chains[i] = x
+				}
+			}
+		}
+		text = printTable(masqueradeTable, sets, chains)
 	}
-	if r.Guard {
+	if n.guard {
 		text += printTable(guardTable, []set{guarded, allowed}, []chain{guardChain()})
 	}
 	return text
@@ -30,7 +42,7 @@ func printTable(t table, sets []set, chains []chain) string {
 	separator := ""
 	for _, s := range sets {
 		kind := "set"
-		if s.key.isPort() {
+		if s.key.isMap() {
 			kind = "map"
 		}
 		fmt.Fprintf(&b, "%s\t%s %s {\n\t\ttype %s\n\t}\n", separator, kind, s.name, s.key)
@@ -62,22 +74,42 @@ func (a Attachment) String() string {
 // String prints an element as the nft program writes it.
 func (e element) String() string { return fmt.Sprintf("%s comment %q", e.keyText(), e.comment) }
 
+// keyText prints the key, and what it leads to.
 func (e element) keyText() string {
-	if e.set.key.isPort() {
-		return e.portText()
+	key, value := e.set.key.parts()
+	text := partsText(key, e.key)
+	if value != nil && e.data != nil {
+		text += " : " + partsText(value, e.data)
 	}
-	if a, ok := netip.AddrFromSlice(e.key); ok && e.set.table == masqueradeTable {
-		return a.String()
+	return text
+}
+
+// partsText prints the parts of a key or value.
+func partsText(parts []string, data []byte) string {
+	words := make([]string, 0, len(parts))
+	for _, p := range parts {
+		n := partLen(p)
+		if len(data) < n {
+			break
+		}
+		words = append(words, partText(p, data[:n]))
+		data = data[min(align(n), len(data)):]
 	}
-	if e.set.key == pair4 || e.set.key == pair6 {
-		a, _ := netip.AddrFromSlice(e.key[:len(e.key)/2])
-		network, _ := netip.AddrFromSlice(e.key[len(e.key)/2:])
-		return a.String() + " . " + network.String()
+	return strings.Join(words, " . ")
+}
+
+func partText(part string, data []byte) string {
+	switch part {
+	case "ifname":
+		name, _, _ := bytes.Cut(data, []byte{0})
+		return strconv.Quote(string(name))
+	case "ether_addr":
+		return net.HardwareAddr(data).String()
+	case "inet_service":
+		return strconv.Itoa(int(binary.BigEndian.Uint16(data)))
+	case "inet_proto":
+		return Protocol(data[0]).String()
 	}
-	name, mac := e.key[:unix.IFNAMSIZ], e.key[unix.IFNAMSIZ:]
-	name, _, _ = bytes.Cut(name, []byte{0})
-	if e.set == allowed {
-		return fmt.Sprintf("%q . %s", name, net.HardwareAddr(mac[:macLen]))
-	}
-	return fmt.Sprintf("%q", name)
+	a, _ := netip.AddrFromSlice(data)
+	return a.String()
 }

@@ -5,6 +5,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -34,56 +35,68 @@ func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 // there, and sends the elements. It doesn't matter how many ports others have.
 //
 // Publishing again replaces what the owner had. A container's address has one owner, and who publishes it last is
-// it: what an earlier owner, dead by then, had published goes. A port that somebody else has is left there, and nothing changes.
+// it: what an earlier owner, dead by then, had published goes. A port that another container has is left there, and nothing changes. One
+// that another attachment of the same container has stays there, too, and leads to this one when that one's is
+// unpublished: those are returned.
 //
 // Errors: *PortTakenError, *Error for what the kernel refused, *UnsupportedError for what it lacks.
-func (c *Conn) Publish(p Publication) error {
+func (c *Conn) Publish(p Publication) (waiting []PortTakenError, err error) {
 	if err := p.check(); err != nil {
-		return err
+		return nil, err
 	}
 	es := p.elements()
 	if len(es) == 0 {
-		return nil
+		return nil, nil
 	}
-	rules := p.ruleset()
 	// A refusal would say it too, and costs 10 ms.
-	build, err := c.lacksRules(rules)
+	build, err := c.lacksRules(&p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for range maxTries {
-		var b batch
 		if build {
-			b.buildPorts(rules)
+			if err := c.buildFor(&p, es); err != nil {
+				return nil, err
+			}
 		}
+		var b batch
 		b.create(es)
 		err := c.commitLarge(&b, nil)
 		if hasErrno(err, unix.EEXIST, unix.EBUSY) {
-			err = c.settle(&p, es, build)
+			waiting, err = c.settle(&p, es)
 		}
-		switch {
-		case err == nil:
-			return nil
-		case hasErrno(err, unix.ERESTART):
-		case hasErrno(err, unix.ENOENT) && build:
-			return lacking(err)
-		case hasErrno(err, unix.ENOENT):
-			build = true
-		default:
-			return err
+		if build = hasErrno(err, unix.ENOENT); !build && !hasErrno(err, unix.ERESTART) {
+			return waiting, err
 		}
 	}
-	return errContended
+	return nil, errContended
 }
 
-// lacksRules asks for the chains that may be missing where others are there.
-func (c *Conn) lacksRules(r portRuleset) (bool, error) {
-	var ms []chain
-	for _, x := range r.families {
-		ms = append(ms, chain{table: masqueradeTable, name: x.chains()[0].name}, chain{table: masqueradeTable, name: x.family.hairpin(x.subnet).name})
+// buildFor builds what the publication needs, unless it will be refused.
+func (c *Conn) buildFor(p *Publication, es []element) error {
+	found, _, err := c.lookUp(es)
+	if err == nil {
+		err = c.refusal(p.settle(es, found))
 	}
-	present, err := c.present(ms)
-	return len(present) < len(ms), err
+	if err != nil {
+		return err
+	}
+	return lacking(c.reshape(p.needs(), sparing(p.Addrs)))
+}
+
+// lacksRules asks for those sets that may be missing where others are there.
+func (c *Conn) lacksRules(p *Publication) (bool, error) {
+	var ms []netlink.Message
+	for _, a := range p.Addrs {
+		g := p.group(familyOf(a.Addr()))
+		if s, ok := p.address(a, 0).set(); ok {
+			ms = append(ms, getSet(g.snat(false, p.bit())), getSet(s))
+		} else {
+			ms = append(ms, getSet(g.ports(TCP, false)))
+		}
+	}
+	replies, err := c.ask(ms)
+	return slices.ContainsFunc(replies, func(r reply) bool { return r.errno != 0 }), err
 }
 
 // present returns those of chains, of which table and name are looked at, that are there.
@@ -105,51 +118,6 @@ func (c *Conn) present(chains []chain) ([]chain, error) {
 	return there, nil
 }
 
-// settle publishes elements some of whose keys are taken: by this owner itself, by who had the address before, or by
-// another, which is an error.
-func (c *Conn) settle(p *Publication, es []element, build bool) error {
-	found, generation, err := c.lookUp(es)
-	if err != nil {
-		return err
-	}
-	replaced := map[string]bool{p.Owner.comment(): true}
-	for _, f := range found {
-		if f != nil && !f.set.key.isPort() {
-			replaced[f.owner()] = true
-		}
-	}
-	for i, f := range found {
-		if f != nil && !replaced[f.owner()] {
-			return c.taken(p, es[i], f)
-		}
-	}
-	all, err := c.listPorts()
-	if err != nil {
-		return err
-	}
-	var b batch
-	if build {
-		b.buildPorts(p.ruleset())
-	}
-	there := map[string]bool{}
-	for _, e := range all {
-		if !replaced[e.owner()] {
-			continue
-		}
-		if w := find(es, e); w != nil && w.comment == e.comment && string(w.data) == string(e.data) {
-			there[e.id()] = true
-			continue
-		}
-		b.delete([]element{e})
-	}
-	for _, e := range es {
-		if !there[e.id()] {
-			b.create([]element{e})
-		}
-	}
-	return c.commitLarge(&b, &generation)
-}
-
 // id names an element's place.
 func (e element) id() string { return e.set.name + " " + string(e.key) }
 
@@ -161,23 +129,6 @@ func find(es []element, e element) *element {
 		}
 	}
 	return nil
-}
-
-// taken says whose an element is that was found in a wanted one's place. The holder's address has its note.
-func (c *Conn) taken(p *Publication, e element, f *element) error {
-	err := &PortTakenError{Owner: p.Owner}
-	err.Mapping, _, _ = e.mapping()
-	_, err.Target, _ = f.mapping()
-	err.Holder, _ = parseOwner(f.owner())
-	addr := err.Target.Addr()
-	if !addr.IsValid() {
-		return err
-	}
-	found, _, lookErr := c.lookUp([]element{{set: familyOf(addr).published(), key: addr.AsSlice()}})
-	if lookErr == nil && found[0] != nil && found[0].owner() == f.owner() {
-		err.Note = found[0].note()
-	}
-	return err
 }
 
 const (
@@ -204,58 +155,4 @@ func (c *Conn) commitLarge(b *batch, generation *uint32) error {
 		_ = unix.SetsockoptInt(c.socket.FD(), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+4096)
 	}
 	return c.commit(b, generation)
-}
-
-// listPorts lists the elements of all port mappings.
-func (c *Conn) listPorts() ([]element, error) {
-	return c.listIn(func() (sets []set, err error) {
-		err = c.setNames(func(name string) {
-			if s, ok := portSet(name); ok {
-				sets = append(sets, s)
-			}
-		})
-		return sets, err
-	})
-}
-
-// CheckPorts says whether a publication, and the rules that its elements are for, are in the ruleset as Publish made
-// them. Errors: *MissingError for the first that is missing or different.
-func (c *Conn) CheckPorts(p Publication) error {
-	if err := p.check(); err != nil {
-		return err
-	}
-	es := p.elements()
-	found, _, err := c.lookUp(es)
-	if err != nil {
-		return err
-	}
-	for i, e := range es {
-		missing := &MissingError{Owner: p.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
-		switch f := found[i]; {
-		case f == nil:
-			return missing
-		case !f.isAsWanted(e):
-			missing.Found = f.String()
-			return missing
-		}
-	}
-	if len(es) == 0 {
-		return nil
-	}
-	return c.checkPortRules(&p)
-}
-
-func (c *Conn) checkPortRules(p *Publication) error {
-	for _, r := range p.ruleset().families {
-		for _, want := range r.chains() {
-			what, err := c.differs(want.chain())
-			if err != nil {
-				return err
-			}
-			if what != "" {
-				return &MissingError{Owner: p.Owner, What: what + " " + masqueradeTable.String() + " " + want.name}
-			}
-		}
-	}
-	return nil
 }

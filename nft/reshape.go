@@ -4,6 +4,7 @@ package nft
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,15 @@ import (
 // The table of masquerade is the host's, not a network's: which chains it has, and with which rules, follows from the sets
 // that are there. So whoever lacks a set reads which there are, and makes all rules anew in one transaction, bound to
 // the generation that was read: packets see the old rules or the new ones.
+
+// A need is what a change needs besides what there is.
+type need struct {
+	sets       []set
+	conditions []chain
+	guard      bool
+}
+
+func (w need) empty() bool { return len(w.sets) == 0 && !w.guard }
 
 // A survey is which of our sets there were in one generation of the ruleset.
 type survey struct {
@@ -28,16 +38,13 @@ func (c *Conn) survey() (survey, error) {
 		return s, err
 	}
 	err = c.eachSet(func(name string, data []byte) {
-		x, _, ok := masqueradeSet(name)
-		if !ok {
-			if p, isOld := oldSubnet(name); isOld {
-				s.old = append(s.old, oldMasqueradeSet(p))
+		if r, ok := roleOf(name); ok {
+			s.sets = append(s.sets, r.set())
+			if n, counted := memberCount(data); counted {
+				s.members[r.set()] = n
 			}
-			return
-		}
-		s.sets = append(s.sets, x)
-		if n, counted := memberCount(data); counted {
-			s.members[x] = n
+		} else if x, ok := oldSet(name); ok {
+			s.old = append(s.old, x)
 		}
 	})
 	return s, err
@@ -45,20 +52,33 @@ func (c *Conn) survey() (survey, error) {
 
 // Tidy takes over what an earlier version made, and takes out the sets and chains that nobody is a member of any more. Garbage
 // collection does it by itself; where there's nothing to do it changes nothing.
-func (c *Conn) Tidy() error { return c.tidy() }
+func (c *Conn) Tidy() error { return c.tidy(nil) }
 
-// tidy is Tidy that leaves some sets alone.
-func (c *Conn) tidy(but ...set) error { return c.reshape(Ruleset{}, but...) }
+// tidy is Tidy that spares some sets.
+func (c *Conn) tidy(spared func(role) bool) error { return c.reshape(need{}, spared) }
+
+// sparing spares the sets whose number can't grow, and those of the lengths of some subnets: the next attachment will need
+// them, and be refused first if they aren't there, which takes 10 ms.
+func sparing(subnets []netip.Prefix) func(role) bool {
+	return func(r role) bool {
+		if !r.hasLength() {
+			return r.arg == "" && (r.bit == 0 || r.bit == usualBit) && r.head != standbyName && r.head != hostStandbyName
+		}
+		return slices.ContainsFunc(subnets, func(p netip.Prefix) bool { return familyOf(p.Addr()) == r.family && p.Bits() == r.length() })
+	}
+}
 
 // reshape makes sets and rules what is wanted besides what there is. It takes over what an earlier version made, and takes out
-// the sets that have no members and aren't wanted, but for some.
-func (c *Conn) reshape(want Ruleset, but ...set) error {
+// the sets that have no members, and aren't wanted or spared.
+func (c *Conn) reshape(want need, spared func(role) bool) error {
 	for range maxTries {
 		s, err := c.survey()
 		if err != nil {
 			return err
 		}
-		empty, err := c.withoutMembers(s, append(want.sets(), but...))
+		empty, err := c.withoutMembers(s, func(x set) bool {
+			return slices.Contains(want.sets, x) || spared != nil && spared(x.role())
+		})
 		if err != nil {
 			return err
 		}
@@ -76,21 +96,23 @@ func (c *Conn) reshape(want Ruleset, but ...set) error {
 	return errContended
 }
 
-// withoutMembers returns the sets that have none, but for some.
-func (c *Conn) withoutMembers(s survey, but []set) (empty []set, err error) {
+// withoutMembers returns the sets that have none, but for some. Those that are made together stay together.
+func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err error) {
+	lives := map[role]bool{}
 	for _, x := range s.sets {
-		if slices.Contains(but, x) {
-			continue
-		}
 		n, counted := s.members[x]
-		if !counted {
+		if !but(x) && !counted {
 			es, err := c.membersOf(x)
 			if err != nil {
 				return nil, err
 			}
 			n = len(es)
 		}
-		if n == 0 {
+		unit := x.role().unit()
+		lives[unit] = lives[unit] || n > 0 || but(x)
+	}
+	for _, x := range s.sets {
+		if !lives[x.role().unit()] {
 			empty = append(empty, x)
 		}
 	}
@@ -109,48 +131,76 @@ func (c *Conn) membersOf(s set) (es []element, err error) {
 }
 
 // reshaping is the transaction of reshape.
-func (c *Conn) reshaping(b *batch, s survey, want Ruleset, empty []set) error {
-	taken, err := c.takenOver(s.old)
+func (c *Conn) reshaping(b *batch, s survey, want need, empty []set) error {
+	taken, err := c.takeOver(s)
 	if err != nil {
 		return err
 	}
-	old, err := c.present(oldChains(s.old))
-	if err != nil {
-		return err
-	}
-	had := len(s.sets)+len(s.old) > 0
-	b.shape(slices.DeleteFunc(append(s.sets, setsOf(taken)...), func(x set) bool { return slices.Contains(empty, x) }), want, had)
-	for _, x := range old {
+	have := slices.DeleteFunc(slices.Concat(s.sets, taken.sets, want.sets), func(x set) bool { return slices.Contains(empty, x) })
+	b.shape(s, orderedSets(have), want)
+	for _, x := range taken.chains {
 		b.deleteChain(x.table, x.name)
 	}
 	for _, x := range append(empty, s.old...) {
 		b.deleteSet(x)
 	}
-	b.create(taken)
+	b.elements = append(b.elements, taken.rules...)
+	b.delete(taken.replaced)
+	b.create(taken.elements)
 	return nil
 }
 
-// shape adds the sets that there are to be, and makes the rules that follow from them. Where none is left of those that
-// there were, the chain goes.
-func (b *batch) shape(have []set, want Ruleset, had bool) {
-	sets := orderedSets(append(want.sets(), have...))
-	if len(sets) > 0 || had {
+// shape adds the sets that there are to be, and makes the rules that follow from them. A chain that follows from none
+// of them any more goes.
+func (b *batch) shape(s survey, sets []set, want need) {
+	if len(sets)+len(s.sets)+len(s.old) > 0 {
 		b.lib().AddTable(masqueradeTable.object())
 		for _, x := range sets {
 			b.set(x)
 		}
-		c := masqueradeChain(sets)
-		b.chain(c)
-		if len(sets) == 0 {
-			b.deleteChain(c.table, c.name)
-		}
+		b.chains(s, sets, want.conditions)
 	}
-	if want.Guard {
+	if want.guard {
 		b.lib().AddTable(guardTable.object())
 		b.set(guarded)
 		b.set(allowed)
 		b.chain(guardChain())
 	}
+}
+
+func (b *batch) chains(s survey, sets []set, conditions []chain) {
+	now := chainsOf(sets)
+	for _, x := range now {
+		b.addChain(x) // before a rule leads to it
+	}
+	for _, x := range slices.Concat(conditions, now) {
+		if x.rules != nil {
+			b.chain(x)
+		}
+	}
+	gone := slices.DeleteFunc(chainsOf(s.sets), func(x chain) bool {
+		return slices.ContainsFunc(now, func(y chain) bool { return x.name == y.name })
+	})
+	for _, x := range gone {
+		x.rules = nil
+		b.chain(x)
+	}
+	for _, x := range gone {
+		b.deleteChain(x.table, x.name)
+	}
+}
+
+// chainsOf returns the chains that follow from sets. Those without rules have rules that don't follow from them.
+func chainsOf(sets []set) (cs []chain) {
+	if c := masqueradeChain(sets); c.rules != nil {
+		cs = append(cs, c)
+	}
+	for _, g := range groupsOf(sets) {
+		if g.hash != "" {
+			cs = append(cs, portChain{name: g.chainName(whenChain)}.chain())
+		}
+	}
+	return append(cs, portChains(sets)...)
 }
 
 // setsOf returns the sets of elements.

@@ -18,7 +18,7 @@ func (c *Conn) Restore(list []Attachment) error {
 		return err
 	}
 	if len(es) == 0 {
-		return c.tidy()
+		return c.Tidy()
 	}
 	for range maxTries {
 		b, generation, err := c.restoration(es, rules)
@@ -26,7 +26,7 @@ func (c *Conn) Restore(list []Attachment) error {
 			return err
 		}
 		if err = c.commitLarge(b, &generation); !hasErrno(err, unix.ERESTART) {
-			return errors.Join(lacking(err), c.tidy())
+			return errors.Join(lacking(err), c.Tidy())
 		}
 	}
 	return errContended
@@ -37,7 +37,7 @@ func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) 
 	s, err := c.survey()
 	if err == nil && len(s.old) > 0 {
 		// What the elements are compared with below has to be there.
-		if err = c.reshape(rules); err == nil {
+		if err = c.reshape(rules.needs(), nil); err == nil {
 			s, err = c.survey()
 		}
 	}
@@ -45,7 +45,7 @@ func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) 
 		return nil, 0, err
 	}
 	b := new(batch)
-	b.shape(s.sets, rules, len(s.sets) > 0)
+	b.shape(s, orderedSets(append(rules.needs().sets, s.sets...)), rules.needs())
 	for some := range slices.Chunk(es, removeAtOnce) {
 		found, _, err := c.lookUp(some) // a change since the survey is refused
 		if err != nil {

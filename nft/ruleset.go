@@ -70,22 +70,9 @@ func guardChain() chain {
 	return chain{guardTable, prerouting, hook{"filter", prerouting, "dstnat", 0, -300}, []portRule{guardRule()}}
 }
 
-func (r Ruleset) empty() bool { return len(r.Subnets) == 0 && !r.Guard }
-
-// sets returns the sets of masquerade that the ruleset needs, each once.
-func (r Ruleset) sets() []set {
-	return orderedSets(masqueradeSets(r.Subnets))
-}
-
-// chains returns the chains of the ruleset alone.
-func (r Ruleset) chains() (cs []chain) {
-	if sets := r.sets(); len(sets) > 0 {
-		cs = append(cs, masqueradeChain(sets))
-	}
-	if r.Guard {
-		cs = append(cs, guardChain())
-	}
-	return cs
+// needs returns the sets that the ruleset needs, each once.
+func (r Ruleset) needs() need {
+	return need{sets: orderedSets(masqueradeSets(r.Subnets)), guard: r.Guard}
 }
 
 // orderedSets sorts sets by their names, each once.

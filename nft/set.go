@@ -18,20 +18,31 @@ type set struct {
 	key   keyKind
 }
 
-type keyKind int
+// A keyKind is what a set's keys consist of, and a map's values, as the nft program calls the type.
+type keyKind string
 
 const (
-	address4 keyKind = iota
-	address6
-	pair4 // an address and a network
-	pair6
-	link
-	linkAndMAC
-	port4     // to an IPv4 address and port
-	port6     // to an IPv6 address and port
-	hostPort4 // the same with the host's address before the port
-	hostPort6
-	linkPair // two links' names
+	address4   keyKind = "ipv4_addr"
+	address6   keyKind = "ipv6_addr"
+	pair4      keyKind = "ipv4_addr . ipv4_addr" // an address and a network
+	pair6      keyKind = "ipv6_addr . ipv6_addr"
+	link       keyKind = "ifname"
+	linkAndMAC keyKind = "ifname . ether_addr"
+	linkPair   keyKind = "ifname . ifname"
+
+	port4             keyKind = "inet_service : ipv4_addr . inet_service"
+	port6             keyKind = "inet_service : ipv6_addr . inet_service"
+	hostPort4         keyKind = "ipv4_addr . inet_service : ipv4_addr . inet_service" // the same for an address of the host's
+	hostPort6         keyKind = "ipv6_addr . inet_service : ipv6_addr . inet_service"
+	protocolPort      keyKind = "inet_proto . inet_service"
+	hostProtocolPort4 keyKind = "ipv4_addr . inet_proto . inet_service"
+	hostProtocolPort6 keyKind = "ipv6_addr . inet_proto . inet_service"
+
+	// A container's address, maybe one of the host's, protocol, the host's port, the container's.
+	standby4     keyKind = "ipv4_addr . inet_proto . inet_service . inet_service"
+	standby6     keyKind = "ipv6_addr . inet_proto . inet_service . inet_service"
+	hostStandby4 keyKind = "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service"
+	hostStandby6 keyKind = "ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service"
 )
 
 var (
@@ -41,52 +52,57 @@ var (
 	allowed = set{guardTable, "allowed", linkAndMAC}
 )
 
+// parts returns the types that keys consist of, and those of a map's values.
+func (k keyKind) parts() (key, value []string) {
+	text, target, isMap := strings.Cut(string(k), " : ")
+	if isMap {
+		value = strings.Split(target, " . ")
+	}
+	return strings.Split(text, " . "), value
+}
+
+// isMap reports whether keys lead somewhere.
+func (k keyKind) isMap() bool { return strings.Contains(string(k), " : ") }
+
+// partLen is the length of a part of a key.
+func partLen(part string) int {
+	switch part {
+	case "ipv4_addr":
+		return 4
+	case "ipv6_addr":
+		return 16
+	case "ifname":
+		return unix.IFNAMSIZ
+	case "ether_addr":
+		return macLen
+	case "inet_service":
+		return 2
+	}
+	return 1 // inet_proto
+}
+
 // len is the length of a key. Each part of a joined key takes whole registers of 4 bytes.
-func (k keyKind) len() int {
-	return [...]int{4, 16, 8, 32, unix.IFNAMSIZ, unix.IFNAMSIZ + 8, 8, 8, 12, 24, 2 * unix.IFNAMSIZ}[k]
+func (k keyKind) len() (n int) {
+	parts, _ := k.parts()
+	if len(parts) == 1 {
+		return partLen(parts[0])
+	}
+	for _, p := range parts {
+		n += align(partLen(p))
+	}
+	return n
 }
 
-// String is what the nft program calls the type.
-func (k keyKind) String() string {
-	return [...]string{"ipv4_addr", "ipv6_addr", "ipv4_addr . ipv4_addr", "ipv6_addr . ipv6_addr", "ifname", "ifname . ether_addr",
-		portKey + " : ipv4_addr . inet_service", portKey + " : ipv6_addr . inet_service",
-		"ipv4_addr . " + portKey + " : ipv4_addr . inet_service", "ipv6_addr . " + portKey + " : ipv6_addr . inet_service", "ifname . ifname"}[k]
-}
+// masqueraded returns the set of the masqueraded addresses.
+func (f portFamily) masqueraded() set { return role{head: masqName, family: f}.set() }
 
-// Names of the sets of masquerade begin with these; behind it stands the family's digit.
-const (
-	masqName = "masq"
-	ownName  = "own"
-)
-
-// masqueraded returns the set of the masqueraded addresses: the comment says the subnet's length too.
-func (f portFamily) masqueraded() set {
-	return set{masqueradeTable, f.name(masqName), pick(f, address4, address6)}
-}
-
-// own returns the set of the masqueraded addresses whose subnets have a length, each with its subnet: what goes there isn't
-// masqueraded. A subnet of one address has no other, and so no set.
+// own returns the set of the masqueraded addresses whose subnets have a length. A subnet of one address has no other, and so no set.
 func (f portFamily) own(bits int) set {
-	return set{masqueradeTable, f.name(ownName) + "-" + strconv.Itoa(bits), pick(f, pair4, pair6)}
+	return role{head: ownName, family: f, arg: strconv.Itoa(bits)}.set()
 }
 
 // bits is the length of an address of the family.
 func (f portFamily) bits() int { return pick(f, 32, 128) }
-
-// masqueradeSet returns the set of masquerade that has a name, if it's one; bits is the subnets' length of an own set.
-func masqueradeSet(name string) (s set, bits int, ok bool) {
-	for _, f := range [...]portFamily{family4, family6} {
-		if name == f.name(masqName) {
-			return f.masqueraded(), 0, true
-		}
-		text, ok := strings.CutPrefix(name, f.name(ownName)+"-")
-		bits, err := strconv.Atoi(text)
-		if ok && err == nil && bits > 0 && bits < f.bits() && f.own(bits).name == name {
-			return f.own(bits), bits, true
-		}
-	}
-	return set{}, 0, false
-}
 
 // pairKey joins an address and its subnet as a key.
 func pairKey(p netip.Prefix) []byte {

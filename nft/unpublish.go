@@ -18,6 +18,7 @@ type Published struct {
 	Mapping PortMapping
 	Target  netip.AddrPort // the container's address and port
 	Note    string         // of the address, see [Publication]
+	Waiting bool           // another attachment of the container has the port until it's unpublished
 }
 
 // Published ranges over the port mappings of a network's containers ("" is all networks), sorted by owner and port.
@@ -44,17 +45,17 @@ func (c *Conn) Published(network string) iter.Seq2[Published, error] {
 func published(es []element) []Published {
 	var ps []Published
 	notes := map[string]string{}
-	at := func(e element, a netip.Addr) string { return e.owner() + " " + a.String() }
+	whose := func(e element, a netip.Addr) string { return e.owner() + " " + a.String() }
 	for _, e := range es {
-		if a, _, ok := e.address(); ok {
-			notes[at(e, a.Addr())] = e.note()
+		if v, ok := e.published(); ok {
+			notes[whose(e, v.Addr())] = v.note
 		}
 	}
 	for _, e := range es {
 		o, ok := parseOwner(e.owner())
-		m, target, ok2 := e.mapping()
+		at, to, ok2 := e.mapping()
 		if ok && ok2 {
-			ps = append(ps, Published{o, m, target, notes[at(e, target.Addr())]})
+			ps = append(ps, Published{o, at.mapping(to.Port()), to, notes[whose(e, to.Addr())], e.isStandby()})
 		}
 	}
 	slices.SortFunc(ps, func(a, b Published) int {
@@ -74,12 +75,14 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
+	careful := len(p.Addrs) == 0
 	for range maxTries {
-		removed, err := c.unpublish(&p)
+		removed, err := c.unpublish(&p, careful)
 		if err == nil {
 			return removed, c.unpublishReference(p.Owner)
 		}
-		// ENOENT: in kernels older than generations somebody else may have been faster.
+		// ENOENT: what should follow from an element isn't there; in kernels older than generations somebody else may have been faster.
+		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return nil, err
 		}
@@ -87,67 +90,73 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	return nil, errContended
 }
 
-func (c *Conn) unpublish(p *Publication) ([]Published, error) {
-	found, generation, err := c.lookUp(p.keys())
+// unpublish looks where the publication says, or everywhere if that isn't all, or if careful.
+func (c *Conn) unpublish(p *Publication, careful bool) ([]Published, error) {
+	keys, sets := p.keys(), p.lengthSets()
+	ms := lookUps(keys)
+	for _, s := range sets {
+		ms = append(ms, getSet(s))
+	}
+	replies, generation, err := c.askIn(ms)
+	if err != nil {
+		return nil, err
+	}
+	found, err := decodeLookUps(keys, replies)
 	if err != nil {
 		return nil, err
 	}
 	owner := p.Owner.comment()
-	own := ownedBy(dense(found), owner)
-	if len(p.Addrs) == 0 || !complete(own, p.Addrs) {
+	var b batch
+	own, ok := complete(ownedBy(dense(found), owner), p.Addrs)
+	last := !ok || careful // it isn't the usual way, so it may look
+	if last {
 		all, err := c.listPorts()
 		if err != nil {
 			return nil, err
 		}
 		own = ownedBy(all, owner)
+		sortBySet(own)
+		b.delete(own)
+		handOver(&b, all, own)
+	} else {
+		sortBySet(own)
+		b.delete(own)
 	}
-	// Grouped by their sets, they take few messages.
-	slices.SortFunc(own, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
-	var b batch
-	b.delete(own)
-	return published(own), c.commitLarge(&b, &generation)
+	last = last || slices.ContainsFunc(own, func(e element) bool { return e.set.role().hasHash() && e.set.role().arg != "" })
+	for i, r := range replies[len(keys):] {
+		n, counted := memberCount(r.data)
+		last = last || counted && n > 0 && n == countIn(own, sets[i])
+	}
+	if err = c.commitLarge(&b, &generation); err == nil && last {
+		err = c.tidy(sparing(p.Addrs))
+	}
+	return published(own), err
 }
 
-// keys returns all elements that the publication may have made, with its addresses, whatever else it says.
+// keys returns the elements that say all of the publication, whatever else it says.
 func (p *Publication) keys() []element {
 	var es []element
 	for _, a := range p.Addrs {
-		f, key := familyOf(a.Addr()), a.Addr().AsSlice()
-		es = append(es, element{set: f.published(), key: key}, element{set: f.masqAll(), key: key}, element{set: f.hairpin(a), key: key})
+		f := familyOf(a.Addr())
+		g := p.group(f)
+		es = append(es, element{set: f.published(), key: a.Addr().AsSlice()})
 		for _, m := range p.Ports {
 			if m.in(f) {
-				es = append(es, m.element(f, p.suffix(f)))
+				es = append(es, m.place(g).element())
 			}
 		}
 	}
 	return es
 }
 
-// complete says whether one owner's elements are all that their addresses, which were looked for, say there are.
-func complete(own []element, addrs []netip.Prefix) bool {
-	have, want := map[netip.Addr]int{}, map[netip.Addr]int{}
-	for _, e := range own {
-		if _, target, ok := e.mapping(); ok {
-			have[target.Addr()]++
-		}
-		if a, n, ok := e.address(); ok {
-			want[a.Addr()] = n
-			if !slices.Contains(addrs, a) {
-				return false // the set of another subnet has it
-			}
+// lengthSets returns the sets, of subnets of a length, that the publication may be the last member of.
+func (p *Publication) lengthSets() (sets []set) {
+	for _, a := range p.Addrs {
+		if s, ok := p.address(a, 0).set(); ok && s.role().hasLength() {
+			sets = append(sets, s)
 		}
 	}
-	for a, n := range have {
-		if want[a] != n {
-			return false
-		}
-	}
-	for a, n := range want {
-		if have[a] != n {
-			return false
-		}
-	}
-	return true
+	return sets
 }
 
 // UnpublishExcept takes out the port mappings of a network, except those of the valid owners, and returns them:
@@ -169,13 +178,41 @@ func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, erro
 		o, ok := parseOwner(e.owner())
 		return !ok || o.Network != short || keep[o]
 	})
-	slices.SortFunc(es, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
-	for some := range slices.Chunk(es, removeAtOnce) {
+	removed := published(es)
+	for some := range slices.Chunk(unawaited(es), removeAtOnce) {
 		if err := c.remove(some); err != nil {
 			return nil, err
 		}
 	}
-	return published(es), nil
+	for _, o := range awaitedOwners(es) {
+		if _, err := c.Unpublish(Publication{Owner: o}); err != nil {
+			return nil, err
+		}
+	}
+	return removed, c.tidy(nil)
+}
+
+// awaitedOwners returns those of elements for whose ports others wait.
+func awaitedOwners(es []element) (list []Owner) {
+	for _, e := range es {
+		if v, ok := e.published(); ok && v.awaited {
+			if o, ok := parseOwner(e.owner()); ok && !slices.Contains(list, o) {
+				list = append(list, o)
+			}
+		}
+	}
+	return list
+}
+
+// unawaited leaves out the elements of these, and sorts the others by their sets.
+func unawaited(es []element) []element {
+	owners := awaitedOwners(es)
+	rest := slices.DeleteFunc(slices.Clone(es), func(e element) bool {
+		o, _ := parseOwner(e.owner())
+		return slices.Contains(owners, o)
+	})
+	sortBySet(rest)
+	return rest
 }
 
 // referencePorts are the tables of the CNI project's portmap plugin, and its chains whose rules say whose they are.

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/swiftcni/swiftcni/internal/nstest"
+)
+
+// oldPublications are what testdata/old_ports.nft holds, which an earlier version made.
+func oldPublications() []Publication {
+	host := publication("c1", "10.1.0.2/24 fd00:1::2/64", 80)
+	host.Ports = append(host.Ports, PortMapping{Protocol: UDP, HostIP: netip.MustParseAddr("192.0.2.1"), HostPort: 53, ContainerPort: 5353})
+	all := publication("c2", "10.1.0.3/24", 8080)
+	all.MasqueradeAll = true
+	none := publication("c3", "10.1.0.4/24", 9090)
+	none.Hairpin, none.Ports[0].Protocol = false, SCTP
+	conditions := publication("c4", "10.1.0.5/25", 53)
+	conditions.Ports[0].Protocol, conditions.Ports[0].ContainerPort = UDP, 53
+	conditions.Conditions4 = portRulesets["ports_conditions"].Conditions4
+	return []Publication{host, all, none, conditions}
+}
+
+// What was taken over is what Publish would have made.
+func TestEarlierVersionsPortsAreTakenOver(t *testing.T) {
+	fresh := nstest.New(t, "fresh")
+	for _, p := range oldPublications() {
+		publish(t, dial(t, fresh), p)
+	}
+	must(t, dial(t, fresh).Tidy())
+	another := publication("c9", "10.1.0.9/24", 99)
+	for name, do := range map[string]func(c *Conn) error{
+		"tidy":    func(c *Conn) error { return c.Tidy() },
+		"attach":  func(c *Conn) error { return c.Attach(attachment("c9", "10.1.0.9/24")) },
+		"collect": func(c *Conn) error { _, err := c.UnpublishExcept("other", nil); return err },
+		"publish": func(c *Conn) error { _, err := c.Publish(another); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := nstest.New(t, "host")
+			c := dial(t, ns)
+			load(t, ns, "old_ports")
+			for _, p := range oldPublications() {
+				must(t, c.CheckPorts(p))
+			}
+			must(t, do(c))
+			_, err := c.Unpublish(another)
+			must(t, err)
+			must(t, c.Detach(attachment("c9", "10.1.0.9/24")))
+			must(t, c.Tidy())
+			if diff := cmp.Diff(sortedLines(list(t, fresh)), sortedLines(list(t, ns))); diff != "" && name != "attach" {
+				t.Errorf("published (-), taken over (+):\n%s", diff)
+			}
+			for _, p := range oldPublications() {
+				must(t, c.CheckPorts(p))
+				_, err := c.Unpublish(p)
+				must(t, err)
+			}
+			must(t, c.Tidy())
+			if got := shapeOf(t, ns); got != "" {
+				t.Errorf("at the end there is\n%s", got)
+			}
+		})
+	}
+}
+
+func TestUnpublishOfAnEarlierVersionsPorts(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	load(t, ns, "old_ports")
+	for i, p := range oldPublications() {
+		removed, err := c.Unpublish(p)
+		must(t, err)
+		if want := []int{3, 1, 1, 1}[i]; len(removed) != want {
+			t.Errorf("%s: removed %v, want %d", p.Owner, removed, want)
+		}
+		wants(t, list(t, ns), false, p.Owner.String())
+	}
+}
