@@ -107,13 +107,14 @@ func (c *Conn) rules(t table, chain string, each func(listedRule)) error {
 	return err
 }
 
-// lacksCompat asks for the extension of xtables that both of our jumps need, as iptables-nft does.
+// lacksCompat asks for the extensions of xtables that our rules need, as iptables-nft does.
 func (c *Conn) lacksCompat(f portFamily) (bool, error) {
-	replies, err := c.ask([]netlink.Message{compatRequest(filterTable(f).family, "comment")})
+	family := filterTable(f).family
+	replies, err := c.ask([]netlink.Message{compatRequest(family, "comment", 0), compatRequest(family, "mark", markRevision)})
 	if refused := new(Error); errors.As(err, &refused) {
 		return true, nil
 	}
-	return err == nil && replies[0].errno != 0, err
+	return err == nil && (replies[0].errno != 0 || replies[1].errno != 0), err
 }
 
 // buildForward adds what iptables-nft makes of the table filter when it first needs the chain.
@@ -158,8 +159,10 @@ func xtComment(text string) expr.Any {
 // versions of iptables-nft read it.
 func xtMark() expr.Any {
 	info := xt.Unknown(markInfo())
-	return &expr.Match{Name: "mark", Rev: 1, Info: &info}
+	return &expr.Match{Name: "mark", Rev: markRevision, Info: &info}
 }
+
+const markRevision = 1
 
 func markInfo() []byte {
 	info := append(native(AcceptMark), native(AcceptMark)...)

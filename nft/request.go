@@ -61,14 +61,18 @@ func request(kind int, family byte, names ...nameAttribute) netlink.Message {
 }
 
 // compatRequest asks whether the kernel has a match of xtables (NFNL_MSG_COMPAT_GET,
-// linux/netfilter/nf_tables_compat.h): revision 0, and as its type 0 is a match.
-func compatRequest(family byte, name string) netlink.Message {
+// linux/netfilter/nf_tables_compat.h), of at least this revision.
+func compatRequest(family byte, name string, revision uint32) netlink.Message {
 	m := request(0, family, nameAttribute{unix.NFTA_COMPAT_NAME, name})
 	m.Header.Type = unix.NFNL_SUBSYS_NFT_COMPAT << 8
-	for _, kind := range []uint16{unix.NFTA_COMPAT_REV, unix.NFTA_COMPAT_TYPE} {
+	const match = 0 // the type; 1 is a target
+	for _, a := range [...]struct {
+		kind  uint16
+		value uint32
+	}{{unix.NFTA_COMPAT_REV, revision}, {unix.NFTA_COMPAT_TYPE, match}} {
 		m.Data = binary.NativeEndian.AppendUint16(m.Data, unix.SizeofNlAttr+4)
-		m.Data = binary.NativeEndian.AppendUint16(m.Data, kind)
-		m.Data = binary.BigEndian.AppendUint32(m.Data, 0)
+		m.Data = binary.NativeEndian.AppendUint16(m.Data, a.kind)
+		m.Data = binary.BigEndian.AppendUint32(m.Data, a.value)
 	}
 	return m
 }
