@@ -69,7 +69,10 @@ func TestDoctor(t *testing.T) {
 			swiftctl install --binary $(command -v swiftcni) /run/plugins 2>&1 | grep -q "chain iptables-legacy nat $name and the like"`,
 		"ptp's route": `attach ptp c2; sends c2; content "with ptp"; ip route del 10.9.2.2; cut sends c2; finds missing-route; mends; sends c2
 			ip route del 10.9.2.2; swiftctl sync; sends c2`,
-		"a dormant table":       `nft add table inet swiftcni '{ flags dormant; }'; cut answers; finds dormant-table; mends; answers`,
+		"a dormant table": `nft add table inet swiftcni '{ flags dormant; }'; cut answers; finds dormant-table; mends; answers`,
+		"chains of an earlier version": `for i in $(seq 30); do n=masq4-10.50.$i.0/24; echo "add set inet swiftcni $n { type ipv4_addr; }
+			add chain inet swiftcni $n { type nat hook postrouting priority 100; }
+			add rule inet swiftcni $n ip saddr @$n ip daddr != 10.50.$i.0/24 ip daddr != 224.0.0.0/4 masquerade"; done >/run/old.nft; nft -f /run/old.nft; finds many-chains; mends; sends; answers`,
 		"another's port":        `iptables -t nat -I PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.9.0.77:80; finds port-conflict; mends; answers`,
 		"a program's port":      `busybox httpd -p 8080 -h /run/www; finds port-conflict; mends; answers`,
 		"our rules are flushed": `iptables -P FORWARD DROP; nft flush chain inet swiftcni firewall-in; cut sends; finds check port-closed; mends; sends; answers`,

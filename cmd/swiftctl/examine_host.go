@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,6 +25,9 @@ func familyOf(a netip.Addr) uint8 {
 // hasFirewalld reports whether firewalld has its rules in place.
 func (x *examination) hasFirewalld() bool { return x.filters.Has("inet firewalld", "filter_FORWARD") }
 
+// maxBaseChains is more than a ruleset has for any number of attachments.
+const maxBaseChains = 16
+
 // shared looks at what is the host's, whoever is attached.
 func (x *examination) shared() error {
 	for _, missing := range x.host.detours {
@@ -36,6 +40,10 @@ func (x *examination) shared() error {
 		if strings.HasSuffix(t, " swiftcni") {
 			x.add("dormant-table", "", "", "table "+t+" is dormant: the kernel skips all of its rules, such as masquerade and ports", "nft add table "+t)
 		}
+	}
+	if n := len(x.filters.BaseChains()); n > maxBaseChains {
+		x.add("many-chains", "", "", fmt.Sprintf("our own table has %d chains that the kernel visits, where %d are enough whatever is attached: an earlier version made one for each subnet",
+			n, maxBaseChains), "swiftctl sync")
 	}
 	return join(x.legacyRules(), x.advertisements())
 }

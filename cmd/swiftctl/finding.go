@@ -54,6 +54,7 @@ func newCheck() *cobra.Command {
 			"  missing-route          a container of ptp that the host has no route to\n" +
 			"  no-router              an uplink that has lost the IPv6 default route that a router advertised\n" +
 			"  dormant-table          a table of ours that the kernel skips\n" +
+			"  many-chains            more chains than belong there, each a cost for every connection\n" +
 			"  check                  what the plugins' CHECK says besides, of containers that libcni's cache knows\n" +
 			"  old-policy             a bridge's ingress policy that the CNI project's firewall plugin left behind\n" +
 			"  damaged-leases         files in a directory of leases that are none, or that nobody can own\n\n" +
