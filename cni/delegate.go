@@ -207,7 +207,8 @@ func (d *delegate) add(ctx context.Context, n *Network, a Attachment) (*Result, 
 	return res, n.checkDelegated(res)
 }
 
-// unreadable says who printed what isn't a result: a complaint about JSON would be taken for one about the configuration.
+// unreadable names the plugin whose answer isn't a result: a complaint about JSON alone would be taken for one about the
+// configuration.
 func (d *delegate) unreadable(out []byte, err error) error {
 	e := *asError(err)
 	if e.Code == CodeDecode {

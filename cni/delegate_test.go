@@ -110,7 +110,7 @@ func TestDelegateOfMany(t *testing.T) {
 	}
 }
 
-// What a plugin would be asked for isn't foreseen, but all that precedes it is.
+// The plugin's answer isn't foreseen, but all that precedes it is.
 func TestExplainDelegated(t *testing.T) {
 	n, path, log := delegating(t, `"macspoofchk": true, `, `echo called >>LOG`)
 	a := attachment(t, "c1")

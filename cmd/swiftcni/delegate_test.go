@@ -150,7 +150,7 @@ func verbs(seen []sight) (list []string) {
 	return list
 }
 
-// What fails is taken back while the link is there, in the order in which it was made, and whoever has an address keeps it.
+// An ADD that fails is taken back while the link is there, last step first, and a container that's attached keeps its address.
 func TestDelegateIsUndone(t *testing.T) {
 	for _, kind := range []string{"bridge", "ptp"} {
 		answer := `{"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}]}`

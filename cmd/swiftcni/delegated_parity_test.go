@@ -12,7 +12,7 @@ func delegatedCases() (list []parityCase) {
 		{"address alone, gateway", `,"isGateway":true`, `"ips":[{"address":"10.1.2.9/24"}]`},
 		{"address alone, default gateway", `,"isDefaultGateway":true`, `"ips":[{"address":"10.1.2.9/24"}]`},
 		{"router", ``, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254"}]`},
-		// The bridge takes the router's address: who has a router of its own doesn't set isGateway.
+		// The bridge takes the router's address, so isGateway isn't for a network that has a router.
 		{"router, gateway", `,"isGateway":true`, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254"}]`},
 		{"router, default gateway", `,"isDefaultGateway":true`,
 			`"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254","priority":50}]`},
