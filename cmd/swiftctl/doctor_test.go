@@ -78,6 +78,7 @@ func TestDoctor(t *testing.T) {
 		"our rules are flushed": `iptables -P FORWARD DROP; nft flush chain inet swiftcni firewall-in; cut sends; finds check port-closed; mends; sends; answers`,
 		"firewalld":             `firewalld_starts; cut sends; answers; finds firewalld; mends; sends; answers; firewall-cmd --reload >/dev/null; sends; answers`,
 		"firewalld reloads":     `firewalld_starts; attach net c2; sends c2; firewall-cmd --reload >/dev/null; cut sends c2; finds firewalld; mends; sends c2`,
+		"firewalld beside a policy": `firewalld_starts; attach net c2; sends c2; iptables -P FORWARD DROP; cut sends c2; mends; mends; sends c2; answers`,
 		"an uplink without its router": `ip -6 route del default; router_starts; until ip -6 route | grep -q "^default .* up0"; do sleep 0.1; done; content "with a router"
 			sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.up0.accept_ra=1
 			ip -6 route del default || :; finds no-router; mends; until ip -6 route | grep -q "^default .* up0"; do sleep 0.1; done; sends`,

@@ -149,13 +149,13 @@ func (x *examination) barrier(h *held, a netip.Addr, b nft.Barrier) {
 func (x *examination) opens(h *held, a netip.Addr, subnet string) string {
 	c := x.conf(h.Network)
 	switch {
-	case c != nil && c.has("firewall"):
+	case c != nil && c.has("firewall") && !x.hasFirewalld(): // else the plugin leaves iptables alone
 		return "swiftctl sync " + c.path + ", or attach the containers again"
 	case x.hasUFW(a):
 		return "ufw route allow from " + subnet
 	}
 	program, also := iptablesFor(a), ""
-	if c != nil {
+	if c != nil && !c.has("firewall") {
 		also = `; for good, add { "type": "firewall" } to the list in ` + c.path + ", and attach the containers again"
 	}
 	return program + " -I FORWARD -s " + subnet + " -j ACCEPT && " + program + " -I FORWARD -d " + subnet + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" + also
