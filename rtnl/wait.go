@@ -41,51 +41,21 @@ func (e *DADTimeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
 // WaitDAD waits until no IPv6 address of a link is tentative: not by looking again and again, but for the kernel's
 // word (RTNLGRP_IPV6_IFADDR). Detection takes about a second where nothing hurries it, and never ends on a link
 // that's down. The first duplicate is a [*DADFailedError]; the end of the timeout is a [*DADTimeoutError].
-func (c *Conn) WaitDAD(link int, timeout time.Duration) (err error) {
-	deadline := time.Now().Add(timeout)
-	if err := c.sock.JoinGroup(unix.RTNLGRP_IPV6_IFADDR); err != nil {
-		return fmt.Errorf("rtnl: wait for duplicate address detection: %w", err)
-	}
-	d := detection{link: link, tentative: map[netip.Addr]bool{}}
-	c.event = d.event
-	defer func() {
-		c.event = nil
-		leave := errors.Join(c.sock.LeaveGroup(unix.RTNLGRP_IPV6_IFADDR), c.sock.SetReceiveTimeout(0))
-		if err == nil {
-			err = leave
-		}
-	}()
-	for err := d.list(c); err != nil; err = d.list(c) {
-		if err != ErrInterrupted {
-			return err
-		}
-	}
-	for d.failed == nil && len(d.tentative) > 0 {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return d.timeout(timeout)
-		}
-		if err := c.sock.SetReceiveTimeout(max(left, time.Millisecond)); err != nil {
-			return err
-		}
-		ms, err := c.netlink().Receive()
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			return d.timeout(timeout)
-		case errors.Is(err, unix.ENOBUFS):
-			// Events were lost: look again.
-			c.sock.Drain()
-			err = d.list(c)
-		}
-		if err != nil && err != ErrInterrupted {
-			return fmt.Errorf("rtnl: wait for duplicate address detection: %w", err)
-		}
-		for _, m := range ms {
-			d.event(m)
-		}
-	}
-	if d.failed != nil {
+func (c *Conn) WaitDAD(link int, timeout time.Duration) error {
+	d := detection{link: link, tentative: map[netip.Addr]bool{}, settled: map[netip.Addr]bool{}}
+	err := c.await(wait{
+		group: unix.RTNLGRP_IPV6_IFADDR,
+		look:  func() error { return d.list(c) },
+		event: d.event,
+		done:  func() bool { return d.failed != nil || len(d.tentative) == 0 },
+	}, timeout)
+	switch {
+	case d.failed != nil:
 		return d.failed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return d.timeout(timeout)
+	case err != nil:
+		return fmt.Errorf("rtnl: wait for duplicate address detection: %w", err)
 	}
 	return nil
 }
@@ -94,7 +64,8 @@ func (c *Conn) WaitDAD(link int, timeout time.Duration) (err error) {
 type detection struct {
 	link      int
 	tentative map[netip.Addr]bool
-	failed    error // a *DADFailedError
+	settled   map[netip.Addr]bool // by an event: an answer that's under way may be older
+	failed    error               // a *DADFailedError
 }
 
 // list learns the addresses that are there.
@@ -102,21 +73,27 @@ func (d *detection) list(c *Conn) error {
 	if err := c.setStrict(); err != nil {
 		return err
 	}
-	clear(d.tentative)
-	requestAddrs(c, d.link, unix.AF_INET6)
-	return c.ask("list addresses", func(b []byte) error {
-		a, err := decodeAddr(b)
-		if err == nil {
-			d.see(a)
+	for {
+		clear(d.tentative)
+		requestAddrs(c, d.link, unix.AF_INET6)
+		err := c.ask("list addresses", func(b []byte) error {
+			a, err := decodeAddr(b)
+			if err == nil {
+				d.see(a)
+			}
+			return err
+		})
+		if err != ErrInterrupted {
+			return err
 		}
-		return err
-	})
+	}
 }
 
 func (d *detection) event(m netlink.Message) {
 	switch m.Header.Type {
 	case unix.RTM_NEWADDR:
-		if a, err := decodeAddr(m.Data); err == nil {
+		if a, err := decodeAddr(m.Data); err == nil && a.Link == d.link {
+			d.settled[a.Prefix.Addr()] = !a.Tentative
 			d.see(a)
 		}
 	case unix.RTM_DELADDR:
@@ -134,7 +111,7 @@ func (d *detection) see(a Addr) {
 		if d.failed == nil {
 			d.failed = &DADFailedError{Link: d.link, Addr: addr}
 		}
-	case a.Tentative:
+	case a.Tentative && !d.settled[addr]:
 		d.tentative[addr] = true
 	default:
 		delete(d.tentative, addr)

@@ -32,7 +32,7 @@ func (e *NotUpError) Unwrap() error { return os.ErrDeadlineExceeded }
 // went up gets its queue, and forwards as a port, only when the kernel's linkwatch has run (net/core/link_watch.c):
 // usually at once, sometimes a second later. Asking about the link makes it run from Linux 6.8 on, so that one
 // question is all; older kernels are waited for by event (RTNLGRP_LINK).
-func (c *Conn) WaitUp(link int, timeout time.Duration) (err error) {
+func (c *Conn) WaitUp(link int, timeout time.Duration) error {
 	if c.hasCarrier(link) {
 		return nil
 	}
@@ -40,56 +40,31 @@ func (c *Conn) WaitUp(link int, timeout time.Duration) (err error) {
 	if err != nil || l.OperState == OperUp {
 		return err
 	}
-	deadline := time.Now().Add(timeout)
-	if err := c.sock.JoinGroup(unix.RTNLGRP_LINK); err != nil {
-		return fmt.Errorf("rtnl: wait for link: %w", err)
-	}
 	state := l.OperState
-	c.event = func(m netlink.Message) {
-		if m.Header.Type != unix.RTM_NEWLINK {
-			return
-		}
-		if l, err := decodeLink(m.Data); err == nil && l.Index == link {
-			state = l.OperState
-		}
-	}
-	defer func() {
-		c.event = nil
-		if leave := errors.Join(c.sock.LeaveGroup(unix.RTNLGRP_LINK), c.sock.SetReceiveTimeout(0)); err == nil {
-			err = leave
-		}
-	}()
-	// What happened before the subscription came to effect sends no event.
-	if l, err = c.LinkByIndex(link); err != nil {
-		return err
-	}
-	if l.OperState == OperUp {
-		return nil
-	}
-	for state != OperUp {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return &NotUpError{Link: link, State: state, Timeout: timeout}
-		}
-		if err := c.sock.SetReceiveTimeout(max(left, time.Millisecond)); err != nil {
-			return err
-		}
-		ms, err := c.netlink().Receive()
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			continue
-		case errors.Is(err, unix.ENOBUFS):
-			c.sock.Drain()
-			if l, err = c.LinkByIndex(link); err == nil {
+	err = c.await(wait{
+		group: unix.RTNLGRP_LINK,
+		look: func() error {
+			l, err := c.LinkByIndex(link)
+			if state != OperUp {
 				state = l.OperState
 			}
-		}
-		if err != nil {
-			return fmt.Errorf("rtnl: wait for link: %w", err)
-		}
-		for _, m := range ms {
-			c.event(m)
-		}
+			return err
+		},
+		event: func(m netlink.Message) {
+			if m.Header.Type != unix.RTM_NEWLINK {
+				return
+			}
+			if l, err := decodeLink(m.Data); err == nil && l.Index == link {
+				state = l.OperState
+			}
+		},
+		done: func() bool { return state == OperUp },
+	}, timeout)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &NotUpError{Link: link, State: state, Timeout: timeout}
+	case err != nil:
+		return fmt.Errorf("rtnl: wait for link: %w", err)
 	}
 	return nil
 }

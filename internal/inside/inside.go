@@ -18,7 +18,32 @@ import (
 // A Write is a file and what it's to hold. Err is set if that failed.
 type Write struct {
 	Path, Value string
-	Err         error
+	// Later only opens the file, so that Finish can write it from outside.
+	Later bool
+	Err   error
+
+	fd   int  // of a file that's open for later
+	open bool // fd is one
+}
+
+// Finish writes a file that was opened for later, and closes it. If there's none it does nothing.
+func (w *Write) Finish() error {
+	if !w.open {
+		return nil
+	}
+	defer w.Drop()
+	if _, err := unix.Write(w.fd, []byte(w.Value)); err != nil {
+		return &fs.PathError{Op: "write", Path: w.Path, Err: err}
+	}
+	return nil
+}
+
+// Drop closes a file that was opened for later, and leaves it as it is.
+func (w *Write) Drop() {
+	if w.open {
+		w.open = false
+		unix.Close(w.fd)
+	}
 }
 
 // OwnPath is the calling thread's namespace. /proc/self is that of the process's first thread.
@@ -52,7 +77,13 @@ func Socket(ns, protocol int, writes []Write) (fd int, err error) {
 		return -1, err
 	}
 	defer unix.Close(own)
-	return socket(ns, own, protocol, writes)
+	fd, err = socket(ns, own, protocol, writes)
+	if err != nil {
+		for i := range writes {
+			writes[i].Drop()
+		}
+	}
+	return fd, err
 }
 
 // failed names the system call that failed at a file.

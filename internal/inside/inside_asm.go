@@ -35,19 +35,17 @@ func (c *call) errno() unix.Errno {
 
 func socket(ns, own, protocol int, writes []Write) (int, error) {
 	// Enter; open, write and close for each file; socket; leave.
-	calls := make([]call, 3+3*len(writes))
-	enter, rest := &calls[0], calls[1:]
-	*enter = call{number: unix.SYS_SETNS, a0: uintptr(ns), a1: unix.CLONE_NEWNET, must: 1}
+	calls := make([]call, 1, 3+3*len(writes)) // they stay where they are: some point to others
+	calls[0] = call{number: unix.SYS_SETNS, a0: uintptr(ns), a1: unix.CLONE_NEWNET, must: 1}
+	first := make([]int, len(writes)) // of each file's calls
 	for i := range writes {
-		path, value := append([]byte(writes[i].Path), 0), []byte(writes[i].Value)
-		open := &rest[3*i]
-		*open = call{number: unix.SYS_OPENAT, a0: atCWD, text: unsafe.Pointer(unsafe.SliceData(path)), a2: unix.O_WRONLY | unix.O_CLOEXEC}
-		rest[3*i+1] = call{number: unix.SYS_WRITE, from: &open.result, text: unsafe.Pointer(unsafe.SliceData(value)), a2: uintptr(len(value))}
-		rest[3*i+2] = call{number: unix.SYS_CLOSE, from: &open.result}
+		first[i] = len(calls)
+		calls = appendWrite(calls, &writes[i])
 	}
-	open, leave := &calls[len(calls)-2], &calls[len(calls)-1]
-	*open = call{number: unix.SYS_SOCKET, a0: unix.AF_NETLINK, a1: unix.SOCK_RAW | unix.SOCK_CLOEXEC, a2: uintptr(protocol)}
-	*leave = call{number: unix.SYS_SETNS, a0: uintptr(own), a1: unix.CLONE_NEWNET}
+	calls = append(calls,
+		call{number: unix.SYS_SOCKET, a0: unix.AF_NETLINK, a1: unix.SOCK_RAW | unix.SOCK_CLOEXEC, a2: uintptr(protocol)},
+		call{number: unix.SYS_SETNS, a0: uintptr(own), a1: unix.CLONE_NEWNET})
+	enter, open, leave := &calls[0], &calls[len(calls)-2], &calls[len(calls)-1]
 	sequence(&calls[0], len(calls))
 	if e := enter.errno(); e != 0 {
 		return -1, syscallError("setns", e)
@@ -57,16 +55,36 @@ func socket(ns, own, protocol int, writes []Write) (int, error) {
 		panic("inside: can't return to the own network namespace: " + e.Error())
 	}
 	for i := range writes {
-		if e := rest[3*i].errno(); e != 0 {
-			writes[i].Err = failed("open", writes[i].Path, e)
-		} else if e := rest[3*i+1].errno(); e != 0 {
-			writes[i].Err = failed("write", writes[i].Path, e)
-		}
+		writes[i].take(calls[first[i]:])
 	}
 	if e := open.errno(); e != 0 {
 		return -1, syscallError("socket", e)
 	}
 	return int(open.result), nil
+}
+
+// appendWrite appends the calls of one file.
+func appendWrite(calls []call, w *Write) []call {
+	path, value := append([]byte(w.Path), 0), []byte(w.Value)
+	calls = append(calls, call{number: unix.SYS_OPENAT, a0: atCWD, text: unsafe.Pointer(unsafe.SliceData(path)), a2: unix.O_WRONLY | unix.O_CLOEXEC})
+	if w.Later {
+		return calls
+	}
+	fd := &calls[len(calls)-1].result
+	return append(calls,
+		call{number: unix.SYS_WRITE, from: fd, text: unsafe.Pointer(unsafe.SliceData(value)), a2: uintptr(len(value))},
+		call{number: unix.SYS_CLOSE, from: fd})
+}
+
+// take learns what became of a file from its calls.
+func (w *Write) take(calls []call) {
+	if e := calls[0].errno(); e != 0 {
+		w.Err = failed("open", w.Path, e)
+	} else if w.Later {
+		w.fd, w.open = int(calls[0].result), true
+	} else if e := calls[1].errno(); e != 0 {
+		w.Err = failed("write", w.Path, e)
+	}
 }
 
 // atCWD is AT_FDCWD (linux/fcntl.h) as an argument.

@@ -17,7 +17,7 @@ func socket(ns, own, protocol int, writes []Write) (fd int, err error) {
 		return -1, syscallError("setns", err.(unix.Errno))
 	}
 	for i := range writes {
-		writes[i].Err = write(writes[i].Path, writes[i].Value)
+		writes[i].Err = writes[i].make()
 	}
 	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
@@ -30,14 +30,18 @@ func socket(ns, own, protocol int, writes []Write) (fd int, err error) {
 	return fd, err
 }
 
-func write(path, value string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func (w *Write) make() error {
+	fd, err := unix.Open(w.Path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return failed("open", path, err.(unix.Errno))
+		return failed("open", w.Path, err.(unix.Errno))
+	}
+	if w.Later {
+		w.fd, w.open = fd, true
+		return nil
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte(value)); err != nil {
-		return failed("write", path, err.(unix.Errno))
+	if _, err := unix.Write(fd, []byte(w.Value)); err != nil {
+		return failed("write", w.Path, err.(unix.Errno))
 	}
 	return nil
 }

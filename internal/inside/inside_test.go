@@ -63,6 +63,44 @@ func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
 	}
 }
 
+// A file that's opened inside is written later, from outside, or never.
+func TestLater(t *testing.T) {
+	path := nstest.New(t, "c1")
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ns)
+	const file = "/proc/sys/net/ipv6/conf/lo/ndisc_notify"
+	value := func() string { return strings.TrimSpace(nstest.Run(t, path, "cat", file)) }
+	for _, finish := range []bool{false, true} {
+		writes := []Write{{Path: file, Value: "1", Later: true}, {Path: "/proc/sys/net/nothing", Later: true}}
+		fd, err := Socket(ns, unix.NETLINK_ROUTE, writes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		if writes[0].Err != nil || !errors.Is(writes[1].Err, fs.ErrNotExist) || value() != "0" {
+			t.Errorf("%v, and the file holds %s already", writes, value())
+		}
+		want := "0"
+		if finish {
+			want = "1"
+			for i := range writes {
+				if err := writes[i].Finish(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for i := range writes {
+			writes[i].Drop()
+		}
+		if got := value(); got != want {
+			t.Errorf("finished %v: the file holds %s, want %s", finish, got, want)
+		}
+	}
+}
+
 func TestNoNamespaceTouchesNothing(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {

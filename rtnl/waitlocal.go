@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// WaitLocal waits until an IPv6 address that was added is in use: packets to it arrive, and questions for it are
+// answered. The kernel sees to that in a work of its own a little after the change that adds the address, even one
+// without duplicate detection (addrconf_dad_work, net/ipv6/addrconf.c). Until then the link hasn't joined the multicast
+// group where neighbours ask for the address, and they ask again after a second. The address's local route is the last
+// that's made, so it's waited for (RTNLGRP_IPV6_ROUTE). The end of the timeout is [os.ErrDeadlineExceeded].
+func (c *Conn) WaitLocal(addr netip.Addr, timeout time.Duration) error {
+	if c.isLocal(addr) {
+		return nil
+	}
+	local := false
+	err := c.await(wait{
+		group: unix.RTNLGRP_IPV6_ROUTE,
+		look: func() error {
+			if c.isLocal(addr) {
+				local = true
+			}
+			return nil
+		},
+		event: func(m netlink.Message) { local = local || isLocalRoute(m, addr) },
+		done:  func() bool { return local },
+	}, timeout)
+	if err != nil {
+		return fmt.Errorf("rtnl: wait until %s is in use: %w", addr, err)
+	}
+	return nil
+}
+
+func (c *Conn) isLocal(addr netip.Addr) bool {
+	way, err := c.WayTo(addr)
+	return err == nil && way.Local
+}
+
+// isLocalRoute tells whether an event is that an address got its route.
+func isLocalRoute(m netlink.Message, addr netip.Addr) bool {
+	if m.Header.Type != unix.RTM_NEWROUTE {
+		return false
+	}
+	r, _, err := decodeRoute(m.Data)
+	return err == nil && m.Data[7] == unix.RTN_LOCAL && r.Dst == netip.PrefixFrom(addr, addr.BitLen())
+}
