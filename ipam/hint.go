@@ -18,6 +18,8 @@ type hint struct {
 	fd   int // -1 where there's no file yet
 	size int // of its content
 	last netip.Addr
+
+	existed bool // before this reservation
 }
 
 // openHint reads the hint of a range set. A hint that can't be understood is as good as none.
@@ -30,7 +32,7 @@ func (s *Store) openHint(set int) (hint, error) {
 	if err != nil {
 		return h, s.pathError("open", h.name, err)
 	}
-	h.fd = fd
+	h.fd, h.existed = fd, true
 	var buf [64]byte // an address has 45 bytes at most
 	if h.size, err = unix.Read(fd, buf[:]); err != nil {
 		h.close()

@@ -17,6 +17,8 @@ type Request struct {
 	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's next owner will
 	// have another one, or that an earlier owner's may not have. See [Store.OtherMACs].
 	OtherMAC bool
+	// OtherMAC6 says the same of its IPv6 addresses alone. See [Store.OtherMACs6].
+	OtherMAC6 bool
 
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
 	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
@@ -119,6 +121,9 @@ func (r *reservation) run() ([]Lease, error) {
 	err := r.publish()
 	if err == nil && len(r.want) > 0 {
 		err = &UnusedError{Addrs: r.want}
+	}
+	if r.req.OtherMAC6 {
+		r.noteReused()
 	}
 	// Hints are written for failures too, as host-local does.
 	for i := range r.done {

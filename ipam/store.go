@@ -33,6 +33,7 @@ type Store struct {
 	flags     markFlags
 	last      Record // the record looked up last, whose leases were verified
 	hasLast   bool
+	reused    bool            // see OtherMACs6
 	changed   bool            // the lease directory was changed, and so lost its mark
 	trueBoots map[string]bool // by ID, as far as was asked; nil: shared wasn't either
 	shared    bool            // see [Record]
