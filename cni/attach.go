@@ -98,9 +98,10 @@ type attaching struct {
 	names      names
 	delegate   *delegate // the IPAM plugin that is a program of its own, or nil
 
-	conn     *rtnl.Conn  // in the host's namespace
-	inside   *rtnl.Conn  // in the container's, once its side is set up
-	store    *ipam.Store // locked from the reservation until the link exists; nil outside
+	conn     *rtnl.Conn     // in the host's namespace
+	inside   *rtnl.Conn     // in the container's, once its side is set up
+	late     []rtnl.Setting // of the container, that are made at the end
+	store    *ipam.Store    // locked from the reservation until the link exists; nil outside
 	plan     *plan
 	place    int                 // in the list of AttachAll
 	reserved map[ipam.Owner]bool // by the others of that list, whose links come later
@@ -109,8 +110,9 @@ type attaching struct {
 
 	endedLately bool // other attachments of the network have
 
-	newBridge bool             // this call made it
-	bridgeMAC net.HardwareAddr // before the port joined
+	newBridge  bool             // this call made it
+	idleBridge int              // its index, if it had no port that is up; else 0
+	bridgeMAC  net.HardwareAddr // before the port joined
 }
 
 func (at *attaching) run(ctx context.Context, build builder) (_ *Result, err error) {
@@ -126,9 +128,7 @@ func (at *attaching) run(ctx context.Context, build builder) (_ *Result, err err
 			err = asError(err)
 		}
 		at.conn.Close()
-		if at.inside != nil {
-			at.inside.Close()
-		}
+		at.leaveContainer()
 	}()
 	return build(at, ctx)
 }
@@ -173,10 +173,7 @@ func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
 	if err := at.containerSide(); err != nil {
 		return nil, err
 	}
-	if err := at.portUp(); err != nil {
-		return nil, err
-	}
-	if err := at.announce(); err != nil {
+	if err := inOrder(at.portUp, at.awaitIPv6, at.announce); err != nil {
 		return nil, err
 	}
 	return at.result()
@@ -229,17 +226,18 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		Owner: owner,
 		Sets:  n.ipam.sets,
 		Want:  n.wanted(at.attachment),
-		// A MAC follows from the first IPv4 address alone.
-		OtherMAC: unclean || at.mac != nil || n.ipam.setsOf4() > 1,
-		Record:   at.names.record(owner, at.host),
-		Alive:    at.alive(),
-		TrueBoot: at.host.bootIsReal,
-		Ending:   n.endElements(),
+		// A MAC follows from one address alone, the first of IPv4 if there is one.
+		OtherMAC:  unclean || at.mac != nil || n.ipam.setsOf4() > 1,
+		OtherMAC6: len(n.ipam.sets) > max(1, n.ipam.setsOf4()),
+		Record:    at.names.record(owner, at.host),
+		Alive:     at.alive(),
+		TrueBoot:  at.host.bootIsReal,
+		Ending:    n.endElements(),
 	})
 	if err != nil {
 		return nil, ipamError(err)
 	}
-	at.otherMAC, at.endedLately = store.OtherMACs(), store.EndedLately()
+	at.otherMAC, at.endedLately = store.OtherMACs6(), store.EndedLately()
 	at.undo.push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }

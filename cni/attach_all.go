@@ -74,9 +74,7 @@ func (c *crowd) settle(at *attaching, res *Result, err error) {
 	if res == nil {
 		at.undo.run()
 	}
-	if at.inside != nil {
-		at.inside.Close()
-	}
+	at.leaveContainer()
 	at.container.Close()
 	c.outcomes[at.place].Result = res
 	if err != nil {
@@ -199,6 +197,13 @@ func (c *crowd) links(some []*attaching, bridge int) error {
 			return nil
 		})
 	}
+	b.Reset()
+	for _, at := range some {
+		at.plan.neighbourBatch(&b, bridge)
+	}
+	if b.Len() > 0 {
+		_ = c.conn.Do(&b) // as tellHost
+	}
 	return nil
 }
 
@@ -249,7 +254,7 @@ func (c *crowd) rules() {
 // finish sets up the container's side.
 func (c *crowd) finish(at *attaching) {
 	var res *Result
-	err := inOrder(at.containerSide, at.portUp, at.announce, func() (err error) {
+	err := inOrder(at.containerSide, at.portUp, at.awaitIPv6, at.announce, func() (err error) {
 		res, err = at.result()
 		return err
 	})

@@ -22,7 +22,7 @@ func (at *attaching) toBridgeAsking(ctx context.Context) (*Result, error) {
 	if err := at.ask(ctx); err != nil {
 		return nil, err
 	}
-	if err := inOrder(at.plan.checkGateways, at.unlock, at.containerSide, at.gatewaySide, at.rules, at.announce); err != nil {
+	if err := inOrder(at.plan.checkGateways, at.unlock, at.containerSide, at.gatewaySide, at.rules, at.awaitIPv6, at.announce); err != nil {
 		return nil, err
 	}
 	return at.result()
@@ -43,7 +43,7 @@ func (at *attaching) toHostAsking(ctx context.Context) (*Result, error) {
 	if at.sharesNetNS() {
 		sides = []func() error{at.plan.checkPtP, at.unlock, at.hostForwarding, at.containerSide, at.ptpHostSide, at.rules}
 	}
-	if err := inOrder(sides...); err != nil {
+	if err := inOrder(append(sides, at.awaitIPv6, at.announce)...); err != nil {
 		return nil, err
 	}
 	return at.ptpResult(), nil

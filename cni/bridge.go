@@ -101,6 +101,9 @@ func (at *attaching) ensureBridge() (int, error) {
 	if !bytes.Equal(at.bridgeMAC, at.ownBridgeMAC()) {
 		at.refuseAdvertisements() // as was done with one that we made
 	}
+	if !flags.Running {
+		at.idleBridge = index
+	}
 	if flags.Up && (flags.Promisc || !k.promisc) && !k.filtersVLANs() {
 		return index, nil
 	}
@@ -126,6 +129,7 @@ func (at *attaching) createBridge() (int, error) {
 	if err != nil {
 		return 0, failed("failed to create bridge "+quote(k.name), err)
 	}
+	at.idleBridge = index
 	at.refuseAdvertisements()
 	return index, at.mendBridge(index)
 }

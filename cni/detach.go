@@ -229,6 +229,7 @@ func (d *detaching) hostLink() string {
 // that the reference made is known by its name in the container alone.
 func (d *detaching) link() error {
 	d.enter(calls.Links)
+	defer d.neighbours()
 	if index := d.hostEnd(); index != 0 {
 		return d.remove(d.conn, index)
 	}

@@ -26,7 +26,7 @@ type plan struct {
 	ptp      bool // there is no bridge: the host end is the gateway
 	asks     bool // for addresses, once the link can carry packets
 	asked    bool // what a plan that asks has done is done
-	announce bool // the IPv4 addresses to the neighbours
+	announce bool // the addresses to the neighbours
 }
 
 // newPlan decides. addrs is what IPAM gave; seed is what a container without addresses derives its MAC from.
@@ -236,15 +236,6 @@ func (p *plan) up(b *rtnl.Batch, link int) {
 	b.Set(up)
 }
 
-// announcement tells the neighbours of the container's IPv4 addresses, where they may know one by another MAC. The kernel
-// does so when a link comes up, and when its MAC is set, though it's the same (inetdev_event, net/ipv4/devinet.c). At
-// the first of these the port might not forward yet, and the only announcement would be lost.
-func (p *plan) announcement(b *rtnl.Batch) {
-	if p.announce && !p.ptp && len(p.ips) > 0 && !p.network.bridge.containerDown {
-		b.Set(rtnl.Link{Index: p.names.peerIndex(), MAC: p.mac})
-	}
-}
-
 // kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
 // says that the destination is on the link. A scope of IPv6 says nothing.
 func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
@@ -285,6 +276,7 @@ func (p *plan) owner() nft.Owner {
 type sysctl struct {
 	name, value string
 	must        bool // its failure is an error
+	late        bool // it's set once the link is up and its addresses are in use
 }
 
 // sysctls are the container's, set while its link is there and still down.
@@ -308,7 +300,9 @@ func (p *plan) sysctls() []sysctl {
 		list = append(list,
 			sysctl{name: sysctl6("lo", "disable_ipv6"), value: "0", must: true},
 			sysctl{name: sysctl6(link, "disable_ipv6"), value: "0", must: true},
-			sysctl{name: sysctl6(link, "keep_addr_on_down"), value: "1", must: true})
+			sysctl{name: sysctl6(link, "keep_addr_on_down"), value: "1", must: true},
+			// As arp_notify, which says when the MAC changes: the host was told of the MAC that the link has now.
+			sysctl{name: sysctl6(link, "ndisc_notify"), value: "1", late: true})
 	}
 	return list
 }

@@ -25,8 +25,12 @@ func (p *plan) String() string {
 	var host, container rtnl.Batch
 	if p.ptp {
 		p.ptpHostBatch(&host, inside)
+		p.neighbourBatch(&host, p.names.index)
 	} else {
 		p.hostBatch(&host, anyBridge, inside)
+		if p.network.bridge.vlan == 0 {
+			p.neighbourBatch(&host, anyBridge)
+		}
 	}
 	lines("host       ", strings.ReplaceAll(host.String(), strconv.Itoa(anyBridge), p.network.bridge.name))
 	if rules, ok := p.rules(); ok {
@@ -37,13 +41,21 @@ func (p *plan) String() string {
 			lines("rules      ", "guard "+g.HostLink+" to "+g.MAC.String()+" for "+rules.Owner.String()+"\n")
 		}
 	}
-	for _, c := range p.sysctls() {
-		lines("container  ", "set "+c.name+" to "+c.value+"\n")
+	settings := func(late bool) {
+		for _, c := range p.sysctls() {
+			if c.late == late {
+				lines("container  ", "set "+c.name+" to "+c.value+"\n")
+			}
+		}
 	}
-	p.containerBatch(&container)
-	p.announcement(&container)
 	link := strconv.Itoa(p.names.peerIndex())
-	text := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName).Replace(container.String())
-	lines("container  ", text)
+	named := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName)
+	settings(false)
+	p.containerBatch(&container)
+	lines("container  ", named.Replace(container.String()))
+	settings(true)
+	container.Reset()
+	p.announcement(&container)
+	lines("container  ", named.Replace(container.String()))
 	return s.String()
 }

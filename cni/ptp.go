@@ -53,7 +53,7 @@ func (at *attaching) toHost(ctx context.Context) (*Result, error) {
 	}
 	p := at.plan
 	p.pointToPoint()
-	if err := inOrder(p.checkPtP, at.hostForwarding, at.ptpHostSide, at.unlock, at.rules, at.containerSide, at.portUp); err != nil {
+	if err := inOrder(p.checkPtP, at.hostForwarding, at.ptpHostSide, at.unlock, at.rules, at.containerSide, at.portUp, at.awaitIPv6, at.announce); err != nil {
 		return nil, err
 	}
 	return at.ptpResult(), nil
@@ -112,6 +112,7 @@ func (at *attaching) ptpHostSide() error {
 	if !at.plan.asked {
 		at.tameHostEnd()
 	}
+	at.tellHost(at.names.index)
 	return nil
 }
 

@@ -76,7 +76,9 @@ func (at *attaching) settle(bridge int, added []netip.Prefix, err error) error {
 	if err := at.pinBridge(bridge, len(added) > 0); err != nil {
 		return err
 	}
-	if keys.vlan != 0 && len(at.plan.gateways) > 0 {
+	if keys.vlan == 0 {
+		at.tellHost(bridge)
+	} else if len(at.plan.gateways) > 0 {
 		return at.ensureVLANGateway(bridge)
 	}
 	return nil
@@ -230,28 +232,22 @@ func (at *attaching) containerSide() error {
 			return &Error{Code: CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
 		}
 	}
-	if at.network.bridge.dad && p.hasIPv6() {
-		return failed("duplicate address detection", at.inside.WaitDAD(p.names.peerIndex(), dadTimeout))
-	}
 	return nil
 }
 
-// portUp waits until the bridge port can forward, so that the container's first packet isn't lost.
+// portUp waits until the bridge port can forward, so that the container's first packet isn't lost. A bridge gets its carrier
+// and its queue by its first port, a little later too: until then it drops what the host sends.
 func (at *attaching) portUp() error {
 	if at.network.bridge.containerDown {
 		return nil
 	}
-	return failed("bridge port in error state", at.conn.WaitUp(at.names.index, portTimeout))
-}
-
-// announce tells the neighbours, where they must be told.
-func (at *attaching) announce() error {
-	var b rtnl.Batch
-	at.plan.announcement(&b)
-	if b.Len() == 0 {
-		return nil
+	if err := at.conn.WaitUp(at.names.index, portTimeout); err != nil {
+		return failed("bridge port in error state", err)
 	}
-	return failed("announce the container's addresses", at.inside.Do(&b))
+	if at.idleBridge != 0 {
+		_ = at.conn.WaitUp(at.idleBridge, inUseTimeout) // with spanning tree it takes half a minute
+	}
+	return nil
 }
 
 // enterContainer sets the container's sysctls, which have no netlink form, and opens a socket there, for as long as the
@@ -262,24 +258,34 @@ func (at *attaching) enterContainer() error {
 		if len(sysctls) == 0 {
 			return nil
 		}
-		at.inside.Close()
-		at.inside = nil
+		at.leaveContainer()
 	}
 	settings := make([]rtnl.Setting, len(sysctls))
 	for i, s := range sysctls {
-		settings[i] = rtnl.Setting{Path: "/proc/sys/" + s.name, Value: s.value}
+		settings[i] = rtnl.Setting{Path: "/proc/sys/" + s.name, Value: s.value, Later: s.late}
 	}
 	conn, err := rtnl.DialSetting(at.container, settings)
 	if err != nil {
 		return failed("open a netlink socket in the container", err)
 	}
-	at.inside = conn
+	at.inside, at.late = conn, settings
 	for i, s := range settings {
 		if s.Err != nil && sysctls[i].must {
 			return failed("failed to set up the container's link", s.Err)
 		}
 	}
 	return nil
+}
+
+// leaveContainer closes what enterContainer has opened.
+func (at *attaching) leaveContainer() {
+	for i := range at.late {
+		at.late[i].Drop()
+	}
+	if at.inside != nil {
+		at.inside.Close()
+	}
+	at.inside, at.late = nil, nil
 }
 
 // forwarding turns on what a gateway needs.

@@ -53,7 +53,11 @@ func (at *attaching) ensureVLANGateway(bridge int) error {
 	if err == nil && len(added) > 0 {
 		err = at.settleGateways(index, name, added)
 	}
-	return failed("failed to set vlan interface for bridge with addr", err)
+	if err != nil {
+		return failed("failed to set vlan interface for bridge with addr", err)
+	}
+	at.tellHost(index)
+	return nil
 }
 
 // createVLANGateway derives its names as an attachment's are, from an owner that no container can have.
@@ -69,5 +73,8 @@ func (at *attaching) createVLANGateway(bridge int, name string) error {
 	})
 	b.Set(rtnl.Link{Index: nm.peerIndex(), State: rtnl.Up})
 	portVLANs(&b, nm.index, k.vlan, nil, k.keepDefaultVLAN)
-	return at.conn.Do(&b)
+	if err := at.conn.Do(&b); err != nil {
+		return err
+	}
+	return errors.Join(at.conn.WaitUp(nm.index, portTimeout), at.conn.WaitUp(nm.peerIndex(), portTimeout))
 }
