@@ -11,7 +11,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo test test-deps worlds lint vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo conformance test test-deps worlds lint vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -54,6 +54,9 @@ lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 vulns: ## known vulnerabilities in the programs; the database comes as a module
 	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/vulns "$$dir" .cache/vulndb
 	go run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./cmd/...
+
+conformance: ## the reference's own suites, executing its programs and ours; 3 minutes (as root)
+	go test -v -count=1 -timeout 30m ./internal/conformance -conformance.reference
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
 	go test ./rtnl ./nft ./cni -update
