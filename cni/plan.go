@@ -33,7 +33,7 @@ type plan struct {
 func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.HardwareAddr, seed string) *plan {
 	p := &plan{network: n, attach: a, names: nm, mac: mac, announce: mac != nil, dns: n.dns}
 	p.ips = append(p.ips, addrs.IPs...)
-	p.routes = append(p.routes, addrs.Routes...)
+	p.routes = append(p.routes, n.routesOf(addrs)...)
 	if !n.hasDNS {
 		p.dns = addrs.DNS
 	}
@@ -53,6 +53,20 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 		p.addDefaultRoutes()
 	}
 	return p
+}
+
+// routesOf are the routes that IPAM gave. A result of 0.1.0 or 0.2.0, as the reference's plugins exchange, has them with
+// destination and gateway alone, and beside an address of their family.
+func (n *Network) routesOf(addrs *Result) (list []Route) {
+	if formOf(n.version()) != formLegacy {
+		return addrs.Routes
+	}
+	for _, r := range addrs.Routes {
+		if slices.ContainsFunc(addrs.IPs, func(ip IP) bool { return ip.Address.Addr().Is4() == r.Dst.Addr().Is4() }) {
+			list = append(list, Route{Dst: r.Dst, Gateway: r.Gateway})
+		}
+	}
+	return list
 }
 
 // gatewaysOf lists the gateways of addresses that the bridge gets, each once. Two that conflict with each other
@@ -230,7 +244,7 @@ func (p *plan) up(b *rtnl.Batch, link int) {
 		b.Set(rtnl.Link{Index: link, LinkLocal: rtnl.Off})
 	}
 	up := rtnl.Link{Index: link, State: rtnl.Up}
-	if len(p.ips) > 0 {
+	if len(p.ips) > 0 && !p.ptp { // nobody else hears it on a link of two
 		up.ARPNotify = rtnl.On
 	}
 	b.Set(up)

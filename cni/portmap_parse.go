@@ -61,9 +61,7 @@ func (k *portmapKeys) field(r *reader, key string, mappings *[]portMapping) (err
 	case "masqall":
 		return r.boolean(&k.masqAll)
 	case "markmasqbit":
-		k.markBit = -1
-		err = r.integer(&k.markBit)
-		k.hasMarkBit = k.markBit != -1
+		k.markBit, k.hasMarkBit, err = r.whole()
 	case "externalsetmarkchain":
 		k.markChain = ""
 		return r.str(&k.markChain)

@@ -37,9 +37,9 @@ func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	}
 	defer s.close()
 	switch {
-	case len(s.ips) == 0:
+	case len(n.prev.IPs) == 0: // where all are others', there's nothing to do
 		return nil, invalidKey("prevResult", "No IP addresses supplied on interface: "+a.IfName)
-	case s.link == 0:
+	case s.link == 0 && k.table == 0: // a table that's configured has its routes from elsewhere
 		return nil, wrong("Cannot find network interface " + a.IfName)
 	}
 	if err := s.add(); err != nil {
@@ -299,7 +299,7 @@ func checkSBR(_ context.Context, n *Network, a Attachment, prev *Result) error {
 		return err
 	}
 	defer s.close()
-	if s.link == 0 {
+	if s.link == 0 && k.table == 0 {
 		return wrong("Cannot find network interface " + a.IfName)
 	}
 	rules, err := s.rules()

@@ -255,7 +255,6 @@ func TestSBRRefuses(t *testing.T) {
 	}{
 		"no prevResult":           {want: "must be called as chained plugin"},
 		"no addresses":            {prev: &none, want: "No IP addresses supplied on interface: eth1"},
-		"another's addresses":     {prev: &other, want: "No IP addresses supplied on interface: eth1"},
 		"no such interface":       {prev: &other, ifName: "eth7", want: "Cannot find network interface eth7"},
 		"table isn't a number":    {prev: prev, keys: `, "table": "x"`, want: `invalid "table"`},
 		"table 0":                 {prev: prev, keys: `, "table": 0`, want: `invalid "table"`},
@@ -278,6 +277,13 @@ func TestSBRRefuses(t *testing.T) {
 				t.Errorf("was\n%s\nis\n%s", before, after)
 			}
 		})
+	}
+	// Addresses that are all others' are nothing to route by, and no mistake.
+	if _, err := addSBR(t.Context(), chained(t, "sbr", "", &other), a); err != nil {
+		t.Error("another's addresses:", err)
+	}
+	if after := routed(t, a); after != before {
+		t.Errorf("was\n%s\nis\n%s", before, after)
 	}
 }
 

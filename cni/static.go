@@ -47,8 +47,6 @@ func (k *staticKeys) parseAddresses(r *reader) error {
 		var ok bool
 		if ip.Address, ok = parsePrefix(text); !ok {
 			r.note(invalidKey(string(r.path), "the 'address' field is expected to be in CIDR notation, got: '"+text+"'").expecting(""))
-		} else if ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Address.Addr().Is4() {
-			r.invalid(`expected "gateway" of the family of "address"`)
 		}
 		k.addresses = append(k.addresses, ip)
 		return err

@@ -36,7 +36,7 @@ func TestStaticAddresses(t *testing.T) {
 		"a gateway that isn't":  {conf: staticConf("1.1.0", two) + `}`, args: "GATEWAY=x", want: "invalid gateway address: x"},
 		"no length":             {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: '10.1.2.3'"},
 		"no address":            {conf: staticConf("1.1.0", `,"addresses":[{"gateway":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: ''"},
-		"families mixed":        {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"fd00::1"}]`) + `}`, want: "gateway"},
+		"families mixed":        {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"fd00::1"}]`) + `}`, want: "10.1.2.3/24 via fd00::1"},
 		"no ipam":               {conf: `{"cniVersion":"1.1.0","name":"net","type":"static"}`, want: "IPAM config missing 'ipam' key"},
 		"two of a family at 0.2.0": {conf: staticConf("0.2.0", `,"addresses":[{"address":"10.1.2.3/24"},{"address":"10.1.3.3/24"}]`) + `}`,
 			want: "CNI version 0.2.0 does not support more than 1 address per family"},

@@ -22,7 +22,6 @@ func badStatic() []badInput {
 		row("addresses an object", `,"addresses":{"address":"10.1.2.9/24"}`, "expected a list", "ipam.addresses"),
 		row("addresses of strings", `,"addresses":["10.1.2.9/24"]`, "expected an object", "ipam.addresses[0]"),
 		row("gateway isn't one", `,"addresses":[{"address":"10.1.2.9/24","gateway":"x"}]`, "invalid IP address: x", "ipam.addresses[0].gateway"),
-		row("gateway of another family", `,"addresses":[{"address":"10.1.2.9/24","gateway":"fd00::1"}]`, "of the family", "ipam.addresses[0]"),
 		row("route without dst", `,"routes":[{"gw":"10.1.2.1"}]`, "dst", "ipam.routes[0]"),
 		row("dns a list", `,"dns":[]`, "expected an object", "ipam.dns"),
 		{name: "static without ipam", program: "static", conf: `{"cniVersion":"1.1.0","name":"net","type":"static"}`, code: 7, msg: "IPAM config missing 'ipam' key"},

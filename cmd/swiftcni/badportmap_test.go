@@ -38,6 +38,7 @@ func badPortmap() []badInput {
 		row("snat a string", `,"snat":"yes"`, goodMapping, "expected a boolean", "snat"),
 		row("masqAll a number", `,"masqAll":1`, goodMapping, "expected a boolean", "masqAll"),
 		row("mark bit 32", `,"markMasqBit":32`, goodMapping, "MasqMarkBit must be between 0 and 31", "markMasqBit"),
+		row("mark bit of -1", `,"markMasqBit":-1`, goodMapping, "MasqMarkBit must be between 0 and 31", "markMasqBit"),
 		row("mark bit negative", `,"markMasqBit":-3`, goodMapping, "MasqMarkBit must be between 0 and 31", "markMasqBit"),
 		row("mark bit a string", `,"markMasqBit":"1"`, goodMapping, "expected a number", "markMasqBit"),
 		row("mark chain, nftables backend", `,"externalSetMarkChain":"KUBE-MARK-MASQ","backend":"nftables"`, goodMapping,

@@ -68,6 +68,8 @@ func chainCases() []chainCase {
 		{name: "static without lengths", confs: []string{static("1.1.0", two, `,"runtimeConfig":{"ips":["10.8.0.2"]}`)}},
 		{name: "static of nothing", confs: []string{static("1.1.0", ``, ``)}},
 		{name: "static by CNI_ARGS", confs: []string{static("1.1.0", two, ``)}, args: "IgnoreUnknown=1;IP=10.3.0.2/16,fd03::2/64;GATEWAY=10.3.0.1,10.1.2.8;X=y"},
+		{name: "static with a gateway of the other family", confs: []string{l3ipam(``, `"type":"static","addresses":[{"address":"10.1.2.9/24"},{"address":"fd00:1::9/64","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0"}]`)}},
+		{name: "sbr with others' addresses", confs: []string{`{"cniVersion":"1.1.0","name":"net","type":"loopback"}`, next("sbr", `,"table":500`)}},
 		{name: "static of any type", confs: []string{ipamAlone("static", `"type":"other"`+two, ``)}},
 		{name: "static without a type", confs: []string{ipamAlone("static", `"x":1`+two, `,"mtu":"x","dns":"x","isGateway":"x","chain":"x","queues":"x","ipMasqBackend":7,"runtimeConfig":{"mac":7}`)}},
 		{name: "static with empty arguments", confs: []string{static("1.1.0", two, ``)}, args: "IP=;GATEWAY="},
@@ -259,5 +261,6 @@ func chainState(w *world, result []byte) string {
 	}
 	show("", "ip", "-o", "link", "show", "type", "ifb")
 	show("", "grep", "-r", "", "/var/lib/cni/networks/net")
+	show("c1", "cat", "/proc/sys/net/ipv4/conf/eth0/arp_notify")
 	return b.String()
 }
