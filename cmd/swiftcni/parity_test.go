@@ -175,7 +175,7 @@ func parityCases() []parityCase {
 	for _, v := range []string{"", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"} {
 		conf := l3(`,"isGateway":true,"dns":{"nameservers":["1.1.1.1"]}`, dual+`,"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0","gw":"fd00:1::1"},{"dst":"192.168.0.0/16","gw":"10.1.2.7"}]`)
 		list = append(list, parityCase{name: "version " + v, conf: strings.Replace(conf, "1.1.0", v, 1)})
-		odd := l3(``, subnet4+`,"routes":[{"dst":"::/0"},{"dst":"192.168.0.0/16","table":77,"priority":5}]`)
+		odd := l3(``, subnet4+`,"routes":[{"dst":"::/0"},{"dst":"192.168.0.0/16","gw":"10.1.2.7","table":77,"priority":5}]`)
 		list = append(list, parityCase{name: "routes of version " + v, conf: strings.Replace(odd, "1.1.0", v, 1)})
 		list = append(list, parityCase{name: "bare version " + v, conf: strings.Replace(l3(``, subnet4), "1.1.0", v, 1)})
 	}
