@@ -288,7 +288,7 @@ func (d *detaching) hostEnd() int {
 // isAnothers reports whether a link in the container is one that some other owner's names chose.
 func (d *detaching) isAnothers(index int) bool {
 	for attempt := range attempts {
-		if index == namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt).peerIndex() {
+		if namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt).isPeerIndex(index) {
 			return false
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/sha512"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -17,7 +18,8 @@ import (
 // find what a process that died midway left, and nothing that was made need be read back.
 type names struct {
 	link  string           // the host end
-	index int              // of the host end; the container's end has the next one
+	index int              // of the host end: even
+	peer  int              // index of the container's end: odd
 	mac   net.HardwareAddr // of the host end: names network and owner
 }
 
@@ -38,11 +40,12 @@ const attempts = 4
 func namesOf(network, containerID, ifName string, attempt int) names {
 	owner := sha512.Sum512([]byte(network + "\x00" + containerID + "\x00" + ifName + "\x00" + strconv.Itoa(attempt)))
 	net := networkMark(network)
-	// Even, so that the pair of an attachment never meets its neighbour's in one namespace.
+	// Host ends have even indexes and containers' ends odd ones, so that in one namespace they never meet each other.
 	index := leastIndex + int(binary.BigEndian.Uint32(owner[4:])%indexes)&^1
 	return names{
 		link:  "veth" + hex.EncodeToString(owner[:4]),
 		index: index,
+		peer:  peerIndexOf(ifName, binary.BigEndian.Uint32(owner[8:])),
 		mac:   []byte{0xfe, net[0], net[1], owner[0], owner[1], owner[2]},
 	}
 }
@@ -62,7 +65,39 @@ func ofNetwork(network string, l rtnl.Link) bool {
 
 // peerIndex is the container end's index. It must differ from the host end's: the kernel takes a link whose
 // index equals its peer's for a lone one, and then may delay its carrier by a second (net/core/link_watch.c).
-func (n names) peerIndex() int { return n.index + 1 }
+func (n names) peerIndex() int { return n.peer }
+
+// isPeerIndex tells whether a link in the container has the index that was chosen for its end of the pair, by this
+// version or by one that chose the host end's next.
+func (n names) isPeerIndex(index int) bool { return index == n.peer || index == n.index+1 }
+
+// places is how many interfaces of a container are in order.
+const places = 256
+
+// peerIndexOf puts the interfaces of a container in the order of the numbers that their names end with, eth0 before eth1
+// before eth10: getifaddrs(3) and whatever takes a container's first address follow the indexes. Before Linux 6.9 it's
+// their last eight bits that count (dev_index_hash, net/core/dev.c). Without a number the place is by the hash.
+func peerIndexOf(ifName string, hash uint32) int {
+	place, numbered := numberOf(ifName)
+	if !numbered {
+		place = int(hash % places)
+	}
+	last := min(2*place+3, 255)
+	return leastIndex + place<<22 | int(hash>>18)<<8 | last
+}
+
+// numberOf returns the number that a name ends with, the last place if it's beyond.
+func numberOf(name string) (n int, ok bool) {
+	digits := name[len(strings.TrimRight(name, "0123456789")):]
+	if digits == "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		n = places
+	}
+	return min(n, places-1), true
+}
 
 // macOf derives the container's MAC from its address, so that an address that is given again keeps its MAC
 // and no neighbour's cache is ever wrong. Without an address it's derived from the owner and this boot of

@@ -167,7 +167,7 @@ func TestNamesAreDerived(t *testing.T) {
 			t.Error("names meet:", owner)
 		}
 		seen[nm.link], seen[nm.mac.String()] = true, true
-		if nm.index%2 != 0 || nm.index < leastIndex || nm.peerIndex() >= 1<<31 || len(nm.link) > maxIfName || nm.mac[0]&3 != 2 {
+		if nm.index%2 != 0 || nm.index < leastIndex || nm.peerIndex()%2 != 1 || nm.peerIndex() < leastIndex || nm.peerIndex() >= 1<<31 || len(nm.link) > maxIfName || nm.mac[0]&3 != 2 {
 			t.Errorf("%+v", nm)
 		}
 		for _, other := range []string{"n", "nc", "m", "x"} {
