@@ -26,7 +26,7 @@ func familyOf(a netip.Addr) uint8 {
 func (x *examination) hasFirewalld() bool { return x.filters.Has("inet firewalld", "filter_FORWARD") }
 
 // maxBaseChains is more than a ruleset has for any number of attachments.
-const maxBaseChains = 16
+const maxBaseChains = 8
 
 // shared looks at what is the host's, whoever is attached.
 func (x *examination) shared() error {

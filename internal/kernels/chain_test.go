@@ -5,8 +5,8 @@ package kernels
 // chain: what a runtime's usual list of plugins does, by libcni, with a second attachment beside the first.
 var chain = []step{
 	{"add_c1", "ip netns add c1 && tool add whole c1", succeeds},
-	{"add_c2", "nft -t list ruleset 2>/dev/null > /run/rules; ip netns add c2 && tool add whole c2", succeeds},
-	{"no_rule_for_the_second", "nft -t list ruleset 2>/dev/null | cmp /run/rules -", prints("")},
+	{"add_c2", "nft -t -s list ruleset 2>/dev/null > /run/rules; ip netns add c2 && tool add whole c2", succeeds},
+	{"no_rule_for_the_second", "nft -t -s list ruleset 2>/dev/null | cmp /run/rules -", prints("")},
 	{"check", "tool check whole c1 && tool check whole c2", prints("")},
 	{"reaches_all", "for a in 10.8.0.1 10.8.0.3 192.0.2.1 fd00:8::1 fd00:8::3; do inside c1 ping -c1 -W60 $a || exit; done", succeeds},
 	{"serve", "inside c1 busybox httpd -p 80 -h /mnt/www", succeeds},
