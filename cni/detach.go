@@ -273,12 +273,13 @@ func peerHere(inside *rtnl.Conn, l rtnl.Link) int {
 }
 
 // hostEnd returns the index of the attachment's host end, or 0. Index and MAC are derived from the owner, and hold
-// through a rename; where somebody has set the MAC the alias tells. A name alone may be that of another owner whose
-// hash begins alike, and a record anybody's.
+// through a rename; where somebody has set the MAC, name and alias tell. A name alone may be that of another owner whose
+// hash begins alike, and a record anybody's; an alias alone may have been written to another's link, whose index was ours
+// too, by an ADD that then took the next one.
 func (d *detaching) hostEnd() int {
 	for attempt := range attempts {
 		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
-		if name, err := d.conn.Name(nm.index); err == nil && (d.hasMAC(name, nm.mac.String()) || d.hasAlias(nm.index)) {
+		if name, err := d.conn.Name(nm.index); err == nil && (d.hasMAC(name, nm.mac.String()) || name == nm.link && d.hasAlias(nm.index)) {
 			return nm.index
 		}
 	}
