@@ -4,6 +4,7 @@ package cni
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -28,12 +29,22 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return e.text }
 
+const (
+	inString   = "in string literal"
+	afterPoint = "after decimal point in numeric literal"
+)
+
 // wrong says where in the grammar the byte at hand is wrong.
 func (s *scanner) wrong(where string) error {
-	if s.pos >= len(s.text) {
+	c := rune(' ') // which encoding/json puts after the end, to see whether it could be one
+	switch {
+	case s.pos < len(s.text):
+		c = rune(s.text[s.pos])
+	case strings.HasPrefix(where, "in ") && where != inString, where == afterPoint:
+	default:
 		return &syntaxError{s.pos, "unexpected end of JSON input"}
 	}
-	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(rune(s.text[s.pos])) + " " + where}
+	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(c) + " " + where}
 }
 
 // peek passes over white space and returns the byte that follows, 0 at the end.
@@ -155,7 +166,7 @@ func (s *scanner) skipNumber() error {
 	}
 	if s.at() == '.' {
 		s.pos++
-		if err := s.digits("after decimal point in numeric literal"); err != nil {
+		if err := s.digits(afterPoint); err != nil {
 			return err
 		}
 	}
@@ -180,7 +191,7 @@ func (s *scanner) skipString() error {
 			s.pos++
 			return nil
 		case c < ' ':
-			return s.wrong("in string literal")
+			return s.wrong(inString)
 		case c == '\\':
 			if err := s.skipEscape(); err != nil {
 				return err

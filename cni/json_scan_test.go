@@ -64,3 +64,23 @@ func TestReaderRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What isn't JSON is told in the words of encoding/json, which is what the reference prints.
+func TestSyntaxErrorsAreEncodingJSONs(t *testing.T) {
+	for _, text := range []string{
+		"", " ", "{", "[", "x", "\x00", `"`, `"a`, "{}x", "{}{}", "[1,]", "[1 2]", `{"a"}`, `{"a" 1}`, `{"a":}`, `{"a":1,}`, `{"a":1 "b"}`, "{1}", "{,}",
+		"tru", "trux", "nul1", "falsy", "-", "-x", "01", "1.", "1.x", "1e", "1e+", "1ex", "{\"a\":\"\x01\"}", `"\x"`, `"\u12g4"`, `"\u12`, `{"a":{"b":[1,2}}`,
+		strings.Repeat("[", 10001), `{'a':1}`, "{\"a\":1\x7f}",
+	} {
+		var v any
+		err := json.Unmarshal([]byte(text), &v)
+		r := newReader([]byte(text), "")
+		got := r.pass()
+		if got == nil {
+			got = r.end()
+		}
+		if got == nil || err == nil || got.Error() != err.Error() {
+			t.Errorf("%.20q: got %v, want %v", text, got, err)
+		}
+	}
+}

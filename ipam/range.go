@@ -62,7 +62,7 @@ func (r Range) Canonical() (Range, error) {
 	}
 	c.End = lastOf(subnet)
 	if c.Start.Compare(c.End) > 0 { // only the broadcast address, given as the start
-		return Range{}, outside("RangeStart", c.Start)
+		return Range{}, RangeError("RangeStart " + c.Start.String() + " is after RangeEnd " + c.End.String() + " in network " + subnet.String())
 	}
 	return c, nil
 }

@@ -46,11 +46,11 @@ func TestCanonicalRange(t *testing.T) {
 		{"192.0.2.12/24", "Network has host bits set. For a subnet mask of length 24 the network address is 192.0.2.0"},
 		{"192.0.2.0/24 192.0.3.0", "RangeStart 192.0.3.0 not in network 192.0.2.0/24"},
 		{"192.0.2.0/24 2001:db8::1", "RangeStart 2001:db8::1 not in network 192.0.2.0/24"},
+		{"192.0.2.0/24 192.0.2.255", "RangeStart 192.0.2.255 is after RangeEnd 192.0.2.254 in network 192.0.2.0/24"},
 		{"192.0.2.0/24 192.0.2.50 192.0.2.40", "RangeStart 192.0.2.50 not in network 192.0.2.0/24"},
 		{"192.0.2.0/24 - 192.0.4.0", "RangeEnd 192.0.4.0 not in network 192.0.2.0/24"},
 		{"192.0.2.0/24 192.0.2.9 2001:db8::1", "RangeEnd 2001:db8::1 not in network 192.0.2.0/24"},
 		{"192.0.2.0/24 - 192.0.2.0", "RangeEnd 192.0.2.0 not in network 192.0.2.0/24"},
-		{"192.0.2.0/24 192.0.2.255", "RangeStart 192.0.2.255 not in network 192.0.2.0/24"},
 	}
 	for _, tt := range tests {
 		r, err := parseRange(t, tt.in).Canonical()

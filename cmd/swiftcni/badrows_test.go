@@ -173,6 +173,7 @@ func badRanges() []badInput {
 		row("start outside", `"subnet":"192.0.2.0/24","rangeStart":"192.0.3.0"`, "RangeStart 192.0.3.0 not in network 192.0.2.0/24"),
 		row("end outside", `"subnet":"192.0.2.0/24","rangeEnd":"192.0.4.0"`, "RangeEnd 192.0.4.0 not in network 192.0.2.0/24"),
 		row("inverted", `"subnet":"192.0.2.0/24","rangeStart":"192.0.2.20","rangeEnd":"192.0.2.10"`, "RangeStart 192.0.2.20 not in network 192.0.2.0/24"),
+		row("start is the broadcast address", `"subnet":"192.0.2.0/24","rangeStart":"192.0.2.255"`, "RangeStart 192.0.2.255 is after RangeEnd 192.0.2.254 in network 192.0.2.0/24"),
 		row("start of another family", `"subnet":"192.0.2.0/24","rangeStart":"fd00::1"`, "RangeStart fd00::1 not in network"),
 		row("families mixed", `"ranges":[[{"subnet":"192.0.2.0/24"},{"subnet":"fd00::/64"}]]`, "mixed address families"),
 		row("overlap in a set", `"ranges":[[{"subnet":"10.1.0.0/22"},{"subnet":"10.1.2.0/24"}]]`, "subnets 10.1.0.1-10.1.3.254 and 10.1.2.1-10.1.2.254 overlap"),
