@@ -112,7 +112,7 @@ func ownName(h *host) {
 		at := filepath.Join(dir, name)
 		h.check(os.Symlink(program("swiftcni"), at))
 		env := []string{"CNI_COMMAND=ADD", "CNI_CONTAINERID=c1", "CNI_NETNS=/nowhere", "CNI_IFNAME=eth0", "CNI_PATH=" + dir}
-		if a := h.program(env, h.conf(map[string]any{"type": "../" + name}), at); a.status != 1 || a.code != 7 || !strings.Contains(a.msg, "unknown plugin") {
+		if a := h.program(env, h.conf(map[string]any{"type": "../" + name}), at); a.status != 1 || a.code != 4 || !strings.Contains(a.msg, "isn't a plugin's name") {
 			h.Errorf("as %q: %s", name, a)
 		}
 	}
