@@ -93,32 +93,32 @@ func (at *attaching) endStrangers() error {
 }
 
 // hasStrangers reports whether the ruleset has something for an address of the network's ranges whose owner isn't a live
-// attachment of ours. It lists what there is, so it's asked only of a store that isn't trusted.
-func (at *attaching) hasStrangers() (bool, error) {
+// attachment of ours, or can't be listed. It lists what there is, so it's asked only of a store that isn't trusted.
+func (at *attaching) hasStrangers() bool {
 	conn, err := nft.Dial()
 	if err != nil {
-		return false, ignoreUnsupported(err)
+		return false // then there's no ruleset
 	}
 	defer conn.Close()
 	proof, owners := at.host.proof(at.conn), map[nft.Owner]bool{}
 	for p, err := range conn.Published("") {
 		if err != nil {
-			return false, ignoreUnsupported(err)
+			return true
 		}
 		owners[p.Owner] = owners[p.Owner] || at.network.ipam.gives(p.Target.Addr())
 	}
 	for o, err := range conn.Openings("") {
 		if err != nil {
-			return false, ignoreUnsupported(err)
+			return true
 		}
 		owners[o.Owner] = owners[o.Owner] || at.network.ipam.gives(o.Addr)
 	}
 	for o, ranged := range owners {
 		if ranged && proof.DeadOwner(o) {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // deadInRuleset returns those owners of a network's elements that bridge or ptp made and that are provably dead, whatever

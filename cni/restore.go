@@ -27,10 +27,7 @@ func (at *attaching) restoreLost(store *ipam.Store) (unclean bool, err error) {
 	if err != nil {
 		return false, failed("look for live attachments", err)
 	}
-	if unclean, err = at.hasStrangers(); err != nil {
-		return false, err
-	}
-	return unclean, failed("restore leases", store.Restore(live))
+	return at.hasStrangers(), failed("restore leases", store.Restore(live))
 }
 
 func (at *attaching) liveRecords() (live []ipam.Record, err error) {
