@@ -14,13 +14,15 @@ import (
 )
 
 // fuzzSets has a set of each kind of key.
-var fuzzSets = [...]set{family4.masqueraded(), family6.masqueraded(), family4.own(24), family6.own(64), guarded, allowed}
+var fuzzSets = [...]set{family4.masqueraded(), family6.masqueraded(), family4.own(24), family6.own(64), guarded, allowed,
+	portGroup{family4, ""}.ports(TCP, false), portGroup{family6, ""}.ports(TCP, false), family4.published(), family4.hairpin(24, usualBit), portGroup{family4, ""}.snat(false, usualBit)}
 
 // corpus returns what the kernel really answers, as seeds: elements, rules, a generation.
 func corpus(t testing.TB) (elements, rules [][]byte) {
 	t.Helper()
 	c := dial(t, nstest.New(t, "host"))
 	must(t, c.Attach(guardedBy(attachment("c1", "10.1.0.2/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")))
+	publish(t, c, publication("c1", "10.1.0.2/24 fd00:1::2/64", 80))
 	for _, s := range fuzzSets {
 		must(t, c.dump(listElements(s), func(b []byte) error {
 			// The kernel ends a list with a message without elements.
@@ -58,6 +60,9 @@ func FuzzElements(f *testing.F) {
 			// None of these may panic, whatever it is that it was given.
 			_, _ = e.guard()
 			_, _ = e.prefix()
+			_, _ = e.published()
+			_, _, _ = e.mapping()
+			_, _ = e.follower()
 			_ = e.String()
 			var b batch
 			b.create([]element{e})

@@ -121,16 +121,6 @@ func (c *Conn) present(chains []chain) ([]chain, error) {
 // id names an element's place.
 func (e element) id() string { return e.set.name + " " + string(e.key) }
 
-// find returns the element of a list that has e's place, or nil.
-func find(es []element, e element) *element {
-	for i := range es {
-		if es[i].set == e.set && string(es[i].key) == string(e.key) {
-			return &es[i]
-		}
-	}
-	return nil
-}
-
 const (
 	// largeBatch is what a socket sends by default (net.core.wmem_default, at least 160 KiB), with room.
 	largeBatch = 128 << 10
