@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func damages() []string {
 }
 
 // power cuts the power right after a verb has changed a file. The host boots again with what's on its disk: with
-// no links, no containers, and another boot ID. Then the range must be as large as ever, no address may be given
+// no links, no containers, and records of an earlier boot. Then the range must be as large as ever, no address may be given
 // twice, and all must come and go as on any other day.
 func (t *trying) power() error {
 	if err := t.begin(); err != nil {
@@ -46,7 +47,6 @@ func (t *trying) power() error {
 	if err := t.reboot(); err != nil {
 		return err
 	}
-	defer func() { _ = unix.Unmount(bootIDFile, unix.MNT_DETACH) }()
 	n, err := t.fill()
 	if err != nil {
 		return err
@@ -78,12 +78,37 @@ func (t *trying) reboot() error {
 	t.refused = nil
 	var b [16]byte
 	_, _ = rand.Read(b[:])
-	id := fmt.Sprintf("%x-%x-%x-%x-%x\n", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-	const fake = "/run/boot_id"
-	if err := os.WriteFile(fake, []byte(id), 0o444); err != nil {
+	earlier := fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	now, err := os.ReadFile(bootIDFile)
+	if err != nil {
 		return err
 	}
-	return unix.Mount(fake, bootIDFile, "", unix.MS_BIND, "")
+	return age(filepath.Join(t.plugin.Leases, ".swiftcni"), strings.TrimSpace(string(now)), earlier)
+}
+
+// age makes what a sidecar has noted of this boot an earlier one's. The kernel's ID can't be changed, and one that's
+// mounted over it would prove nothing.
+func age(sidecar, now, earlier string) error {
+	var noted []string
+	err := filepath.WalkDir(sidecar, func(path string, d fs.DirEntry, err error) error {
+		target, _ := os.Readlink(path)
+		if err == nil && (strings.Contains(d.Name(), now) || strings.Contains(target, now)) {
+			noted = append(noted, path)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, path := range noted {
+		target, linkErr := os.Readlink(path)
+		if linkErr != nil {
+			err = errors.Join(err, os.Rename(path, strings.ReplaceAll(path, now, earlier)))
+			continue
+		}
+		err = errors.Join(err, os.Remove(path), os.Symlink(strings.ReplaceAll(target, now, earlier), path))
+	}
+	return err
 }
 
 // checkStore asks swiftcni's store for what it finds wrong with itself, where there is one.
