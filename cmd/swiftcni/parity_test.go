@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestParity gives each configuration to the reference plugins and to swiftcni, each in a world of its own, and
@@ -261,6 +262,7 @@ func observe(w *world, except string) string {
 		}
 	}
 	for _, name := range []string{"c1", "c2"} {
+		w.settle6(name)
 		show(name, " link", "ip", "-d", "link", "show", "eth0")
 		show(name, " addresses", "ip", "address", "show", "dev", "eth0")
 		for _, family := range []string{"-4", "-6"} {
@@ -279,6 +281,29 @@ func observe(w *world, except string) string {
 	}
 	show("", "leases", "grep", "-r", "", "/var/lib/cni/networks/net")
 	return b.String()
+}
+
+// settle6 waits for the kernel's own routes to a container's IPv6 addresses, which it adds in its own time (addrconf_dad_work,
+// net/ipv6/addrconf.c), also where an address isn't looked for duplicates of.
+func (w *world) settle6(name string) {
+	count := func(args ...string) (n int) {
+		out, err := w.exec(name, "ip", append([]string{"-6", "-o"}, args...)...)
+		if err != nil {
+			return 0 // there's no link
+		}
+		for line := range strings.Lines(out) {
+			if !strings.Contains(line, "fe80") && !strings.Contains(line, "tentative") { // a duplicate stays so
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if count("route", "show", "table", "local", "type", "local", "dev", "eth0") >= count("address", "show", "dev", "eth0") {
+			return
+		}
+	}
+	w.t.Errorf("the kernel made no route to the IPv6 addresses of %s", name)
 }
 
 var uninteresting = []*regexp.Regexp{
