@@ -44,6 +44,7 @@ func (n *Network) parseIPAM(r *reader) error {
 		r.note(typed.first)
 	}
 	keys := newReader(text, "ipam")
+	keys.lax = k.own != "" // the routes are for whoever has asked
 	return n.about(ofIPAM, keys, func() error { return keys.object(func(key string) error { return k.field(keys, key) }) })
 }
 
@@ -61,16 +62,12 @@ func (k *ipamKeys) field(r *reader, key string) error {
 func (k *ipamKeys) localField(r *reader, key string) error {
 	switch key {
 	case "subnet":
-		k.hasShort = true
 		return r.prefix(&k.short.Subnet)
 	case "rangestart":
-		k.hasShort = true
 		return r.addr(&k.short.Start)
 	case "rangeend":
-		k.hasShort = true
 		return r.addr(&k.short.End)
 	case "gateway":
-		k.hasShort = true
 		return r.addr(&k.short.Gateway)
 	case "ranges":
 		return r.rangeSets(&k.ranges)
@@ -219,7 +216,7 @@ func (k *ipamKeys) joinSets(cniVersion string) {
 		return
 	}
 	sets := slices.Clone(k.runtimeRanges)
-	if k.hasShort {
+	if k.short.Subnet.IsValid() { // else its other keys are of no range
 		sets = append(sets, ipam.RangeSet{k.short})
 	}
 	sets, err := ipam.CanonicalSets(append(sets, k.ranges...))

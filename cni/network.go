@@ -96,7 +96,6 @@ type ipamKeys struct {
 	plugin     string // "type"; empty means that the network has no addresses
 	dataDir    string
 	short      ipam.Range // subnet, rangeStart, rangeEnd, gateway
-	hasShort   bool
 	ranges     []ipam.RangeSet
 	sets       []ipam.RangeSet // all of them, canonical
 	setsErr    *Error

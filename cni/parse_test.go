@@ -121,6 +121,9 @@ func TestObjectsAgain(t *testing.T) {
 	if r.Start.String() != "10.0.0.9" || r.Gateway.String() != "10.0.0.1" || n.ipam.dataDir != "/x" {
 		t.Errorf("%+v in %s", r, n.ipam.dataDir)
 	}
+	if _, err := Parse([]byte(`{"name":"n","ipam":{"type":"host-local","gateway":"10.1.0.1","ranges":[[{"subnet":"10.0.0.0/24"}]]}}`)); err != nil {
+		t.Error("a gateway without a subnet is no range:", err)
+	}
 	if want := n.wanted(Attachment{}); len(want) != 1 || want[0].String() != "10.0.0.60" {
 		t.Error("wanted", want)
 	}
