@@ -78,3 +78,67 @@ func (at *attaching) createVLANGateway(bridge int, name string) error {
 	}
 	return errors.Join(at.conn.WaitUp(nm.index, portTimeout), at.conn.WaitUp(nm.peerIndex(), portTimeout))
 }
+
+func (b *bridgeKeys) parseVLAN(r *reader) error {
+	if err := r.integer(&b.vlan); err != nil {
+		return err
+	}
+	if b.vlan < 0 || b.vlan > maxVLAN {
+		r.note(invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
+		b.vlan = 0
+	}
+	return nil
+}
+
+// parseTrunk reads items of {id}, {minID, maxID} or both, and says what is wrong in the reference's words.
+func (b *bridgeKeys) parseTrunk(r *reader) error {
+	b.trunk = nil
+	present, err := r.list(func() error {
+		var id, low, high = -1, -1, -1
+		err := r.object(func(key string) error {
+			switch key {
+			case "id":
+				return r.integer(&id)
+			case "minid":
+				return r.integer(&low)
+			case "maxid":
+				return r.integer(&high)
+			}
+			return nil
+		})
+		if problem := trunkProblem(id, low, high); problem != "" {
+			r.note(invalidKey(string(r.path), problem).expecting(""))
+			return err
+		}
+		if id > 0 {
+			b.trunk = append(b.trunk, vlanRange{id, id})
+		}
+		if low > 0 {
+			b.trunk = append(b.trunk, vlanRange{low, high})
+		}
+		return err
+	})
+	b.hasTrunk = present
+	b.trunk = mergeVLANs(b.trunk)
+	return err
+}
+
+// trunkProblem checks an item; -1 is a key that isn't there.
+func trunkProblem(id, low, high int) string {
+	bad := func(v int) bool { return v != -1 && (v < 1 || v > maxVLAN) }
+	switch {
+	case low == -1 && high != -1:
+		return "minID and maxID should be configured simultaneously, minID is missing"
+	case low != -1 && high == -1:
+		return "minID and maxID should be configured simultaneously, maxID is missing"
+	case bad(low):
+		return "incorrect trunk minID parameter"
+	case bad(high):
+		return "incorrect trunk maxID parameter"
+	case low > high:
+		return "minID is greater than maxID in trunk parameter"
+	case bad(id):
+		return "incorrect trunk id parameter"
+	}
+	return ""
+}
