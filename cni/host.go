@@ -100,18 +100,5 @@ func writeSysctl(name, value string) error {
 func sysctl4(link, key string) string { return "net/ipv4/conf/" + link + "/" + key }
 func sysctl6(link, key string) string { return "net/ipv6/conf/" + link + "/" + key }
 
-// enableForwarding turns a family's forwarding on where it's off; nobody ever turns it off again.
-func enableForwarding(four bool) error {
-	name := "net/ipv6/conf/all/forwarding"
-	if four {
-		name = "net/ipv4/ip_forward"
-	}
-	now, err := readSysctl(name)
-	if err == nil && now == "1" {
-		return nil
-	}
-	return failed("failed to enable forwarding", writeSysctl(name, "1"))
-}
-
 // absent reports whether an error says that something isn't there.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

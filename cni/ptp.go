@@ -75,7 +75,7 @@ func (at *attaching) ptpResult() *Result {
 func (at *attaching) hostForwarding() error {
 	for _, four := range []bool{true, false} {
 		if at.plan.hasFamily(four) {
-			if err := enableForwarding(four); err != nil {
+			if err := at.enableForwarding(four); err != nil {
 				return err
 			}
 		}

@@ -300,7 +300,7 @@ func (at *attaching) forwarding() error {
 			continue
 		}
 		done[family] = true
-		if err := enableForwarding(family == 1); err != nil {
+		if err := at.enableForwarding(family == 1); err != nil {
 			return err
 		}
 	}
