@@ -156,7 +156,7 @@ func (r *reader) route() (Route, error) {
 		return r.keep(&route.others)
 	})
 	switch {
-	case err != nil || r.lax:
+	case err != nil || r.lax && (r.keeps || route.Dst.IsValid()):
 	case !route.Dst.IsValid():
 		r.invalid(`expected a route with "dst"`)
 	case route.Gateway.IsValid() && route.Gateway.Is4() != route.Dst.Addr().Is4():
