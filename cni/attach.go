@@ -181,7 +181,9 @@ func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
 
 // sharesNetNS reports whether the container's namespace is the host's. There the kernel takes no IPv6 route by a gateway
 // that is the host's own address already, so the gateways come last (ip6_validate_gw, net/ipv6/route.c).
-func (at *attaching) sharesNetNS() bool { return at.container.ID() == at.host.netns }
+func (at *attaching) sharesNetNS() bool {
+	return at.attachment.SharedNetNS && at.container.ID() == at.host.netns // else openNetNS has refused it
+}
 
 // seed is what a container without addresses derives its MAC from.
 func (at *attaching) seed() string {
