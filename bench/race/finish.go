@@ -154,5 +154,5 @@ func (r *runner) checkStore(number int, n *network) {
 
 // belongs knows the files of a store that holds nothing.
 func belongs(name string) bool {
-	return name == "lock" || name == "@taken" || strings.HasPrefix(name, "last_reserved_ip.") || strings.HasPrefix(name, "@boot.")
+	return name == "lock" || name == "@taken" || name == "@reused" || strings.HasPrefix(name, "last_reserved_ip.") || strings.HasPrefix(name, "@boot.")
 }
