@@ -168,7 +168,7 @@ func TestCnitoolCheckFindsWhatWasTakenAway(t *testing.T) {
 		{"c1", "ip route delete default", "ip route add default via 10.7.0.1", "route"},
 		{"c1", "ip link set eth0 mtu 1300", "ip link set eth0 mtu 1400", "mtu"},
 		{"c1", "echo 0 >/proc/sys/net/ipv4/conf/eth0/log_martians", "echo 1 >/proc/sys/net/ipv4/conf/eth0/log_martians", "log_martians"},
-		{theHost, "nft flush map inet swiftcni ports4", "", "port"},
+		{theHost, "nft flush map inet swiftcni tcp4", "", "port"},
 		{theHost, "nft flush set inet swiftcni open4", "", "open4"},
 	} {
 		if out, err := c.from(harm.in, "sh", "-c", harm.command); err != nil {
