@@ -84,7 +84,8 @@ func (c *Conn) buildFor(p *Publication, es []element) error {
 	return lacking(c.reshape(p.needs(), sparing(p.Addrs)))
 }
 
-// lacksRules asks for those sets that may be missing where others are there.
+// lacksRules asks for those sets that may be missing where others are there, and whether somebody has emptied a chain, as
+// "nft flush table" does: elements find their sets then, and no packet finds them.
 func (c *Conn) lacksRules(p *Publication) (bool, error) {
 	var ms []netlink.Message
 	for _, a := range p.Addrs {
@@ -95,8 +96,42 @@ func (c *Conn) lacksRules(p *Publication) (bool, error) {
 			ms = append(ms, getSet(g.ports(TCP, false)))
 		}
 	}
+	sets, used := len(ms), p.used()
+	for _, u := range used {
+		ms = append(ms, getChain(masqueradeTable, u.chain))
+	}
 	replies, err := c.ask(ms)
-	return slices.ContainsFunc(replies, func(r reply) bool { return r.errno != 0 }), err
+	if err != nil {
+		return false, err
+	}
+	for i, u := range used {
+		if r := replies[sets+i]; r.errno == 0 && chainUse(r.data) < u.least {
+			return true, nil
+		}
+	}
+	return slices.ContainsFunc(replies, func(r reply) bool { return r.errno != 0 }), nil
+}
+
+// A usage is how often a chain is used at least, by its own rules and by those that jump to it, unless it's empty.
+type usage struct {
+	chain string
+	least uint32
+}
+
+// used returns the chains that lead to the publication's mappings.
+func (p *Publication) used() []usage {
+	list := []usage{{preroutePorts, 1}, {outputPorts, 1}, {portsChain, 2 + 1}, {localnetChain, 1}}
+	for i, a := range p.Addrs {
+		f := familyOf(a.Addr())
+		if _, ok := p.address(a, 0).set(); ok && i == 0 {
+			list = append(list, usage{postroutePorts, 1})
+		}
+		if g := p.group(f); g.hash != "" {
+			n := uint32(len(alternatives(p.conditions(f))))
+			list = append(list, usage{g.chainName(whenChain), 1 + n}, usage{g.chainName(portsChain), n + 1})
+		}
+	}
+	return list
 }
 
 // present returns those of chains, of which table and name are looked at, that are there.

@@ -19,9 +19,10 @@ type need struct {
 	sets       []set
 	conditions []chain
 	guard      bool
+	rules      bool // those of the sets that are there, anew
 }
 
-func (w need) empty() bool { return len(w.sets) == 0 && !w.guard }
+func (w need) empty() bool { return len(w.sets) == 0 && !w.guard && !w.rules }
 
 // A survey is which of our sets there were in one generation of the ruleset.
 type survey struct {
@@ -53,6 +54,10 @@ func (c *Conn) survey() (survey, error) {
 // Tidy takes over what an earlier version made, and takes out the sets and chains that nobody is a member of any more. Garbage
 // collection does it by itself; where there's nothing to do it changes nothing.
 func (c *Conn) Tidy() error { return c.tidy(nil) }
+
+// Rebuild makes the rules that the sets of masquerade and port mappings are for anew, whatever has become of them. Conditions of
+// mappings it can't know: Publish makes those.
+func (c *Conn) Rebuild() error { return c.reshape(need{rules: true}, func(role) bool { return true }) }
 
 // tidy is Tidy that spares some sets.
 func (c *Conn) tidy(spared func(role) bool) error { return c.reshape(need{}, spared) }

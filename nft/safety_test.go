@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
@@ -111,6 +112,65 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 	for _, p := range []string{"0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104"} {
 		if err := c.Build(Ruleset{Subnets: prefixes(p)}); err == nil {
 			t.Errorf("subnet %s was built", p)
+		}
+	}
+}
+
+// Chains that somebody emptied are filled by the next one who publishes. Elements alone wouldn't notice.
+func TestPublishFillsEmptiedChains(t *testing.T) {
+	for name, p := range portRulesets {
+		ns := nstest.New(t, "host")
+		c := dial(t, ns)
+		publish(t, c, p)
+		var commands []string
+		for _, x := range p.used() {
+			commands = append(commands, "flush chain inet swiftcni "+x.chain)
+		}
+		next := p
+		next.Owner.ContainerID = "next"
+		next.Addrs = nil
+		for _, a := range p.Addrs {
+			next.Addrs = append(next.Addrs, netip.PrefixFrom(a.Addr().Next(), a.Bits()))
+		}
+		next.Ports = []PortMapping{{Protocol: TCP, HostPort: 9, ContainerPort: 9}}
+		for _, command := range append(commands, "flush table inet swiftcni") {
+			nstest.Run(t, ns, "nft", command)
+			if err := c.CheckPorts(p); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s: got %v, want not exist", name, command, err)
+			}
+			publish(t, c, next)
+			for _, x := range []Publication{p, next} {
+				if err := c.CheckPorts(x); err != nil {
+					t.Errorf("%s: after %s and publishing: %v", name, command, err)
+				}
+			}
+			if lacks, err := c.lacksRules(&next); lacks || err != nil {
+				t.Errorf("%s: whole rules are said to lack something: %v", name, err)
+			}
+		}
+	}
+}
+
+// A rule of another's before ours is found by CheckPorts, and not by a Publish, which counts. Rebuild takes it out.
+func TestRebuildMakesRulesAnew(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	must(t, c.Rebuild())
+	if text := list(t, ns); text != "" {
+		t.Errorf("rebuilding nothing made %s", text)
+	}
+	p, a := publication("c1", "10.1.0.2/24", 80), attachment("c1", "10.1.0.2/24")
+	must(t, c.Attach(a))
+	publish(t, c, p)
+	want := list(t, ns)
+	for _, command := range []string{"insert rule inet swiftcni ports accept", "insert rule inet swiftcni postrouting accept",
+		"flush table inet swiftcni", "delete chain inet swiftcni prerouting-ports"} {
+		nstest.Run(t, ns, "nft", command)
+		must(t, c.Rebuild())
+		must(t, c.Check(a))
+		must(t, c.CheckPorts(p))
+		if got := list(t, ns); sortedLines(got) != sortedLines(want) {
+			t.Errorf("after %s:\n%s", command, cmp.Diff(want, got))
 		}
 	}
 }

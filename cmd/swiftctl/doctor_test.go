@@ -73,9 +73,12 @@ func TestDoctor(t *testing.T) {
 		"chains of an earlier version": `for i in $(seq 30); do n=masq4-10.50.$i.0/24; echo "add set inet swiftcni $n { type ipv4_addr; }
 			add chain inet swiftcni $n { type nat hook postrouting priority 100; }
 			add rule inet swiftcni $n ip saddr @$n ip daddr != 10.50.$i.0/24 ip daddr != 224.0.0.0/4 masquerade"; done >/run/old.nft; nft -f /run/old.nft; finds many-chains; mends; sends; answers`,
-		"another's port":            `iptables -t nat -I PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.9.0.77:80; finds port-conflict; mends; answers`,
-		"a program's port":          `busybox httpd -p 8080 -h /run/www; finds port-conflict; mends; answers`,
-		"our rules are flushed":     `iptables -P FORWARD DROP; nft flush chain inet swiftcni firewall-in; cut sends; finds check port-closed; mends; sends; answers`,
+		"another's port":        `iptables -t nat -I PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.9.0.77:80; finds port-conflict; mends; answers`,
+		"a program's port":      `busybox httpd -p 8080 -h /run/www; finds port-conflict; mends; answers`,
+		"our rules are flushed": `iptables -P FORWARD DROP; nft flush chain inet swiftcni firewall-in; cut sends; finds check port-closed; mends; sends; answers`,
+		"our chains are emptied": `nft flush chain inet swiftcni ports; cut answers; finds check; mends; sends; answers
+			nft flush table inet swiftcni; cut answers; finds check; mends; sends; answers
+			nft insert rule inet swiftcni ports accept; cut answers; finds check; mends; sends; answers`,
 		"firewalld":                 `firewalld_starts; cut sends; answers; finds firewalld; mends; sends; answers; firewall-cmd --reload >/dev/null; sends; answers`,
 		"firewalld reloads":         `firewalld_starts; attach net c2; sends c2; firewall-cmd --reload >/dev/null; cut sends c2; finds firewalld; mends; sends c2`,
 		"firewalld beside a policy": `firewalld_starts; attach net c2; sends c2; iptables -P FORWARD DROP; cut sends c2; mends; mends; sends c2; answers`,

@@ -55,6 +55,8 @@ type syncing struct {
 	dirs  []string // of leases
 	node  *node
 	rules *nft.Conn
+
+	rebuilt bool // the rules of port mappings
 }
 
 func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err error) {

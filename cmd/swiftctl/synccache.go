@@ -54,7 +54,7 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 		return nil
 	}
 	if !s.dry {
-		if err := call("ADD"); err != nil {
+		if err := join(s.rebuild(p), call("ADD")); err != nil {
 			return fmt.Errorf("%s/%s: %s: %w", h.Network, h.who(), p.kind, err)
 		}
 	}
@@ -64,6 +64,15 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 	}
 	s.tell(h, s.verb("restored", "restore"), what)
 	return nil
+}
+
+// rebuild makes the rules that lead to all ports anew, once: ADD only notices those that are gone.
+func (s *syncing) rebuild(p member) error {
+	if p.kind != "portmap" || s.rebuilt {
+		return nil
+	}
+	s.rebuilt = true
+	return s.rules.Rebuild()
 }
 
 // cached is what libcni keeps of an attachment (libcni's cachedInfo).
