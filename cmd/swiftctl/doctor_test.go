@@ -67,8 +67,10 @@ func TestDoctor(t *testing.T) {
 			iptables-legacy -t nat -N CNI-DN-0123456789abcdef01234; ! swiftctl adopt -n --data-dir /run/leases >/run/adopted 2>&1; grep -q "of no container with a lease here" /run/adopted
 			sh -e -c "$(grep -A2 CNI-DN-0123 /run/adopted | sed -n 's/.*removed by: //p')"; swiftctl adopt -n --data-dir /run/leases >/run/adopted; ! grep CNI-DN-0123 /run/adopted
 			swiftctl install --binary $(command -v swiftcni) /run/plugins 2>&1 | grep -q "chain iptables-legacy nat $name and the like"`,
-		"ptp's route": `attach ptp c2; sends c2; content "with ptp"; ip route del 10.9.2.2; cut sends c2; finds missing-route; mends; sends c2
-			ip route del 10.9.2.2; swiftctl sync; sends c2`,
+		"ptp's route": `attach ptp c2; sends c2; content "with ptp"; ip route del 10.9.2.2; cut sends c2; finds missing-route; mends; sends c2; ip route show scope host | grep -q "^10.9.2.2 "
+			ip route del 10.9.2.2; swiftctl sync; sends c2; ip route show scope host | grep -q "^10.9.2.2 "`,
+		"ptp's route beside a link that's down": `attach ptp c2; attach ptp c3; set -- $(ip route show 10.9.2.2); link=$3; ip link set "$link" down; ip route del 10.9.2.3
+			cut sends c3; ! swiftctl sync; sends c3; ip link set "$link" up; swiftctl sync; sends c2`,
 		"a dormant table": `nft add table inet swiftcni '{ flags dormant; }'; cut answers; finds dormant-table; mends; answers`,
 		"chains of an earlier version": `for i in $(seq 30); do n=masq4-10.50.$i.0/24; echo "add set inet swiftcni $n { type ipv4_addr; }
 			add chain inet swiftcni $n { type nat hook postrouting priority 100; }

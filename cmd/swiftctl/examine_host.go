@@ -119,7 +119,15 @@ func (x *examination) route(h *held) error {
 	missing, err := x.node.missingRoutes(h, x.conf(h.Network))
 	for _, r := range missing {
 		x.add("missing-route", h.Network, h.who(), "the host has no route to "+r.Dst.Addr().String()+" by "+h.link.Name+
-			"; systemd-networkd takes away the routes of links that a .network file of its matches", "ip route add "+r.Dst.Addr().String()+" dev "+h.link.Name)
+			"; systemd-networkd takes away the routes of links that a .network file of its matches", routeRemedy(r, h.link.Name))
 	}
 	return err
+}
+
+func routeRemedy(r rtnl.Route, link string) string {
+	remedy := "ip route add " + r.Dst.Addr().String() + " dev " + link
+	if r.Scope == rtnl.ScopeHost {
+		remedy += " scope host"
+	}
+	return remedy
 }

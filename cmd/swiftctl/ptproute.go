@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -35,10 +36,19 @@ func (n *node) missingRoutes(h *held, c *netconf) (missing []rtnl.Route, err err
 		// An address that the container gave itself has no route.
 		ours := slices.Contains(h.record.Addrs, a) || !h.leased
 		if !has && ours {
-			missing = append(missing, rtnl.Route{Dst: netip.PrefixFrom(a, a.BitLen()), Link: h.link.Index})
+			missing = append(missing, hostRoute(a, h.link.Index))
 		}
 	}
 	return missing, nil
+}
+
+// hostRoute is the route that ptp's ADD makes to a container's address.
+func hostRoute(a netip.Addr, link int) rtnl.Route {
+	r := rtnl.Route{Dst: netip.PrefixFrom(a, a.BitLen()), Link: link}
+	if a.Is4() {
+		r.Scope = rtnl.ScopeHost
+	}
+	return r
 }
 
 func hasGateway(conn *rtnl.Conn, link int) bool {
@@ -50,8 +60,10 @@ func hasGateway(conn *rtnl.Conn, link int) bool {
 	return false
 }
 
-// routes puts the host routes of ptp's containers back.
+// routes puts the host routes of ptp's containers back. One whose link is down can't have them, which doesn't keep the others
+// from theirs.
 func (s *syncing) routes() error {
+	var failures []error
 	for _, h := range s.node.list {
 		var conf *netconf
 		for _, c := range s.confs {
@@ -64,10 +76,10 @@ func (s *syncing) routes() error {
 			return err
 		}
 		if err := s.addRoutes(h, missing); err != nil {
-			return err
+			failures = append(failures, err)
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 func (s *syncing) addRoutes(h *held, missing []rtnl.Route) error {
