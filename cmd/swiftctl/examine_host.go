@@ -28,6 +28,9 @@ func (x *examination) hasFirewalld() bool { return x.filters.Has("inet firewalld
 // maxBaseChains is more than a ruleset has for any number of attachments.
 const maxBaseChains = 8
 
+// ourTable is what the names of our tables end with, behind the family's.
+const ourTable = " swiftcni"
+
 // shared looks at what is the host's, whoever is attached.
 func (x *examination) shared() error {
 	for _, missing := range x.host.detours {
@@ -37,8 +40,8 @@ func (x *examination) shared() error {
 		x.add("missing-jump", "", "", "the "+missing+" is missing, so a firewall that drops what the host forwards cuts off the containers that are let through", "swiftctl sync")
 	}
 	for _, t := range x.filters.Dormant() {
-		if strings.HasSuffix(t, " swiftcni") {
-			x.add("dormant-table", "", "", "table "+t+" is dormant: the kernel skips all of its rules, such as masquerade and ports", "nft add table "+t)
+		if strings.HasSuffix(t, ourTable) {
+			x.add("dormant-table", "", "", "table "+t+" is dormant: the kernel skips all of its rules, such as masquerade and ports", "swiftctl sync")
 		}
 	}
 	if n := len(x.filters.BaseChains()); n > maxBaseChains {

@@ -71,12 +71,32 @@ func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err e
 	s.node.know(s.confs)
 	sweep := sweeping{dry: s.dry, dirs: s.dirs, node: s.node,
 		done: func(h *held) { s.tell(h, s.verb("removed", "remove"), h.elements()) }}
-	return join(s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
+	return join(s.wake(), s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
 }
 
 // cacheFlag gives a command the flag --cache-dir.
 func cacheFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("cache-dir", defaultCacheDir, "`directory` of libcni's cache")
+}
+
+// wake wakes tables of ours that somebody has put to sleep, with all of their rules.
+func (s *syncing) wake() error {
+	filters, err := s.rules.Filters()
+	if err != nil {
+		return ifSupported(err)
+	}
+	for _, t := range filters.Dormant() {
+		if !strings.HasSuffix(t, ourTable) {
+			continue
+		}
+		if !s.dry {
+			if err := s.rules.Wake(t); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(s.out, "host: %s the table %s\n", s.verb("woke", "wake"), t)
+	}
+	return nil
 }
 
 // detours puts the way through iptables' tables back, which is the host's.
