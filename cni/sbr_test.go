@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 const sbrDual = `"isGateway": true, "ipam": { "type": "static", "addresses": [ { "address": "10.6.NET.2/24" }, { "address": "fd00:6:NET::2/64" } ],
@@ -59,6 +61,19 @@ func routed(t testing.TB, a Attachment) string {
 }
 
 // What comes from eth1's addresses goes by eth1 alone, the rest by eth0, in both families, with real packets.
+// inUse waits until an address of the host is in use: the kernel makes the route to one of IPv6 a little later.
+func inUse(t *testing.T, addr string) {
+	t.Helper()
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.WaitLocal(netip.MustParseAddr(addr), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSBRRoutesBySource(t *testing.T) {
 	a, prev := sbrWorld(t)
 	before := routed(t, a)
@@ -103,6 +118,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 	nstest.Run(t, "", "ip", "address", "add", "fd00:b::1/64", "dev", "beyond", "nodad")
 	nstest.Run(t, "", "ip", "link", "set", "beyond", "up")
 	nstest.Run(t, "", "ip", "link", "set", "beyond1", "up")
+	inUse(t, "fd00:b::1")
 	nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", "-I", "fd00:6:1::2", "fd00:b::1")
 
 	if err := checkSBR(t.Context(), n, a, prev); err != nil {
