@@ -48,7 +48,7 @@ func (k *firewallKeys) open(n *Network, o nft.Opening, f *firewalld, ends *endin
 	}
 	defer ends.close(conn, ends.lately(n))
 	if err := conn.Open(o); err != nil {
-		return failed("set up nftables", err)
+		return errors.Join(failed("set up nftables", err), unopen(o))
 	}
 	if f == nil {
 		return nil
@@ -57,6 +57,16 @@ func (k *firewallKeys) open(n *Network, o nft.Opening, f *firewalld, ends *endin
 		return errors.Join(err, failed("undo: clean up nftables", conn.Shut(o, nil)))
 	}
 	return nil
+}
+
+// unopen takes back what may have been done though its answer was lost, by another socket, which no answer waits at.
+func unopen(o nft.Opening) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	return ignoreUnsupported(conn.Shut(o, nil))
 }
 
 // checkFirewall says what is wrong with the configuration.

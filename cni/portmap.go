@@ -133,7 +133,7 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 		return &Error{Code: CodePortTaken, Msg: "host port " + taken.Mapping.HostText() + " is taken by " + takenBy(taken) +
 			", and leads to " + taken.Target.String(), Details: "DEL of that container, or GC, frees it", Key: "runtimeConfig.portMappings", Err: err}
 	case err != nil:
-		return failed("set up nftables", err)
+		return errors.Join(failed("set up nftables", err), unpublish(p))
 	}
 	if err := localhost(p); err != nil {
 		_, undoErr := conn.Unpublish(p)
@@ -141,6 +141,17 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 	}
 	forgetStale(p, waiting)
 	return nil
+}
+
+// unpublish takes back what may have been done though its answer was lost, by another socket, which no answer waits at.
+func unpublish(p nft.Publication) error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return ignoreUnsupported(err)
+	}
+	defer conn.Close()
+	_, err = conn.Unpublish(p)
+	return ignoreUnsupported(err)
 }
 
 func takenBy(e *nft.PortTakenError) string {
