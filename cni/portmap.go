@@ -174,12 +174,18 @@ func localhost(p nft.Publication) error {
 		}
 		defer conn.Close()
 		way, err := conn.WayTo(a.Addr())
+		if refused := new(rtnl.Error); errors.As(err, &refused) {
+			return nil // the kernel knows no way there
+		}
 		if err != nil {
-			return nil
+			return failed("find the link to the container", err)
 		}
 		name, err := conn.Name(way.Link)
-		if err != nil {
+		if absent(err) {
 			return nil
+		}
+		if err != nil {
+			return failed("find the link to the container", err)
 		}
 		key := sysctl4(name, "route_localnet")
 		if now, err := readSysctl(key); err == nil && now == "1" {
