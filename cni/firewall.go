@@ -54,7 +54,7 @@ func (k *firewallKeys) open(n *Network, o nft.Opening, f *firewalld, ends *endin
 		return nil
 	}
 	if err := f.add(o, k.zone); err != nil {
-		return errors.Join(err, failed("undo: clean up nftables", conn.Shut(o, nil)))
+		return errors.Join(err, unopen(o))
 	}
 	return nil
 }

@@ -136,8 +136,7 @@ func (n *Network) publish(p nft.Publication, ends *ending) error {
 		return errors.Join(failed("set up nftables", err), unpublish(p))
 	}
 	if err := localhost(p); err != nil {
-		_, undoErr := conn.Unpublish(p)
-		return errors.Join(err, failed("undo: clean up nftables", undoErr))
+		return errors.Join(err, unpublish(p))
 	}
 	forgetStale(p, waiting)
 	return nil
