@@ -216,18 +216,6 @@ func TestParseContention(t *testing.T) {
 	}
 }
 
-func TestEchoRequestChecksum(t *testing.T) {
-	for _, id := range []uint16{0, 1, 0xf7fe, 0xffff} {
-		sum := uint32(0)
-		for p := echoRequest(id); len(p) > 0; p = p[2:] {
-			sum += uint32(p[0])<<8 | uint32(p[1])
-		}
-		if folded := uint16(sum + sum>>16); folded != 0xffff {
-			t.Errorf("%#x: the words add up to %#x, want 0xffff", id, folded)
-		}
-	}
-}
-
 func TestLinearTicks(t *testing.T) {
 	for end, want := range map[float64]string{1: "0 0.2 0.4 0.6 0.8 1", 3.7: "0 1 2 3", 9: "0 2 4 6 8", 17: "0 5 10 15", 6000: "0 1000 2000 3000 4000 5000 6000"} {
 		var labels []string

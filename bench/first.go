@@ -3,8 +3,6 @@
 package main
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -84,7 +82,7 @@ func (m *measurer) firstOf(c Contestant, peer container, round int, reused bool)
 	if !reused {
 		return nil
 	}
-	host := container{netns: filepath.Join("/run/netns", "host-"+c.Name)}
+	host := container{netns: hostOf(c)}
 	if err := m.reuse(c, round, reuseGateway, host); err != nil {
 		return err
 	}
@@ -200,44 +198,6 @@ func micros() float64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // fails only for a bad clock or pointer
 	return float64(t.Nano()) / 1e3
-}
-
-// ask sends ICMP echo requests from a namespace, one each millisecond, until a reply comes.
-func (m *measurer) ask(netns int, target netip.Addr, patience time.Duration) error {
-	if err := enter(netns); err != nil {
-		return err
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	request := echoRequest(uint16(unix.Getpid()))
-	to := &unix.SockaddrInet4{Addr: target.As4()}
-	packet := make([]byte, 1500)
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		// A neighbour that can't be found is told by errors of later calls.
-		_ = unix.Sendto(fd, request, 0, to)
-		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1); n == 0 {
-			continue
-		}
-		n, _, err := unix.Recvfrom(fd, packet, unix.MSG_DONTWAIT)
-		// After the IPv4 header of 20 bytes: type 0 is the reply.
-		if err == nil && n >= 28 && packet[20] == 0 && [4]byte(packet[12:16]) == target.As4() {
-			return nil
-		}
-	}
-	return errors.New("no reply within " + patience.String())
-}
-
-// echoRequest is an ICMP echo request (RFC 792) with an identifier.
-func echoRequest(id uint16) []byte {
-	request := []byte{8, 0, 0, 0, 0, 0, 0, 1}
-	binary.BigEndian.PutUint16(request[4:], id)
-	// The one's complement of the one's complement sum: three words aren't 0.
-	sum := uint32(8)<<8 + uint32(id) + 1
-	binary.BigEndian.PutUint16(request[2:], ^uint16(sum+sum>>16))
-	return request
 }
 
 func (r *Report) showFirst() section {

@@ -124,6 +124,8 @@ type measurer struct {
 	hosts    map[string]int  // by contestant: the namespace's file descriptor
 	ids      int             // containers so far
 	rtnl     map[string]bool // addresses in the kernel that RTNL was seen at: one
+
+	questions uint16 // asked so far: each is known by its number
 }
 
 func (m *measurer) key(level int, contestant, verb string) Key {
@@ -153,18 +155,23 @@ func (m *measurer) fail(level, round int, contestant, verb string, err error) {
 
 func (m *measurer) setUp() error {
 	for _, c := range m.Contestants {
-		host := filepath.Join("/run/netns", "host-"+c.Name)
-		fd, err := newNetNS(host)
-		if err != nil {
-			return err
-		}
-		m.hosts[c.Name] = fd
-		if err := m.shell(c, "ip link set lo up\n"+c.SetUp); err != nil {
+		if err := m.newHost(c); err != nil {
 			return fmt.Errorf("set up %s: %w", c.Name, err)
 		}
 	}
 	return nil
 }
+
+func (m *measurer) newHost(c Contestant) error {
+	fd, err := newNetNS(hostOf(c))
+	if err != nil {
+		return err
+	}
+	m.hosts[c.Name] = fd
+	return m.shell(c, "ip link set lo up\n"+c.SetUp)
+}
+
+func hostOf(c Contestant) string { return filepath.Join("/run/netns", "host-"+c.Name) }
 
 // shell runs commands on a contestant's host.
 func (m *measurer) shell(c Contestant, commands string) error {
