@@ -65,7 +65,7 @@ golden: ## rewrite golden files from what the kernel accepts; review the diff li
 fuzz: ## each fuzz target for FUZZTIME=30s
 	internal/fuzz.sh $${FUZZTIME:-30s}
 
-bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 20 minutes (as root; OUT=directory DOC=docs/performance.md)
+bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 25 minutes (as root; OUT=directory DOC=docs/performance.md)
 	go run ./bench all -out $(or $(OUT),.cache/bench/report) $(if $(DOC),-doc $(DOC))
 
 bench-libcni: ## programs that use libcni and go-cni: the reference's plugins, ours, and ours in-process; 100 rounds in 2 minutes (as root; ROUNDS=n)

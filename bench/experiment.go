@@ -47,7 +47,7 @@ func experiments() []experiment {
 			axes: []axis{{fillAttachments, []int{0, 1000}, []int{0, 20}}}, only: []string{swiftcni, floor}, measure: (*measurer).waterfall, show: (*Report).showWaterfall},
 		{name: "inprocess", about: "attaching from a warm process", axes: once, rounds: 300, quick: 20, subnet: small,
 			only: []string{swiftcni, floor}, measure: (*measurer).inProcess, show: (*Report).showInProcess},
-		{name: "first", about: "time to the first reply", axes: once, rounds: 30, quick: 2, subnet: small,
+		{name: "first", about: "time to the first reply, first packets that are lost", axes: once, rounds: 30, quick: 2, subnet: small,
 			only: attaching, measure: (*measurer).first, show: (*Report).showFirst},
 		{name: "burst", about: "many ADDs at once", rounds: 4, quick: 1, subnet: large, only: attaching,
 			axes:    []axis{{name: "at once", levels: []int{1, 16, 64, 256}, quick: []int{1, 8}}},

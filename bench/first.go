@@ -48,6 +48,10 @@ func (m *measurer) first() error {
 		}
 		peers[c.Name] = peer
 	}
+	duals, err := m.dualHosts()
+	if err != nil {
+		return err
+	}
 	for round := -m.WarmUp; round < m.Rounds; round++ {
 		// Whoever doesn't see to it has no reply until the asker's old entry has timed out: a few tries will do.
 		reused := round == 0 || round > 0 && round%10 == 0
@@ -55,6 +59,11 @@ func (m *measurer) first() error {
 			c := m.Contestants[i]
 			if err := m.firstOf(c, peers[c.Name], round, reused); err != nil {
 				return fmt.Errorf("%s: %w", c.Name, err)
+			}
+		}
+		for _, i := range m.random.Perm(len(duals)) {
+			if err := m.answersOf(duals[i], round); err != nil {
+				return fmt.Errorf("%s: %w", duals[i].Name, err)
 			}
 		}
 		m.progress.step(os.Stderr)
@@ -203,6 +212,9 @@ func micros() float64 {
 func (r *Report) showFirst() section {
 	t := table{head: []string{"ms", "", "p50", "p90", "p99", "worst", "failed"}}
 	for _, s := range r.of("first") {
+		if s.Axis != "" { // in both families
+			continue
+		}
 		failed := fmt.Sprint(s.Failed)
 		if s.Failed > 0 {
 			failed += ": " + s.Reason
@@ -213,7 +225,8 @@ func (r *Report) showFirst() section {
 	}
 	t.sort(0)
 	return section{title: "Time to the first reply", text: "From the start of ADD. The container asks as soon as ADD's process has " +
-		"ended. An address is reused at once, under another MAC, while the asker still has the old one.", tables: []table{t}}
+		"ended. An address is reused at once, under another MAC, while the asker still has the old one.\n\n" + answersText,
+		tables: []table{t, r.answersTable(), r.dualAddsTable()}}
 }
 
 func replaceName(script string, c Contestant) string {

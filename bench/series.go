@@ -39,6 +39,9 @@ type Sample struct {
 	Major     int64 `json:",omitempty"` // and those with I/O
 	CPUMicros int64 `json:",omitempty"`
 	RSS       int64 `json:",omitempty"` // peak resident set of the largest one, KiB
+	// Of an answer: microseconds since the question, and that it wasn't the first question's, or came too late.
+	Waited float64 `json:",omitempty"`
+	Lost   bool    `json:",omitempty"`
 
 	start float64 // microseconds of CLOCK_MONOTONIC
 }
