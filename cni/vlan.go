@@ -7,15 +7,15 @@ import (
 	"errors"
 	"io/fs"
 	"net"
-	"slices"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // mergeVLANs returns the same IDs in order, without duplicates, in the fewest ranges.
 func mergeVLANs(ranges []vlanRange) []vlanRange {
-	slices.SortFunc(ranges, func(a, b vlanRange) int { return cmp.Compare(a.first, b.first) })
+	order.By(ranges, func(a, b vlanRange) int { return cmp.Compare(a.first, b.first) })
 	var merged []vlanRange
 	for _, r := range ranges {
 		if last := len(merged) - 1; last >= 0 && r.first <= merged[last].last+1 {

@@ -5,10 +5,10 @@ package nft
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +67,7 @@ func elementsOf(list []Attachment) (es []element, rules Ruleset, err error) {
 		rules.Subnets, rules.Guard = append(rules.Subnets, r.Subnets...), rules.Guard || r.Guard
 	}
 	// A message holds the elements of one set.
-	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
+	order.By(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 	return es, rules, nil
 }
 

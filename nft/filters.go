@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -175,7 +176,7 @@ func (f *Filters) at(hook uint32, kind string, family portFamily) (list []baseCh
 			list = append(list, b)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b baseChain) int { return cmp.Compare(a.priority, b.priority) })
+	order.By(list, func(a, b baseChain) int { return cmp.Compare(a.priority, b.priority) })
 	return list
 }
 

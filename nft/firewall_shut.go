@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,7 +51,7 @@ func opened(es []element) []Opened {
 			list = append(list, Opened{owner, addr, e.set == noted4 || e.set == noted6})
 		}
 	}
-	slices.SortFunc(list, func(a, b Opened) int {
+	order.By(list, func(a, b Opened) int {
 		return cmp.Or(cmp.Compare(a.Owner.String(), b.Owner.String()), a.Addr.Compare(b.Addr))
 	})
 	return list
@@ -160,7 +161,7 @@ func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) err
 	if err := tellNoted(dead, tell); err != nil {
 		return err
 	}
-	slices.SortFunc(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
+	order.By(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
 	for some := range slices.Chunk(dead, removeAtOnce) {
 		if err := c.remove(some); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,10 +59,10 @@ func attachments(es []element, network string) []Attachment {
 	}
 	var as []Attachment
 	for _, a := range byOwner {
-		slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
+		order.By(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
 		as = append(as, *a)
 	}
-	slices.SortFunc(as, func(a, b Attachment) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
+	order.By(as, func(a, b Attachment) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
 	return as
 }
 

@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/internal/sha512"
 	"golang.org/x/sys/unix"
 )
@@ -174,7 +174,7 @@ func (p *Publication) elements() []element {
 
 // sortBySet sorts elements, as a message holds those of one set.
 func sortBySet(es []element) {
-	slices.SortStableFunc(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
+	order.By(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 }
 
 // check refuses what can't be published.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/order"
 )
 
 // A role is what a set of the table "inet swiftcni" is for. Its name says all of it: so the rules that look into the set follow
@@ -158,7 +160,7 @@ func rolesOf(sets []set, heads ...string) (roles []role) {
 			roles = append(roles, r)
 		}
 	}
-	slices.SortFunc(roles, func(a, b role) int {
+	order.By(roles, func(a, b role) int {
 		return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(slices.Index(heads, a.head), slices.Index(heads, b.head)),
 			cmp.Compare(a.length(), b.length()), cmp.Compare(a.arg, b.arg), cmp.Compare(a.bit, b.bit))
 	})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -77,6 +78,6 @@ func (r Ruleset) needs() need {
 
 // orderedSets sorts sets by their names, each once.
 func orderedSets(sets []set) []set {
-	slices.SortFunc(sets, func(a, b set) int { return cmp.Or(cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name)) })
+	order.By(sets, func(a, b set) int { return cmp.Or(cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name)) })
 	return slices.Compact(sets)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -221,7 +222,7 @@ func handOver(b *batch, all, gone []element) {
 	if len(waiting) == 0 {
 		return
 	}
-	slices.SortFunc(waiting, func(x, y element) int { return strings.Compare(x.comment, y.comment) })
+	order.By(waiting, func(x, y element) int { return strings.Compare(x.comment, y.comment) })
 	list := addressesOf(all)
 	heirs := map[groupPlace]element{}
 	var held []element

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +59,7 @@ func published(es []element) []Published {
 			ps = append(ps, Published{o, at.mapping(to.Port()), to, notes[whose(e, to.Addr())], e.isStandby()})
 		}
 	}
-	slices.SortFunc(ps, func(a, b Published) int {
+	order.By(ps, func(a, b Published) int {
 		return cmp.Or(cmp.Compare(a.Owner.String(), b.Owner.String()), a.Target.Addr().Compare(b.Target.Addr()),
 			cmp.Compare(a.Mapping.Protocol, b.Mapping.Protocol), cmp.Compare(a.Mapping.HostPort, b.Mapping.HostPort), a.Mapping.HostIP.Compare(b.Mapping.HostIP))
 	})

@@ -14,11 +14,11 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/entry"
+	_ "github.com/swiftcni/swiftcni/internal/stack"
 )
 
 func main() {
 	entry.Restore()
-	entry.Grow()
 	os.Exit(cni.Main(cni.Name(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
 }
 

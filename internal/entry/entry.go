@@ -12,7 +12,10 @@
 // has them if it's linked with [Flag] and imports the package. Without either it only starts slower.
 package entry
 
-import "syscall"
+import (
+	"runtime"
+	"syscall"
+)
 
 // Flag is what to tell the linker (cmd/link, flag -E): the symbol where the program begins.
 const Flag = "-E swiftcni_entry"
@@ -20,6 +23,9 @@ const Flag = "-E swiftcni_entry"
 // callers is the caller's RLIMIT_NOFILE, found by swiftcni_entry, and lowered what it replaced it by. No limit at
 // all, as in a program that began elsewhere, leaves them zero.
 var callers, lowered syscall.Rlimit
+
+// sampling is where the runtime keeps how often it samples allocations.
+var sampling = &runtime.MemProfileRate
 
 // Restore sets the limit of open files to the caller's, for this process and those that it starts.
 func Restore() {

@@ -2,7 +2,5 @@
 
 //go:build !amd64 && !arm64
 
-package entry
-
-// Grow does nothing here.
-func Grow() {}
+// Package stack does nothing here.
+package stack
