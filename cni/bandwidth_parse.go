@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -27,14 +28,14 @@ func (n *Network) bandwidth() *bandwidthKeys {
 	k := &bandwidthKeys{}
 	var fromRuntime limits
 	top := false
-	r := newReader(n.text, "")
-	err := r.object(func(key string) error {
+	r := jsontext.NewReader(n.text, "")
+	err := r.Object(func(key string) error {
 		if key == "runtimeconfig" {
-			return r.object(func(key string) error {
+			return r.Object(func(key string) error {
 				if key != "bandwidth" {
 					return nil
 				}
-				return r.object(func(key string) error { _, err := fromRuntime.field(r, key); return err })
+				return r.Object(func(key string) error { _, err := fromRuntime.field(r, key); return err })
 			})
 		}
 		known, err := k.limits.field(r, key)
@@ -45,21 +46,17 @@ func (n *Network) bandwidth() *bandwidthKeys {
 	if !top {
 		k.limits, prefix = fromRuntime, "runtimeConfig.bandwidth."
 	}
-	switch {
-	case err != nil:
-		k.err = asError(decodeError(err))
-	case r.first != nil:
-		k.err = r.first
-	default:
+	k.err = firstError(r, err)
+	if k.err == nil {
 		k.err = k.ingress.problem(prefix + "ingress")
-		if k.err == nil {
-			k.err = k.egress.problem(prefix + "egress")
-		}
+	}
+	if k.err == nil {
+		k.err = k.egress.problem(prefix + "egress")
 	}
 	return k
 }
 
-func (l *limits) field(r *reader, key string) (known bool, err error) {
+func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 	var to *int
 	switch key {
 	case "ingressrate":
@@ -73,7 +70,7 @@ func (l *limits) field(r *reader, key string) (known bool, err error) {
 	default:
 		return false, nil
 	}
-	return true, r.bounded(to, 0, math.MaxInt)
+	return true, r.Bounded(to, 0, math.MaxInt)
 }
 
 // problem says what's wrong with a direction's limit; keys is what its keys begin with.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 )
 
 // The key "chain" of bridge and ptp holds what otherwise follows them in a list of plugins: portmap, firewall and the
@@ -29,11 +30,11 @@ type memberText struct {
 }
 
 // parseChain keeps each member's text. What is in it is looked at when the network is known.
-func (n *Network) parseChain(r *reader) error {
+func (n *Network) parseChain(r *jsontext.Reader) error {
 	n.chain = nil
-	_, err := r.list(func() error {
-		text, err := r.value()
-		n.chain = append(n.chain, memberText{text: text, path: string(r.path)})
+	_, err := r.List(func() error {
+		text, err := r.Value()
+		n.chain = append(n.chain, memberText{text: text, path: r.Path()})
 		return err
 	})
 	return err
@@ -60,17 +61,17 @@ func (n *Network) members(a Attachment) (list []member, first error) {
 // shared are the keys of the whole network as a JSON object's inner text: a member's come before them and can't be
 // others.
 func (n *Network) shared() []byte {
-	w := newWriter(nil)
-	w.key("name").str(n.name)
-	w.key("cniVersion").str(n.cniVersion)
-	text := w.b
-	r := newReader(n.text, "")
+	w := jsontext.NewWriter(nil)
+	w.Key("name").Str(n.name)
+	w.Key("cniVersion").Str(n.cniVersion)
+	text := w.Bytes()
+	r := jsontext.NewReader(n.text, "")
 	// The text was read before, so nothing in it can be wrong.
-	_ = r.object(func(key string) error {
+	_ = r.Object(func(key string) error {
 		if key != "runtimeconfig" && key != "args" {
 			return nil
 		}
-		v, err := r.value()
+		v, err := r.Value()
 		text = append(text, `,"`+key+`":`...)
 		text = append(text, v...)
 		return err

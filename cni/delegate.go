@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"golang.org/x/sys/unix"
 )
 
@@ -166,20 +167,20 @@ func (d *delegate) error(status string, stdout, stderr []byte) error {
 	}
 	e := &Error{}
 	var code int
-	r := newReader(stdout, "")
-	err := r.object(func(key string) error {
+	r := jsontext.NewReader(stdout, "")
+	err := r.Object(func(key string) error {
 		switch key {
 		case "code":
-			return r.integer(&code)
+			return r.Integer(&code)
 		case "msg":
-			return r.str(&e.Msg)
+			return r.Str(&e.Msg)
 		case "details":
-			return r.str(&e.Details)
+			return r.Str(&e.Details)
 		}
 		return nil
 	})
 	if err == nil {
-		err = r.end()
+		err = r.End()
 	}
 	if err != nil {
 		return &Error{Msg: "netplugin failed but error parsing its diagnostic message " + quote(string(stdout)) + ": " + err.Error(),

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -61,18 +62,18 @@ func (e *Error) As(target any) bool {
 
 // appendJSON prints the error object, with the version that the caller asked for.
 func (e *Error) appendJSON(b []byte, version string) []byte {
-	w := newWriter(b)
-	w.open('{')
+	w := jsontext.NewWriter(b)
+	w.Open('{')
 	if version != "" {
-		w.key("cniVersion").str(version)
+		w.Key("cniVersion").Str(version)
 	}
-	w.key("code").raw(strconv.FormatUint(uint64(e.Code), 10))
-	w.key("msg").str(e.Msg)
+	w.Key("code").Raw(strconv.FormatUint(uint64(e.Code), 10))
+	w.Key("msg").Str(e.Msg)
 	if e.Details != "" {
-		w.key("details").str(e.Details)
+		w.Key("details").Str(e.Details)
 	}
-	w.close('}')
-	return w.b
+	w.Close('}')
+	return w.Bytes()
 }
 
 // asError gives any error a code: its own, or 999.
@@ -110,6 +111,27 @@ func failed(what string, err error) error {
 		e.Msg, e.Details = what+": "+refused.Errno.Error(), err.Error()
 	}
 	return e
+}
+
+// keyError makes an error about a value of a configuration.
+func keyError(e *jsontext.Error) *Error {
+	return &Error{Code: CodeInvalidNetwork, Msg: e.Msg, Details: e.Details, Key: e.Path}
+}
+
+// firstError is what is wrong with a text that a reader has read, or nil. err is what its walk ended with.
+func firstError(r *jsontext.Reader, err error) *Error {
+	switch {
+	case err != nil:
+		return asError(decodeError(err))
+	case r.First != nil:
+		return keyError(r.First)
+	}
+	return nil
+}
+
+// note notes an error about the value at hand.
+func note(r *jsontext.Reader, e *Error) {
+	r.Note(&jsontext.Error{Path: e.Key, Msg: e.Msg, Details: e.Details})
 }
 
 // invalidKey is a configuration error that names its key and what was expected.

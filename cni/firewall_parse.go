@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -28,27 +29,24 @@ type firewallKeys struct {
 // firewall reads firewall's keys.
 func (n *Network) firewall() *firewallKeys {
 	k := &firewallKeys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
-	r := newReader(n.text, "")
-	err := r.object(func(key string) error { return k.field(r, key) })
-	k.err = r.first
-	if err != nil {
-		k.err = asError(decodeError(err))
-	}
+	r := jsontext.NewReader(n.text, "")
+	err := r.Object(func(key string) error { return k.field(r, key) })
+	k.err = firstError(r, err)
 	return k
 }
 
-func (k *firewallKeys) field(r *reader, key string) (err error) {
+func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 	switch key {
 	case "backend":
-		err = r.str(&k.backend)
+		err = r.Str(&k.backend)
 		switch k.backend {
 		case "", backendIPTables, backendNFTables, backendFirewalld:
 		default:
-			r.note(invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables", "nftables" or "firewalld"`))
+			note(r, invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables", "nftables" or "firewalld"`))
 			k.backend = ""
 		}
 	case "iptablesadminchainname":
-		return r.text("a name for a chain, at most 28 characters", func(s string) bool {
+		return r.Text("a name for a chain, at most 28 characters", func(s string) bool {
 			if nft.CheckChainName(s) != nil {
 				return false
 			}
@@ -56,13 +54,13 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 			return true
 		})
 	case "firewalldzone":
-		return r.text("the name of a zone", func(s string) bool {
+		return r.Text("the name of a zone", func(s string) bool {
 			k.zone = s
 			return true
 		})
 	case "ingresspolicy":
 		var s string
-		err = r.str(&s)
+		err = r.Str(&s)
 		switch s {
 		case "", nft.IngressOpen.String():
 		case nft.IngressSameBridge.String():
@@ -70,7 +68,7 @@ func (k *firewallKeys) field(r *reader, key string) (err error) {
 		case nft.IngressIsolated.String():
 			k.ingress = nft.IngressIsolated
 		default:
-			r.note(invalidKey("ingressPolicy", "unknown ingress policy: "+quote(s)).expecting(`"open", "same-bridge" or "isolated"`))
+			note(r, invalidKey("ingressPolicy", "unknown ingress policy: "+quote(s)).expecting(`"open", "same-bridge" or "isolated"`))
 		}
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
@@ -17,9 +18,9 @@ const defaultDataDir = "/var/lib/cni/networks"
 
 // parseIPAM reads the ipam object twice: another IPAM's keys may have host-local's names and other types, so the
 // type must be known first. null takes back all but the type, which main plugins go by.
-func (n *Network) parseIPAM(r *reader) error {
+func (n *Network) parseIPAM(r *jsontext.Reader) error {
 	k := &n.ipam
-	text, err := r.value()
+	text, err := r.Value()
 	if err != nil {
 		return err
 	}
@@ -27,10 +28,10 @@ func (n *Network) parseIPAM(r *reader) error {
 		*k = ipamKeys{own: k.own, plugin: k.plugin, dataDir: defaultDataDir, args: k.args, runtime: k.runtime, runtimeRanges: k.runtimeRanges}
 		return nil
 	}
-	typed := newReader(text, "ipam")
-	if err := typed.object(func(key string) error {
+	typed := jsontext.NewReader(text, "ipam")
+	if err := typed.Object(func(key string) error {
 		if key == "type" {
-			return typed.str(&k.plugin)
+			return typed.Str(&k.plugin)
 		}
 		return nil
 	}); err != nil {
@@ -40,16 +41,15 @@ func (n *Network) parseIPAM(r *reader) error {
 	if k.own != "" {
 		k.plugin = k.own
 	}
-	if typed.first != nil {
-		r.note(typed.first)
+	if typed.First != nil {
+		r.Note(typed.First)
 	}
-	keys := newReader(text, "ipam")
-	keys.lax = k.own != "" // the routes are for whoever has asked
-	return n.about(ofIPAM, keys, func() error { return keys.object(func(key string) error { return k.field(keys, key) }) })
+	keys := jsontext.NewReader(text, "ipam")
+	return n.about(ofIPAM, keys, func() error { return keys.Object(func(key string) error { return k.field(keys, key) }) })
 }
 
 // field reads one key of the ipam object.
-func (k *ipamKeys) field(r *reader, key string) error {
+func (k *ipamKeys) field(r *jsontext.Reader, key string) error {
 	switch k.plugin {
 	case hostLocal:
 		return k.localField(r, key)
@@ -59,58 +59,61 @@ func (k *ipamKeys) field(r *reader, key string) error {
 	return nil
 }
 
-func (k *ipamKeys) localField(r *reader, key string) error {
+func (k *ipamKeys) localField(r *jsontext.Reader, key string) error {
 	switch key {
 	case "subnet":
-		return r.prefix(&k.short.Subnet)
+		return r.Prefix(&k.short.Subnet)
 	case "rangestart":
-		return r.addr(&k.short.Start)
+		return r.Addr(&k.short.Start)
 	case "rangeend":
-		return r.addr(&k.short.End)
+		return r.Addr(&k.short.End)
 	case "gateway":
-		return r.addr(&k.short.Gateway)
+		return r.Addr(&k.short.Gateway)
 	case "ranges":
-		return r.rangeSets(&k.ranges)
+		return readRangeSets(r, &k.ranges)
 	case "routes":
-		return r.routes(&k.routes)
+		return readRoutes(r, k.laxRoutes(), &k.routes)
 	case "datadir":
 		return k.parseDataDir(r)
 	case "resolvconf":
-		return r.str(&k.resolvConf)
+		return r.Str(&k.resolvConf)
 	}
 	return nil
 }
 
-func (k *ipamKeys) parseDataDir(r *reader) error {
+// laxRoutes reports whether routes are taken whatever they say: they are for whoever has asked.
+func (k *ipamKeys) laxRoutes() bool { return k.own != "" }
+
+func (k *ipamKeys) parseDataDir(r *jsontext.Reader) error {
 	var dir string
-	if err := r.str(&dir); err != nil || dir == "" {
+	if err := r.Str(&dir); err != nil || dir == "" {
 		return err
 	}
 	if !filepath.IsAbs(dir) || len(dir) > 4000 {
-		r.invalid("expected an absolute path, got " + quote(dir))
+		r.Invalid("expected an absolute path, got " + quote(dir))
 		return nil
 	}
 	k.dataDir = filepath.Clean(dir)
 	return nil
 }
 
-// rangeSets reads a list of lists of ranges.
-func (r *reader) rangeSets(to *[]ipam.RangeSet) error {
+// readRangeSets reads a list of lists of ranges.
+func readRangeSets(r *jsontext.Reader, to *[]ipam.RangeSet) error {
 	*to = nil
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		set := ipam.RangeSet{}
-		_, err := r.list(func() error {
+		_, err := r.List(func() error {
 			var rg ipam.Range
-			err := r.object(func(key string) error {
+			err := r.Object(func(key string) error {
 				switch key {
 				case "subnet":
-					return r.prefix(&rg.Subnet)
+					return r.Prefix(&rg.Subnet)
 				case "rangestart":
-					return r.addr(&rg.Start)
+					return r.Addr(&rg.Start)
 				case "rangeend":
-					return r.addr(&rg.End)
+					return r.Addr(&rg.End)
 				case "gateway":
-					return r.addr(&rg.Gateway)
+					return r.Addr(&rg.Gateway)
 				}
 				return nil
 			})
@@ -123,72 +126,72 @@ func (r *reader) rangeSets(to *[]ipam.RangeSet) error {
 	return err
 }
 
-// routes reads a list of route objects.
-func (r *reader) routes(to *[]Route) error {
+// readRoutes reads a list of route objects; lax takes them whatever they say.
+func readRoutes(r *jsontext.Reader, lax bool, to *[]Route) error {
 	*to = nil
-	_, err := r.list(func() error {
-		route, err := r.route()
+	_, err := r.List(func() error {
+		route, err := readRoute(r, lax)
 		*to = append(*to, route)
 		return err
 	})
 	return err
 }
 
-func (r *reader) route() (Route, error) {
+func readRoute(r *jsontext.Reader, lax bool) (Route, error) {
 	var route Route
-	err := r.object(func(key string) error {
+	err := r.Object(func(key string) error {
 		switch key {
 		case "dst":
-			return r.prefix(&route.Dst)
+			return r.Prefix(&route.Dst)
 		case "gw":
-			return r.addr(&route.Gateway)
+			return r.Addr(&route.Gateway)
 		case "mtu":
-			return r.natural(&route.MTU, 1<<31-1)
+			return readNatural(r, lax, &route.MTU, 1<<31-1)
 		case "advmss":
-			return r.natural(&route.AdvMSS, 1<<31-1)
+			return readNatural(r, lax, &route.AdvMSS, 1<<31-1)
 		case "priority":
-			return r.natural(&route.Priority, 1<<32-1)
+			return readNatural(r, lax, &route.Priority, 1<<32-1)
 		case "table":
-			return r.pointer(&route.Table, 1<<32-1)
+			return readPointer(r, lax, &route.Table, 1<<32-1)
 		case "scope":
-			return r.pointer(&route.Scope, 255)
+			return readPointer(r, lax, &route.Scope, 255)
 		}
-		return r.keep(&route.others)
+		return r.Keep(&route.others)
 	})
 	switch {
-	case err != nil || r.lax && (r.keeps || route.Dst.IsValid()):
+	case err != nil || lax && (r.Keeps || route.Dst.IsValid()):
 	case !route.Dst.IsValid():
-		r.invalid(`expected a route with "dst"`)
+		r.Invalid(`expected a route with "dst"`)
 	case route.Gateway.IsValid() && route.Gateway.Is4() != route.Dst.Addr().Is4():
-		r.invalid(`expected "gw" of the family of "dst"`)
+		r.Invalid(`expected "gw" of the family of "dst"`)
 	}
 	return route, err
 }
 
-// natural reads a number of a route, from 0 on.
-func (r *reader) natural(to *int, most int) error {
-	if r.lax {
-		return r.integer(to)
+// readNatural reads a number of a route, from 0 on.
+func readNatural(r *jsontext.Reader, lax bool, to *int, most int) error {
+	if lax {
+		return r.Integer(to)
 	}
-	return r.bounded(to, 0, most)
+	return r.Bounded(to, 0, most)
 }
 
-// pointer reads a number of a route that may be absent.
-func (r *reader) pointer(to **int, most int) error {
+// readPointer reads a number of a route that may be absent.
+func readPointer(r *jsontext.Reader, lax bool, to **int, most int) error {
 	*to = nil
 	n := math.MinInt
-	err := r.natural(&n, most)
+	err := readNatural(r, lax, &n, most)
 	if n != math.MinInt {
 		*to = &n
 	}
 	return err
 }
 
-// wanted reads requested addresses, written as IP or IP/len.
-func (r *reader) wanted(to *wishes) error {
+// readWanted reads requested addresses, written as IP or IP/len.
+func readWanted(r *jsontext.Reader, to *wishes) error {
 	*to = wishes{}
-	_, err := r.list(func() error {
-		return r.text("an IP address", func(s string) bool {
+	_, err := r.List(func() error {
+		return r.Text("an IP address", func(s string) bool {
 			a, ok := parseWanted(s)
 			if ok {
 				to.addrs = append(to.addrs, a)
@@ -202,7 +205,7 @@ func (r *reader) wanted(to *wishes) error {
 
 // parseWanted reads a requested address; a prefix length is allowed and means nothing.
 func parseWanted(s string) (netip.Addr, bool) {
-	if p, ok := parsePrefix(s); ok {
+	if p, ok := jsontext.ParsePrefix(s); ok {
 		return p.Addr(), true
 	}
 	a, err := netip.ParseAddr(s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,14 +67,14 @@ func (n *Network) wrong(of concern) error {
 }
 
 // about reads keys whose faults are somebody's concern.
-func (n *Network) about(of concern, r *reader, read func() error) error {
-	was := r.first
-	r.first = nil
+func (n *Network) about(of concern, r *jsontext.Reader, read func() error) error {
+	was := r.First
+	r.First = nil
 	err := read()
-	if r.first != nil {
-		n.faults = append(n.faults, fault{of, r.first})
+	if r.First != nil {
+		n.faults = append(n.faults, fault{of, keyError(r.First)})
 	}
-	r.first = was
+	r.First = was
 	return err
 }
 
@@ -107,26 +108,26 @@ func read(text []byte, program string) (*Network, error) {
 		n.ipam.own, n.ipam.plugin = program, program
 	}
 	n.bridge.name, n.bridge.queues = "cni0", 1
-	r := newReader(text, "")
+	r := jsontext.NewReader(text, "")
 	var name, cniVersion string
-	err := r.object(func(key string) error {
+	err := r.Object(func(key string) error {
 		switch key {
 		case "cniversion":
-			return r.str(&cniVersion)
+			return r.Str(&cniVersion)
 		case "name":
-			return r.str(&name)
+			return r.Str(&name)
 		}
 		return n.field(r, key)
 	})
 	if err == nil {
-		err = r.end()
+		err = r.End()
 	}
 	if err != nil {
 		return nil, decodeError(err)
 	}
 	// These decide which answer is given at all, so a wrong type is a decoding failure.
-	if e := r.first; e != nil && (e.Key == "" || e.Key == "cniVersion" || e.Key == "name") {
-		return nil, &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + e.Msg, Key: e.Key}
+	if e := r.First; e != nil && (e.Path == "" || e.Path == "cniVersion" || e.Path == "name") {
+		return nil, &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + e.Msg, Key: e.Path}
 	}
 	if name == "" {
 		return nil, invalidKey("name", "missing network name")
@@ -143,25 +144,25 @@ func read(text []byte, program string) (*Network, error) {
 	}
 	n.parsePrevResult()
 	n.ipam.joinSets(n.cniVersion)
-	if r.first != nil {
-		n.faults = append(n.faults, fault{ofEach, r.first})
+	if r.First != nil {
+		n.faults = append(n.faults, fault{ofEach, keyError(r.First)})
 	}
 	return n, nil
 }
 
 func decodeError(err error) error {
 	e := &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + err.Error(), Err: err}
-	if syntax, ok := err.(*syntaxError); ok {
-		e.Details = "at byte " + strconv.Itoa(syntax.pos)
+	if syntax, ok := err.(*jsontext.SyntaxError); ok {
+		e.Details = "at byte " + strconv.Itoa(syntax.Pos)
 	}
 	return e
 }
 
 // field reads one key of the top level.
-func (n *Network) field(r *reader, key string) error {
+func (n *Network) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "type":
-		return n.about(ofMain, r, func() error { return r.str(&n.plugin) })
+		return n.about(ofMain, r, func() error { return r.Str(&n.plugin) })
 	case "ipam":
 		return n.parseIPAM(r)
 	case "dns":
@@ -169,10 +170,10 @@ func (n *Network) field(r *reader, key string) error {
 	case "args":
 		return n.parseArgs(r)
 	case "runtimeconfig":
-		return r.object(func(key string) error { return n.runtimeField(r, key) })
+		return r.Object(func(key string) error { return n.runtimeField(r, key) })
 	case "prevresult":
 		var err error
-		n.prevRaw, err = r.value()
+		n.prevRaw, err = r.Value()
 		return err
 	case "cni.dev/valid-attachments", "cni.dev/attachments":
 		return n.about(ofGC, r, func() error { return n.parseValid(r) })
@@ -187,17 +188,17 @@ func (n *Network) field(r *reader, key string) error {
 }
 
 // linkField reads one of the keys that bridge and ptp share.
-func (b *bridgeKeys) linkField(r *reader, key string) error {
+func (b *bridgeKeys) linkField(r *jsontext.Reader, key string) error {
 	switch key {
 	case "ipmasq":
-		return r.boolean(&b.ipMasq)
+		return r.Bool(&b.ipMasq)
 	case "mtu":
 		return b.parseMTU(r)
 	case "queues":
-		return r.bounded(&b.queues, 1, maxQueues)
+		return r.Bounded(&b.queues, 1, maxQueues)
 	case "linklocal":
 		on := !b.noLinkLocal
-		err := r.boolean(&on)
+		err := r.Bool(&on)
 		b.noLinkLocal = !on
 		return err
 	}
@@ -205,71 +206,57 @@ func (b *bridgeKeys) linkField(r *reader, key string) error {
 }
 
 // field reads one key of the bridge plugin.
-func (b *bridgeKeys) field(r *reader, key string) error {
+func (b *bridgeKeys) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "bridge":
 		return b.parseName(r)
 	case "isgateway":
-		return r.boolean(&b.isGateway)
+		return r.Bool(&b.isGateway)
 	case "isdefaultgateway":
-		return r.boolean(&b.isDefaultGateway)
+		return r.Bool(&b.isDefaultGateway)
 	case "forceaddress":
-		return r.boolean(&b.forceAddress)
+		return r.Bool(&b.forceAddress)
 	case "hairpinmode":
-		return r.boolean(&b.hairpin)
+		return r.Bool(&b.hairpin)
 	case "promiscmode":
-		return r.boolean(&b.promisc)
+		return r.Bool(&b.promisc)
 	case "vlan":
 		return b.parseVLAN(r)
 	case "vlantrunk":
 		return b.parseTrunk(r)
 	case "preservedefaultvlan":
-		return r.boolean(&b.keepDefaultVLAN)
+		return r.Bool(&b.keepDefaultVLAN)
 	case "macspoofchk":
-		return r.boolean(&b.macSpoofCheck)
+		return r.Bool(&b.macSpoofCheck)
 	case "enabledad":
-		return r.boolean(&b.dad)
+		return r.Bool(&b.dad)
 	case "disablecontainerinterface":
-		return r.boolean(&b.containerDown)
+		return r.Bool(&b.containerDown)
 	case "portisolation":
-		return r.boolean(&b.isolated)
+		return r.Bool(&b.isolated)
 	}
 	return nil
 }
 
 // parseMTU says of a link's MTU what the kernel would.
-func (b *bridgeKeys) parseMTU(r *reader) error {
-	n, ok, err := r.whole()
+func (b *bridgeKeys) parseMTU(r *jsontext.Reader) error {
+	n, ok, err := r.Whole()
 	switch {
 	case !ok:
 	case n < -1<<31 || n > maxMTU:
-		r.note(invalidKey(string(r.path), "failed to make veth pair: "+unix.EINVAL.Error()).
-			expecting("at most " + strconv.Itoa(maxMTU) + ", got " + strconv.Itoa(n)))
+		r.Wrong("failed to make veth pair: "+unix.EINVAL.Error(), "at most "+strconv.Itoa(maxMTU)+", got "+strconv.Itoa(n))
 	default:
 		b.mtu = n
 	}
 	return err
 }
 
-// bounded reads an integer and notes one out of bounds.
-func (r *reader) bounded(to *int, least, most int) error {
-	n, ok, err := r.whole()
-	switch {
-	case !ok:
-	case n < least || n > most:
-		r.invalid("expected " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
-	default:
-		*to = n
-	}
-	return err
-}
-
-func (b *bridgeKeys) parseName(r *reader) error {
-	if err := r.str(&b.name); err != nil {
+func (b *bridgeKeys) parseName(r *jsontext.Reader) error {
+	if err := r.Str(&b.name); err != nil {
 		return err
 	}
 	if problem := ifNameProblem(b.name); problem != "" {
-		r.note(badBridgeName(b.name, problem))
+		note(r, badBridgeName(b.name, problem))
 	}
 	return nil
 }
@@ -288,42 +275,42 @@ func badBridgeName(name, problem string) *Error {
 	return e
 }
 
-func (b *bridgeKeys) parseBackend(r *reader) error {
+func (b *bridgeKeys) parseBackend(r *jsontext.Reader) error {
 	b.ipMasqBackend = ""
-	if err := r.str(&b.ipMasqBackend); err != nil {
+	if err := r.Str(&b.ipMasqBackend); err != nil {
 		return err
 	}
 	switch b.ipMasqBackend {
 	case "", "iptables", "nftables":
 	default:
-		r.note(invalidKey("ipMasqBackend", "unknown ipmasq backend "+quote(b.ipMasqBackend)).expecting(`"iptables" or "nftables"`))
+		note(r, invalidKey("ipMasqBackend", "unknown ipmasq backend "+quote(b.ipMasqBackend)).expecting(`"iptables" or "nftables"`))
 	}
 	return nil
 }
 
-func (n *Network) parseDNS(r *reader) error {
+func (n *Network) parseDNS(r *jsontext.Reader) error {
 	n.dns, n.hasDNS = DNS{}, false
 	return n.dns.parse(r, &n.hasDNS)
 }
 
 // parseArgs reads args. Its null is IPAM's alone, as a pointer is only there.
-func (n *Network) parseArgs(r *reader) error {
-	if r.kind() == 'n' {
+func (n *Network) parseArgs(r *jsontext.Reader) error {
+	if r.Kind() == 'n' {
 		n.ipam.args = wishes{}
 	}
-	return r.object(func(key string) error {
+	return r.Object(func(key string) error {
 		if key != "cni" {
 			return nil
 		}
-		if r.kind() == 'n' {
+		if r.Kind() == 'n' {
 			n.ipam.args = wishes{}
 		}
-		return r.object(func(key string) error {
+		return r.Object(func(key string) error {
 			switch key {
 			case "mac":
-				return n.about(ofMAC, r, func() error { return r.str(&n.macs[macArgs]) })
+				return n.about(ofMAC, r, func() error { return r.Str(&n.macs[macArgs]) })
 			case "ips":
-				return n.about(ofIPAM, r, func() error { return r.wanted(&n.ipam.args) })
+				return n.about(ofIPAM, r, func() error { return readWanted(r, &n.ipam.args) })
 			}
 			return nil
 		})
@@ -331,34 +318,34 @@ func (n *Network) parseArgs(r *reader) error {
 }
 
 // runtimeField reads one key of runtimeConfig.
-func (n *Network) runtimeField(r *reader, key string) error {
+func (n *Network) runtimeField(r *jsontext.Reader, key string) error {
 	switch key {
 	case "mac":
-		return n.about(ofMAC, r, func() error { return r.str(&n.macs[macRuntime]) })
+		return n.about(ofMAC, r, func() error { return r.Str(&n.macs[macRuntime]) })
 	case "ips":
-		return n.about(ofIPAM, r, func() error { return r.wanted(&n.ipam.runtime) })
+		return n.about(ofIPAM, r, func() error { return readWanted(r, &n.ipam.runtime) })
 	case "ipranges":
-		return n.about(ofIPAM, r, func() error { return r.rangeSets(&n.ipam.runtimeRanges) })
+		return n.about(ofIPAM, r, func() error { return readRangeSets(r, &n.ipam.runtimeRanges) })
 	}
 	return nil
 }
 
 // parseValid reads GC's list. Both of its keys say the same; the last one wins.
-func (n *Network) parseValid(r *reader) error {
+func (n *Network) parseValid(r *jsontext.Reader) error {
 	valid := []Attachment{}
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		var a Attachment
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "containerid":
-				return r.str(&a.ContainerID)
+				return r.Str(&a.ContainerID)
 			case "ifname":
-				return r.str(&a.IfName)
+				return r.Str(&a.IfName)
 			}
 			return nil
 		})
 		if a.ContainerID == "" || a.IfName == "" {
-			r.invalid("expected an object with containerID and ifname")
+			r.Invalid("expected an object with containerID and ifname")
 		}
 		valid = append(valid, a)
 		return err

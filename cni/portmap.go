@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -77,8 +78,8 @@ func (n *Network) passOn() *Result {
 // hasVersion reports whether a result says its version itself.
 func hasVersion(text []byte) bool {
 	has := false
-	r := newReader(text, "")
-	_ = r.object(func(key string) error {
+	r := jsontext.NewReader(text, "")
+	_ = r.Object(func(key string) error {
 		has = has || key == "cniversion"
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -244,7 +245,7 @@ func setCondition(c *nft.Condition, value string, four bool) (problem string) {
 
 // parseMasked reads an address, or a prefix whose length may be a mask.
 func parseMasked(value string) (netip.Prefix, bool) {
-	if p, ok := parsePrefix(value); ok {
+	if p, ok := jsontext.ParsePrefix(value); ok {
 		return p, true
 	}
 	text, mask, masked := strings.Cut(value, "/")

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -30,13 +31,10 @@ var conditionKeys = [2]string{"conditionsV4", "conditionsV6"}
 // portmap reads portmap's keys.
 func (n *Network) portmap() *portmapKeys {
 	k := &portmapKeys{snat: true}
-	r := newReader(n.text, "")
+	r := jsontext.NewReader(n.text, "")
 	var mappings []portMapping
-	err := r.object(func(key string) error { return k.field(r, key, &mappings) })
-	k.err = r.first
-	if err != nil {
-		k.err = asError(decodeError(err))
-	}
+	err := r.Object(func(key string) error { return k.field(r, key, &mappings) })
+	k.err = firstError(r, err)
 	problems := []func() *Error{k.checkMarks, k.checkBackend, func() *Error { return k.checkPorts(mappings) }}
 	if len(mappings) > 0 { // else nobody asks under which conditions
 		problems = append(problems, k.checkConditions)
@@ -50,34 +48,34 @@ func (n *Network) portmap() *portmapKeys {
 }
 
 // field reads one key of the top level.
-func (k *portmapKeys) field(r *reader, key string, mappings *[]portMapping) (err error) {
+func (k *portmapKeys) field(r *jsontext.Reader, key string, mappings *[]portMapping) (err error) {
 	switch key {
 	case "backend":
 		k.backend = ""
-		return r.str(&k.backend)
+		return r.Str(&k.backend)
 	case "snat":
 		k.snat = true
-		return r.boolean(&k.snat)
+		return r.Bool(&k.snat)
 	case "masqall":
-		return r.boolean(&k.masqAll)
+		return r.Bool(&k.masqAll)
 	case "markmasqbit":
-		k.markBit, k.hasMarkBit, err = r.whole()
+		k.markBit, k.hasMarkBit, err = r.Whole()
 	case "externalsetmarkchain":
 		k.markChain = ""
-		return r.str(&k.markChain)
+		return r.Str(&k.markChain)
 	case "conditionsv4":
-		_, err = r.strs(&k.words[0])
+		_, err = r.Strs(&k.words[0])
 	case "conditionsv6":
-		_, err = r.strs(&k.words[1])
+		_, err = r.Strs(&k.words[1])
 	case "runtimeconfig":
-		return r.object(func(key string) error {
+		return r.Object(func(key string) error {
 			if key != "portmappings" {
 				return nil
 			}
 			*mappings = nil
-			_, err := r.list(func() error {
-				m := portMapping{path: string(r.path)}
-				err := r.object(func(key string) error { return m.field(r, key) })
+			_, err := r.List(func() error {
+				m := portMapping{path: r.Path()}
+				err := r.Object(func(key string) error { return m.field(r, key) })
 				*mappings = append(*mappings, m)
 				return err
 			})
@@ -95,16 +93,16 @@ type portMapping struct {
 	hostIP                  string
 }
 
-func (m *portMapping) field(r *reader, key string) error {
+func (m *portMapping) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "hostport":
-		return r.integer(&m.hostPort)
+		return r.Integer(&m.hostPort)
 	case "containerport":
-		return r.integer(&m.containerPort)
+		return r.Integer(&m.containerPort)
 	case "protocol":
-		return r.str(&m.protocol)
+		return r.Str(&m.protocol)
 	case "hostip":
-		return r.str(&m.hostIP)
+		return r.Str(&m.hostIP)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ package cni
 
 import (
 	"net/netip"
+
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 )
 
 // A Result says what an attachment got, in the newest form; it prints in the form of any version.
@@ -94,9 +96,9 @@ func (r *Result) append(b []byte) ([]byte, error) {
 	if !ok {
 		return nil, &Error{Code: CodeIncompatibleVersion, Msg: "no converter for version " + quote(r.CNIVersion)}
 	}
-	w := newWriter(b)
-	w.open('{')
-	w.key("cniVersion").str(r.CNIVersion)
+	w := jsontext.NewWriter(b)
+	w.Open('{')
+	w.Key("cniVersion").Str(r.CNIVersion)
 	switch formOf(v) {
 	case formLegacy:
 		if len(r.IPs) == 0 {
@@ -118,8 +120,8 @@ func (r *Result) append(b []byte) ([]byte, error) {
 		r.writeIPs(w, false)
 		writeRoutes(w, r.Routes, true)
 	}
-	w.among(r.others).close('}')
-	return w.b, nil
+	w.Among(r.others).Close('}')
+	return w.Bytes(), nil
 }
 
 func errNoLegacyAddress() error {
@@ -129,15 +131,15 @@ func errNoLegacyAddress() error {
 
 // legacyIP prints ip4 or ip6: the first address of the family and the family's routes. Where a route of a link names no
 // gateway the address's own stands in, as when the reference reads its IPAM plugin's result.
-func (r *Result) legacyIP(w *writer, key string, four bool) {
+func (r *Result) legacyIP(w *jsontext.Writer, key string, four bool) {
 	for _, ip := range r.IPs {
 		if ip.Address.Addr().Is4() != four {
 			continue
 		}
-		w.key(key).open('{')
-		w.key("ip").str(ip.Address.String())
+		w.Key(key).Open('{')
+		w.Key("ip").Str(ip.Address.String())
 		if ip.Gateway.IsValid() {
-			w.key("gateway").str(ip.Gateway.String())
+			w.Key("gateway").Str(ip.Gateway.String())
 		}
 		open := false
 		for _, route := range r.Routes {
@@ -145,24 +147,24 @@ func (r *Result) legacyIP(w *writer, key string, four bool) {
 				continue
 			}
 			if !open {
-				w.key("routes").open('[')
+				w.Key("routes").Open('[')
 				open = true
 			}
-			w.item().open('{')
-			w.key("dst").str(route.Dst.String())
+			w.Item().Open('{')
+			w.Key("dst").Str(route.Dst.String())
 			gw := route.Gateway
 			if !r.ofIPAM {
 				gw = route.gatewayOr(ip.Gateway)
 			}
 			if gw.IsValid() {
-				w.key("gw").str(gw.String())
+				w.Key("gw").Str(gw.String())
 			}
-			w.among(route.others).close('}')
+			w.Among(route.others).Close('}')
 		}
 		if open {
-			w.close(']')
+			w.Close(']')
 		}
-		w.among(ip.others).close('}')
+		w.Among(ip.others).Close('}')
 		return
 	}
 }
@@ -174,144 +176,123 @@ func (route *Route) gatewayOr(gw netip.Addr) netip.Addr {
 	return gw
 }
 
-func (r *Result) writeInterfaces(w *writer, current bool) {
+func (r *Result) writeInterfaces(w *jsontext.Writer, current bool) {
 	if len(r.Interfaces) == 0 {
 		return
 	}
-	w.key("interfaces").open('[')
+	w.Key("interfaces").Open('[')
 	for _, i := range r.Interfaces {
-		w.item().open('{')
+		w.Item().Open('{')
 		if current {
-			w.among(i.others)
-			w.text("mac", i.MAC)
-			w.number("mtu", i.MTU)
-			w.key("name").str(i.Name)
+			w.Among(i.others)
+			w.Text("mac", i.MAC)
+			w.Number("mtu", i.MTU)
+			w.Key("name").Str(i.Name)
 		} else {
-			w.key("name").str(i.Name)
-			w.text("mac", i.MAC)
-			w.number("mtu", i.MTU)
+			w.Key("name").Str(i.Name)
+			w.Text("mac", i.MAC)
+			w.Number("mtu", i.MTU)
 		}
-		w.text("sandbox", i.Sandbox)
+		w.Text("sandbox", i.Sandbox)
 		if !current {
-			w.among(i.others)
+			w.Among(i.others)
 		}
-		w.close('}')
+		w.Close('}')
 	}
-	w.close(']')
+	w.Close(']')
 }
 
-func (r *Result) writeIPs(w *writer, withVersion bool) {
+func (r *Result) writeIPs(w *jsontext.Writer, withVersion bool) {
 	if len(r.IPs) == 0 {
 		return
 	}
-	w.key("ips").open('[')
+	w.Key("ips").Open('[')
 	for _, ip := range r.IPs {
-		w.item().open('{')
+		w.Item().Open('{')
 		if withVersion {
 			v := "6"
 			if ip.Address.Addr().Is4() {
 				v = "4"
 			}
-			w.key("version").str(v)
+			w.Key("version").Str(v)
 			ip.writeInterface(w)
-			w.key("address").str(ip.Address.String())
+			w.Key("address").Str(ip.Address.String())
 			ip.writeGateway(w)
-			w.among(ip.others)
+			w.Among(ip.others)
 		} else {
-			w.among(ip.others)
-			w.key("address").str(ip.Address.String())
+			w.Among(ip.others)
+			w.Key("address").Str(ip.Address.String())
 			ip.writeGateway(w)
 			ip.writeInterface(w)
 		}
-		w.close('}')
+		w.Close('}')
 	}
-	w.close(']')
+	w.Close(']')
 }
 
-func (ip *IP) writeInterface(w *writer) {
+func (ip *IP) writeInterface(w *jsontext.Writer) {
 	if ip.Interface != NoInterface {
-		w.key("interface").num(ip.Interface)
+		w.Key("interface").Num(ip.Interface)
 	}
 }
 
-func (ip *IP) writeGateway(w *writer) {
+func (ip *IP) writeGateway(w *jsontext.Writer) {
 	if ip.Gateway.IsValid() {
-		w.key("gateway").str(ip.Gateway.String())
+		w.Key("gateway").Str(ip.Gateway.String())
 	}
 }
 
 // writeRoutes prints the fields in the order of old, or in alphabetical order.
-func writeRoutes(w *writer, routes []Route, sorted bool) {
+func writeRoutes(w *jsontext.Writer, routes []Route, sorted bool) {
 	if len(routes) == 0 {
 		return
 	}
-	w.key("routes").open('[')
+	w.Key("routes").Open('[')
 	for _, r := range routes {
-		w.item().open('{')
+		w.Item().Open('{')
 		if sorted {
-			w.among(r.others)
-			w.number("advmss", r.AdvMSS)
+			w.Among(r.others)
+			w.Number("advmss", r.AdvMSS)
 		}
 		if r.Dst.IsValid() {
-			w.key("dst").str(r.Dst.String())
+			w.Key("dst").Str(r.Dst.String())
 		}
 		if r.Gateway.IsValid() {
-			w.key("gw").str(r.Gateway.String())
+			w.Key("gw").Str(r.Gateway.String())
 		}
-		w.number("mtu", r.MTU)
+		w.Number("mtu", r.MTU)
 		if !sorted {
-			w.number("advmss", r.AdvMSS)
+			w.Number("advmss", r.AdvMSS)
 		}
-		w.number("priority", r.Priority)
+		w.Number("priority", r.Priority)
 		if sorted {
-			w.pointer("scope", r.Scope)
+			w.Pointer("scope", r.Scope)
 		}
-		w.pointer("table", r.Table)
+		w.Pointer("table", r.Table)
 		if !sorted {
-			w.pointer("scope", r.Scope)
-			w.among(r.others)
+			w.Pointer("scope", r.Scope)
+			w.Among(r.others)
 		}
-		w.close('}')
+		w.Close('}')
 	}
-	w.close(']')
+	w.Close(']')
 }
 
-// text prints a field that's left out when it's empty.
-func (w *writer) text(key, s string) {
-	if s != "" {
-		w.key(key).str(s)
-	}
-}
-
-// number prints a field that's left out when it's zero.
-func (w *writer) number(key string, n int) {
-	if n != 0 {
-		w.key(key).num(n)
-	}
-}
-
-// pointer prints a field that's left out when it's unset.
-func (w *writer) pointer(key string, n *int) {
-	if n != nil {
-		w.key(key).num(*n)
-	}
-}
-
-func (d *DNS) write(w *writer, sorted bool) {
-	domain := func() { w.text("domain", d.Domain) }
-	w.key("dns").open('{')
+func (d *DNS) write(w *jsontext.Writer, sorted bool) {
+	domain := func() { w.Text("domain", d.Domain) }
+	w.Key("dns").Open('{')
 	if sorted {
 		domain()
 	}
-	w.strs("nameservers", d.Nameservers)
+	w.Strs("nameservers", d.Nameservers)
 	if sorted {
-		w.strs("options", d.Options)
+		w.Strs("options", d.Options)
 	} else {
 		domain()
 	}
-	w.strs("search", d.Search)
+	w.Strs("search", d.Search)
 	if !sorted {
-		w.strs("options", d.Options)
+		w.Strs("options", d.Options)
 	}
-	w.among(d.others).close('}')
+	w.Among(d.others).Close('}')
 }

@@ -2,7 +2,11 @@
 
 package cni
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+)
 
 // parsePrevResult reads the prevResult by the configuration's family of versions; one that says another
 // family itself is an error. The verbs that need it look at the error.
@@ -16,9 +20,8 @@ func (n *Network) parsePrevResult() {
 		return // the version gate says it better
 	}
 	res := &Result{CNIVersion: n.cniVersion}
-	r := newReader(n.prevRaw, "prevResult")
-	r.lax = true // plugins that follow pass on what they have no use for
-	err := res.parse(r)
+	r := jsontext.NewReader(n.prevRaw, "prevResult")
+	err := res.parse(r, true) // plugins that follow pass on what they have no use for
 	if err != nil {
 		n.prevErr = asError(err)
 		if e := n.prevErr; e.Details != "" { // twice, as the reference says it
@@ -36,20 +39,21 @@ func (n *Network) parsePrevResult() {
 // parseResult reads a result of any version. One without cniVersion is of the version given.
 func parseResult(text []byte, cniVersion, path string) (*Result, error) {
 	res := &Result{CNIVersion: cniVersion}
-	if err := res.parse(newReader(text, path)); err != nil {
+	if err := res.parse(jsontext.NewReader(text, path), false); err != nil {
 		return nil, err
 	}
 	return res, nil
 }
 
-func (res *Result) parse(r *reader) error {
-	r.keeps = true
+// parse reads a result; lax takes routes whatever they say.
+func (res *Result) parse(r *jsontext.Reader, lax bool) error {
+	r.Keeps = true
 	var four, six legacyIP
-	err := r.object(func(key string) error {
+	err := r.Object(func(key string) error {
 		switch key {
 		case "cniversion":
 			var v string
-			err := r.str(&v)
+			err := r.Str(&v)
 			if v != "" {
 				res.CNIVersion = v
 			}
@@ -59,24 +63,24 @@ func (res *Result) parse(r *reader) error {
 		case "ips":
 			return res.parseIPs(r)
 		case "routes":
-			return r.routes(&res.Routes)
+			return readRoutes(r, lax, &res.Routes)
 		case "dns":
 			return res.DNS.parse(r, nil)
 		case "ip4":
-			return four.parse(r)
+			return four.parse(r, lax)
 		case "ip6":
-			return six.parse(r)
+			return six.parse(r, lax)
 		}
-		return r.keep(&res.others)
+		return r.Keep(&res.others)
 	})
 	if err == nil {
-		err = r.end()
+		err = r.End()
 	}
 	if err != nil {
 		return decodeError(err)
 	}
-	if r.first != nil {
-		return r.first
+	if r.First != nil {
+		return keyError(r.First)
 	}
 	for _, l := range []legacyIP{four, six} {
 		if l.address.IsValid() {
@@ -95,36 +99,36 @@ type legacyIP struct {
 	others  string
 }
 
-func (l *legacyIP) parse(r *reader) error {
-	return r.object(func(key string) error {
+func (l *legacyIP) parse(r *jsontext.Reader, lax bool) error {
+	return r.Object(func(key string) error {
 		switch key {
 		case "ip":
-			return r.prefix(&l.address)
+			return r.Prefix(&l.address)
 		case "gateway":
-			return r.addr(&l.gateway)
+			return r.Addr(&l.gateway)
 		case "routes":
-			return r.routes(&l.routes)
+			return readRoutes(r, lax, &l.routes)
 		}
-		return r.keep(&l.others)
+		return r.Keep(&l.others)
 	})
 }
 
-func (res *Result) parseInterfaces(r *reader) error {
+func (res *Result) parseInterfaces(r *jsontext.Reader) error {
 	res.Interfaces = nil
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		var i Interface
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "name":
-				return r.str(&i.Name)
+				return r.Str(&i.Name)
 			case "mac":
-				return r.str(&i.MAC)
+				return r.Str(&i.MAC)
 			case "mtu":
-				return r.integer(&i.MTU)
+				return r.Integer(&i.MTU)
 			case "sandbox":
-				return r.str(&i.Sandbox)
+				return r.Str(&i.Sandbox)
 			}
-			return r.keep(&i.others)
+			return r.Keep(&i.others)
 		})
 		res.Interfaces = append(res.Interfaces, i)
 		return err
@@ -132,25 +136,25 @@ func (res *Result) parseInterfaces(r *reader) error {
 	return err
 }
 
-func (res *Result) parseIPs(r *reader) error {
+func (res *Result) parseIPs(r *jsontext.Reader) error {
 	res.IPs = nil
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		ip := IP{Interface: NoInterface}
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "address":
-				return r.prefix(&ip.Address)
+				return r.Prefix(&ip.Address)
 			case "gateway":
-				return r.addr(&ip.Gateway)
+				return r.Addr(&ip.Gateway)
 			case "interface":
-				return r.integer(&ip.Interface)
+				return r.Integer(&ip.Interface)
 			case "version": // of 0.3 and 0.4; the address says it as well
 				return nil
 			}
-			return r.keep(&ip.others)
+			return r.Keep(&ip.others)
 		})
 		if err == nil && !ip.Address.IsValid() {
-			r.invalid(`expected an object with "address"`)
+			r.Invalid(`expected an object with "address"`)
 		}
 		res.IPs = append(res.IPs, ip)
 		return err
@@ -159,18 +163,18 @@ func (res *Result) parseIPs(r *reader) error {
 }
 
 // parse reads a dns object. present, if not nil, is set when a domain or any list is there, though empty.
-func (d *DNS) parse(r *reader, present *bool) error {
+func (d *DNS) parse(r *jsontext.Reader, present *bool) error {
 	saw := func(is bool) {
 		if present != nil && is {
 			*present = true
 		}
 	}
 	list := func(to *[]string) error {
-		is, err := r.strs(to)
+		is, err := r.Strs(to)
 		saw(is)
 		return err
 	}
-	return r.object(func(key string) error {
+	return r.Object(func(key string) error {
 		switch key {
 		case "nameservers":
 			return list(&d.Nameservers)
@@ -179,10 +183,10 @@ func (d *DNS) parse(r *reader, present *bool) error {
 		case "options":
 			return list(&d.Options)
 		case "domain":
-			err := r.str(&d.Domain)
+			err := r.Str(&d.Domain)
 			saw(d.Domain != "")
 			return err
 		}
-		return r.keep(&d.others)
+		return r.Keep(&d.others)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -27,33 +28,30 @@ type sbrKeys struct {
 // sbr reads sbr's keys.
 func (n *Network) sbr() *sbrKeys {
 	k := &sbrKeys{}
-	r := newReader(n.text, "")
-	err := r.object(func(key string) error {
+	r := jsontext.NewReader(n.text, "")
+	err := r.Object(func(key string) error {
 		switch key {
 		case "table":
 			var table int
-			err := r.bounded(&table, 1, 1<<32-1)
+			err := r.Bounded(&table, 1, 1<<32-1)
 			k.table = uint32(table)
 			return err
 		case "gateways":
 			return k.parseGateways(r)
 		case "addsourcehints":
-			return r.boolean(&k.sourceHints)
+			return r.Bool(&k.sourceHints)
 		}
 		return nil
 	})
-	k.err = r.first
-	if err != nil {
-		k.err = asError(decodeError(err))
-	}
+	k.err = firstError(r, err)
 	return k
 }
 
-func (k *sbrKeys) parseGateways(r *reader) error {
+func (k *sbrKeys) parseGateways(r *jsontext.Reader) error {
 	k.gateways = nil
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		var text string
-		if err := r.str(&text); err != nil || r.first != nil {
+		if err := r.Str(&text); err != nil || r.First != nil {
 			return err
 		}
 		gw, err := netip.ParseAddr(text)
@@ -61,11 +59,11 @@ func (k *sbrKeys) parseGateways(r *reader) error {
 		before := slices.IndexFunc(k.gateways, func(other netip.Addr) bool { return other.Is4() == gw.Is4() })
 		switch {
 		case err != nil || gw.Zone() != "":
-			r.note(invalidKey(string(r.path), "invalid static gateway IP address: "+text).expecting(""))
+			r.Wrong("invalid static gateway IP address: "+text, "")
 		case len(k.gateways) == 2:
-			r.note(invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
+			note(r, invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
 		case before >= 0:
-			r.note(invalidKey(string(r.path), "gateways list contains multiple "+family(gw)+" addresses: "+k.gateways[before].String()+" and "+text).expecting(""))
+			r.Wrong("gateways list contains multiple "+family(gw)+" addresses: "+k.gateways[before].String()+" and "+text, "")
 		default:
 			k.gateways = append(k.gateways, gw)
 		}

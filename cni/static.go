@@ -6,6 +6,8 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 )
 
 // The IPAM plugin static gives the addresses that it's told. It keeps no state, so nothing is ever to be released.
@@ -17,12 +19,12 @@ type staticKeys struct {
 }
 
 // staticField reads one key of the ipam object.
-func (k *ipamKeys) staticField(r *reader, key string) error {
+func (k *ipamKeys) staticField(r *jsontext.Reader, key string) error {
 	switch key {
 	case "addresses":
 		return k.static.parseAddresses(r)
 	case "routes":
-		return r.routes(&k.routes)
+		return readRoutes(r, k.laxRoutes(), &k.routes)
 	case "dns":
 		k.static.dns = DNS{}
 		return k.static.dns.parse(r, nil)
@@ -30,23 +32,23 @@ func (k *ipamKeys) staticField(r *reader, key string) error {
 	return nil
 }
 
-func (k *staticKeys) parseAddresses(r *reader) error {
+func (k *staticKeys) parseAddresses(r *jsontext.Reader) error {
 	k.addresses = nil
-	_, err := r.list(func() error {
+	_, err := r.List(func() error {
 		ip := IP{Interface: NoInterface}
 		var text string
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "address":
-				return r.str(&text)
+				return r.Str(&text)
 			case "gateway":
-				return r.addr(&ip.Gateway)
+				return r.Addr(&ip.Gateway)
 			}
 			return nil
 		})
 		var ok bool
-		if ip.Address, ok = parsePrefix(text); !ok {
-			r.note(invalidKey(string(r.path), "the 'address' field is expected to be in CIDR notation, got: '"+text+"'").expecting(""))
+		if ip.Address, ok = jsontext.ParsePrefix(text); !ok {
+			r.Wrong("the 'address' field is expected to be in CIDR notation, got: '"+text+"'", "")
 		}
 		k.addresses = append(k.addresses, ip)
 		return err
@@ -82,7 +84,7 @@ func (n *Network) staticResult(a Attachment) (*Result, error) {
 // wantedPrefixes reads a list that's known to hold addresses: here they must have their subnets' lengths.
 func wantedPrefixes(key string, texts []string) (list []IP, _ error) {
 	for _, text := range texts {
-		p, ok := parsePrefix(text)
+		p, ok := jsontext.ParsePrefix(text)
 		if !ok {
 			return nil, invalidKey(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"'").expecting("")
 		}
@@ -101,7 +103,7 @@ func staticArgs(args string) (list []IP, _ error) {
 			switch {
 			case text == "":
 			case key == "IP":
-				p, ok := parsePrefix(text)
+				p, ok := jsontext.ParsePrefix(text)
 				if !ok {
 					return nil, argsError("the 'ip' field is expected to be in CIDR notation, got: '" + text + "'")
 				}

@@ -7,7 +7,9 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,8 +21,16 @@ func TestTourIsTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}
-	for _, pkg := range []string{"cni", "rtnl", "nft", "ipam"} {
-		declared(t, pkg, names)
+	rooms, err := filepath.Glob("../internal/*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := []string{"../cni", "../rtnl", "../nft", "../ipam"}
+	for _, file := range rooms {
+		dirs = append(dirs, filepath.Dir(file))
+	}
+	for _, dir := range slices.Compact(dirs) {
+		declared(t, dir, names)
 	}
 	checked := 0
 	for _, m := range regexp.MustCompile("`([a-z]+[./][A-Za-z0-9_./]+)`").FindAllStringSubmatch(string(text), -1) {
@@ -38,10 +48,11 @@ func TestTourIsTrue(t *testing.T) {
 	}
 }
 
-// declared adds what a package declares: pkg.Name, and pkg.Type.Method.
-func declared(t *testing.T, pkg string, names map[string]bool) {
+// declared adds what the package in a directory declares: pkg.Name, and pkg.Type.Method.
+func declared(t *testing.T, dir string, names map[string]bool) {
 	t.Helper()
-	files, err := os.ReadDir("../" + pkg)
+	pkg := filepath.Base(dir)
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +60,7 @@ func declared(t *testing.T, pkg string, names map[string]bool) {
 		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), "../"+pkg+"/"+f.Name(), nil, 0)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, f.Name()), nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@
 package cni
 
 import (
-	"math"
 	"net"
 	"os"
 	"path"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/pattern"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -48,19 +49,16 @@ type tuningKeys struct {
 // tuning reads tuning's keys.
 func (n *Network) tuning() *tuningKeys {
 	k := &tuningKeys{dataDir: defaultTuningDir}
-	r := newReader(n.text, "")
-	err := r.object(func(key string) error { return k.field(r, key) })
-	k.err = r.first
-	if err != nil {
-		k.err = asError(decodeError(err))
-	}
+	r := jsontext.NewReader(n.text, "")
+	err := r.Object(func(key string) error { return k.field(r, key) })
+	k.err = firstError(r, err)
 	return k
 }
 
-func (k *tuningKeys) field(r *reader, key string) error {
+func (k *tuningKeys) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "datadir":
-		return r.text("an absolute path", func(s string) bool {
+		return r.Text("an absolute path", func(s string) bool {
 			if !filepath.IsAbs(s) || strings.ContainsRune(s, 0) {
 				return false
 			}
@@ -68,81 +66,53 @@ func (k *tuningKeys) field(r *reader, key string) error {
 			return true
 		})
 	case "args":
-		return r.object(func(key string) error {
+		return r.Object(func(key string) error {
 			if key != "cni" {
 				return nil
 			}
-			return r.object(func(key string) error { return k.args.field(r, key) })
+			return r.Object(func(key string) error { return k.args.field(r, key) })
 		})
 	case "runtimeconfig":
-		return r.object(func(key string) error {
+		return r.Object(func(key string) error {
 			if key != "mac" {
 				return nil
 			}
-			return r.str(&k.runtimeMAC)
+			return r.Str(&k.runtimeMAC)
 		})
 	}
 	return k.top.field(r, key)
 }
 
 // field reads a key that both places have.
-func (t *tuningSet) field(r *reader, key string) error {
+func (t *tuningSet) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "sysctl":
 		return t.parseSysctls(r)
 	case "mac":
-		return r.str(&t.mac)
+		return r.Str(&t.mac)
 	case "mtu":
-		return r.optional(&t.mtu, maxMTU)
+		return r.Optional(&t.mtu, maxMTU)
 	case "promisc":
-		return r.flag(&t.promisc)
+		return r.Flag(&t.promisc)
 	case "allmulti":
-		return r.flag(&t.allmulti)
+		return r.Flag(&t.allmulti)
 	case "txqlen":
-		return r.optional(&t.txQLen, maxTxQueue)
+		return r.Optional(&t.txQLen, maxTxQueue)
 	}
 	return nil
-}
-
-// optional reads a number from 0 on that may be absent.
-func (r *reader) optional(to **int, most int) error {
-	*to = nil
-	n := math.MinInt
-	if err := r.integer(&n); err != nil || n == math.MinInt {
-		return err
-	}
-	if n < 0 || n > most {
-		r.invalid("expected 0 to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
-		return nil
-	}
-	*to = &n
-	return nil
-}
-
-// flag reads a boolean that may be absent.
-func (r *reader) flag(to **bool) error {
-	*to = nil
-	kind := r.kind()
-	on := false
-	err := r.boolean(&on)
-	if err == nil && kind == 't' {
-		*to = &on
-	}
-	return err
 }
 
 // parseSysctls reads names and values. Names keep their case, which the path has; one that comes twice is an error.
-func (t *tuningSet) parseSysctls(r *reader) error {
+func (t *tuningSet) parseSysctls(r *jsontext.Reader) error {
 	t.sysctls = nil
-	base := len(r.path) + 1
 	seen := map[string]bool{}
-	return r.object(func(string) error {
-		s := namedSysctl{key: string(r.path[base:])}
+	return r.Object(func(string) error {
+		s := namedSysctl{key: r.Key}
 		if seen[s.key] {
-			r.note(invalidKey(string(r.path), "duplicated sysctl keys are not allowed").expecting(""))
+			r.Wrong("duplicated sysctl keys are not allowed", "")
 		}
 		seen[s.key] = true
-		err := r.str(&s.value)
+		err := r.Str(&s.value)
 		t.sysctls = append(t.sysctls, s)
 		return err
 	})
@@ -261,7 +231,7 @@ func (t *tuning) checkAllowed(file string) error {
 	if err != nil {
 		return failed("read the list of allowed sysctls", err)
 	}
-	var allowed []pattern
+	var allowed []pattern.Pattern
 	var lines []string
 	number := 0
 	for line := range strings.Lines(string(text)) {
@@ -269,7 +239,7 @@ func (t *tuning) checkAllowed(file string) error {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		p, err := parsePattern(line)
+		p, err := pattern.Parse(line)
 		if err != nil {
 			return &Error{Code: CodeInternal, Msg: file + ": line " + strconv.Itoa(number) + ": " + quote(line) +
 				" isn't a regular expression of characters, ., classes, groups, |, ^, $ and repetitions", Key: "sysctl"}
@@ -279,7 +249,7 @@ func (t *tuning) checkAllowed(file string) error {
 	for _, s := range t.sysctls {
 		ok := false
 		for _, p := range allowed {
-			ok = ok || p.match(s.key)
+			ok = ok || p.Match(s.key)
 		}
 		if !ok {
 			return invalidKey("sysctl."+s.key, "Sysctl "+s.key+" is not allowed. Only the following sysctls are allowed: ["+strings.Join(lines, " ")+"]").

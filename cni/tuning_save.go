@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -100,32 +101,32 @@ func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool
 }
 
 func (s *saved) encode() []byte {
-	l, w := s.link, newWriter(nil)
-	w.open('{')
+	l, w := s.link, jsontext.NewWriter(nil)
+	w.Open('{')
 	if l.MAC != nil {
-		w.key("mac").str(l.MAC.String())
+		w.Key("mac").Str(l.MAC.String())
 	}
 	flag := func(key string, s rtnl.Switch) {
 		if s != rtnl.Unset {
-			w.key(key).raw(map[bool]string{true: "true", false: "false"}[s == rtnl.On])
+			w.Key(key).Raw(map[bool]string{true: "true", false: "false"}[s == rtnl.On])
 		}
 	}
 	flag("promisc", l.Promisc)
-	w.number("mtu", l.MTU)
+	w.Number("mtu", l.MTU)
 	flag("allmulti", l.AllMulticast)
 	if l.TxQueueLen != 0 {
-		w.key("txQLen").num(max(l.TxQueueLen, 0))
+		w.Key("txQLen").Num(max(l.TxQueueLen, 0))
 	}
-	w.key("network").str(s.network)
-	w.key("containerID").str(s.containerID)
-	w.key("boot").str(s.boot)
+	w.Key("network").Str(s.network)
+	w.Key("containerID").Str(s.containerID)
+	w.Key("boot").Str(s.boot)
 	if s.trueBoot {
-		w.key("trueBoot").raw("true")
+		w.Key("trueBoot").Raw("true")
 	}
-	w.key("netns").num(int(s.netns))
-	w.number("hostEnd", s.hostEnd)
-	w.close('}')
-	return w.b
+	w.Key("netns").Num(int(s.netns))
+	w.Number("hostEnd", s.hostEnd)
+	w.Close('}')
+	return w.Bytes()
 }
 
 // writeFile writes a file that only root can read, following no link.
@@ -158,51 +159,51 @@ func (k *tuningKeys) load(a Attachment) (saved, error) {
 }
 
 func decodeSaved(text []byte) (s saved) {
-	r := newReader(text, "")
-	_ = r.object(func(key string) (err error) {
+	r := jsontext.NewReader(text, "")
+	_ = r.Object(func(key string) (err error) {
 		switch key {
 		case "mac":
 			var mac string
-			err = r.str(&mac)
+			err = r.Str(&mac)
 			s.link.MAC, _ = net.ParseMAC(mac)
 		case "mtu":
-			err = r.integer(&s.link.MTU)
+			err = r.Integer(&s.link.MTU)
 		case "promisc":
-			err = r.toggle(&s.link.Promisc)
+			err = readSwitch(r, &s.link.Promisc)
 		case "allmulti":
-			err = r.toggle(&s.link.AllMulticast)
+			err = readSwitch(r, &s.link.AllMulticast)
 		case "txqlen":
 			var n *int
-			if err = r.optional(&n, maxTxQueue); n != nil {
+			if err = r.Optional(&n, maxTxQueue); n != nil {
 				if s.link.TxQueueLen = *n; *n == 0 {
 					s.link.TxQueueLen = rtnl.NoTxQueue
 				}
 			}
 		case "network":
-			err = r.str(&s.network)
+			err = r.Str(&s.network)
 		case "containerid":
-			err = r.str(&s.containerID)
+			err = r.Str(&s.containerID)
 		case "boot":
-			err = r.str(&s.boot)
+			err = r.Str(&s.boot)
 		case "trueboot":
 			var on *bool
-			err = r.flag(&on)
+			err = r.Flag(&on)
 			s.trueBoot = on != nil && *on
 		case "netns":
 			var ino int
-			err = r.integer(&ino)
+			err = r.Integer(&ino)
 			s.netns = uint64(ino)
 		case "hostend":
-			err = r.integer(&s.hostEnd)
+			err = r.Integer(&s.hostEnd)
 		}
 		return err
 	})
 	return s
 }
 
-func (r *reader) toggle(to *rtnl.Switch) error {
+func readSwitch(r *jsontext.Reader, to *rtnl.Switch) error {
 	var on *bool
-	err := r.flag(&on)
+	err := r.Flag(&on)
 	if on != nil {
 		*to = rtnl.SwitchOf(*on)
 	}

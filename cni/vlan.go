@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -79,35 +80,35 @@ func (at *attaching) createVLANGateway(bridge int, name string) error {
 	return errors.Join(at.conn.WaitUp(nm.index, portTimeout), at.conn.WaitUp(nm.peerIndex(), portTimeout))
 }
 
-func (b *bridgeKeys) parseVLAN(r *reader) error {
-	if err := r.integer(&b.vlan); err != nil {
+func (b *bridgeKeys) parseVLAN(r *jsontext.Reader) error {
+	if err := r.Integer(&b.vlan); err != nil {
 		return err
 	}
 	if b.vlan < 0 || b.vlan > maxVLAN {
-		r.note(invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
+		note(r, invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
 		b.vlan = 0
 	}
 	return nil
 }
 
 // parseTrunk reads items of {id}, {minID, maxID} or both, and says what is wrong in the reference's words.
-func (b *bridgeKeys) parseTrunk(r *reader) error {
+func (b *bridgeKeys) parseTrunk(r *jsontext.Reader) error {
 	b.trunk = nil
-	present, err := r.list(func() error {
+	present, err := r.List(func() error {
 		var id, low, high = -1, -1, -1
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "id":
-				return r.integer(&id)
+				return r.Integer(&id)
 			case "minid":
-				return r.integer(&low)
+				return r.Integer(&low)
 			case "maxid":
-				return r.integer(&high)
+				return r.Integer(&high)
 			}
 			return nil
 		})
 		if problem := trunkProblem(id, low, high); problem != "" {
-			r.note(invalidKey(string(r.path), problem).expecting(""))
+			r.Wrong(problem, "")
 			return err
 		}
 		if id > 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package jsontext
 
 import (
 	"slices"
@@ -8,33 +8,39 @@ import (
 	"unicode/utf8"
 )
 
-// A writer prints JSON as the reference does: four spaces of indent, no newline at the end, strings escaped
+// A Writer prints JSON as the reference does: four spaces of indent, no newline at the end, strings escaped
 // as encoding/json escapes them. It exists because reflection over result types costs a fresh process more
 // than the whole of its output.
-type writer struct {
+type Writer struct {
 	b     []byte
 	depth int
 	empty bool // nothing stands yet in the innermost object or list
 
-	others []jsonMember // of the innermost object, in alphabetical order, that are still to be printed
+	others []member // of the innermost object, in alphabetical order, that are still to be printed
 }
 
-// A jsonMember is a key of an object and its value as it's written.
-type jsonMember struct {
+// A member is a key of an object and its value as it's written.
+type member struct {
 	name  string
 	value []byte
 }
 
-func newWriter(b []byte) *writer { return &writer{b: b, empty: true} }
+// NewWriter returns a writer that appends to b.
+func NewWriter(b []byte) *Writer { return &Writer{b: b, empty: true} }
 
-func (w *writer) open(bracket byte) *writer {
+// Bytes is all that was written.
+func (w *Writer) Bytes() []byte { return w.b }
+
+// Open begins an object or a list.
+func (w *Writer) Open(bracket byte) *Writer {
 	w.b = append(w.b, bracket)
 	w.depth++
 	w.empty = true
 	return w
 }
 
-func (w *writer) close(bracket byte) *writer {
+// Close ends one.
+func (w *Writer) Close(bracket byte) *Writer {
 	w.flush("")
 	w.depth--
 	if !w.empty {
@@ -45,15 +51,15 @@ func (w *writer) close(bracket byte) *writer {
 	return w
 }
 
-func (w *writer) newline() {
+func (w *Writer) newline() {
 	w.b = append(w.b, '\n')
 	for range w.depth {
 		w.b = append(w.b, "    "...)
 	}
 }
 
-// item begins the next element of a list, or the next key of an object.
-func (w *writer) item() *writer {
+// Item begins the next element of a list, or the next key of an object.
+func (w *Writer) Item() *Writer {
 	if !w.empty {
 		w.b = append(w.b, ',')
 	}
@@ -62,42 +68,43 @@ func (w *writer) item() *writer {
 	return w
 }
 
-func (w *writer) key(k string) *writer {
+// Key prints a key, whose value is to follow.
+func (w *Writer) Key(k string) *Writer {
 	if len(w.others) > 0 {
 		w.flush(k)
 	}
-	w.item().str(k)
+	w.Item().Str(k)
 	w.b = append(w.b, ": "...)
 	return w
 }
 
-// among prints members that were kept, given as the inner text of an object, among those that follow. The object has
+// Among prints members that were kept, given as the inner text of an object, among those that follow. The object has
 // no other objects or lists in it.
-func (w *writer) among(members string) *writer {
+func (w *Writer) Among(members string) *Writer {
 	w.others = splitMembers(members)
 	return w
 }
 
 // flush prints the kept members that come before a key, or all of them.
-func (w *writer) flush(before string) {
+func (w *Writer) flush(before string) {
 	for len(w.others) > 0 && (before == "" || w.others[0].name < before) {
 		m := w.others[0]
 		w.others = w.others[1:]
-		w.item().str(m.name)
+		w.Item().Str(m.name)
 		w.b = append(append(w.b, ": "...), m.value...)
 	}
 }
 
 // splitMembers takes the inner text of an object apart, by name. The last of equal ones counts.
-func splitMembers(text string) (list []jsonMember) {
+func splitMembers(text string) (list []member) {
 	if text == "" {
 		return nil
 	}
-	r := newReader([]byte("{"+text+"}"), "")
-	_ = r.object(func(string) error {
-		m := jsonMember{name: r.key}
+	r := NewReader([]byte("{"+text+"}"), "")
+	_ = r.Object(func(string) error {
+		m := member{name: r.Key}
 		var err error
-		m.value, err = r.value()
+		m.value, err = r.Value()
 		at := 0
 		for at < len(list) && list[at].name < m.name {
 			at++
@@ -112,18 +119,20 @@ func splitMembers(text string) (list []jsonMember) {
 	return list
 }
 
-func (w *writer) raw(s string) *writer {
+// Raw prints a value as it is.
+func (w *Writer) Raw(s string) *Writer {
 	w.b = append(w.b, s...)
 	return w
 }
 
-func (w *writer) num(n int) *writer {
+// Num prints a number.
+func (w *Writer) Num(n int) *Writer {
 	w.b = strconv.AppendInt(w.b, int64(n), 10)
 	return w
 }
 
-// str prints a string; <, >, & and what isn't UTF-8 are escaped the way Go's encoder does it.
-func (w *writer) str(s string) *writer {
+// Str prints a string; <, >, & and what isn't UTF-8 are escaped the way Go's encoder does it.
+func (w *Writer) Str(s string) *Writer {
 	const hex = "0123456789abcdef"
 	w.b = append(w.b, '"')
 	for i := 0; i < len(s); {
@@ -167,14 +176,35 @@ func (w *writer) str(s string) *writer {
 	return w
 }
 
-// strs prints a list of strings under a key, or nothing when it's empty.
-func (w *writer) strs(k string, list []string) {
+// Strs prints a list of strings under a key, or nothing when it's empty.
+func (w *Writer) Strs(k string, list []string) {
 	if len(list) == 0 {
 		return
 	}
-	w.key(k).open('[')
+	w.Key(k).Open('[')
 	for _, s := range list {
-		w.item().str(s)
+		w.Item().Str(s)
 	}
-	w.close(']')
+	w.Close(']')
+}
+
+// Text prints a field that's left out when it's empty.
+func (w *Writer) Text(key, s string) {
+	if s != "" {
+		w.Key(key).Str(s)
+	}
+}
+
+// Number prints a field that's left out when it's zero.
+func (w *Writer) Number(key string, n int) {
+	if n != 0 {
+		w.Key(key).Num(n)
+	}
+}
+
+// Pointer prints a field that's left out when it's unset.
+func (w *Writer) Pointer(key string, n *int) {
+	if n != nil {
+		w.Key(key).Num(*n)
+	}
 }

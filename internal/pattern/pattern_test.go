@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package pattern
 
 import (
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func FuzzPattern(f *testing.F) {
 		f.Add(text, "aab xxyyzz c9-_")
 	}
 	f.Fuzz(func(t *testing.T, text, s string) {
-		p, err := parsePattern(text)
+		p, err := Parse(text)
 		if err != nil {
 			return
 		}
@@ -27,11 +28,49 @@ func FuzzPattern(f *testing.F) {
 		if len(s) > 40 || strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) {
 			return
 		}
-		// A match that takes too many steps is none.
-		if got, want := p.match(s), r.MatchString(s); got != want && got {
-			t.Errorf("%q on %q: %v, want %v", text, s, got, want)
-		}
+		compare(t, p, r, s)
 	})
+}
+
+// compare holds a pattern against regexp. Only what takes too many steps may differ, and then it matches nothing.
+func compare(t *testing.T, p Pattern, r *regexp.Regexp, s string) {
+	t.Helper()
+	got, decided := p.match(s)
+	if want := r.MatchString(s); got != want && (decided || got) {
+		t.Errorf("%q on %q: %v, want %v", r, s, got, want)
+	}
+}
+
+// Expressions made at random, of all that is read, mean the same as in regexp.
+func TestRandomPatternsAreRegexps(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"a", "b", "c", ".", `\.`, `\d`, `\w`, `\s`, "[ab]", "[^a-c]", "[a.-]", `[\d_]`, "^", "$", "|", "(", "(?:", ")", "*", "+", "?", "{2}", "{1,}", "{0,2}", "*?", "-", "1", "_"}
+	letters := []string{"a", "b", "c", ".", "1", "_", "-", " "}
+	pick := func(from []string, n int) (s string) {
+		for range n {
+			s += from[rnd.IntN(len(from))]
+		}
+		return s
+	}
+	read := 0
+	for range 100_000 {
+		text := pick(parts, 1+rnd.IntN(8))
+		p, err := Parse(text)
+		if err != nil {
+			continue
+		}
+		r, err := regexp.Compile(text)
+		if err != nil {
+			t.Fatalf("%q: regexp says %v", text, err)
+		}
+		read++
+		for range 3 {
+			compare(t, p, r, pick(letters, rnd.IntN(7)))
+		}
+	}
+	if read < 10_000 {
+		t.Errorf("only %d expressions were read", read)
+	}
 }
 
 func TestPatterns(t *testing.T) {
@@ -51,22 +90,22 @@ func TestPatterns(t *testing.T) {
 		{"^$", "", true},
 		{`^[^.]+\.x$`, "net.x", true},
 	} {
-		p, err := parsePattern(x.text)
+		p, err := Parse(x.text)
 		if err != nil || regexp.MustCompile(x.text).MatchString(x.s) != x.want {
 			t.Fatalf("%q: %v", x.text, err)
 		}
-		if p.match(x.s) != x.want {
+		if p.Match(x.s) != x.want {
 			t.Errorf("%q on %q: want %v", x.text, x.s, x.want)
 		}
 	}
 	for _, text := range []string{"(?i)a", `\pL`, "a**", "[[:alpha:]]", `\bx`, "é"} {
-		if _, err := parsePattern(text); err == nil {
+		if _, err := Parse(text); err == nil {
 			t.Errorf("%q: no error", text)
 		}
 	}
 	// A matcher that explodes would never end.
-	p, err := parsePattern("^(a*)*(a*)*(a*)*b$")
-	if err != nil || p.match(strings.Repeat("a", 200)) {
+	p, err := Parse("^(a*)*(a*)*(a*)*b$")
+	if err != nil || p.Match(strings.Repeat("a", 200)) {
 		t.Error("matches", err)
 	}
 }

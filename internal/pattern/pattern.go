@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+// Package pattern matches texts against a part of the regular expressions that package regexp knows.
+//
+// That package costs every call of every plugin its initialization, so the part that lists of allowed sysctls use is here:
+// characters, ., classes, \d, \w, \s, groups, |, ^, $ and repetitions. Anything else is an error, never another meaning.
+package pattern
 
 import (
 	"errors"
 	"strconv"
 	"strings"
 )
-
-// The administrator's list of allowed sysctls is made of regular expressions, as Go's package regexp reads them. That
-// package costs every call of every plugin its initialization, so the part that such lists use is here: characters, ., classes, \d, \w, \s,
-// groups, |, ^, $ and repetitions. Anything else is an error, never another meaning.
 
 // A matcher matches at i and goes on with next; steps bounds how much is tried.
 type matcher func(m *matching, i int, next func(int) bool) bool
@@ -20,41 +20,49 @@ type matching struct {
 	steps int
 }
 
-// maxSteps ends expressions whose tries explode. What can't be decided isn't allowed.
+// maxSteps ends expressions whose tries explode: then nothing matches.
 const maxSteps = 100_000
 
-// A pattern is one expression. It matches anywhere in a text.
-type pattern struct{ whole matcher }
+// A Pattern is one expression. Its zero value matches nothing and mustn't be used.
+type Pattern struct{ whole matcher }
 
-func (p pattern) match(s string) bool {
+// Match reports whether the expression matches anywhere in a text. One that takes too many tries doesn't.
+func (p Pattern) Match(s string) bool {
+	matches, _ := p.match(s)
+	return matches
+}
+
+// match reports also whether it was decided.
+func (p Pattern) match(s string) (matches, decided bool) {
 	m := &matching{s: s, steps: maxSteps}
 	for i := range len(s) + 1 {
 		if p.whole(m, i, func(int) bool { return true }) {
-			return true
+			return true, true
 		}
 	}
-	return false
+	return false, m.steps > 0
 }
 
-var errPattern = errors.New("not supported")
+var errUnsupported = errors.New("not supported")
 
-// A patternParser walks an expression.
-type patternParser struct {
+// A parser walks an expression.
+type parser struct {
 	rest  string
 	depth int
 }
 
-func parsePattern(text string) (pattern, error) {
-	p := &patternParser{rest: text}
+// Parse reads an expression. It refuses those that it doesn't read as package regexp does.
+func Parse(text string) (Pattern, error) {
+	p := &parser{rest: text}
 	m, err := p.alternatives()
 	if err == nil && p.rest != "" {
-		err = errPattern
+		err = errUnsupported
 	}
-	return pattern{m}, err
+	return Pattern{m}, err
 }
 
 // take takes a character if it's the next one.
-func (p *patternParser) take(c byte) bool {
+func (p *parser) take(c byte) bool {
 	if p.rest == "" || p.rest[0] != c {
 		return false
 	}
@@ -63,7 +71,7 @@ func (p *patternParser) take(c byte) bool {
 }
 
 // alternatives reads sequences with | between them.
-func (p *patternParser) alternatives() (matcher, error) {
+func (p *parser) alternatives() (matcher, error) {
 	var all []matcher
 	for {
 		m, err := p.sequence()
@@ -85,7 +93,7 @@ func (p *patternParser) alternatives() (matcher, error) {
 	}, nil
 }
 
-func (p *patternParser) sequence() (matcher, error) {
+func (p *parser) sequence() (matcher, error) {
 	whole := matcher(func(_ *matching, i int, next func(int) bool) bool { return next(i) })
 	for p.rest != "" && p.rest[0] != '|' && p.rest[0] != ')' {
 		atom, err := p.atom()
@@ -105,7 +113,7 @@ func (p *patternParser) sequence() (matcher, error) {
 
 // repeated reads what may follow an atom: *, +, ?, {2}, {2,}, {2,3}, and a ? that makes it match less, which doesn't
 // matter to whether it matches.
-func (p *patternParser) repeated(atom matcher) (matcher, error) {
+func (p *parser) repeated(atom matcher) (matcher, error) {
 	least, most := 1, 1
 	switch {
 	case p.take('*'):
@@ -124,12 +132,12 @@ func (p *patternParser) repeated(atom matcher) (matcher, error) {
 	}
 	p.take('?')
 	if p.rest != "" && strings.IndexByte("*+?{", p.rest[0]) >= 0 {
-		return nil, errPattern
+		return nil, errUnsupported
 	}
 	return repeat(atom, least, most), nil
 }
 
-func (p *patternParser) bounds() (least, most int, err error) {
+func (p *parser) bounds() (least, most int, err error) {
 	text, rest, ok := strings.Cut(p.rest, "}")
 	p.rest = rest
 	low, high, two := strings.Cut(text, ",")
@@ -142,7 +150,7 @@ func (p *patternParser) bounds() (least, most int, err error) {
 	}
 	// 100 is far below regexp's bound for what is repeated repeatedly.
 	if !ok || err != nil || strings.ContainsAny(text, "+-") || hasZero(low) || hasZero(high) || least > 100 || most > 100 || most >= 0 && most < least {
-		return 0, 0, errPattern
+		return 0, 0, errUnsupported
 	}
 	return least, most, nil
 }
@@ -178,21 +186,21 @@ func repeat(atom matcher, least, most int) matcher {
 // maxGroups bounds how deep groups are.
 const maxGroups = 50
 
-func (p *patternParser) atom() (matcher, error) {
+func (p *parser) atom() (matcher, error) {
 	c := p.rest[0]
 	p.rest = p.rest[1:]
 	switch c {
 	case '(':
 		if p.take('?') && !p.take(':') {
-			return nil, errPattern
+			return nil, errUnsupported
 		}
 		if p.depth++; p.depth > maxGroups {
-			return nil, errPattern
+			return nil, errUnsupported
 		}
 		m, err := p.alternatives()
 		p.depth--
 		if err == nil && !p.take(')') {
-			err = errPattern
+			err = errUnsupported
 		}
 		return m, err
 	case '^':
@@ -200,7 +208,7 @@ func (p *patternParser) atom() (matcher, error) {
 	case '$':
 		return func(m *matching, i int, next func(int) bool) bool { return i == len(m.s) && next(i) }, nil
 	case '*', '+', '?', '{':
-		return nil, errPattern
+		return nil, errUnsupported
 	}
 	var set charSet
 	switch c {
@@ -215,7 +223,7 @@ func (p *patternParser) atom() (matcher, error) {
 		}
 	default:
 		if c >= 0x80 {
-			return nil, errPattern
+			return nil, errUnsupported
 		}
 		set[c] = true
 	}
@@ -239,9 +247,9 @@ func (s charSet) matcher() matcher {
 }
 
 // escape reads what follows a backslash: \d, \w, \s, or punctuation that means itself.
-func (p *patternParser) escape(set *charSet) error {
+func (p *parser) escape(set *charSet) error {
 	if p.rest == "" {
-		return errPattern
+		return errUnsupported
 	}
 	c := p.rest[0]
 	p.rest = p.rest[1:]
@@ -260,7 +268,7 @@ func (p *patternParser) escape(set *charSet) error {
 	case c < 0x80 && c > ' ' && !isWord(c) && c != 0x7f:
 		set[c] = true
 	default:
-		return errPattern
+		return errUnsupported
 	}
 	return nil
 }
@@ -270,30 +278,30 @@ func isWord(c byte) bool {
 }
 
 // class reads what follows a bracket. A hyphen stands for itself at an end only, and another bracket not at all.
-func (p *patternParser) class() (matcher, error) {
+func (p *parser) class() (matcher, error) {
 	var set charSet
 	not := p.take('^')
 	for first := true; first || !p.take(']'); first = false {
 		if p.rest == "" || p.rest[0] == '[' || p.rest[0] == '&' || p.rest[0] == ']' {
-			return nil, errPattern
+			return nil, errUnsupported
 		}
 		c := p.rest[0]
 		p.rest = p.rest[1:]
 		isRange := len(p.rest) > 1 && p.rest[0] == '-' && p.rest[1] != ']'
 		switch {
 		case c >= 0x80 || c == '-' && !first && !strings.HasPrefix(p.rest, "]"):
-			return nil, errPattern
+			return nil, errUnsupported
 		case c == '\\':
 			if isRange {
 				isRange = false
 			}
 			if err := p.escape(&set); err != nil || len(p.rest) > 1 && p.rest[0] == '-' && p.rest[1] != ']' {
-				return nil, errPattern
+				return nil, errUnsupported
 			}
 		case isRange:
 			to := p.rest[1]
 			if p.rest = p.rest[2:]; to < c || to >= 0x80 || to == '\\' || to == '[' {
-				return nil, errPattern
+				return nil, errUnsupported
 			}
 			set.add(c, to)
 		default:

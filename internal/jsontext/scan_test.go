@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package jsontext
 
 import (
 	"bytes"
@@ -44,19 +44,19 @@ func FuzzScanner(f *testing.F) {
 // A reader refuses whatever isn't JSON, wherever it stands and whoever reads it.
 func TestReaderRefuses(t *testing.T) {
 	for _, text := range []string{`{`, `{"a":`, `{"a" 1}`, `{"a":1,}`, `{"a":[1}`, `{"a":"x`, `{"a":tru}`, `{"a":1}}`, `{"a":1} x`, `[`, ``, strings.Repeat(`{"a":`, 20000)} {
-		for _, read := range []func(*reader) error{
-			func(r *reader) error { return nil },
-			func(r *reader) error { var s string; return r.str(&s) },
-			func(r *reader) error { var n int; return r.integer(&n) },
-			func(r *reader) error { var b bool; return r.boolean(&b) },
-			func(r *reader) error { _, err := r.list(func() error { return r.pass() }); return err },
-			func(r *reader) error { return r.object(func(string) error { return nil }) },
-			func(r *reader) error { _, err := r.value(); return err },
+		for _, read := range []func(*Reader) error{
+			func(r *Reader) error { return nil },
+			func(r *Reader) error { var s string; return r.Str(&s) },
+			func(r *Reader) error { var n int; return r.Integer(&n) },
+			func(r *Reader) error { var b bool; return r.Bool(&b) },
+			func(r *Reader) error { _, err := r.List(func() error { return r.Pass() }); return err },
+			func(r *Reader) error { return r.Object(func(string) error { return nil }) },
+			func(r *Reader) error { _, err := r.Value(); return err },
 		} {
-			r := newReader([]byte(text), "")
-			err := r.object(func(string) error { return read(r) })
+			r := NewReader([]byte(text), "")
+			err := r.Object(func(string) error { return read(r) })
 			if err == nil {
-				err = r.end()
+				err = r.End()
 			}
 			if err == nil {
 				t.Errorf("%.40q is taken", text)
@@ -74,10 +74,10 @@ func TestSyntaxErrorsAreEncodingJSONs(t *testing.T) {
 	} {
 		var v any
 		err := json.Unmarshal([]byte(text), &v)
-		r := newReader([]byte(text), "")
-		got := r.pass()
+		r := NewReader([]byte(text), "")
+		got := r.Pass()
 		if got == nil {
-			got = r.end()
+			got = r.End()
 		}
 		if got == nil || err == nil || got.Error() != err.Error() {
 			t.Errorf("%.20q: got %v, want %v", text, got, err)

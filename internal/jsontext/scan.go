@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package jsontext
 
 import (
 	"strconv"
@@ -21,13 +21,13 @@ type scanner struct {
 // maxDepth is how deep lists and objects may be nested, as in encoding/json.
 const maxDepth = 10000
 
-// syntaxError is a text that isn't JSON, in the words of encoding/json, which callers of the reference know.
-type syntaxError struct {
-	pos  int
-	text string
+// A SyntaxError is a text that isn't JSON, in the words of encoding/json, which callers of the reference know.
+type SyntaxError struct {
+	Pos int // in bytes
+	Msg string
 }
 
-func (e *syntaxError) Error() string { return e.text }
+func (e *SyntaxError) Error() string { return e.Msg }
 
 const (
 	inString   = "in string literal"
@@ -42,9 +42,9 @@ func (s *scanner) wrong(where string) error {
 		c = rune(s.text[s.pos])
 	case strings.HasPrefix(where, "in ") && where != inString, where == afterPoint:
 	default:
-		return &syntaxError{s.pos, "unexpected end of JSON input"}
+		return &SyntaxError{s.pos, "unexpected end of JSON input"}
 	}
-	return &syntaxError{s.pos, "invalid character " + strconv.QuoteRune(c) + " " + where}
+	return &SyntaxError{s.pos, "invalid character " + strconv.QuoteRune(c) + " " + where}
 }
 
 // peek passes over white space and returns the byte that follows, 0 at the end.

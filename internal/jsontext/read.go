@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsontext
+
+import (
+	"bytes"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// A Reader walks one JSON text. A value of the wrong kind is noted, the first one with its path, and passed over: so ADD
+// can name what is wrong, and DEL can still use the rest. A text that isn't JSON ends the walk with a *SyntaxError. As in
+// encoding/json, keys match in any case, the last of equal keys wins, and null sets nothing.
+type Reader struct {
+	First *Error // the first that was noted
+	Key   string // of the value at hand, as it's written
+	Keeps bool   // members that aren't known are kept, by [Reader.Keep]
+
+	s     scanner
+	path  []byte // of the value at hand, such as "ipam.ranges[0][1].subnet"
+	depth int
+}
+
+// NewReader returns a reader of a text. path is where the text stands in a larger one; it may be empty.
+func NewReader(text []byte, path string) *Reader {
+	return &Reader{s: scanner{text: text}, path: append(make([]byte, 0, 64), path...)}
+}
+
+// Path is that of the value at hand.
+func (r *Reader) Path() string { return string(r.path) }
+
+// End makes sure that nothing follows the value that was read.
+func (r *Reader) End() error {
+	if r.s.peek(); r.s.pos < len(r.s.text) {
+		return r.s.wrong("after top-level value")
+	}
+	return nil
+}
+
+// Note keeps the first error about a value; the text stays readable.
+func (r *Reader) Note(e *Error) {
+	if r.First == nil {
+		r.First = e
+	}
+}
+
+// Invalid notes that the value at hand isn't what was expected.
+func (r *Reader) Invalid(expected string) {
+	if len(r.path) == 0 {
+		r.Note(&Error{Msg: expected})
+		return
+	}
+	r.Note(&Error{Path: r.Path(), Msg: `invalid "` + r.Path() + `": ` + expected})
+}
+
+// Wrong notes what is wrong with the value at hand in words of their own. expected may be empty.
+func (r *Reader) Wrong(problem, expected string) {
+	r.Note(&Error{Path: r.Path(), Msg: problem, Details: strings.TrimSuffix(r.Path()+": expected "+expected, ": expected ")})
+}
+
+// Kind is how a value of a kind begins; all numbers are of kind '0', and booleans 't'.
+func (r *Reader) Kind() byte {
+	switch c := r.s.peek(); {
+	case c == '-' || isDigit(c):
+		return '0'
+	case c == 'f':
+		return 't'
+	default:
+		return c
+	}
+}
+
+// is reports whether the value at hand has the kind; null is passed over silently, any other kind with a note.
+func (r *Reader) is(kind byte, expected string) (bool, error) {
+	k := r.Kind()
+	if k == kind {
+		return true, nil
+	}
+	err := r.Pass()
+	if err == nil && k != 'n' {
+		r.Invalid("expected " + expected + ", got " + kindName(k))
+	}
+	return false, err
+}
+
+// Pass passes over the value at hand.
+func (r *Reader) Pass() error { return r.s.skip(r.depth) }
+
+func kindName(kind byte) string {
+	switch kind {
+	case 't':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	}
+	return "null"
+}
+
+// Object reads an object; field gets each key in lower case and must read the value or return without
+// having touched it, which passes it over.
+func (r *Reader) Object(field func(key string) error) error {
+	ok, err := r.is('{', "an object")
+	if !ok || err != nil {
+		return err
+	}
+	return r.nested(func() error {
+		return r.s.members(func() error {
+			name, err := r.s.str()
+			if err != nil {
+				return err
+			}
+			if err := r.s.colon(); err != nil {
+				return err
+			}
+			was := len(r.path)
+			if was > 0 {
+				r.path = append(r.path, '.')
+			}
+			r.path = append(r.path, name...)
+			r.Key = name
+			r.s.peek()
+			start := r.s.pos
+			if err := field(strings.ToLower(name)); err != nil {
+				return err
+			}
+			if r.s.pos == start {
+				if err := r.Pass(); err != nil {
+					return err
+				}
+			}
+			r.path = r.path[:was]
+			return nil
+		}, '}')
+	})
+}
+
+// nested goes one level down.
+func (r *Reader) nested(walk func() error) error {
+	if r.depth++; r.depth > maxDepth {
+		return r.s.wrong("exceeded max depth")
+	}
+	err := walk()
+	r.depth--
+	return err
+}
+
+// List reads a list; each must read its element. It reports whether the list was there, though empty.
+func (r *Reader) List(each func() error) (present bool, err error) {
+	ok, err := r.is('[', "a list")
+	if !ok || err != nil {
+		return false, err
+	}
+	was, i := len(r.path), 0
+	return true, r.nested(func() error {
+		return r.s.members(func() error {
+			r.path = append(r.path, '[')
+			r.path = strconv.AppendInt(r.path, int64(i), 10)
+			r.path = append(r.path, ']')
+			i++
+			if err := each(); err != nil {
+				return err
+			}
+			r.path = r.path[:was]
+			return nil
+		}, ']')
+	})
+}
+
+// Str reads a string.
+func (r *Reader) Str(to *string) error {
+	ok, err := r.is('"', "a string")
+	if !ok || err != nil {
+		return err
+	}
+	s, err := r.s.str()
+	if err == nil {
+		*to = s
+	}
+	return err
+}
+
+// Strs reads a list of strings. It reports whether the list was there, though empty.
+func (r *Reader) Strs(to *[]string) (present bool, err error) {
+	*to = nil
+	return r.List(func() error {
+		var s string
+		err := r.Str(&s)
+		*to = append(*to, s)
+		return err
+	})
+}
+
+// Bool reads a boolean.
+func (r *Reader) Bool(to *bool) error {
+	ok, err := r.is('t', "a boolean")
+	if !ok || err != nil {
+		return err
+	}
+	truth := r.s.at() == 't'
+	if err = r.Pass(); err == nil {
+		*to = truth
+	}
+	return err
+}
+
+// number passes over the number at hand and returns its text.
+func (r *Reader) number() (string, error) {
+	start := r.s.pos
+	err := r.Pass()
+	return string(r.s.text[start:r.s.pos]), err
+}
+
+// Integer reads a whole number.
+func (r *Reader) Integer(to *int) error {
+	n, ok, err := r.Whole()
+	if ok {
+		*to = n
+	}
+	return err
+}
+
+// Whole reads an integer; ok says whether one is there.
+func (r *Reader) Whole() (n int, ok bool, _ error) {
+	ok, err := r.is('0', "a number")
+	if !ok || err != nil {
+		return 0, false, err
+	}
+	text, err := r.number()
+	if err != nil {
+		return 0, false, err
+	}
+	long, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || int64(int(long)) != long {
+		r.Invalid("expected a whole number, got " + text)
+		return 0, false, nil
+	}
+	return int(long), true, nil
+}
+
+// Text reads a string and hands it to parse, whose complaint says what was expected. An empty string is as good as none.
+func (r *Reader) Text(expected string, parse func(s string) bool) error {
+	s, wrong, err := r.tried(parse)
+	if wrong {
+		r.Invalid("expected " + expected + ", got " + strconv.Quote(s))
+	}
+	return err
+}
+
+// tried reads a string and says whether it's wrong.
+func (r *Reader) tried(parse func(s string) bool) (s string, wrong bool, _ error) {
+	if err := r.Str(&s); err != nil || s == "" {
+		return s, false, err
+	}
+	return s, !parse(s), nil
+}
+
+// Addr reads an IP address; one of IPv4 that's written as IPv6 becomes IPv4. A wrong one is noted in the words of package
+// net, which the reference passes on.
+func (r *Reader) Addr(to *netip.Addr) error {
+	*to = netip.Addr{} // null and an empty string take back what an equal key said before
+	s, wrong, err := r.tried(func(s string) bool {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return false
+		}
+		*to = a.Unmap()
+		return true
+	})
+	if wrong {
+		r.Wrong("invalid IP address: "+s, "")
+	}
+	return err
+}
+
+// Prefix reads an address with a prefix length, as Addr reads an address.
+func (r *Reader) Prefix(to *netip.Prefix) error {
+	s, wrong, err := r.tried(func(s string) bool {
+		p, ok := ParsePrefix(s)
+		if ok {
+			*to = p
+		}
+		return ok
+	})
+	if wrong {
+		r.Wrong("invalid CIDR address: "+s, "an address with a prefix length")
+	}
+	return err
+}
+
+// ParsePrefix reads "10.0.0.0/24"; an IPv4 prefix written as IPv6 becomes IPv4.
+func ParsePrefix(s string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, false
+	}
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return p, false
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p, true
+}
+
+// Keep adds the member at hand, as it's written, to the inner text of an object: one that isn't known, but of a result
+// it is to be printed again.
+func (r *Reader) Keep(members *string) error {
+	if !r.Keeps {
+		return nil
+	}
+	w := NewWriter(nil).Str(r.Key)
+	value, err := r.Value()
+	if *members != "" {
+		*members += ","
+	}
+	*members += string(w.b) + ":" + string(value)
+	return err
+}
+
+// Value takes the value at hand as it stands.
+func (r *Reader) Value() ([]byte, error) {
+	r.s.peek()
+	start := r.s.pos
+	err := r.Pass()
+	return bytes.Clone(r.s.text[start:r.s.pos]), err
+}
+
+// Bounded reads a whole number and notes one out of bounds.
+func (r *Reader) Bounded(to *int, least, most int) error {
+	n, ok, err := r.Whole()
+	switch {
+	case !ok:
+	case n < least || n > most:
+		r.Invalid("expected " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
+	default:
+		*to = n
+	}
+	return err
+}
+
+// Optional reads a number from 0 on that may be absent.
+func (r *Reader) Optional(to **int, most int) error {
+	*to = nil
+	n := math.MinInt
+	if err := r.Integer(&n); err != nil || n == math.MinInt {
+		return err
+	}
+	if n < 0 || n > most {
+		r.Invalid("expected 0 to " + strconv.Itoa(most) + ", got " + strconv.Itoa(n))
+		return nil
+	}
+	*to = &n
+	return nil
+}
+
+// Flag reads a boolean that may be absent.
+func (r *Reader) Flag(to **bool) error {
+	*to = nil
+	kind := r.Kind()
+	on := false
+	err := r.Bool(&on)
+	if err == nil && kind == 't' {
+		*to = &on
+	}
+	return err
+}
