@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -30,11 +31,11 @@ func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, err
 
 // attach makes an attachment of any kind: build gets its addresses, and makes its links, rules and routes.
 func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr, build builder) (*Result, error) {
-	a.steps.enter(calls.Namespace)
+	process.Of(ctx).Enter(calls.Namespace)
 	var ipam *delegate
 	if n.delegates() {
 		var err error
-		if ipam, err = n.findDelegate(a); err != nil {
+		if ipam, err = n.findDelegate(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -48,7 +49,7 @@ func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr
 	}
 	defer container.Close()
 	for attempt := 0; ; attempt++ {
-		at := &attaching{network: n, attachment: a, host: host, container: container, mac: mac, delegate: ipam,
+		at := &attaching{call: process.Of(ctx), network: n, attachment: a, host: host, container: container, mac: mac, delegate: ipam,
 			names: namesOf(n.name, a.ContainerID, a.IfName, attempt)}
 		res, err := at.run(ctx, build)
 		if !errors.Is(err, errNameTaken) || attempt+1 == attempts {
@@ -90,6 +91,7 @@ func (n *Network) checkCall(a Attachment) error {
 
 // attaching is one attempt at an attachment: what it's for, what it holds open, and how to take it back.
 type attaching struct {
+	call       *process.Call
 	network    *Network
 	attachment Attachment
 	host       hostID
@@ -147,7 +149,7 @@ func (at *attaching) decide(ctx context.Context) error {
 }
 
 // enter begins a step of a call that's recorded.
-func (at *attaching) enter(s calls.Step) { at.attachment.steps.enter(s) }
+func (at *attaching) enter(s calls.Step) { at.call.Enter(s) }
 
 // toBridge makes an attachment to a bridge.
 func (at *attaching) toBridge(ctx context.Context) (*Result, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -26,7 +27,7 @@ type Outcome struct {
 // two of them want is the first one's. A network with a chain, or with an IPAM plugin that is a program of its own, is
 // attached to one by one.
 func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
-	c := crowd{network: n, outcomes: make([]Outcome, len(list))}
+	c := crowd{call: process.Of(ctx), network: n, outcomes: make([]Outcome, len(list))}
 	if len(n.chain) > 0 || n.delegates() {
 		for i, a := range list {
 			c.outcomes[i].Result, c.outcomes[i].Err = Attach(ctx, n, a)
@@ -60,6 +61,7 @@ func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 
 // crowd is many attachments at work.
 type crowd struct {
+	call     *process.Call
 	network  *Network
 	host     hostID
 	conn     *rtnl.Conn
@@ -111,7 +113,7 @@ func (c *crowd) prepare(ctx context.Context, list []Attachment) {
 			c.outcomes[i].Err = asError(err)
 			continue
 		}
-		c.alive = append(c.alive, &attaching{network: n, attachment: a, host: c.host, container: container, mac: mac,
+		c.alive = append(c.alive, &attaching{call: c.call, network: n, attachment: a, host: c.host, container: container, mac: mac,
 			names: namesOf(n.name, a.ContainerID, a.IfName, 0), conn: c.conn, place: i})
 	}
 	reserved := make(map[ipam.Owner]bool, len(list))
@@ -237,7 +239,7 @@ func (c *crowd) rules() {
 	}
 	conn, err := nft.Dial()
 	if err == nil {
-		defer (*ending)(nil).close(conn, false)
+		defer c.call.Close(conn, false)
 		err = conn.Attach(list...)
 	}
 	if err != nil {

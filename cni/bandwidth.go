@@ -208,7 +208,7 @@ func (s *shaping) lacksFilter(err error) error {
 
 // delBandwidth removes the ifb, whatever the configuration says today. The host end's disciplines go with the host
 // end, which is another plugin's to remove: taking them away before would cost an RCU grace period, some 5 ms.
-func delBandwidth(_ context.Context, n *Network, a Attachment) error {
+func delBandwidth(ctx context.Context, n *Network, a Attachment) error {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return failed("open a netlink socket", err)
@@ -221,7 +221,7 @@ func delBandwidth(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return failed("look for the ifb", err)
 	}
-	return removeIfb(conn, ifb.Index, a.ends)
+	return removeIfb(ctx, conn, ifb.Index)
 }
 
 func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) error {

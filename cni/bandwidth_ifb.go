@@ -63,8 +63,8 @@ func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
 }
 
 // removeIfb returns when the link is unlisted.
-func removeIfb(conn *rtnl.Conn, index int, ends *ending) error {
-	if err := conn.Remove(index, ends.send()); err != nil && !absent(err) {
+func removeIfb(ctx context.Context, conn *rtnl.Conn, index int) error {
+	if err := conn.Remove(ctx, index); err != nil && !absent(err) {
 		return failed("failed to delete the ifb", err)
 	}
 	return nil

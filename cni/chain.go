@@ -11,6 +11,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 // The key "chain" of bridge and ptp holds what otherwise follows them in a list of plugins: portmap, firewall and the
@@ -146,11 +147,11 @@ func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result,
 	if err != nil {
 		return nil, err
 	}
-	a.steps.enter(calls.Plugin)
+	process.Of(ctx).Enter(calls.Plugin)
 	for i, m := range members {
 		m.network.prev = res
 		if res, err = m.plugin.add(ctx, m.network, a); err != nil {
-			a.steps.enter(calls.Undo)
+			process.Of(ctx).Enter(calls.Undo)
 			undo := errors.Join(detachMembers(ctx, members[:i+1], a), p.del(ctx, n, a))
 			return nil, joined(inChain(m.path, err), failed("undo", undo))
 		}
@@ -208,7 +209,7 @@ func joined(errs ...error) error {
 
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
 func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
-	a.steps.enter(calls.Plugin)
+	process.Of(ctx).Enter(calls.Plugin)
 	for _, m := range slices.Backward(members) {
 		err = errors.Join(err, m.plugin.del(ctx, m.network, a))
 	}

@@ -81,7 +81,7 @@ func (at *attaching) endStrangers() error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer at.attachment.ends.close(conn, at.endedLately)
+	defer at.call.Close(conn, at.endedLately)
 	owners, err := conn.Leading(addrs...)
 	own, proof := at.network.rulesOwner(at.attachment.owner()).Short(), at.host.proof(at.conn)
 	for _, o := range owners {

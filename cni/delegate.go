@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,17 +24,17 @@ type delegate struct {
 
 // findDelegate searches CNI_PATH for the network's IPAM plugin. A file that can't be executed doesn't hide a
 // good one behind it.
-func (n *Network) findDelegate(a Attachment) (*delegate, error) {
-	name := n.ipam.plugin
+func (n *Network) findDelegate(ctx context.Context) (*delegate, error) {
+	name, dirs := n.ipam.plugin, process.Of(ctx).Path()
 	switch {
 	case name == "":
 		return nil, invalidKey("ipam.type", "no plugin name provided")
 	case strings.ContainsAny(name, `/\`):
 		return nil, invalidKey("ipam.type", "invalid plugin name: "+name)
-	case len(a.Path) == 0:
+	case len(dirs) == 0:
 		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "no paths provided", Key: "CNI_PATH"}
 	}
-	for _, dir := range a.Path {
+	for _, dir := range dirs {
 		if dir == "" {
 			continue
 		}
@@ -44,7 +45,7 @@ func (n *Network) findDelegate(a Attachment) (*delegate, error) {
 		}
 	}
 	return nil, &Error{Code: CodeInvalidNetwork, Key: "ipam.type",
-		Msg: "failed to find plugin " + quote(name) + " in path [" + strings.Join(a.Path, " ") + "]"}
+		Msg: "failed to find plugin " + quote(name) + " in path [" + strings.Join(dirs, " ") + "]"}
 }
 
 // refuseOurselves refuses a delegate that's this program again, unless a link makes it one of its IPAM plugins: it would
@@ -80,7 +81,7 @@ func (d *delegate) run(ctx context.Context, verb string, n *Network, a Attachmen
 	}
 	defer errR.Close()
 	p, err := os.StartProcess(d.path, []string{d.path}, &os.ProcAttr{
-		Env:   delegateEnv(verb, a),
+		Env:   delegateEnv(ctx, verb, a),
 		Files: []*os.File{in, outW, errW},
 	})
 	outW.Close()
@@ -134,14 +135,14 @@ func inputFile(text []byte) (*os.File, error) {
 }
 
 // delegateEnv is the caller's environment with the call's own variables, each once.
-func delegateEnv(verb string, a Attachment) []string {
+func delegateEnv(ctx context.Context, verb string, a Attachment) []string {
 	own := []string{
 		"CNI_COMMAND=" + verb,
 		"CNI_CONTAINERID=" + a.ContainerID,
 		"CNI_NETNS=" + a.NetNS,
 		"CNI_IFNAME=" + a.IfName,
 		"CNI_ARGS=" + a.Args,
-		"CNI_PATH=" + strings.Join(a.Path, ":"),
+		"CNI_PATH=" + strings.Join(process.Of(ctx).Path(), ":"),
 	}
 	if a.SharedNetNS {
 		own = append(own, "CNI_NETNS_OVERRIDE=1")
@@ -236,7 +237,7 @@ func (at *attaching) reserveDelegated(ctx context.Context) (*Result, error) {
 
 // delegate runs any other verb of the IPAM plugin.
 func (n *Network) delegate(ctx context.Context, verb string, a Attachment) error {
-	d, err := n.findDelegate(a)
+	d, err := n.findDelegate(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 // delegating is a network whose IPAM plugin is a script; LOG in it is a file, which log reads.
@@ -41,8 +42,7 @@ func TestDelegateOutlivesItsCaller(t *testing.T) {
 		[ $CNI_COMMAND = DEL ] || { sleep 1000 & echo $! >LOG.child; wait; }
 		echo $CNI_COMMAND ends >>LOG`)
 	a := attachment(t, "c1")
-	a.Path = path
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(WithPath(t.Context(), path...))
 	go func() {
 		for text := ""; !strings.HasSuffix(text, "\n"); time.Sleep(time.Millisecond) {
 			child, _ := os.ReadFile(filepath.Join(path[0], "log.child"))
@@ -78,11 +78,10 @@ func TestDelegateOfMany(t *testing.T) {
 		esac`)
 	var list []Attachment
 	for _, id := range []string{"1", "2", "3"} {
-		a := attachment(t, id)
-		a.Path = path
-		list = append(list, a)
+		list = append(list, attachment(t, id))
 	}
-	for i, o := range AttachAll(t.Context(), n, list) {
+	ctx := WithPath(t.Context(), path...)
+	for i, o := range AttachAll(ctx, n, list) {
 		var e *Error
 		if i == 1 {
 			if !errors.As(o.Err, &e) || e.Code != 77 {
@@ -93,12 +92,12 @@ func TestDelegateOfMany(t *testing.T) {
 		if o.Err != nil {
 			t.Fatal(o.Err)
 		}
-		if err := Check(t.Context(), n, list[i], o.Result); err != nil {
+		if err := Check(ctx, n, list[i], o.Result); err != nil {
 			t.Error("check:", err)
 		}
 	}
 	for _, a := range list {
-		if err := Detach(t.Context(), n, a); err != nil {
+		if err := Detach(ctx, n, a); err != nil {
 			t.Error("detach:", err)
 		}
 		if l := left(t, n, a); l != nil {
@@ -112,9 +111,8 @@ func TestDelegateOfMany(t *testing.T) {
 
 // The plugin's answer isn't foreseen, but all that precedes it is.
 func TestExplainDelegated(t *testing.T) {
-	n, path, log := delegating(t, `"macspoofchk": true, `, `echo called >>LOG`)
+	n, _, log := delegating(t, `"macspoofchk": true, `, `echo called >>LOG`)
 	a := attachment(t, "c1")
-	a.Path = path
 	text, err := Explain(n, a)
 	if err != nil {
 		t.Fatal(err)
@@ -137,22 +135,22 @@ func TestExplainDelegated(t *testing.T) {
 func TestDelegateIsRecorded(t *testing.T) {
 	n, path, _ := delegating(t, `"ipMasq": true, `, `sleep 0.2; echo '{"ips": [{"address": "10.9.0.11/24"}]}'`)
 	a := attachment(t, "c1")
-	a.Path = path
 	t.Cleanup(func() { _ = calls.Remove() })
 	for _, verb := range []string{"ADD", "DEL"} {
 		if err := calls.Create(); err != nil {
 			t.Fatal(err)
 		}
-		err := Record(verb, n, a, func(a Attachment) error {
-			if verb == "DEL" {
-				return Detach(t.Context(), n, a)
-			}
-			_, err := Attach(t.Context(), n, a)
-			return err
-		})
+		call := process.Record(WithPath(t.Context(), path...), calls.Call{Verb: verb})
+		var err error
+		if verb == "ADD" {
+			_, err = Attach(call, n, a)
+		} else {
+			err = Detach(call, n, a)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		call.End(0, "")
 		list, err := calls.Load()
 		if err != nil || len(list) != 1 {
 			t.Fatal(list, err)
@@ -165,5 +163,27 @@ func TestDelegateIsRecorded(t *testing.T) {
 		if err := calls.Remove(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Where plugins are is said by the call, and not by the environment of the process.
+func TestPathIsTheCalls(t *testing.T) {
+	n, path, log := delegating(t, "", `echo $CNI_COMMAND $CNI_PATH >>LOG`)
+	t.Setenv("CNI_PATH", path[0])
+	if err := Status(t.Context(), n); asError(err).Code != CodeUnavailable || !strings.Contains(err.Error(), "no paths provided") {
+		t.Errorf("status without a path: %v", err)
+	}
+	if err := GC(t.Context(), n, []Attachment{}); err == nil {
+		t.Error("GC found the plugin")
+	}
+	ctx := WithPath(t.Context(), path...)
+	if err := Status(ctx, n); err != nil {
+		t.Error("status:", err)
+	}
+	if err := GC(ctx, n, []Attachment{}); err != nil {
+		t.Error("GC:", err)
+	}
+	if got, want := log(), "STATUS "+path[0]+" GC "+path[0]; got != want {
+		t.Errorf("the plugin did %q, want %q", got, want)
 	}
 }

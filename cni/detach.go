@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -31,12 +32,13 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	a.steps.enter(calls.Namespace)
+	call := process.Of(ctx)
+	call.Enter(calls.Namespace)
 	host, err := readHostID()
 	if err != nil {
 		return err
 	}
-	d := &detaching{network: n, attachment: a, host: host}
+	d := &detaching{call: call, network: n, attachment: a, host: host}
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
@@ -44,7 +46,7 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 	if n.delegates() {
 		err = d.asking(ctx)
 	} else {
-		err = d.underLock()
+		err = d.underLock(ctx)
 	}
 	if err = errors.Join(err, d.netnsErr); err != nil {
 		return asError(err)
@@ -54,6 +56,7 @@ func detach(ctx context.Context, n *Network, a Attachment) error {
 
 // detaching is one attachment on its way out.
 type detaching struct {
+	call       *process.Call
 	network    *Network
 	attachment Attachment
 	host       hostID
@@ -91,7 +94,7 @@ func (d *detaching) close() {
 }
 
 // enter begins a step of a call that's recorded.
-func (d *detaching) enter(s calls.Step) { d.attachment.steps.enter(s) }
+func (d *detaching) enter(s calls.Step) { d.call.Enter(s) }
 
 // asking releases the addresses by the plugin that gave them. However that ends, the link goes at once: nobody may use
 // an address that's released, and another DEL tells the plugin again.
@@ -99,15 +102,15 @@ func (d *detaching) asking(ctx context.Context) error {
 	err := d.elements()
 	d.enter(calls.Lease)
 	err = errors.Join(err, d.network.delegate(ctx, "DEL", d.attachment))
-	return errors.Join(err, d.link())
+	return errors.Join(err, d.link(ctx))
 }
 
 // underLock does it where this package has the leases, if there are any. An error of one step doesn't keep the others from being
 // done, but a lease is only released once nothing uses its address.
-func (d *detaching) underLock() (err error) {
+func (d *detaching) underLock(ctx context.Context) (err error) {
 	n := d.network
 	if n.ipam.plugin != hostLocal {
-		return errors.Join(d.elements(), d.link())
+		return errors.Join(d.elements(), d.link(ctx))
 	}
 	d.enter(calls.Lease)
 	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
@@ -116,16 +119,16 @@ func (d *detaching) underLock() (err error) {
 		if absent(err) {
 			err = nil
 		}
-		return errors.Join(failed("open the lease store", err), d.elements(), d.link())
+		return errors.Join(failed("open the lease store", err), d.elements(), d.link(ctx))
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	owner := d.attachment.owner()
 	record, _, err := store.Lookup(owner)
 	if err != nil {
-		return errors.Join(failed("look up the lease", err), d.elements(), d.link())
+		return errors.Join(failed("look up the lease", err), d.elements(), d.link(ctx))
 	}
 	d.record = record
-	if err := errors.Join(d.elements(), d.link()); err != nil {
+	if err := errors.Join(d.elements(), d.link(ctx)); err != nil {
 		return err
 	}
 	d.enter(calls.Lease)
@@ -139,7 +142,7 @@ func (d *detaching) elements() error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer d.attachment.ends.close(conn, true)
+	defer d.call.Close(conn, true)
 	owner := d.network.rulesOwner(d.attachment.owner())
 	addrs, known := d.addresses()
 	if !known {
@@ -227,11 +230,11 @@ func (d *detaching) hostLink() string {
 
 // link removes the pair of links by its host end, which is known by the record or by its derived names; one
 // that the reference made is known by its name in the container alone.
-func (d *detaching) link() error {
+func (d *detaching) link(ctx context.Context) error {
 	d.enter(calls.Links)
 	defer d.neighbours()
 	if index := d.hostEnd(); index != 0 {
-		return d.remove(d.conn, index)
+		return d.remove(ctx, d.conn, index)
 	}
 	if d.container == nil {
 		return nil
@@ -249,7 +252,7 @@ func (d *detaching) link() error {
 		return failed("failed to lookup "+quote(d.attachment.IfName), err)
 	}
 	if index := peerHere(conn, l); index != 0 {
-		return d.remove(d.conn, index)
+		return d.remove(ctx, d.conn, index)
 	}
 	// No socket of the container's may outlive this call, so there's nobody to leave it to.
 	if err := conn.Do(deletion(rtnl.Link{Index: l.Index})); err != nil && !absent(err) {
@@ -307,8 +310,8 @@ func (d *detaching) hasAlias(index int) bool {
 }
 
 // remove returns when the link is unlisted, not when its memory is freed.
-func (d *detaching) remove(conn *rtnl.Conn, index int) error {
-	if err := conn.Remove(index, d.attachment.ends.send()); err != nil && !absent(err) {
+func (d *detaching) remove(ctx context.Context, conn *rtnl.Conn, index int) error {
+	if err := conn.Remove(ctx, index); err != nil && !absent(err) {
 		return failed("failed to delete the link", err)
 	}
 	return nil

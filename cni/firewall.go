@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -13,7 +14,7 @@ import (
 // The plugin firewall lets what a container sends, and what answers to it, through the host's firewall, and keeps bridges
 // apart.
 
-func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
+func addFirewall(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.firewall()
 	if err := n.checkFirewall(k); err != nil {
 		return nil, err
@@ -21,6 +22,7 @@ func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	if err := a.refuseOwnNetNS(); err != nil {
 		return nil, err
 	}
+	call := process.Of(ctx)
 	f, err := k.firewalld()
 	if err != nil {
 		return nil, err
@@ -33,20 +35,20 @@ func addFirewall(_ context.Context, n *Network, a Attachment) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := k.open(n, o, f, a.ends); err != nil {
+	if err := k.open(call, n, o, f); err != nil {
 		return nil, err
 	}
-	warnOfLegacy(a, o)
+	warnOfLegacy(call, o)
 	return n.passOn(), nil
 }
 
 // open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
-func (k *firewallKeys) open(n *Network, o nft.Opening, f *firewalld, ends *ending) error {
+func (k *firewallKeys) open(call *process.Call, n *Network, o nft.Opening, f *firewalld) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer ends.close(conn, ends.lately(n))
+	defer call.Close(conn, call.Lately(n.name))
 	if err := conn.Open(o); err != nil {
 		return errors.Join(failed("set up nftables", err), unopen(o))
 	}
@@ -124,7 +126,7 @@ func (n *Network) isolatePorts(bridge string) error {
 	return failed("isolate the port of "+quote(bridge), conn.Do(&b))
 }
 
-func delFirewall(_ context.Context, n *Network, a Attachment) error {
+func delFirewall(ctx context.Context, n *Network, a Attachment) error {
 	k := n.firewall()
 	o := k.opening(n, a)
 	// The bridge's policy is others' as well.
@@ -133,7 +135,7 @@ func delFirewall(_ context.Context, n *Network, a Attachment) error {
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
-	defer a.ends.close(conn, true)
+	defer process.Of(ctx).Close(conn, true)
 	return ignoreUnsupported(conn.Shut(o, forgetSourcesOf(k.zone)))
 }
 

@@ -5,6 +5,7 @@ package cni
 import (
 	"net/netip"
 
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -45,12 +46,12 @@ func outwards(o nft.Opening) (ps []nft.Packet) {
 }
 
 // warnOfLegacy tells the caller that the way that was opened leads nowhere.
-func warnOfLegacy(a Attachment, o nft.Opening) {
-	if a.warn == nil {
+func warnOfLegacy(call *process.Call, o nft.Opening) {
+	if !call.Warns() {
 		return
 	}
 	if p, by := stoppedByLegacy(outwards(o)...); by != "" {
-		a.warn("firewall: chain FORWARD of " + by + " drops what is from " + p.Src.String() +
+		call.Warn("firewall: chain FORWARD of " + by + " drops what is from " + p.Src.String() +
 			", and no rule of nftables leads past it (swiftctl doctor says what to do)")
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/dbus"
 	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -189,8 +190,8 @@ func TestFirewallNamesLegacy(t *testing.T) {
 	warnings := func() (list []string) {
 		t.Helper()
 		n, a := w.firewall(t, "c1", ""), w.containers["c1"]
-		a.warn = func(text string) { list = append(list, text) }
-		if _, err := addFirewall(t.Context(), n, a); err != nil {
+		ctx := process.WithWarn(t.Context(), func(text string) { list = append(list, text) })
+		if _, err := addFirewall(ctx, n, a); err != nil {
 			t.Fatal(err)
 		}
 		return list

@@ -91,7 +91,7 @@ func (g *collection) keepAlive() error {
 
 // delegateGC passes GC on to the network's IPAM plugin, as the specification demands.
 func (n *Network) delegateGC(ctx context.Context) error {
-	return n.delegate(ctx, "GC", Attachment{Path: n.pluginPath()})
+	return n.delegate(ctx, "GC", Attachment{})
 }
 
 // collection is one pass over what a network holds.

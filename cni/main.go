@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 // A plugin is what answers to one name. Verbs that it lacks succeed once the version gate is passed.
@@ -96,11 +97,14 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		about(name, stderr)
 		return 0
 	}
-	var ends ending
-	c := call{name: name, getenv: getenv, stdin: stdin, ends: &ends, steps: startRecording(name, getenv),
-		warn: func(text string) { _, _ = io.WriteString(stderr, "swiftcni: "+text+"\n") }}
-	out, undo, cniVersion, err := c.serve(context.Background())
-	c.steps.enter(calls.Answer)
+	call := process.Start(context.Background(), process.Options{
+		Path: pathFromEnvironment(getenv),
+		Warn: func(text string) { _, _ = io.WriteString(stderr, "swiftcni: "+text+"\n") },
+		Call: calls.Call{Verb: getenv("CNI_COMMAND"), Plugin: name, ContainerID: getenv("CNI_CONTAINERID"), IfName: getenv("CNI_IFNAME")},
+	})
+	r := request{name: name, getenv: getenv, stdin: stdin}
+	out, undo, cniVersion, err := r.serve(call)
+	call.Enter(calls.Answer)
 	var said *Error
 	if err != nil {
 		said = asError(err)
@@ -110,7 +114,7 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 		if n, err := stdout.Write(out); err != nil {
 			// An attachment that nobody hears of must not stay.
 			if undo != nil {
-				c.steps.enter(calls.Undo)
+				call.Enter(calls.Undo)
 				undo()
 			}
 			said, exit = &Error{Code: CodeIO, Msg: "print the answer: " + err.Error(), Err: err}, 1
@@ -120,8 +124,12 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 			_, _ = io.WriteString(stderr, "swiftcni: "+said.Msg+"\n")
 		}
 	}
-	c.steps.end(said)
-	ends.finish()
+	if said != nil {
+		call.End(said.Code, said.Error())
+	} else {
+		call.End(0, "")
+	}
+	call.Finish()
 	return exit
 }
 
@@ -134,35 +142,32 @@ func findPlugin(name string) *plugin {
 	return nil
 }
 
-// A call is what a runtime gives a plugin.
-type call struct {
+// A request is what a runtime gives a plugin.
+type request struct {
 	name   string // the program's own
 	getenv func(string) string
 	stdin  io.Reader
-	ends   *ending      // nil: the process goes on
-	steps  *recording   // nil if nobody asked for one
-	warn   func(string) // nil if nobody listens
 }
 
 // serve handles one call, in the reference's order of checks: environment, input, configuration, verb,
 // version, and then the plugin's own. undo takes back what was done, in case the answer can't be given.
-func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion string, err error) {
-	verb := c.getenv("CNI_COMMAND")
-	if err := checkEnvironment(verb, c.getenv); err != nil {
+func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersion string, err error) {
+	verb := r.getenv("CNI_COMMAND")
+	if err := checkEnvironment(verb, r.getenv); err != nil {
 		return nil, nil, "", err
 	}
-	p := findPlugin(c.name)
-	if p == nil && c.name != programName {
-		return nil, nil, "", errNoPlugin(c.name)
+	p := findPlugin(r.name)
+	if p == nil && r.name != programName {
+		return nil, nil, "", errNoPlugin(r.name)
 	}
 	if verb == "VERSION" {
-		return versionAnswer(findPlugin(c.name)), nil, "", nil
+		return versionAnswer(findPlugin(r.name)), nil, "", nil
 	}
-	text, err := readInput(c.stdin)
+	text, err := readInput(r.stdin)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	n, err := read(text, c.name)
+	n, err := read(text, r.name)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -180,12 +185,12 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 			return nil, nil, "", err
 		}
 	}
-	c.steps.name(p.name, n.name)
+	call := process.Of(ctx)
+	call.Name(p.name, n.name)
 	if err := n.speaks(p.since); err != nil {
 		return nil, nil, n.cniVersion, err
 	}
-	a, badArgs := attachmentFromEnvironment(c.getenv)
-	a.ends, a.steps, a.warn, n.path = c.ends, c.steps, c.warn, a.Path
+	a, badArgs := attachmentFromEnvironment(r.getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if err := p.judge(verb, n); err != nil {
@@ -199,11 +204,11 @@ func (c *call) serve(ctx context.Context) (out []byte, undo func(), cniVersion s
 		}
 	}
 	if !p.heads {
-		c.steps.enter(calls.Plugin)
+		call.Enter(calls.Plugin)
 	}
 	out, err = p.do(ctx, verb, n, a)
 	if verb == "ADD" && err == nil {
-		undo = func() { _ = p.detach(context.Background(), n, a) }
+		undo = func() { _ = p.detach(context.WithoutCancel(ctx), n, a) }
 	}
 	return out, undo, n.cniVersion, err
 }
@@ -240,7 +245,7 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 		if err != nil {
 			return nil, err
 		}
-		a.steps.enter(calls.Answer)
+		process.Of(ctx).Enter(calls.Answer)
 		if res.verbatim != nil {
 			return res.verbatim, nil
 		}

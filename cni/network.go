@@ -13,8 +13,6 @@ import (
 // A Network is a configuration that was read and found right. It doesn't change and may be shared.
 // Its defaults, limits and interplay are those of the reference plugins; docs/keys.md lists every key.
 type Network struct {
-	path []string // CNI_PATH of the call that it came with; nil otherwise
-
 	cniVersion string // as written, 0.1.0 when absent
 	name       string
 	plugin     string // key "type"

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -17,7 +18,7 @@ import (
 // CodePortTaken is ADD's answer when another container has a port that it asks for.
 const CodePortTaken uint = 102
 
-func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
+func addPortmap(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.portmap()
 	if err := n.checkChained(k.err.during("failed to parse config"), "must be called as chained plugin"); err != nil {
 		return nil, err
@@ -27,7 +28,7 @@ func addPortmap(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	}
 	p := k.publication(n, a)
 	if len(p.Ports) > 0 && len(p.Addrs) > 0 {
-		if err := n.publish(p, a.ends); err != nil {
+		if err := n.publish(process.Of(ctx), p); err != nil {
 			return nil, err
 		}
 	}
@@ -121,12 +122,12 @@ func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 }
 
 // publish makes the mappings, and ends the flows that would go on without them. On an error nothing is left.
-func (n *Network) publish(p nft.Publication, ends *ending) error {
+func (n *Network) publish(call *process.Call, p nft.Publication) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer ends.close(conn, ends.lately(n))
+	defer call.Close(conn, call.Lately(n.name))
 	var waiting []nft.PortTakenError
 	var taken *nft.PortTakenError
 	switch waiting, err = n.publishPorts(conn, p); {
@@ -196,14 +197,14 @@ func localhost(p nft.Publication) error {
 	return nil
 }
 
-func delPortmap(_ context.Context, n *Network, a Attachment) error {
+func delPortmap(ctx context.Context, n *Network, a Attachment) error {
 	p := n.portmap().publication(n, a)
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	removed, err := conn.Unpublish(p)
-	defer a.ends.close(conn, len(removed) > 0)
+	defer process.Of(ctx).Close(conn, len(removed) > 0)
 	forgetRemoved(removed)
 	return ignoreUnsupported(err)
 }

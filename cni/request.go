@@ -20,17 +20,13 @@ type Attachment struct {
 	MAC   string       // wanted for the container's link; the configuration's own wishes win
 	Addrs []netip.Addr // wanted, beside those that the configuration asks for
 
-	Path []string // where to look for an IPAM plugin that isn't host-local
-	Args string   // CNI_ARGS, for that plugin
+	Args string // CNI_ARGS, for an IPAM plugin that isn't host-local
 
 	// SharedNetNS says that the caller means its own namespace when NetNS is that, which otherwise is an
 	// error (CNI_NETNS_OVERRIDE).
 	SharedNetNS bool
 
-	badIP error        // what is wrong with Args' addresses, for who gives some
-	ends  *ending      // nil: the process goes on after this call
-	steps *recording   // nil: nobody asked for one
-	warn  func(string) // tells the caller of what doesn't make the call fail; nil: nobody listens
+	badIP error // what is wrong with Args' addresses, for who gives some
 }
 
 // need says what a verb wants of a variable.
@@ -94,14 +90,19 @@ func attachmentFromEnvironment(getenv func(string) string) (Attachment, error) {
 		NetNS:       getenv("CNI_NETNS"),
 		Args:        getenv("CNI_ARGS"),
 	}
-	if path := getenv("CNI_PATH"); path != "" {
-		a.Path = strings.Split(path, ":")
-	}
 	switch strings.ToLower(getenv("CNI_NETNS_OVERRIDE")) {
 	case "1", "true":
 		a.SharedNetNS = true
 	}
 	return a, a.parseArgs()
+}
+
+// pathFromEnvironment reads where plugins are.
+func pathFromEnvironment(getenv func(string) string) []string {
+	if path := getenv("CNI_PATH"); path != "" {
+		return strings.Split(path, ":")
+	}
+	return nil
 }
 
 // readInput reads the configuration, which is bounded: nobody's input may fill the memory of a root process.

@@ -195,7 +195,7 @@ func (at *attaching) rules() error {
 	if err != nil {
 		return failed("set up nftables", err)
 	}
-	defer at.attachment.ends.close(conn, at.endedLately)
+	defer at.call.Close(conn, at.endedLately)
 	if at.newBridge {
 		// Nobody was attached before, so the rules aren't there either: a transaction that the kernel refuses
 		// first would cost an RCU grace period, about 10 ms.

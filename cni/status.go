@@ -6,9 +6,7 @@ import (
 	"context"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -54,11 +52,10 @@ func (n *Network) statusIPAM(ctx context.Context) error {
 	case static:
 		return statusStatic(ctx, n)
 	}
-	a := Attachment{Path: n.pluginPath()}
-	if _, err := n.findDelegate(a); err != nil {
+	if _, err := n.findDelegate(ctx); err != nil {
 		return unavailable("the IPAM plugin can't be run", err)
 	}
-	return n.delegate(ctx, "STATUS", a)
+	return n.delegate(ctx, "STATUS", Attachment{})
 }
 
 func (n *Network) statusLocal() error {
@@ -132,12 +129,4 @@ func (n *Network) statusBridge() error {
 		return &Error{Code: CodeLimited, Msg: "net.ipv4.ip_forward is off: containers reach nothing beyond the bridge", Key: "isGateway"}
 	}
 	return nil
-}
-
-// pluginPath is CNI_PATH, for the verbs that come without an attachment: the call's, or the process's own.
-func (n *Network) pluginPath() []string {
-	if n.path != nil {
-		return n.path
-	}
-	return strings.Split(os.Getenv("CNI_PATH"), ":")
 }

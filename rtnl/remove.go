@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/offload"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,10 +24,10 @@ const sendCheck = time.Second
 // (RTNLGRP_LINK), and holds the sender in its system call for an RCU barrier of 15 to 35 ms more. Remove
 // listens while another sends. A missing link is [io/fs.ErrNotExist].
 //
-// Send is called once, to pass the message to sendto(2) on the conn's own descriptor, and must not wait for that.
-// Nil sends from a goroutine, whose thread is in the kernel for a while after Remove has returned: a process
-// that exits then is waited for. The conn can be used and closed meanwhile.
-func (c *Conn) Remove(index int, send func(fd int, message []byte) error) error {
+// A goroutine sends, whose thread is in the kernel for a while after Remove has returned: a process that exits then is
+// waited for. The conn can be used and closed meanwhile. Others' changes of links make Remove wait, for as long as they
+// take; once ctx is done, it gives up within a second, and the link goes all the same.
+func (c *Conn) Remove(ctx context.Context, index int) error {
 	if index <= 0 {
 		return &Error{Change: fmt.Sprintf("delete link %d", index), Errno: unix.ENODEV}
 	}
@@ -36,6 +38,7 @@ func (c *Conn) Remove(index int, send func(fd int, message []byte) error) error 
 		return fmt.Errorf("rtnl: remove link: %w", err)
 	}
 	failed := make(chan error, 1)
+	send := offload.SenderOf(ctx)
 	if send == nil {
 		send = func(fd int, message []byte) error {
 			go func() { failed <- unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) }()
@@ -47,7 +50,7 @@ func (c *Conn) Remove(index int, send func(fd int, message []byte) error) error 
 	message := c.removal(&b)
 	err := send(c.sock.FD(), message)
 	if err == nil {
-		err = c.awaitGone(index, message, failed)
+		err = c.awaitGone(ctx, index, message, failed)
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Change = b.change(0)
@@ -74,7 +77,7 @@ func (c *Conn) removal(b *Batch) []byte {
 
 // awaitGone receives until the link is unlisted, or its removal refused. Where a sender that can't tell has failed,
 // the message is sent once more from here: the removal of what's gone is refused, and that of what's going waits.
-func (c *Conn) awaitGone(index int, message []byte, failed <-chan error) error {
+func (c *Conn) awaitGone(ctx context.Context, index int, message []byte, failed <-chan error) error {
 	for sent := false; ; {
 		ms, err := c.netlink().Receive()
 		op, isOp := errors.AsType[*netlink.OpError](err)
@@ -97,6 +100,9 @@ func (c *Conn) awaitGone(index int, message []byte, failed <-chan error) error {
 				err = nil
 			}
 			if err != nil || c.isUnlisted(index) {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if sent {

@@ -3,11 +3,13 @@
 package rtnl
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"syscall"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/offload"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +26,7 @@ func TestRemovedIsGone(t *testing.T) {
 			})
 		})
 		container.must(t, func(b *Batch) { b.Set(Link{Index: 30, State: Up}) })
-		if err := host.Remove(20, nil); err != nil {
+		if err := host.Remove(t.Context(), 20); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := host.Index("host0"); !errors.Is(err, fs.ErrNotExist) {
@@ -39,13 +41,13 @@ func TestRemovedIsGone(t *testing.T) {
 func TestRemoveWhatIsAbsent(t *testing.T) {
 	host := newSide(t, "host")
 	for _, index := range []int{999, 0, -1} {
-		err := host.Remove(index, nil)
+		err := host.Remove(t.Context(), index)
 		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, fs.ErrNotExist) || !contains(e.Change, "delete link") {
 			t.Errorf("removing %d: %v", index, err)
 		}
 	}
 	// lo can't be removed, and says so.
-	if err := host.Remove(1, nil); !errors.Is(err, syscall.EOPNOTSUPP) {
+	if err := host.Remove(t.Context(), 1); !errors.Is(err, syscall.EOPNOTSUPP) {
 		t.Errorf("removing lo: %v, want EOPNOTSUPP", err)
 	}
 	if _, err := host.Link("lo"); err != nil {
@@ -53,21 +55,26 @@ func TestRemoveWhatIsAbsent(t *testing.T) {
 	}
 }
 
+// sentBy is a context whose removals are sent by a function.
+func sentBy(t *testing.T, send offload.Sender) context.Context {
+	return context.WithValue(t.Context(), offload.Key{}, send)
+}
+
 func TestRemoveTellsOfItsSender(t *testing.T) {
 	host := newSide(t, "host")
 	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0"}}) })
 	sentinel := errors.New("no helper")
-	if err := host.Remove(10, func(int, []byte) error { return sentinel }); !errors.Is(err, sentinel) {
+	if err := host.Remove(sentBy(t, func(int, []byte) error { return sentinel }), 10); !errors.Is(err, sentinel) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := host.Index("cni0"); err != nil {
 		t.Error(err)
 	}
 	sent := 0
-	err := host.Remove(10, func(fd int, m []byte) error {
+	err := host.Remove(sentBy(t, func(fd int, m []byte) error {
 		sent++
 		return unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-	})
+	}), 10)
 	if err != nil || sent != 1 {
 		t.Errorf("sent %d times: %v", sent, err)
 	}
@@ -83,10 +90,24 @@ func TestRemoveAmongOthersEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.must(t, func(b *Batch) { b.Create(Veth{Link: Link{Index: 20, Name: "a"}, Peer: Link{Index: 21, Name: "b"}}) })
-	if err := host.Remove(20, nil); err != nil {
+	if err := host.Remove(t.Context(), 20); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := host.Index("a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestRemoveAfterCancel: a context that's done already doesn't keep what ends at once from ending.
+func TestRemoveAfterCancel(t *testing.T) {
+	host := newSide(t, "host")
+	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0"}}) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := host.Remove(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.Index("cni0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -96,7 +117,7 @@ func BenchmarkRemove(b *testing.B) {
 		name   string
 		remove func(s side) error
 	}{
-		{"unlisted", func(s side) error { return s.Remove(20, nil) }},
+		{"unlisted", func(s side) error { return s.Remove(b.Context(), 20) }},
 		{"acknowledged", func(s side) error {
 			var b Batch
 			b.Delete(Link{Index: 20})

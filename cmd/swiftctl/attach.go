@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 func newAttach() *cobra.Command {
@@ -37,7 +39,7 @@ func newAttach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		res, err := attachRecorded(cmd.Context(), c.network, a)
+		res, err := attachRecorded(t.context(cmd), c.network, a)
 		if err != nil {
 			return advise(err)
 		}
@@ -52,17 +54,33 @@ func newAttach() *cobra.Command {
 }
 
 // attachRecorded is [cni.Attach] of which explain tells.
-func attachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) (res *cni.Result, err error) {
-	err = cni.Record("ADD", n, a, func(a cni.Attachment) (err error) {
-		res, err = cni.Attach(ctx, n, a)
-		return err
-	})
+func attachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) (*cni.Result, error) {
+	call := recordCall(ctx, "ADD", n, a)
+	res, err := cni.Attach(call, n, a)
+	endRecord(call, err)
 	return res, err
 }
 
 // detachRecorded is [cni.Detach] of which explain tells.
 func detachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) error {
-	return cni.Record("DEL", n, a, func(a cni.Attachment) error { return cni.Detach(ctx, n, a) })
+	call := recordCall(ctx, "DEL", n, a)
+	err := cni.Detach(call, n, a)
+	endRecord(call, err)
+	return err
+}
+
+// recordCall begins to record a call, if somebody asked for that. endRecord follows.
+func recordCall(ctx context.Context, verb string, n *cni.Network, a cni.Attachment) *process.Call {
+	return process.Record(ctx, calls.Call{Verb: verb, Plugin: n.Plugin(), Network: n.Name(), ContainerID: a.ContainerID, IfName: a.IfName})
+}
+
+func endRecord(call *process.Call, err error) {
+	var e *cni.Error
+	if errors.As(err, &e) {
+		call.End(e.Code, e.Error())
+	} else {
+		call.End(0, "")
+	}
 }
 
 // exists says what is wrong with the namespace that's asked for, where that's plain.

@@ -28,7 +28,7 @@ func newDetach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := detachRecorded(cmd.Context(), c.network, a); err != nil {
+		if err := detachRecorded(t.context(cmd), c.network, a); err != nil {
 			return err
 		}
 		c.notRun(cmd.ErrOrStderr())

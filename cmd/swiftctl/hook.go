@@ -92,7 +92,8 @@ func (h *hook) serve(ctx context.Context, s *state, path string) error {
 	if c.others != nil {
 		h.log.Info("not run, of the list's plugins", "plugins", c.others)
 	}
-	a := cni.Attachment{ContainerID: s.ID, IfName: h.ifName, Path: h.ipamPath}
+	a := cni.Attachment{ContainerID: s.ID, IfName: h.ifName}
+	ctx = cni.WithPath(ctx, h.ipamPath...)
 	if s.attaches() {
 		return h.attach(ctx, s, c.network, a)
 	}

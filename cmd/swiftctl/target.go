@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -48,7 +49,7 @@ func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
 	if cmd.Flags().Changed("pid") && cmd.Flags().Changed("netns") {
 		return cni.Attachment{}, &usageError{errors.New("--netns and --pid both say which network namespace: give one of them")}
 	}
-	a := cni.Attachment{ContainerID: t.id, IfName: t.ifName, NetNS: t.netns, MAC: t.mac, Path: t.ipamPath}
+	a := cni.Attachment{ContainerID: t.id, IfName: t.ifName, NetNS: t.netns, MAC: t.mac}
 	if cmd.Flags().Changed("pid") {
 		path, err := netnsOf(t.pid)
 		if err != nil {
@@ -64,6 +65,11 @@ func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
 		a.Addrs = append(a.Addrs, addr.Unmap())
 	}
 	return a, nil
+}
+
+// context is a command's, with where IPAM plugins are.
+func (t *target) context(cmd *cobra.Command) context.Context {
+	return cni.WithPath(cmd.Context(), t.ipamPath...)
 }
 
 // netnsOf is the path of a process' network namespace.

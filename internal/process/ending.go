@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package process
 
 import (
 	"time"
@@ -46,24 +46,21 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 }
 
 // lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
-func (e *ending) lately(n *Network) bool { return e != nil && (e.late || ipam.EndedLately("", n.name)) }
-
-// send is how a link's removal is sent: nil is to wait for it. The child that sends it keeps each socket of nftables that's open.
-func (e *ending) send() func(int, []byte) error {
-	if !e.offloads() {
-		return nil
-	}
-	return func(fd int, message []byte) error {
-		child, err := offload.Send(fd, message, e.sockets...)
-		if err == nil {
-			e.late = false
-			e.children = append(e.children, child)
-		}
-		return err
-	}
+func (e *ending) lately(network string) bool {
+	return e != nil && (e.late || ipam.EndedLately("", network))
 }
 
-// finish is the last thing before the process ends. Whatever its caller removes or unmounts next is no child's any more.
+// send is how a link's removal is sent. The child that sends it keeps each socket of nftables that's open.
+func (e *ending) send(fd int, message []byte) error {
+	child, err := offload.Send(fd, message, e.sockets...)
+	if err == nil {
+		e.late = false
+		e.children = append(e.children, child)
+	}
+	return err
+}
+
+// finish starts the last child, if one is needed, and waits until none holds anything of the process's.
 func (e *ending) finish() {
 	if e.late && e.offloads() {
 		if child, err := offload.Linger(e.sockets...); err == nil { // else the process's own end waits
