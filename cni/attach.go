@@ -100,10 +100,10 @@ type attaching struct {
 	names      names
 	delegate   *delegate // the IPAM plugin that is a program of its own, or nil
 
-	conn     *rtnl.Conn     // in the host's namespace
-	inside   *rtnl.Conn     // in the container's, once its side is set up
-	late     []rtnl.Setting // of the container, that are made at the end
-	store    *ipam.Store    // locked from the reservation until the link exists; nil outside
+	conn     *rtnl.Conn    // in the host's namespace
+	inside   *rtnl.Conn    // in the container's, once its side is set up
+	late     []rtnl.Sysctl // of the container, that are made at the end
+	store    *ipam.Store   // locked from the reservation until the link exists; nil outside
 	plan     *plan
 	place    int                 // in the list of AttachAll
 	reserved map[ipam.Owner]bool // by the others of that list, whose links come later

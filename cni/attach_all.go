@@ -227,7 +227,7 @@ func (c *crowd) unlock() {
 // rules puts all elements into the ruleset. If that's refused, who is to blame shows one by one.
 func (c *crowd) rules() {
 	c.each((*attaching).endStrangers)
-	var list []nft.Attachment
+	var list []nft.Sender
 	for _, at := range c.alive {
 		if elements, ok := at.plan.rules(); ok {
 			list = append(list, elements)

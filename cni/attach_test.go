@@ -81,7 +81,7 @@ func left(t testing.TB, n *Network, a Attachment) (list []string) {
 		t.Fatal(err)
 	}
 	defer rules.Close()
-	for at, err := range rules.Attachments(n.name) {
+	for at, err := range rules.Senders(n.name) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func inRuleset(t *testing.T, network string) (ports, openings int) {
 		}
 		ports++
 	}
-	for _, err := range conn.Openings(network) {
+	for _, err := range conn.Allowed(network) {
 		if err != nil {
 			t.Fatal(err)
 		}

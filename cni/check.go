@@ -245,7 +245,7 @@ func (c *checking) hasRouteBySource(want Route) (bool, error) {
 			return false, err
 		}
 		own := slices.ContainsFunc(c.prev.IPs, func(ip IP) bool { return single(ip.Address.Addr()) == r.Src })
-		if !own || r.Table == 0 || r.Narrow {
+		if !own || r.Table == 0 || r.OtherSelectors {
 			continue
 		}
 		if found, err := c.hasRoute(want, r.Table); found || err != nil {
@@ -286,7 +286,7 @@ func (c *checking) checkGateway() error {
 // has a rule of its own instead, which isn't looked for.
 func (c *checking) checkRules() error {
 	k := &c.network.bridge
-	a := nft.Attachment{Owner: c.network.rulesOwner(c.attachment.owner())}
+	a := nft.Sender{Owner: c.network.rulesOwner(c.attachment.owner())}
 	ours := ofNetwork(c.network.name, c.hostEnd)
 	if k.ipMasq && ours {
 		for _, ip := range c.prev.IPs {
@@ -304,7 +304,7 @@ func (c *checking) checkRules() error {
 		return failed("check nftables", err)
 	}
 	defer conn.Close()
-	err = conn.Check(a)
+	err = conn.CheckSender(a)
 	var missing *nft.MissingError
 	if errors.As(err, &missing) {
 		return &Error{Code: CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}

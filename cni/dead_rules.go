@@ -41,10 +41,10 @@ func (n *Network) endElementsOf(conn *nft.Conn, r ipam.Record) (err error) {
 	if len(prefixes) < len(addrs) {
 		err, prefixes = conn.DetachOwner(owner), nil
 	} else {
-		err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: r.Link}})
+		err = conn.Detach(nft.Sender{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: r.Link}})
 	}
 	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
-	err = errors.Join(err, portsErr, conn.Shut(nft.Opening{Owner: owner, Addrs: addrs}, forgetSources))
+	err = errors.Join(err, portsErr, conn.Revoke(nft.Allowance{Owner: owner, Addrs: addrs}, forgetSources))
 	forgetRemoved(removed)
 	return ignoreUnsupported(err)
 }
@@ -59,7 +59,7 @@ func endLeading(conn *nft.Conn, owner nft.Owner, list []netip.Prefix) error {
 	if addrs == nil {
 		return nil
 	}
-	owners, err := conn.Leading(addrs...)
+	owners, err := conn.OwnersOf(addrs...)
 	if err != nil || !slices.Contains(owners, owner.Short()) {
 		return err
 	}
@@ -82,7 +82,7 @@ func (at *attaching) endStrangers() error {
 		return ignoreUnsupported(err)
 	}
 	defer at.call.Close(conn, at.endedLately)
-	owners, err := conn.Leading(addrs...)
+	owners, err := conn.OwnersOf(addrs...)
 	own, proof := at.network.rulesOwner(at.attachment.owner()).Short(), at.host.proof(at.conn)
 	for _, o := range owners {
 		if o != own && proof.DeadOwner(o) {
@@ -107,7 +107,7 @@ func (at *attaching) hasStrangers() bool {
 		}
 		owners[p.Owner] = owners[p.Owner] || at.network.ipam.gives(p.Target.Addr())
 	}
-	for o, err := range conn.Openings("") {
+	for o, err := range conn.Allowed("") {
 		if err != nil {
 			return true
 		}
@@ -125,7 +125,7 @@ func (at *attaching) hasStrangers() bool {
 // became of their leases.
 func (p *Proof) deadInRuleset(conn *nft.Conn, network string) ([]nft.Owner, error) {
 	ours := map[nft.Owner]bool{}
-	for a, err := range conn.Attachments(network) {
+	for a, err := range conn.Senders(network) {
 		if err != nil {
 			return nil, err
 		}

@@ -148,7 +148,7 @@ func (d *detaching) elements() error {
 	if !known {
 		return ignoreUnsupported(errors.Join(conn.DetachOwner(owner), endChained(conn, owner.Network, []nft.Owner{owner})))
 	}
-	err = conn.Detach(nft.Attachment{Owner: owner, Masquerade: addrs, Guard: d.guard()})
+	err = conn.Detach(nft.Sender{Owner: owner, Masquerade: addrs, Guard: d.guard()})
 	if d.record.Boot == "" && len(d.record.Addrs) > 0 {
 		// host-local's lease: the reference may have attached it, by iptables.
 		err = errors.Join(err, conn.DetachIPTables(owner, d.record.Addrs))

@@ -29,7 +29,7 @@ func addFirewall(ctx context.Context, n *Network, a Attachment) (*Result, error)
 	}
 	defer f.close()
 	o := k.opening(n, a)
-	o.Noted = f != nil
+	o.Delegated = f != nil
 	if o.Ingress == nft.IngressIsolated {
 		if err := n.isolatePorts(o.Bridge); err != nil {
 			return nil, err
@@ -43,13 +43,13 @@ func addFirewall(ctx context.Context, n *Network, a Attachment) (*Result, error)
 }
 
 // open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
-func (k *firewallKeys) open(call *process.Call, n *Network, o nft.Opening, f *firewalld) error {
+func (k *firewallKeys) open(call *process.Call, n *Network, o nft.Allowance, f *firewalld) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("set up nftables", err)
 	}
 	defer call.Close(conn, call.Lately(n.name))
-	if err := conn.Open(o); err != nil {
+	if err := conn.Allow(o); err != nil {
 		return errors.Join(failed("set up nftables", err), unopen(o))
 	}
 	if f == nil {
@@ -62,13 +62,13 @@ func (k *firewallKeys) open(call *process.Call, n *Network, o nft.Opening, f *fi
 }
 
 // unopen takes back what may have been done though its answer was lost, by another socket, which no answer waits at.
-func unopen(o nft.Opening) error {
+func unopen(o nft.Allowance) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	return ignoreUnsupported(conn.Shut(o, nil))
+	return ignoreUnsupported(conn.Revoke(o, nil))
 }
 
 // checkFirewall says what is wrong with the configuration.
@@ -136,7 +136,7 @@ func delFirewall(ctx context.Context, n *Network, a Attachment) error {
 		return ignoreUnsupported(err)
 	}
 	defer process.Of(ctx).Close(conn, true)
-	return ignoreUnsupported(conn.Shut(o, forgetSourcesOf(k.zone)))
+	return ignoreUnsupported(conn.Revoke(o, forgetSourcesOf(k.zone)))
 }
 
 func checkFirewall(_ context.Context, n *Network, a Attachment, _ *Result) error {
@@ -150,13 +150,13 @@ func checkFirewall(_ context.Context, n *Network, a Attachment, _ *Result) error
 	}
 	defer f.close()
 	o := k.opening(n, a)
-	o.Noted = f != nil
+	o.Delegated = f != nil
 	conn, err := nft.Dial()
 	if err != nil {
 		return failed("check nftables", err)
 	}
 	defer conn.Close()
-	err = conn.CheckOpening(o)
+	err = conn.CheckAllowance(o)
 	var missing *nft.MissingError
 	switch {
 	case errors.As(err, &missing):
@@ -179,7 +179,7 @@ func gcFirewall(_ context.Context, n *Network, valid []Attachment) error {
 		return ignoreUnsupported(err)
 	}
 	defer conn.Close()
-	return ignoreUnsupported(conn.ShutExcept(n.name, n.rulesOwners(valid), forgetSourcesOf(n.firewall().zone)))
+	return ignoreUnsupported(conn.RevokeExcept(n.name, n.rulesOwners(valid), forgetSourcesOf(n.firewall().zone)))
 }
 
 func statusFirewall(_ context.Context, n *Network) error {
@@ -195,7 +195,7 @@ func statusFirewall(_ context.Context, n *Network) error {
 	conn, err := nft.Dial()
 	if err == nil {
 		defer conn.Close()
-		for _, err = range conn.Openings(n.name) {
+		for _, err = range conn.Allowed(n.name) {
 			break // the kernel can list them
 		}
 	}

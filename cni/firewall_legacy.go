@@ -26,15 +26,15 @@ func stoppedByLegacy(ps ...nft.Packet) (stopped nft.Packet, by string) {
 				of = netip.IPv6Unspecified()
 			}
 		}
-		if t, err := nft.Legacy(filterLegacy, of); err == nil && t.Stops(p) {
+		if t, err := nft.ReadLegacy(filterLegacy, of); err == nil && t.Stops(p) {
 			return p, t.String()
 		}
 	}
 	return nft.Packet{}, ""
 }
 
-// outwards are the first packets of containers, one for each family that an opening has.
-func outwards(o nft.Opening) (ps []nft.Packet) {
+// outwards are the first packets of containers, one for each family that an allowance has.
+func outwards(o nft.Allowance) (ps []nft.Packet) {
 	seen := map[bool]bool{}
 	for _, a := range o.Addrs {
 		if !seen[a.Is4()] {
@@ -46,7 +46,7 @@ func outwards(o nft.Opening) (ps []nft.Packet) {
 }
 
 // warnOfLegacy tells the caller that the way that was opened leads nowhere.
-func warnOfLegacy(call *process.Call, o nft.Opening) {
+func warnOfLegacy(call *process.Call, o nft.Allowance) {
 	if !call.Warns() {
 		return
 	}
@@ -58,12 +58,12 @@ func warnOfLegacy(call *process.Call, o nft.Opening) {
 
 // statusLegacy reports that iptables-legacy drops what is from a network's containers, or from any if there's none.
 func statusLegacy(conn *nft.Conn, network string) error {
-	var o nft.Opening
-	for opened, err := range conn.Openings(network) {
+	var o nft.Allowance
+	for allowed, err := range conn.Allowed(network) {
 		if err != nil {
 			return nil // it's told already
 		}
-		o.Addrs = append(o.Addrs, opened.Addr)
+		o.Addrs = append(o.Addrs, allowed.Addr)
 	}
 	ps := outwards(o)
 	if ps == nil {

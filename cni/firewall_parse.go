@@ -76,8 +76,8 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 
 // opening says what the owner's way through the firewall is: all addresses of the result, as the reference takes them.
 // The bridge is the result's first interface.
-func (k *firewallKeys) opening(n *Network, a Attachment) nft.Opening {
-	o := nft.Opening{
+func (k *firewallKeys) opening(n *Network, a Attachment) nft.Allowance {
+	o := nft.Allowance{
 		Owner:      n.rulesOwner(a.owner()),
 		AdminChain: k.adminChain,
 	}

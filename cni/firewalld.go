@@ -59,7 +59,7 @@ func refusedWith(err error, codes ...string) bool {
 }
 
 // add makes addresses sources of a zone. On an error it takes back those that it added.
-func (f *firewalld) add(o nft.Opening, zone string) error {
+func (f *firewalld) add(o nft.Allowance, zone string) error {
 	for i, a := range o.Addrs {
 		_, err := f.zone("addSource", zone, source(a))
 		switch {
@@ -94,11 +94,11 @@ func (f *firewalld) remove(zone, source string) error {
 }
 
 // forgetSources takes back what firewalld was told, if it runs, where the zone isn't known.
-func forgetSources(list []nft.Opened) error { return forgetSourcesOf("")(list) }
+func forgetSources(list []nft.Allowed) error { return forgetSourcesOf("")(list) }
 
 // forgetSourcesOf takes back what firewalld was told of a zone, if it runs.
-func forgetSourcesOf(zone string) func([]nft.Opened) error {
-	return func(list []nft.Opened) error {
+func forgetSourcesOf(zone string) func([]nft.Allowed) error {
+	return func(list []nft.Allowed) error {
 		f, err := dialFirewalld()
 		if f == nil || err != nil {
 			return err
@@ -112,7 +112,7 @@ func forgetSourcesOf(zone string) func([]nft.Opened) error {
 }
 
 // check asks firewalld whether it knows the sources.
-func (f *firewalld) check(o nft.Opening, zone string) error {
+func (f *firewalld) check(o nft.Allowance, zone string) error {
 	for _, a := range o.Addrs {
 		switch answer, err := f.zone("querySource", zone, source(a)); {
 		case err != nil:

@@ -169,12 +169,12 @@ func (g *collection) elements(dead []ipam.Record) error {
 	}
 	// Ports and openings go before the leases too: portmap's and firewall's own GC comes later, if it comes at all.
 	err = conn.DetachExcept(g.network.name, owners)
-	if leads, askErr := conn.LeadsAnywhere(); !leads {
+	if leads, askErr := conn.MayForward(); !leads {
 		return ignoreUnsupported(errors.Join(err, askErr))
 	}
 	removed, portsErr := conn.UnpublishExcept(g.network.name, owners)
 	forgetRemoved(removed)
-	return ignoreUnsupported(errors.Join(err, portsErr, conn.ShutExcept(g.network.name, owners, forgetSources)))
+	return ignoreUnsupported(errors.Join(err, portsErr, conn.RevokeExcept(g.network.name, owners, forgetSources)))
 }
 
 // endChained takes out what portmap and firewall have of the dead. They can't tell who is, and once the evidence is gone
@@ -187,7 +187,7 @@ func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
 		}
 		published[p.Owner] = true
 	}
-	for o, err := range conn.Openings(network) {
+	for o, err := range conn.Allowed(network) {
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
 			err = errors.Join(err, unpublishErr)
 		}
 		if opened[owner.Short()] {
-			err = errors.Join(err, conn.Shut(nft.Opening{Owner: owner}, forgetSources))
+			err = errors.Join(err, conn.Revoke(nft.Allowance{Owner: owner}, forgetSources))
 		}
 	}
 	return err
@@ -227,7 +227,7 @@ func RemoveRules(o nft.Owner) error {
 	}
 	defer conn.Close()
 	removed, err := conn.Unpublish(nft.Publication{Owner: o})
-	err = errors.Join(err, conn.DetachOwner(o), conn.Shut(nft.Opening{Owner: o}, forgetSources))
+	err = errors.Join(err, conn.DetachOwner(o), conn.Revoke(nft.Allowance{Owner: o}, forgetSources))
 	forgetRemoved(removed)
 	return ignoreUnsupported(err)
 }

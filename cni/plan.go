@@ -194,7 +194,7 @@ func (p *plan) portBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
 	// called outside is for people, and for whoever must find out whose it is.
 	b.Set(rtnl.Link{Index: p.names.index, Alias: alias(p.owner()), LinkLocal: rtnl.Off})
 	if keys.hairpin || keys.isolated {
-		b.Set(rtnl.Port{Link: p.names.index, Hairpin: rtnl.SwitchOf(keys.hairpin), Isolated: rtnl.SwitchOf(keys.isolated)})
+		b.Set(rtnl.Port{Link: p.names.index, Hairpin: rtnl.OnOff(keys.hairpin), Isolated: rtnl.OnOff(keys.isolated)})
 	}
 	if keys.filtersVLANs() {
 		portVLANs(b, p.names.index, keys.vlan, keys.trunk, keys.keepDefaultVLAN)
@@ -270,7 +270,7 @@ func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
 }
 
 // rules are the elements that the attachment puts into the ruleset; ok says whether there are any.
-func (p *plan) rules() (a nft.Attachment, ok bool) {
+func (p *plan) rules() (a nft.Sender, ok bool) {
 	keys := &p.network.bridge
 	a.Owner = p.owner()
 	if keys.ipMasq && len(p.ips) > 0 {

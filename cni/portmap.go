@@ -174,14 +174,14 @@ func localhost(p nft.Publication) error {
 			return failed("open a netlink socket", err)
 		}
 		defer conn.Close()
-		way, err := conn.WayTo(a.Addr())
+		link, _, err := conn.RouteTo(a.Addr())
 		if refused := new(rtnl.Error); errors.As(err, &refused) {
 			return nil // the kernel knows no way there
 		}
 		if err != nil {
 			return failed("find the link to the container", err)
 		}
-		name, err := conn.Name(way.Link)
+		name, err := conn.Name(link)
 		if absent(err) {
 			return nil
 		}
@@ -223,7 +223,7 @@ func checkPortmap(_ context.Context, n *Network, a Attachment, _ *Result) error 
 		return failed("check nftables", err)
 	}
 	defer conn.Close()
-	err = conn.CheckPorts(p)
+	err = conn.CheckPublication(p)
 	var missing *nft.MissingError
 	if errors.As(err, &missing) {
 		return &Error{Code: CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
@@ -254,7 +254,7 @@ func statusPortmap(_ context.Context, n *Network) error {
 	if err == nil {
 		defer conn.Close()
 		// What nobody has is missing, if the kernel can look for it at all.
-		err = conn.CheckPorts(nft.Publication{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"},
+		err = conn.CheckPublication(nft.Publication{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"},
 			Addrs: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}, Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: 1, ContainerPort: 1}}})
 	}
 	if err != nil && !absent(err) {

@@ -66,8 +66,8 @@ func forgetStale(p nft.Publication, waiting []nft.PortTakenError) {
 			if !ok || f.ReplySrc == target || f.Translated {
 				return ok && f.ReplySrc != target
 			}
-			way, err := conn.WayTo(f.Dst.Addr())
-			return err == nil && way.Local
+			_, local, err := conn.RouteTo(f.Dst.Addr())
+			return err == nil && local
 		})
 	}
 }

@@ -135,7 +135,7 @@ func rulesOf(t *testing.T, o nft.Owner) (list []string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for a, err := range conn.Attachments("") {
+	for a, err := range conn.Senders("") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func rulesOf(t *testing.T, o nft.Owner) (list []string) {
 			list = append(list, fmt.Sprint("port ", p.Mapping.HostPort))
 		}
 	}
-	for f, err := range conn.Openings("") {
+	for f, err := range conn.Allowed("") {
 		if err != nil {
 			t.Fatal(err)
 		}

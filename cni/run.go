@@ -207,7 +207,7 @@ func (at *attaching) rules() error {
 	return failed("set up nftables", conn.Attach(elements))
 }
 
-func detachElements(a nft.Attachment) error {
+func detachElements(a nft.Sender) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return err
@@ -260,11 +260,11 @@ func (at *attaching) enterContainer() error {
 		}
 		at.leaveContainer()
 	}
-	settings := make([]rtnl.Setting, len(sysctls))
+	settings := make([]rtnl.Sysctl, len(sysctls))
 	for i, s := range sysctls {
-		settings[i] = rtnl.Setting{Path: "/proc/sys/" + s.name, Value: s.value, Later: s.late}
+		settings[i] = rtnl.Sysctl{Path: "/proc/sys/" + s.name, Value: s.value, Later: s.late}
 	}
-	conn, err := rtnl.DialSetting(at.container, settings)
+	conn, err := rtnl.DialWith(at.container, settings)
 	if err != nil {
 		return failed("open a netlink socket in the container", err)
 	}

@@ -267,7 +267,7 @@ func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) erro
 	ours := r.Protocol == sbrProtocol
 	configured := s.keys.table != 0 && r.Table == s.keys.table
 	chosen := s.keys.table == 0 && r.Table >= firstSBRTable && (r.Table < 253 || r.Table > 255)
-	if r.Narrow || !ours && (r.Protocol != 0 || !chosen && !configured) {
+	if r.OtherSelectors || !ours && (r.Protocol != 0 || !chosen && !configured) {
 		return nil
 	}
 	used, err := s.isUsed(r.Table)
@@ -316,7 +316,7 @@ func checkSBR(_ context.Context, n *Network, a Attachment, prev *Result) error {
 
 func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
 	for _, r := range rules {
-		if r.Src != single(addr) || r.Narrow || s.keys.table == 0 && r.Table < firstSBRTable || s.keys.table != 0 && r.Table != s.keys.table {
+		if r.Src != single(addr) || r.OtherSelectors || s.keys.table == 0 && r.Table < firstSBRTable || s.keys.table != 0 && r.Table != s.keys.table {
 			continue
 		}
 		if s.keys.table != 0 {

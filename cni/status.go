@@ -97,8 +97,8 @@ func (n *Network) statusRules() error {
 	if err == nil {
 		defer conn.Close()
 		// What nobody has is missing, if the kernel can look for it at all.
-		nobody := nft.Attachment{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"}, Masquerade: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}}
-		err = conn.Check(nobody)
+		nobody := nft.Sender{Owner: nft.Owner{Network: n.name, ContainerID: "nobody", IfName: "none"}, Masquerade: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}}
+		err = conn.CheckSender(nobody)
 	}
 	if err != nil && !absent(err) {
 		return unavailable("nftables can't be used", err)

@@ -63,7 +63,7 @@ func openHost(a Attachment) (*rtnl.NetNS, error) {
 // written, as nobody knows what's right in their place.
 func (t *tuning) set(ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	settings := slices.Clone(t.settings)
-	conn, err := rtnl.DialSetting(ns, settings)
+	conn, err := rtnl.DialWith(ns, settings)
 	if err != nil {
 		return nil, failed("open a netlink socket in the container", err)
 	}

@@ -121,9 +121,9 @@ func (t *tuningSet) parseSysctls(r *jsontext.Reader) error {
 // A tuning is what a container's link and namespace shall be.
 type tuning struct {
 	sysctls  []namedSysctl
-	settings []rtnl.Setting // one for each sysctl
-	link     rtnl.Link      // by its name; what's unset stays
-	mac      string         // as it was asked for
+	settings []rtnl.Sysctl // one for each sysctl
+	link     rtnl.Link     // by its name; what's unset stays
+	mac      string        // as it was asked for
 }
 
 // changesLink reports whether anything of the link is asked for.
@@ -156,7 +156,7 @@ func (k *tuningKeys) tuning(a Attachment) (*tuning, error) {
 			}
 		}
 		if from.allmulti != nil {
-			t.link.AllMulticast = rtnl.SwitchOf(*from.allmulti)
+			t.link.AllMulticast = rtnl.OnOff(*from.allmulti)
 		}
 		if from.txQLen != nil {
 			t.link.TxQueueLen = *from.txQLen
@@ -203,7 +203,7 @@ func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
 			}
 			at[file] = len(t.sysctls)
 			t.sysctls = append(t.sysctls, s)
-			t.settings = append(t.settings, rtnl.Setting{Path: file, Value: s.value})
+			t.settings = append(t.settings, rtnl.Sysctl{Path: file, Value: s.value})
 		}
 	}
 	return t.checkAllowed(allowlist)

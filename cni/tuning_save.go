@@ -205,7 +205,7 @@ func readSwitch(r *jsontext.Reader, to *rtnl.Switch) error {
 	var on *bool
 	err := r.Flag(&on)
 	if on != nil {
-		*to = rtnl.SwitchOf(*on)
+		*to = rtnl.OnOff(*on)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ var errContended = errors.New("nft: other programs change the ruleset without pa
 // Each "says" costs an RCU grace period, about 10 ms: that is what the kernel takes to refuse a transaction.
 //
 // Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
-func (c *Conn) Attach(list ...Attachment) error {
+func (c *Conn) Attach(list ...Sender) error {
 	es, whole, err := elementsOf(list)
 	if err != nil || len(es) == 0 {
 		return err
@@ -53,7 +53,7 @@ func (c *Conn) Attach(list ...Attachment) error {
 }
 
 // elementsOf returns the elements of attachments, and the rules that they are for.
-func elementsOf(list []Attachment) (es []element, rules Ruleset, err error) {
+func elementsOf(list []Sender) (es []element, rules Ruleset, err error) {
 	for i := range list {
 		a := &list[i]
 		if err := a.check(false); err != nil {

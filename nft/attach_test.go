@@ -24,15 +24,15 @@ func dial(t testing.TB, path string) *Conn {
 	return c
 }
 
-func attachment(container string, prefixes ...string) Attachment {
-	a := Attachment{Owner: Owner{"mynet", container, "eth0"}}
+func attachment(container string, prefixes ...string) Sender {
+	a := Sender{Owner: Owner{"mynet", container, "eth0"}}
 	for _, p := range prefixes {
 		a.Masquerade = append(a.Masquerade, netip.MustParsePrefix(p))
 	}
 	return a
 }
 
-func guardedBy(a Attachment, link, mac string) Attachment {
+func guardedBy(a Sender, link, mac string) Sender {
 	m, err := net.ParseMAC(mac)
 	if err != nil {
 		panic(err)

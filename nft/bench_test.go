@@ -11,9 +11,9 @@ import (
 )
 
 // many returns an attachment of its own for each number.
-func many(i int) Attachment {
+func many(i int) Sender {
 	a := netip.AddrFrom4([4]byte{10, byte(16 + i>>16), byte(i >> 8), byte(i)})
-	return Attachment{Owner: Owner{"mynet", fmt.Sprint("c", i), "eth0"}, Masquerade: []netip.Prefix{netip.PrefixFrom(a, 8)}}
+	return Sender{Owner: Owner{"mynet", fmt.Sprint("c", i), "eth0"}, Masquerade: []netip.Prefix{netip.PrefixFrom(a, 8)}}
 }
 
 // fill attaches n in big transactions.
@@ -51,7 +51,7 @@ func BenchmarkAttach(b *testing.B) {
 				must(b, c.Attach(one))
 			}
 		})
-		owners := []Attachment{one, one}
+		owners := []Sender{one, one}
 		owners[0].Owner.ContainerID = "other"
 		b.Run(fmt.Sprintf("Replace/%d", n), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
@@ -81,7 +81,7 @@ func BenchmarkAttach(b *testing.B) {
 		must(b, c.Attach(one))
 		b.Run(fmt.Sprintf("Check/%d", n), func(b *testing.B) {
 			for b.Loop() {
-				must(b, c.Check(one))
+				must(b, c.CheckSender(one))
 			}
 		})
 	}
@@ -109,7 +109,7 @@ func TestTenThousandAttachments(t *testing.T) {
 	if got := messages(c, func() { must(t, c.Attach(one)) }); got != 4 {
 		t.Errorf("Attach sent %d messages, want 4", got)
 	}
-	must(t, c.Check(one))
+	must(t, c.CheckSender(one))
 	if got := len(collect(t, c, "mynet")); got != n+1 {
 		t.Errorf("got %d attachments, want %d", got, n+1)
 	}

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Check says whether an attachment, and the rules that its elements are for, are in the ruleset as Attach
+// CheckSender says whether a sender, and the rules that its elements are for, are in the ruleset as Attach
 // made them. Errors: *MissingError for the first that is missing or different.
-func (c *Conn) Check(a Attachment) error {
+func (c *Conn) CheckSender(a Sender) error {
 	if err := a.check(false); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (c *Conn) Check(a Attachment) error {
 }
 
 // checkRules compares what the attachment's rules would be built from with what the kernel has.
-func (c *Conn) checkRules(a Attachment) error {
+func (c *Conn) checkRules(a Sender) error {
 	var cs []chain
 	if len(a.Masquerade) > 0 {
 		s, err := c.survey()

@@ -31,9 +31,9 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 	} {
 		nstest.Run(t, ns, "nft", "flush ruleset")
 		must(t, c.Attach(a))
-		must(t, c.Check(a))
+		must(t, c.CheckSender(a))
 		nstest.Run(t, ns, "nft", x.do)
-		err := c.Check(a)
+		err := c.CheckSender(a)
 		var missing *MissingError
 		if !errors.As(err, &missing) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("after %s: got %v, want %s", x.do, err, x.want)
@@ -65,7 +65,7 @@ func TestCheckComparesRules(t *testing.T) {
 		must(t, c.Attach(a))
 		const chain = "inet swiftcni postrouting"
 		nstest.Run(t, ns, "nft", "flush chain "+chain+"; add rule "+chain+" "+rules[0]+"; add rule "+chain+" "+rules[1])
-		if err := c.Check(a); !errors.Is(err, fs.ErrNotExist) {
+		if err := c.CheckSender(a); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("rules %q: got %v, want not exist", rules, err)
 		}
 		nstest.Run(t, ns, "nft", "flush ruleset")

@@ -15,7 +15,7 @@ import (
 //
 // It also removes what the CNI project's bridge plugin, with its nftables backend, left for this owner: its
 // masquerade rules and its spoof check. That costs a question in the same send when there's nothing.
-func (c *Conn) Detach(a Attachment) error {
+func (c *Conn) Detach(a Sender) error {
 	if err := a.check(true); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (c *Conn) Detach(a Attachment) error {
 // detach asks for the elements and for the reference's chains at once, and deletes the owner's elements if the
 // ruleset hasn't changed since. It returns which of the chains are there, and whether a set had no other members.
 // What follows from an element is there too; if careful, it's asked for.
-func (c *Conn) detach(a Attachment, careful bool) (present []chain, last bool, err error) {
+func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err error) {
 	es, chains, sets := a.heads(), probes(a.Owner), a.ownSets()
 	ms := lookUps(es)
 	for _, p := range chains {
@@ -76,7 +76,7 @@ func (c *Conn) detach(a Attachment, careful bool) (present []chain, last bool, e
 }
 
 // following adds to the owner's heads what follows from them, and what an earlier version made instead of a head that isn't there.
-func (c *Conn) following(a Attachment, own []element, careful bool) ([]element, error) {
+func (c *Conn) following(a Sender, own []element, careful bool) ([]element, error) {
 	var ask []element
 	for _, e := range own {
 		if f, ok := e.follower(); ok {
@@ -107,7 +107,7 @@ func (c *Conn) following(a Attachment, own []element, careful bool) ([]element, 
 }
 
 // ownSets returns the sets that the attachment may be the last member of.
-func (a Attachment) ownSets() (sets []set) {
+func (a Sender) ownSets() (sets []set) {
 	for _, p := range a.Masquerade {
 		if s := familyOf(p.Addr()).own(p.Bits()); !p.IsSingleIP() && !slices.Contains(sets, s) {
 			sets = append(sets, s)

@@ -3,7 +3,7 @@
 // Package nft keeps swiftcni's part of the nftables ruleset: masquerade, and the guard against spoofed MACs.
 //
 // Rules never depend on who is attached, or where. One rule masquerades, one more for each length of a subnet leaves alone what
-// stays in its subnet, and one guards; they look into sets, and an [Attachment] is a few elements of these: the
+// stays in its subnet, and one guards; they look into sets, and a [Sender] is a few elements of these: the
 // address in masq4, and the address with its subnet in own4-24. So attaching is one small transaction, what a packet pays
 // grows neither with attachments nor with subnets, and each element says in its comment whose it is (an
 // [Owner]): detaching and garbage collection need no database. What has no members goes with the next [Conn.Detach] or build
@@ -11,9 +11,9 @@
 //
 // A [Conn] is a socket in one network namespace. [Conn.Attach] sends elements only, and builds the
 // [Ruleset] when the kernel says that it isn't there; nothing is asked first. Look-ups are by key, never
-// by listing, except in [Conn.DetachOwner], [Conn.DetachExcept] and [Conn.Attachments].
+// by listing, except in [Conn.DetachOwner], [Conn.DetachExcept] and [Conn.Senders].
 //
-// An [Opening] lets a container's addresses through the host's firewall in the same manner ([Conn.Open], [Conn.Shut]); it's
+// An [Allowance] lets a container's addresses through the host's firewall in the same manner ([Conn.Allow], [Conn.Revoke]); it's
 // the one thing for which other tables, those that iptables-nft keeps, get rules of ours: three, in xtables' own form.
 //
 // Every change is one transaction: all of it happens, or nothing.

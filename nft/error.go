@@ -44,7 +44,7 @@ func (e *UnsupportedError) Unwrap() error { return e.Err }
 // Is makes errors.Is(err, errors.ErrUnsupported) true.
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// A MissingError is what [Conn.Check] found absent or different. It is fs.ErrNotExist.
+// A MissingError is what [Conn.CheckSender] and its like found absent or different. It is fs.ErrNotExist.
 type MissingError struct {
 	Owner Owner
 	What  string // "element inet swiftcni masq4 10.1.0.2", "rules of chain inet swiftcni postrouting"

@@ -49,7 +49,7 @@ func TestErrorNamesChangeAndStep(t *testing.T) {
 		t.Errorf("got %#v, want the first refusal", err)
 	}
 	// Both were refused: the second refusal was drained too.
-	must(t, c.Check(a))
+	must(t, c.CheckSender(a))
 }
 
 // Without the capability the kernel refuses the transaction as a whole, and answers once.

@@ -117,7 +117,7 @@ func (e *evaluation) meta(data []byte) {
 		v = link16(p.Out)
 	case unix.NFT_META_MARK:
 		v = partly{native(0), native(AcceptMark)}
-		if p.Opened {
+		if p.Allowed {
 			v.data = native(AcceptMark)
 		}
 	}

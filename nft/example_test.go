@@ -18,20 +18,20 @@ func Example() {
 	}
 	defer c.Close()
 
-	a := nft.Attachment{
+	a := nft.Sender{
 		Owner:      nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"},
 		Masquerade: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24")},
 	}
 	if err := c.Attach(a); err != nil {
 		log.Fatal(err)
 	}
-	for a, err := range c.Attachments("mynet") {
+	for a, err := range c.Senders("mynet") {
 		fmt.Println(a.Owner, a.Masquerade, err)
 	}
 	if err := c.Detach(a); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(c.Check(a))
+	fmt.Println(c.CheckSender(a))
 	// Output:
 	// mynet/c1/eth0 [10.1.0.2/24] <nil>
 	// nft: mynet/c1/eth0: element inet swiftcni masq4 10.1.0.2 is missing
@@ -57,8 +57,8 @@ func ExampleRuleset() {
 	// }
 }
 
-func ExampleAttachment() {
-	fmt.Print(nft.Attachment{
+func ExampleSender() {
+	fmt.Print(nft.Sender{
 		Owner:      nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"},
 		Masquerade: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24"), netip.MustParsePrefix("fd00:1::2/64")},
 		Guard:      &nft.Guard{HostLink: "swc1", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}},

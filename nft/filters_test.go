@@ -12,9 +12,9 @@ import (
 
 // outward is what a container sends, and inward what comes for a published port of it.
 var (
-	outward  = Packet{In: "br0", Src: netip.MustParseAddr("10.1.0.2"), Opened: true}
+	outward  = Packet{In: "br0", Src: netip.MustParseAddr("10.1.0.2"), Allowed: true}
 	unknown4 = Packet{In: "br0", Src: netip.MustParseAddr("10.1.0.9")}
-	outward6 = Packet{In: "br0", Src: netip.MustParseAddr("fd00:1::2"), Opened: true}
+	outward6 = Packet{In: "br0", Src: netip.MustParseAddr("fd00:1::2"), Allowed: true}
 	inward   = Packet{In: "up0", Out: "br0", Dst: netip.MustParseAddr("10.1.0.2"), Protocol: TCP, Port: 80, DNAT: true}
 )
 
@@ -56,7 +56,7 @@ func TestFiltersStop(t *testing.T) {
 				line, open := strings.CutSuffix(line, "OPEN")
 				nstest.Run(t, ns, "sh", "-e", "-c", line)
 				if open {
-					must(t, conn.Open(opening("c1", "10.1.0.2", "fd00:1::2")))
+					must(t, conn.Allow(allowance("c1", "10.1.0.2", "fd00:1::2")))
 				}
 			}
 			f, err := conn.Filters()

@@ -28,7 +28,7 @@ func (i Ingress) String() string { return [...]string{"open", "same-bridge", "is
 // DefaultAdminChain is the chain for the administrator's own rules, which come before ours.
 const DefaultAdminChain = "CNI-ADMIN"
 
-// An Opening is the way through the host's firewall for one owner.
+// An Allowance is the way through the host's firewall for one owner.
 //
 // An nftables chain that accepts a packet doesn't keep the chains of other tables from dropping it. So the addresses
 // are elements of sets in our own table, whose rules mark what is from an address, and what answers to it; and in
@@ -37,13 +37,13 @@ const DefaultAdminChain = "CNI-ADMIN"
 // firewall that comes later adds its rules behind ours. The sets can't be in those tables: iptables
 // calls a table with a set in it incompatible, and lists it no more. The mark lives within the hook: it's cleared before the
 // first of these chains and after the last.
-type Opening struct {
+type Allowance struct {
 	Owner Owner
 	// Addrs are the container's addresses.
 	Addrs []netip.Addr
-	// Noted keeps the addresses in sets that no rule looks at: another program opens the way, and is to be told when
+	// Delegated keeps the addresses in sets that no rule looks at: another program opens the way, and is to be told when
 	// they go.
-	Noted bool
+	Delegated bool
 	// AdminChain is the chain that CNI-FORWARD visits first; "" is [DefaultAdminChain].
 	AdminChain string
 	// Bridge is the bridge that the container is at, "" if there's none: Ingress is its policy.
@@ -67,25 +67,25 @@ var (
 // noLink stands for container and interface where a network itself owns an element. No container has that ID.
 const noLink = "-"
 
-func openSet(a netip.Addr, noted bool) set {
-	if noted {
+func openSet(a netip.Addr, delegated bool) set {
+	if delegated {
 		return pick(familyOf(a), noted4, noted6)
 	}
 	return pick(familyOf(a), open4, open6)
 }
 
 // elements returns the elements of the addresses.
-func (o *Opening) elements() []element {
+func (o *Allowance) elements() []element {
 	es := make([]element, 0, len(o.Addrs))
 	for _, a := range o.Addrs {
-		es = append(es, element{set: openSet(a, o.Noted), key: a.AsSlice(), comment: o.Owner.comment()})
+		es = append(es, element{set: openSet(a, o.Delegated), key: a.AsSlice(), comment: o.Owner.comment()})
 	}
 	return es
 }
 
 // policy returns the keys of the bridge's elements: who has the first has a policy, who has both lets its containers
 // reach each other.
-func (o *Opening) policy() []element {
+func (o *Allowance) policy() []element {
 	if o.Bridge == "" {
 		return nil
 	}
@@ -105,7 +105,7 @@ func wanted(policy []element, i Ingress) []element {
 }
 
 // adminChain is the chain's name.
-func (o *Opening) adminChain() string {
+func (o *Allowance) adminChain() string {
 	if o.AdminChain == "" {
 		return DefaultAdminChain
 	}
@@ -113,7 +113,7 @@ func (o *Opening) adminChain() string {
 }
 
 // families returns those that the addresses have.
-func (o *Opening) families() []portFamily {
+func (o *Allowance) families() []portFamily {
 	var fs []portFamily
 	for _, a := range o.Addrs {
 		if f := familyOf(a); !slices.Contains(fs, f) {
@@ -123,8 +123,8 @@ func (o *Opening) families() []portFamily {
 	return fs
 }
 
-// check refuses what can't be an opening.
-func (o *Opening) check() error {
+// check refuses what can't be an allowance.
+func (o *Allowance) check() error {
 	if err := o.Owner.check(); err != nil {
 		return err
 	}

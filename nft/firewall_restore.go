@@ -5,7 +5,7 @@ package nft
 import "golang.org/x/sys/unix"
 
 // The way through iptables' tables is the host's, whoever is attached: what an iptables -F took of it can be told, and put
-// back, by what the sets of openings have.
+// back, by what the sets of allowances have.
 
 // Detours lists what is missing of the way through iptables' tables, of the families that any address is open in:
 // "jump from chain ip filter FORWARD to CNI-FORWARD".

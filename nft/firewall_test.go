@@ -18,8 +18,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-func opening(container string, addrs ...string) Opening {
-	o := Opening{Owner: Owner{"mynet", container, "eth0"}}
+func allowance(container string, addrs ...string) Allowance {
+	o := Allowance{Owner: Owner{"mynet", container, "eth0"}}
 	for _, a := range addrs {
 		o.Addrs = append(o.Addrs, netip.MustParseAddr(a))
 	}
@@ -69,44 +69,44 @@ func TestOpenLeadsThroughIptables(t *testing.T) {
 		six.passes(t, open, why)
 		back.passes(t, false, "from outside")
 	}
-	c1 := opening("c1", "10.1.0.2", "fd00:1::2")
+	c1 := allowance("c1", "10.1.0.2", "fd00:1::2")
 	expect(false, "not opened")
-	must(t, w.conn.Open(c1))
+	must(t, w.conn.Allow(c1))
 	expect(true, "opened")
-	must(t, w.conn.CheckOpening(c1))
+	must(t, w.conn.CheckAllowance(c1))
 	datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "c2 isn't open")
 
 	rules := iptables(t, w, "-S")
 	wants(t, rules, true, `-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD`,
 		`-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN`,
 		`-A CNI-FORWARD -m comment --comment "CNI firewall plugin rules" -m mark --mark 0x1000/0x1000 -j ACCEPT`)
-	must(t, w.conn.Open(c1))
+	must(t, w.conn.Allow(c1))
 	for i := range 50 {
-		must(t, w.conn.Open(opening(fmt.Sprint("n", i), fmt.Sprint("10.1.0.", 100+i))))
+		must(t, w.conn.Allow(allowance(fmt.Sprint("n", i), fmt.Sprint("10.1.0.", 100+i))))
 	}
 	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
 		t.Error("more containers changed the rules", diff)
 	}
 	iptables(t, w, "-A CNI-ADMIN -j DROP")
 	expect(false, "the administrator's rule")
-	must(t, w.conn.CheckOpening(c1))
+	must(t, w.conn.CheckAllowance(c1))
 	iptables(t, w, "-F CNI-ADMIN")
 	expect(true, "without the administrator's rule")
 
 	for _, flush := range []string{"-F FORWARD", "-F CNI-FORWARD", "-F"} {
 		iptables(t, w, flush)
 		expect(false, flush)
-		if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
+		if err := w.conn.CheckAllowance(c1); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("check after iptables %s: %v", flush, err)
 		}
-		must(t, w.conn.Open(opening("c9", "10.1.0.99", "fd00:1::99")))
-		must(t, w.conn.CheckOpening(c1))
+		must(t, w.conn.Allow(allowance("c9", "10.1.0.99", "fd00:1::99")))
+		must(t, w.conn.CheckAllowance(c1))
 		expect(true, "repaired after "+flush)
 	}
 	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
 		t.Error("repairs changed the rules", diff)
 	}
-	must(t, w.conn.Shut(c1, func(list []Opened) error { return fmt.Errorf("told of %v, which isn't noted", list) }))
+	must(t, w.conn.Revoke(c1, func(list []Allowed) error { return fmt.Errorf("told of %v, which isn't delegated", list) }))
 	expect(false, "shut")
 }
 
@@ -114,13 +114,13 @@ func TestOpenLeadsThroughIptables(t *testing.T) {
 func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
 	w := newFirewallWorld(t)
 	iptables(t, w, "-P FORWARD DROP")
-	c1 := opening("c1", "10.1.0.2", "fd00:1::2")
-	must(t, w.conn.Open(c1))
+	c1 := allowance("c1", "10.1.0.2", "fd00:1::2")
+	must(t, w.conn.Allow(c1))
 	nstest.Run(t, w.host, "sh", "-c", "iptables-save | iptables-restore; ip6tables-save | ip6tables-restore")
-	must(t, w.conn.CheckOpening(c1))
+	must(t, w.conn.CheckAllowance(c1))
 	rules := iptables(t, w, "-S")
 	iptables(t, w, "-A CNI-ADMIN -p sctp -j RETURN")
-	must(t, w.conn.Open(opening("c3", "10.1.0.9", "fd00:1::9")))
+	must(t, w.conn.Allow(allowance("c3", "10.1.0.9", "fd00:1::9")))
 	iptables(t, w, "-F CNI-ADMIN")
 	if diff := cmp.Diff(rules, iptables(t, w, "-S")); diff != "" {
 		t.Error("restored rules weren't recognized", diff)
@@ -138,21 +138,21 @@ func TestOpenLeadsThroughWhatComesLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFirewallWorld(t)
-			c1 := opening("c1", "10.1.0.2")
-			must(t, w.conn.Open(c1))
-			must(t, w.conn.CheckOpening(c1))
+			c1 := allowance("c1", "10.1.0.2")
+			must(t, w.conn.Allow(c1))
+			must(t, w.conn.CheckAllowance(c1))
 			nstest.Run(t, w.host, "sh", "-c", comes)
-			must(t, w.conn.CheckOpening(c1))
+			must(t, w.conn.CheckAllowance(c1))
 			datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "came later")
 			datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "c2 isn't open")
 			wants(t, list(t, w.host), false, "table ip6 filter") // no address of that family
 
 			nstest.Run(t, w.host, "nft", "delete", "table", "ip", "filter")
-			if err := w.conn.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) {
+			if err := w.conn.CheckAllowance(c1); !errors.Is(err, fs.ErrNotExist) {
 				t.Error("check without the table:", err)
 			}
-			must(t, w.conn.Open(opening("c9", "10.1.0.99")))
-			must(t, w.conn.CheckOpening(c1))
+			must(t, w.conn.Allow(allowance("c9", "10.1.0.99")))
+			must(t, w.conn.CheckAllowance(c1))
 		})
 	}
 }
@@ -160,7 +160,7 @@ func TestOpenLeadsThroughWhatComesLater(t *testing.T) {
 // The table is the one that iptables-nft would have made for the same rules.
 func TestOpenMakesTheTableOfIptables(t *testing.T) {
 	ours, theirs := nstest.New(t, "ours"), nstest.New(t, "theirs")
-	must(t, dial(t, ours).Open(opening("c1", "10.1.0.2", "fd00:1::2")))
+	must(t, dial(t, ours).Allow(allowance("c1", "10.1.0.2", "fd00:1::2")))
 	for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
 		for _, args := range [][]string{{"-N", cniForward}, {"-N", DefaultAdminChain},
 			{"-I", forwardChain, "-m", "comment", "--comment", firewallComment, "-j", cniForward},
@@ -194,7 +194,7 @@ func TestOpenMakesTheTableOfIptables(t *testing.T) {
 func TestAcceptMarkStaysInside(t *testing.T) {
 	w := newFirewallWorld(t)
 	iptables(t, w, "-P FORWARD DROP")
-	must(t, w.conn.Open(opening("c1", "10.1.0.2")))
+	must(t, w.conn.Allow(allowance("c1", "10.1.0.2")))
 	nstest.Run(t, w.host, "nft", `table ip test { chain early { type filter hook prerouting priority -150; meta mark set 0x1001; }
 		chain late { type filter hook postrouting priority 0; meta mark & 0x1000 != 0 counter drop; meta mark 1 counter; }; }`)
 	datagram{from: w.c2, at: w.outside, to: "198.51.100.2"}.passes(t, false, "another's mark")
@@ -207,9 +207,9 @@ func TestAcceptMarkStaysInside(t *testing.T) {
 func TestFirewallGolden(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
-	o := opening("c1", "10.1.0.2", "fd00:1::2")
+	o := allowance("c1", "10.1.0.2", "fd00:1::2")
 	o.Bridge, o.Ingress = "br0", IngressSameBridge
-	must(t, c.Open(o))
+	must(t, c.Allow(o))
 	got := list(t, ns)
 	path := filepath.Join("testdata", "firewall.nft")
 	if *update {
@@ -225,10 +225,10 @@ func TestFirewallGolden(t *testing.T) {
 			wants(t, got, true, "\t\t"+r.text+"\n")
 		}
 	}
-	must(t, c.CheckOpening(o))
+	must(t, c.CheckAllowance(o))
 	other := nstest.New(t, "other")
 	nstest.Run(t, other, "nft", "-f", path)
-	must(t, dial(t, other).CheckOpening(o))
+	must(t, dial(t, other).CheckAllowance(o))
 }
 
 // Two bridges: br0 has c1 and c2, which the host routes between, and br1 has c3.
@@ -245,10 +245,10 @@ func TestIngressPolicies(t *testing.T) {
 		route add default via 10.3.0.1`)
 	open := func(network, container, addr, bridge string, i Ingress) {
 		t.Helper()
-		o := opening(container, addr)
+		o := allowance(container, addr)
 		o.Owner.Network, o.Bridge, o.Ingress = network, bridge, i
-		must(t, w.conn.Open(o))
-		must(t, w.conn.CheckOpening(o))
+		must(t, w.conn.Allow(o))
+		must(t, w.conn.CheckAllowance(o))
 	}
 	expect := func(across, within bool, why string) {
 		t.Helper()
@@ -270,10 +270,10 @@ func TestIngressPolicies(t *testing.T) {
 	expect(false, false, "another network's laxer policy doesn't count")
 
 	// The network that's left has the say.
-	must(t, w.conn.ShutExcept("a", nil, nil))
+	must(t, w.conn.RevokeExcept("a", nil, nil))
 	open("c", "c2", "10.2.0.2", "br0", IngressSameBridge)
 	expect(false, true, "a is gone")
-	must(t, w.conn.Shut(Opening{Owner: Owner{"c", "c2", "eth0"}}, nil))
+	must(t, w.conn.Revoke(Allowance{Owner: Owner{"c", "c2", "eth0"}}, nil))
 	open("d", "c4", "10.2.0.9", "br0", IngressOpen)
 	expect(true, true, "what nobody uses any more is found by the next")
 }
@@ -281,48 +281,48 @@ func TestIngressPolicies(t *testing.T) {
 func TestShutTakesOnlyItsOwn(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
-	c1, c2 := opening("c1", "10.1.0.2"), opening("c2", "10.1.0.2")
+	c1, c2 := allowance("c1", "10.1.0.2"), allowance("c2", "10.1.0.2")
 	left := func(want ...string) {
 		t.Helper()
 		var got []string
-		for o, err := range c.Openings("mynet") {
+		for o, err := range c.Allowed("mynet") {
 			must(t, err)
-			got = append(got, fmt.Sprint(o.Owner.ContainerID, " ", o.Addr, " ", o.Noted))
+			got = append(got, fmt.Sprint(o.Owner.ContainerID, " ", o.Addr, " ", o.Delegated))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
 	}
-	shut := func(o Opening) {
+	shut := func(o Allowance) {
 		t.Helper()
-		must(t, c.Shut(o, nil))
+		must(t, c.Revoke(o, nil))
 	}
 	shut(c1)
-	must(t, c.Open(c1))
-	must(t, c.Open(c2))
+	must(t, c.Allow(c1))
+	must(t, c.Allow(c2))
 	shut(c1)
 	left("c2 10.1.0.2 false")
-	if err := c.CheckOpening(c1); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "c2") {
+	if err := c.CheckAllowance(c1); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "c2") {
 		t.Error("check:", err)
 	}
-	noted := opening("c3", "10.1.0.3")
-	noted.Noted = true
-	must(t, c.Open(noted))
+	delegated := allowance("c3", "10.1.0.3")
+	delegated.Delegated = true
+	must(t, c.Allow(delegated))
 	left("c2 10.1.0.2 false", "c3 10.1.0.3 true")
 	refusal := errors.New("not yet")
-	if err := c.Shut(noted, func([]Opened) error { return refusal }); err != refusal {
+	if err := c.Revoke(delegated, func([]Allowed) error { return refusal }); err != refusal {
 		t.Errorf("refused shut: %v", err)
 	}
 	left("c2 10.1.0.2 false", "c3 10.1.0.3 true")
-	var told []Opened
-	must(t, c.ShutExcept("mynet", []Owner{c2.Owner}, func(list []Opened) error {
+	var told []Allowed
+	must(t, c.RevokeExcept("mynet", []Owner{c2.Owner}, func(list []Allowed) error {
 		told = append(told, list...)
 		return nil
 	}))
-	if len(told) != 1 || !told[0].Noted || told[0].Addr != noted.Addrs[0] {
+	if len(told) != 1 || !told[0].Delegated || told[0].Addr != delegated.Addrs[0] {
 		t.Errorf("told of %v", told)
 	}
-	shut(Opening{Owner: c2.Owner})
+	shut(Allowance{Owner: c2.Owner})
 	shut(c2)
 	left()
 }
@@ -335,7 +335,7 @@ func TestOpenConcurrently(t *testing.T) {
 	for i := range 8 {
 		c := dial(t, ns)
 		wg.Go(func() {
-			if err := c.Open(opening(fmt.Sprint("c", i), fmt.Sprint("10.1.0.", 2+i))); err != nil {
+			if err := c.Allow(allowance(fmt.Sprint("c", i), fmt.Sprint("10.1.0.", 2+i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -355,9 +355,9 @@ func TestShutRemovesTheReferencesRules(t *testing.T) {
 		"-A CNI-FORWARD -s 10.1.0.3/32 -j ACCEPT"} {
 		nstest.Run(t, ns, "iptables", strings.Fields(line)...)
 	}
-	must(t, c.Open(opening("c9", "10.1.0.9")))
-	must(t, c.CheckOpening(opening("c9", "10.1.0.9")))
-	must(t, c.Shut(opening("c1", "10.1.0.2"), nil))
+	must(t, c.Allow(allowance("c9", "10.1.0.9")))
+	must(t, c.CheckAllowance(allowance("c9", "10.1.0.9")))
+	must(t, c.Revoke(allowance("c1", "10.1.0.2"), nil))
 	rules := nstest.Run(t, ns, "iptables", "-S")
 	wants(t, rules, false, "10.1.0.2")
 	wants(t, rules, true, "10.1.0.3")
@@ -368,23 +368,23 @@ func TestShutRemovesTheReferencesRules(t *testing.T) {
 
 func TestOpeningsThatAreNone(t *testing.T) {
 	c := dial(t, nstest.New(t, "host"))
-	ok := opening("c1", "10.1.0.2")
-	for name, change := range map[string]func(*Opening){
-		"owner":     func(o *Opening) { o.Owner.Network = "" },
-		"address":   func(o *Opening) { o.Addrs = []netip.Addr{{}} },
-		"zone":      func(o *Opening) { o.Addrs = []netip.Addr{netip.MustParseAddr("fe80::1%eth0")} },
-		"bridge":    func(o *Opening) { o.Bridge = "bridge0123456789" },
-		"no bridge": func(o *Opening) { o.Ingress = IngressIsolated },
-		"policy":    func(o *Opening) { o.Bridge, o.Ingress = "br0", 7 },
-		"option":    func(o *Opening) { o.AdminChain = "-x" },
-		"space":     func(o *Opening) { o.AdminChain = "a b" },
-		"long":      func(o *Opening) { o.AdminChain = strings.Repeat("x", 29) },
-		"built in":  func(o *Opening) { o.AdminChain = "FORWARD" },
-		"loop":      func(o *Opening) { o.AdminChain = "CNI-FORWARD" },
+	ok := allowance("c1", "10.1.0.2")
+	for name, change := range map[string]func(*Allowance){
+		"owner":     func(o *Allowance) { o.Owner.Network = "" },
+		"address":   func(o *Allowance) { o.Addrs = []netip.Addr{{}} },
+		"zone":      func(o *Allowance) { o.Addrs = []netip.Addr{netip.MustParseAddr("fe80::1%eth0")} },
+		"bridge":    func(o *Allowance) { o.Bridge = "bridge0123456789" },
+		"no bridge": func(o *Allowance) { o.Ingress = IngressIsolated },
+		"policy":    func(o *Allowance) { o.Bridge, o.Ingress = "br0", 7 },
+		"option":    func(o *Allowance) { o.AdminChain = "-x" },
+		"space":     func(o *Allowance) { o.AdminChain = "a b" },
+		"long":      func(o *Allowance) { o.AdminChain = strings.Repeat("x", 29) },
+		"built in":  func(o *Allowance) { o.AdminChain = "FORWARD" },
+		"loop":      func(o *Allowance) { o.AdminChain = "CNI-FORWARD" },
 	} {
 		o := ok
 		change(&o)
-		if err := c.Open(o); err == nil {
+		if err := c.Allow(o); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Leading returns the owners, by their short names, whose published ports lead to an address or whose way through the
+// OwnersOf returns the owners, by their short names, whose published ports lead to an address or whose way through the
 // firewall is that address's. It's one send, however much others have.
-func (c *Conn) Leading(addrs ...netip.Addr) ([]Owner, error) {
+func (c *Conn) OwnersOf(addrs ...netip.Addr) ([]Owner, error) {
 	var es []element
 	for _, a := range addrs {
 		f := familyOf(a)
@@ -49,8 +49,8 @@ func (c *Conn) Empty() (bool, error) {
 	return err == nil, err
 }
 
-// LeadsAnywhere reports whether there's any place for port mappings or openings. It's one question.
-func (c *Conn) LeadsAnywhere() (leads bool, err error) {
+// MayForward reports whether there's any place for port mappings or allowances. It's one question.
+func (c *Conn) MayForward() (leads bool, err error) {
 	names := firewallSets()
 	err = c.setNames(func(name string) {
 		r, isRole := roleOf(name)

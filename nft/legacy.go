@@ -35,9 +35,9 @@ func (t *LegacyTable) String() string {
 	return pick(t.family, "iptables", "ip6tables") + "-legacy " + t.name
 }
 
-// Legacy reads a table of iptables-legacy, of the family that an address has; nil without an error is that there's none. It loads no
+// ReadLegacy reads a table of iptables-legacy, of the family that an address has; nil without an error is that there's none. It loads no
 // module, and makes no table: a file tells which there are.
-func Legacy(name string, of netip.Addr) (*LegacyTable, error) {
+func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	f := familyOf(of)
 	if has, err := hasLegacy(pick(f, "/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"), name); !has || err != nil {
 		return nil, err

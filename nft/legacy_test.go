@@ -15,7 +15,7 @@ func legacyIn(t *testing.T, ns, name string, of netip.Addr) (table *LegacyTable)
 	t.Helper()
 	nstest.In(t, ns, func() {
 		var err error
-		table, err = Legacy(name, of)
+		table, err = ReadLegacy(name, of)
 		must(t, err)
 	})
 	return table

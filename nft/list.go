@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attachments ranges over what is attached to a network ("" is all networks), sorted by owner, read from the
+// Senders ranges over what is attached to a network ("" is all networks), sorted by owner, read from the
 // elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
 // whose comment is no owner, are left out. An error ends it.
-func (c *Conn) Attachments(network string) iter.Seq2[Attachment, error] {
-	return func(yield func(Attachment, error) bool) {
+func (c *Conn) Senders(network string) iter.Seq2[Sender, error] {
+	return func(yield func(Sender, error) bool) {
 		es, err := c.list()
 		if err != nil {
-			yield(Attachment{}, err)
+			yield(Sender{}, err)
 			return
 		}
 		for _, a := range attachments(es, network) {
@@ -35,11 +35,11 @@ func (c *Conn) Attachments(network string) iter.Seq2[Attachment, error] {
 }
 
 // attachments puts elements together by their owner.
-func attachments(es []element, network string) []Attachment {
+func attachments(es []element, network string) []Sender {
 	if network != "" {
 		network = Owner{Network: network}.Short().Network
 	}
-	byOwner := map[Owner]*Attachment{}
+	byOwner := map[Owner]*Sender{}
 	for _, e := range es {
 		o, ok := parseOwner(e.owner())
 		if !ok || network != "" && o.Network != network {
@@ -47,7 +47,7 @@ func attachments(es []element, network string) []Attachment {
 		}
 		a := byOwner[o]
 		if a == nil {
-			a = &Attachment{Owner: o}
+			a = &Sender{Owner: o}
 			byOwner[o] = a
 		}
 		if g, ok := e.guard(); ok && e.set == guarded {
@@ -57,12 +57,12 @@ func attachments(es []element, network string) []Attachment {
 			a.Masquerade = append(a.Masquerade, p)
 		}
 	}
-	var as []Attachment
+	var as []Sender
 	for _, a := range byOwner {
 		order.By(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
 		as = append(as, *a)
 	}
-	order.By(as, func(a, b Attachment) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
+	order.By(as, func(a, b Sender) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
 	return as
 }
 
@@ -81,7 +81,7 @@ func (c *Conn) DetachOwner(owners ...Owner) error {
 	err := c.purge(func(o Owner) bool { return short[o] }, func(hash string) bool { return hashes[hash] })
 	for _, o := range owners {
 		// Detaching nothing asks for the reference's chains alone.
-		err = errors.Join(err, c.Detach(Attachment{Owner: o}))
+		err = errors.Join(err, c.Detach(Sender{Owner: o}))
 	}
 	return err
 }

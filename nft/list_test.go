@@ -15,10 +15,10 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-func collect(t testing.TB, c *Conn, network string) []Attachment {
+func collect(t testing.TB, c *Conn, network string) []Sender {
 	t.Helper()
-	var as []Attachment
-	for a, err := range c.Attachments(network) {
+	var as []Sender
+	for a, err := range c.Senders(network) {
 		must(t, err)
 		as = append(as, a)
 	}
@@ -33,12 +33,12 @@ func TestAttachmentsAreWhatWasAttached(t *testing.T) {
 	}
 	a := guardedBy(attachment("c1", "10.1.0.2/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")
 	b := attachment("c2", "10.1.0.3/25")
-	other := guardedBy(Attachment{Owner: Owner{"other", "c1", "eth0"}}, "swc3", "02:00:00:00:00:03")
-	for _, x := range []Attachment{b, a, other} {
+	other := guardedBy(Sender{Owner: Owner{"other", "c1", "eth0"}}, "swc3", "02:00:00:00:00:03")
+	for _, x := range []Sender{b, a, other} {
 		must(t, c.Attach(x))
 	}
 	nstest.Run(t, ns, "nft", `add element inet swiftcni masq4 { 9.9.9.9 comment "somebody's", 9.9.9.8 }; add set inet swiftcni masq4-other { type ipv4_addr; }; add set inet swiftcni own4-x { type ipv4_addr; }`)
-	for network, want := range map[string][]Attachment{"mynet": {a, b}, "": {a, b, other}, "other": {other}, "my": nil} {
+	for network, want := range map[string][]Sender{"mynet": {a, b}, "": {a, b, other}, "other": {other}, "my": nil} {
 		if diff := cmp.Diff(want, collect(t, c, network), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("network %q: want (-), got (+):\n%s", network, diff)
 		}
@@ -57,7 +57,7 @@ func TestLongOwnerStaysUnique(t *testing.T) {
 		a := guardedBy(attachment("", fmt.Sprintf("10.1.0.%d/24", i+2)), fmt.Sprint("swc", i), "02:00:00:00:00:01")
 		a.Owner = o
 		must(t, c.Attach(a))
-		must(t, c.Check(a))
+		must(t, c.CheckSender(a))
 		if s := o.Short(); s.Short() != s || len(s.String()) > maxOwner {
 			t.Errorf("%v: Short %v isn't short", o, s)
 		}
@@ -73,7 +73,7 @@ func TestLongOwnerStaysUnique(t *testing.T) {
 	}
 	must(t, c.DetachOwner(owners[1]))
 	as := collect(t, c, "")
-	if slices.ContainsFunc(as, func(a Attachment) bool { return a.Owner == owners[1].Short() }) || len(as) != len(owners)-1 {
+	if slices.ContainsFunc(as, func(a Sender) bool { return a.Owner == owners[1].Short() }) || len(as) != len(owners)-1 {
 		t.Errorf("after DetachOwner of one: got %v", as)
 	}
 }
@@ -89,18 +89,18 @@ func TestDetachExceptKeepsValidAndOtherNetworks(t *testing.T) {
 			valid = append(valid, a.Owner)
 		}
 	}
-	other := Attachment{Owner: Owner{"mynet2", "c1", "eth0"}, Masquerade: prefixes("10.2.0.1/16")}
+	other := Sender{Owner: Owner{"mynet2", "c1", "eth0"}, Masquerade: prefixes("10.2.0.1/16")}
 	must(t, c.Attach(other))
 	must(t, c.DetachExcept("mynet", valid))
 	if got := collect(t, c, "mynet"); len(got) != len(valid) {
 		t.Errorf("got %d attachments, want %d", len(got), len(valid))
 	}
-	must(t, c.Check(other))
+	must(t, c.CheckSender(other))
 	must(t, c.DetachExcept("mynet", nil))
 	must(t, c.DetachExcept("nobody", nil))
 	l := list(t, ns)
 	wants(t, l, false, "mynet/", "swc")
-	must(t, c.Check(other))
+	must(t, c.CheckSender(other))
 }
 
 func TestDetachOwnerTakesAll(t *testing.T) {
@@ -113,7 +113,7 @@ func TestDetachOwnerTakesAll(t *testing.T) {
 	must(t, c.Attach(b))
 	must(t, c.DetachOwner(a.Owner, Owner{"mynet", "c9", "eth0"}))
 	wants(t, list(t, ns), false, "c1/", "swc1", "02:00:00:00:00:01")
-	must(t, c.Check(b))
+	must(t, c.CheckSender(b))
 }
 
 // A guard whose MAC the caller doesn't know any more is found by its link.

@@ -75,7 +75,7 @@ func TestSetsWithoutMembersGo(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", what, got, want)
 		}
 	}
-	var as []Attachment
+	var as []Sender
 	for bits := 20; bits < 28; bits++ {
 		as = append(as, attachment(fmt.Sprint("c", bits), fmt.Sprintf("10.%d.0.2/%d", bits, bits)))
 	}
@@ -88,7 +88,7 @@ func TestSetsWithoutMembersGo(t *testing.T) {
 	must(t, c.Attach(attachment("c", "10.99.0.2/16")))
 	only("after a build", "masq4", "own4-16", "own4-20", "own4-21", "own4-22")
 	// The rules of what stays are there, those of what went aren't.
-	must(t, errors.Join(c.Check(as[0]), c.Check(as[1]), c.Check(as[2]), c.Check(attachment("c", "10.99.0.2/16"))))
+	must(t, errors.Join(c.CheckSender(as[0]), c.CheckSender(as[1]), c.CheckSender(as[2]), c.CheckSender(attachment("c", "10.99.0.2/16"))))
 	wants(t, list(t, ns), false, "255.255.255.224")
 	must(t, c.DetachExcept("mynet", []Owner{as[1].Owner}))
 	only("after garbage collection", "masq4", "own4-21")
@@ -114,10 +114,10 @@ func TestDetachTakesWhatIsLeft(t *testing.T) {
 }
 
 // oldAttachments are what testdata/old_masquerade.nft holds, which an earlier version made.
-func oldAttachments() []Attachment {
+func oldAttachments() []Sender {
 	c3 := attachment("c3", "10.9.8.7/32", "192.168.7.130/25")
 	c3.Owner.Network = "other"
-	return []Attachment{attachment("c1", "10.1.0.2/24", "2001:db8::2/61", "fd00::1/128"), attachment("c2", "10.1.0.3/24"), c3}
+	return []Sender{attachment("c1", "10.1.0.2/24", "2001:db8::2/61", "fd00::1/128"), attachment("c2", "10.1.0.3/24"), c3}
 }
 
 func load(t testing.TB, ns, name string) {
@@ -142,7 +142,7 @@ func TestEarlierVersionIsTakenOver(t *testing.T) {
 			c := dial(t, ns)
 			load(t, ns, "old_masquerade")
 			for _, a := range old {
-				must(t, c.Check(a))
+				must(t, c.CheckSender(a))
 			}
 			if got := len(collect(t, c, "")); got != len(old) {
 				t.Errorf("listed %d attachments before", got)
@@ -150,7 +150,7 @@ func TestEarlierVersionIsTakenOver(t *testing.T) {
 			must(t, do(c))
 			wants(t, list(t, ns), false, "masq4-", "masq6-")
 			for _, a := range old {
-				must(t, c.Check(a))
+				must(t, c.CheckSender(a))
 				must(t, c.Detach(a))
 				must(t, c.Detach(a))
 			}
@@ -167,14 +167,14 @@ func TestDetachOfAnEarlierVersionsAttachment(t *testing.T) {
 	must(t, c.Detach(old[0]))
 	must(t, c.Detach(old[0]))
 	wants(t, list(t, ns), false, "c1/eth0")
-	must(t, errors.Join(c.Check(old[1]), c.Check(old[2])))
+	must(t, errors.Join(c.CheckSender(old[1]), c.CheckSender(old[2])))
 	// A program of that version that goes on beside this one loses nothing, and what it makes is taken over too.
 	must(t, c.Attach(attachment("c9", "10.1.0.9/24")))
 	load(t, ns, "old_masquerade")
-	must(t, errors.Join(c.Check(old[0]), c.Check(old[1]), c.Check(attachment("c9", "10.1.0.9/24"))))
+	must(t, errors.Join(c.CheckSender(old[0]), c.CheckSender(old[1]), c.CheckSender(attachment("c9", "10.1.0.9/24"))))
 	must(t, c.DetachExcept("nobody", nil))
 	wants(t, list(t, ns), false, "masq4-", "masq6-")
-	must(t, errors.Join(c.Check(old[0]), c.Check(old[1]), c.Check(old[2])))
+	must(t, errors.Join(c.CheckSender(old[0]), c.CheckSender(old[1]), c.CheckSender(old[2])))
 }
 
 // Connections that begin meanwhile are masqueraded, each of them.

@@ -44,7 +44,7 @@ func TestEarlierVersionsPortsAreTakenOver(t *testing.T) {
 			c := dial(t, ns)
 			load(t, ns, "old_ports")
 			for _, p := range oldPublications() {
-				must(t, c.CheckPorts(p))
+				must(t, c.CheckPublication(p))
 			}
 			must(t, do(c))
 			_, err := c.Unpublish(another)
@@ -55,7 +55,7 @@ func TestEarlierVersionsPortsAreTakenOver(t *testing.T) {
 				t.Errorf("published (-), taken over (+):\n%s", diff)
 			}
 			for _, p := range oldPublications() {
-				must(t, c.CheckPorts(p))
+				must(t, c.CheckPublication(p))
 				_, err := c.Unpublish(p)
 				must(t, err)
 			}

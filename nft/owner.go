@@ -31,7 +31,7 @@ const (
 // String returns "network/container/interface", for example "mynet/c1/eth0".
 func (o Owner) String() string { return o.Network + "/" + o.ContainerID + "/" + o.IfName }
 
-// Short returns the owner as the comments name it, and as [Conn.Attachments] returns it: the owner
+// Short returns the owner as the comments name it, and as [Conn.Senders] returns it: the owner
 // itself, unless its text is longer than 110 bytes or its network's name longer than 44. A longer name is
 // cut and ends with "~" and a hash of all of it, so that different owners stay different. Short of a
 // short owner changes nothing.

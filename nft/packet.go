@@ -16,7 +16,7 @@ type Packet struct {
 	Protocol Protocol   // 0 is any
 	Port     uint16     // of the destination; 0 is any
 	DNAT     bool       // its destination has been translated
-	Opened   bool       // it's from an address that an [Opening] is for
+	Allowed  bool       // it's from an address that an [Allowance] is for
 }
 
 func (p *Packet) family() portFamily {

@@ -89,7 +89,7 @@ func TestPortRulesetString(t *testing.T) {
 	}
 }
 
-// Rules that the nft program printed and took again are still the rules that CheckPorts wants.
+// Rules that the nft program printed and took again are still the rules that CheckPublication wants.
 func TestPortsSurviveSavingAndRestoring(t *testing.T) {
 	for name, p := range portRulesets {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestPortsSurviveSavingAndRestoring(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ruleset.nft")
 			must(t, os.WriteFile(path, []byte(list(t, ours)), 0o644))
 			nstest.Run(t, theirs, "nft", "-f", path)
-			must(t, dial(t, theirs).CheckPorts(p))
+			must(t, dial(t, theirs).CheckPublication(p))
 		})
 	}
 }
@@ -135,7 +135,7 @@ func TestPublishAgainReplaces(t *testing.T) {
 	p := publication("c1", "10.1.0.2/24", 81, 82)
 	p.Ports[0].ContainerPort = 9
 	publish(t, c, p)
-	must(t, c.CheckPorts(p))
+	must(t, c.CheckPublication(p))
 	l := list(t, ns)
 	wants(t, l, false, "80 comment")
 	wants(t, l, true, `81 comment "mynet/c1/eth0" : 10.1.0.2 . 9`)
@@ -177,11 +177,11 @@ func TestAddressTakesItsPortsAlong(t *testing.T) {
 	publish(t, c, dead)
 	publish(t, c, live)
 	wants(t, list(t, ns), false, "dead")
-	must(t, c.CheckPorts(live))
+	must(t, c.CheckPublication(live))
 	if removed, err := c.Unpublish(dead); err != nil || removed != nil {
 		t.Error("a late DEL:", removed, err)
 	}
-	must(t, c.CheckPorts(live))
+	must(t, c.CheckPublication(live))
 }
 
 // DEL finds what a changed configuration doesn't name any more.
@@ -206,7 +206,7 @@ func TestUnpublishFindsTheUnnamed(t *testing.T) {
 			_, err := c.Unpublish(x.unpublished)
 			must(t, err)
 			wants(t, list(t, ns), false, "c1")
-			must(t, c.CheckPorts(other))
+			must(t, c.CheckPublication(other))
 		})
 	}
 }
@@ -226,7 +226,7 @@ func TestUnpublishExcept(t *testing.T) {
 		t.Error("removed", removed)
 	}
 	wants(t, list(t, ns), false, "stale")
-	must(t, errors.Join(c.CheckPorts(valid), c.CheckPorts(foreign)))
+	must(t, errors.Join(c.CheckPublication(valid), c.CheckPublication(foreign)))
 	n := 0
 	for p, err := range c.Published("mynet") {
 		must(t, err)
@@ -259,7 +259,7 @@ func TestCheckPortsFindsWhatIsMissing(t *testing.T) {
 		publish(t, c, p)
 		nstest.Run(t, ns, "nft", command)
 		var missing *MissingError
-		if err := c.CheckPorts(p); !errors.As(err, &missing) {
+		if err := c.CheckPublication(p); !errors.As(err, &missing) {
 			t.Errorf("%s: got %v, want a MissingError", command, err)
 		}
 		publish(t, c, p)
@@ -299,7 +299,7 @@ func TestNothingGrows(t *testing.T) {
 	if again := messages(c, func() { publish(t, c, publication("c3", "10.1.0.5/24", 3)) }); again != sent {
 		t.Errorf("%d messages with few ports, %d with 1,000", sent, again)
 	}
-	must(t, c.CheckPorts(many4))
+	must(t, c.CheckPublication(many4))
 	// A refusal of a transaction this large is heard too.
 	thief := many
 	thief.Owner.ContainerID, thief.Addrs = "thief", prefixes("10.1.0.9/24", "fd00:1::9/64")
@@ -308,7 +308,7 @@ func TestNothingGrows(t *testing.T) {
 		t.Errorf("got %v, want a PortTakenError", err)
 	}
 	publish(t, c, many)
-	must(t, c.CheckPorts(many))
+	must(t, c.CheckPublication(many))
 	removed, err := c.Unpublish(many)
 	if err != nil || len(removed) != 2000 {
 		t.Errorf("removed %d mappings: %v", len(removed), err)

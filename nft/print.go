@@ -63,7 +63,7 @@ func printTable(t table, sets []set, chains []chain) string {
 }
 
 // String prints what Attach adds as commands of the nft program, one a line.
-func (a Attachment) String() string {
+func (a Sender) String() string {
 	var b strings.Builder
 	for _, e := range a.elements() {
 		fmt.Fprintf(&b, "add element %s %s { %s }\n", e.set.table, e.set.name, e)

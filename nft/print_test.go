@@ -67,5 +67,5 @@ func TestTextIsTakenByNft(t *testing.T) {
 	if diff := cmp.Diff(list(t, theirs), list(t, ours)); diff != "" {
 		t.Errorf("by nft (-), by Attach (+):\n%s", diff)
 	}
-	must(t, dial(t, theirs).Check(a))
+	must(t, dial(t, theirs).CheckSender(a))
 }

@@ -77,7 +77,7 @@ func TestFirewallLeftovers(t *testing.T) {
 	if got := lists(); got != nil {
 		t.Error("of nothing:", got)
 	}
-	must(t, c.Open(Opening{Owner: Owner{"mynet", "c1", "eth0"}, Addrs: []netip.Addr{netip.MustParseAddr("10.1.0.7")}}))
+	must(t, c.Allow(Allowance{Owner: Owner{"mynet", "c1", "eth0"}, Addrs: []netip.Addr{netip.MustParseAddr("10.1.0.7")}}))
 	for program, addr := range map[string]string{"iptables-nft": "10.1.0.2/32", "ip6tables-nft": "fd00::2/128"} {
 		run := func(args ...string) { nstest.Run(t, ns, program, append([]string{"-t", "filter"}, args...)...) }
 		run("-L", "FORWARD")

@@ -33,7 +33,7 @@ const others = "172.19.1.3, 172.19.2.3, 172.19.2.4, vetha02ddee6, cni-br-iface-c
 
 func TestDetachRemovesWhatTheReferenceLeft(t *testing.T) {
 	for name, detach := range map[string]func(*Conn, Owner) error{
-		"Detach":      func(c *Conn, o Owner) error { return c.Detach(Attachment{Owner: o}) },
+		"Detach":      func(c *Conn, o Owner) error { return c.Detach(Sender{Owner: o}) },
 		"DetachOwner": func(c *Conn, o Owner) error { return c.DetachOwner(o) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestDetachFinishesTheReferencesDetach(t *testing.T) {
 		ns := nstest.New(t, "host")
 		loadReference(t, ns)
 		nstest.Run(t, ns, "nft", done)
-		must(t, dial(t, ns).Detach(Attachment{Owner: Owner{"mynet", "c1", "eth0"}}))
+		must(t, dial(t, ns).Detach(Sender{Owner: Owner{"mynet", "c1", "eth0"}}))
 		wants(t, list(t, ns), false, "vetha02ddee5", "cni-br-iface-c1", "172.19.1.2")
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Restore puts many attachments into the ruleset, with all rules that they need, in one transaction: as after a
 // firewall's flush. What is there and right stays; addresses that another owner has are taken over, so name only attachments that live.
 // Errors are those of [Conn.Attach].
-func (c *Conn) Restore(list []Attachment) error {
+func (c *Conn) Restore(list []Sender) error {
 	es, rules, err := elementsOf(list)
 	if err != nil {
 		return err

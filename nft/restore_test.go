@@ -16,7 +16,7 @@ import (
 func TestRestoreAfterFlush(t *testing.T) {
 	ns := nstest.New(t, "restore")
 	c := dial(t, ns)
-	var as []Attachment
+	var as []Sender
 	for i := range 1500 {
 		a := attachment(fmt.Sprint("c", i), fmt.Sprintf("10.1.%d.%d/16", i/250, i%250+2), fmt.Sprintf("fd00:%d::2/64", i%3))
 		if i > 2 { // three of the second family are enough
@@ -38,7 +38,7 @@ func TestRestoreAfterFlush(t *testing.T) {
 	must(t, c.Attach(guardedBy(attachment("stranger", "10.1.0.2/16"), "veth0", "02:00:00:00:99:99")))
 	must(t, c.Restore(as))
 	for _, i := range []int{0, 1, 700, 1499} {
-		must(t, c.Check(as[i]))
+		must(t, c.CheckSender(as[i]))
 	}
 	wants(t, list(t, ns), false, "stranger", "99:99")
 	if sortedLines(list(t, ns)) != sortedLines(want) {

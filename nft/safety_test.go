@@ -36,7 +36,7 @@ func TestAttachSendsElementsOnly(t *testing.T) {
 	if _, err := c.receive(0); err == nil {
 		t.Error("Attach left an answer behind")
 	}
-	if n := messages(c, func() { must(t, c.Attach(Attachment{Owner: b.Owner})) }); n != 0 {
+	if n := messages(c, func() { must(t, c.Attach(Sender{Owner: b.Owner})) }); n != 0 {
 		t.Errorf("attaching nothing sent %d messages, want none", n)
 	}
 }
@@ -57,7 +57,7 @@ func TestStaleElementIsReplaced(t *testing.T) {
 	if after := list(t, ns); after != l {
 		t.Errorf("a late DEL changed\n%s\nto\n%s", l, after)
 	}
-	must(t, c.Check(live))
+	must(t, c.CheckSender(live))
 }
 
 // Between a look-up and its deletion another owner takes the address: the generation stops the deletion.
@@ -74,7 +74,7 @@ func TestDeletionIsBoundToWhatWasSeen(t *testing.T) {
 	if err := c.commit(&b, &generation); !hasErrno(err, unix.ERESTART) {
 		t.Fatalf("deletion of a changed ruleset: got %v, want ERESTART", err)
 	}
-	must(t, d.Check(next))
+	must(t, d.CheckSender(next))
 }
 
 func TestFlushIsRepaired(t *testing.T) {
@@ -85,12 +85,12 @@ func TestFlushIsRepaired(t *testing.T) {
 	must(t, c.Attach(a))
 	for _, flush := range []string{"flush ruleset", "delete table inet swiftcni", "delete table bridge swiftcni"} {
 		nstest.Run(t, ns, "nft", flush)
-		if err := c.Check(b); !errors.Is(err, fs.ErrNotExist) {
+		if err := c.CheckSender(b); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("after %s: Check: got %v, want not exist", flush, err)
 		}
 		must(t, c.Detach(b))
 		must(t, c.Attach(b))
-		must(t, c.Check(b))
+		must(t, c.CheckSender(b))
 	}
 }
 
@@ -104,11 +104,11 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 		t.Errorf("Attach after Build sent %d messages, want 6", n)
 	}
 	nstest.Run(t, ns, "nft", "flush table inet swiftcni; flush table bridge swiftcni")
-	if err := c.Check(a); !errors.Is(err, fs.ErrNotExist) {
+	if err := c.CheckSender(a); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after a flush of the tables: Check: got %v, want not exist", err)
 	}
 	must(t, c.Build(a.ruleset()))
-	must(t, c.Check(a))
+	must(t, c.CheckSender(a))
 	for _, p := range []string{"0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104"} {
 		if err := c.Build(Ruleset{Subnets: prefixes(p)}); err == nil {
 			t.Errorf("subnet %s was built", p)
@@ -135,12 +135,12 @@ func TestPublishFillsEmptiedChains(t *testing.T) {
 		next.Ports = []PortMapping{{Protocol: TCP, HostPort: 9, ContainerPort: 9}}
 		for _, command := range append(commands, "flush table inet swiftcni") {
 			nstest.Run(t, ns, "nft", command)
-			if err := c.CheckPorts(p); !errors.Is(err, fs.ErrNotExist) {
+			if err := c.CheckPublication(p); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s: %s: got %v, want not exist", name, command, err)
 			}
 			publish(t, c, next)
 			for _, x := range []Publication{p, next} {
-				if err := c.CheckPorts(x); err != nil {
+				if err := c.CheckPublication(x); err != nil {
 					t.Errorf("%s: after %s and publishing: %v", name, command, err)
 				}
 			}
@@ -151,7 +151,7 @@ func TestPublishFillsEmptiedChains(t *testing.T) {
 	}
 }
 
-// A rule of another's before ours is found by CheckPorts, and not by a Publish, which counts. Rebuild takes it out.
+// A rule of another's before ours is found by CheckPublication, and not by a Publish, which counts. Rebuild takes it out.
 func TestRebuildMakesRulesAnew(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
@@ -167,8 +167,8 @@ func TestRebuildMakesRulesAnew(t *testing.T) {
 		"flush table inet swiftcni", "delete chain inet swiftcni prerouting-ports"} {
 		nstest.Run(t, ns, "nft", command)
 		must(t, c.Rebuild())
-		must(t, c.Check(a))
-		must(t, c.CheckPorts(p))
+		must(t, c.CheckSender(a))
+		must(t, c.CheckPublication(p))
 		if got := list(t, ns); sortedLines(got) != sortedLines(want) {
 			t.Errorf("after %s:\n%s", command, cmp.Diff(want, got))
 		}
@@ -185,7 +185,7 @@ func TestFirstAttachesAtOnce(t *testing.T) {
 		wg.Go(func() {
 			a := guardedBy(attachment(fmt.Sprint("c", i), fmt.Sprintf("10.1.%d.2/24", i%3), fmt.Sprintf("10.2.0.%d/16", i+1)), fmt.Sprint("swc", i), fmt.Sprintf("02:00:00:00:00:%02x", i))
 			a.Masquerade[0] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(i % 3), byte(i + 1)}), 24)
-			errs[i] = errors.Join(c.Attach(a), c.Check(a), c.Attach(a), c.Detach(a), c.Attach(a))
+			errs[i] = errors.Join(c.Attach(a), c.CheckSender(a), c.Attach(a), c.Detach(a), c.Attach(a))
 		})
 	}
 	wg.Wait()
@@ -257,15 +257,15 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 func TestInvalidAttachmentIsRefused(t *testing.T) {
 	c := dial(t, nstest.New(t, "host"))
 	good := guardedBy(attachment("c1", "10.1.0.2/24"), "swc1", "02:00:00:00:00:01")
-	for name, change := range map[string]func(*Attachment){
-		"no network":          func(a *Attachment) { a.Owner.Network = "" },
-		"slash in container":  func(a *Attachment) { a.Owner.ContainerID = "a/b" },
-		"quote in interface":  func(a *Attachment) { a.Owner.IfName = `e"h` },
-		"long interface":      func(a *Attachment) { a.Owner.IfName = strings.Repeat("e", 16) },
-		"zero prefix":         func(a *Attachment) { a.Masquerade = []netip.Prefix{{}} },
-		"IPv4 mapped in IPv6": func(a *Attachment) { a.Masquerade = []netip.Prefix{netip.MustParsePrefix("::ffff:10.1.0.2/120")} },
-		"no link":             func(a *Attachment) { a.Guard = &Guard{MAC: good.Guard.MAC} },
-		"no MAC":              func(a *Attachment) { a.Guard = &Guard{HostLink: "swc1"} },
+	for name, change := range map[string]func(*Sender){
+		"no network":          func(a *Sender) { a.Owner.Network = "" },
+		"slash in container":  func(a *Sender) { a.Owner.ContainerID = "a/b" },
+		"quote in interface":  func(a *Sender) { a.Owner.IfName = `e"h` },
+		"long interface":      func(a *Sender) { a.Owner.IfName = strings.Repeat("e", 16) },
+		"zero prefix":         func(a *Sender) { a.Masquerade = []netip.Prefix{{}} },
+		"IPv4 mapped in IPv6": func(a *Sender) { a.Masquerade = []netip.Prefix{netip.MustParsePrefix("::ffff:10.1.0.2/120")} },
+		"no link":             func(a *Sender) { a.Guard = &Guard{MAC: good.Guard.MAC} },
+		"no MAC":              func(a *Sender) { a.Guard = &Guard{HostLink: "swc1"} },
 	} {
 		a := good
 		change(&a)

@@ -56,7 +56,7 @@ func TestPortsGoToTheContainersOtherAttachment(t *testing.T) {
 			if len(waiting) != 2 || waiting[0].Mapping.HostPort != 80 || waiting[1].Mapping.HostPort != 80 {
 				t.Errorf("waits for %v", waiting)
 			}
-			must(t, errors.Join(c.CheckPorts(first), c.CheckPorts(other)))
+			must(t, errors.Join(c.CheckPublication(first), c.CheckPublication(other)))
 			before := list(t, ns)
 			_, err = c.Publish(other)
 			must(t, err)
@@ -69,7 +69,7 @@ func TestPortsGoToTheContainersOtherAttachment(t *testing.T) {
 			if got := fmt.Sprint(served(t, c, "b")); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			must(t, c.CheckPorts(other))
+			must(t, c.CheckPublication(other))
 			if name != "its address is another's" {
 				publish(t, c, publication("c5", "10.1.0.5/24", 81))
 			}
@@ -98,7 +98,7 @@ func TestPortsGoFromOneToTheNext(t *testing.T) {
 		}
 	}
 	unpublish(a, "tcp port 80 10.2.0.2:81")
-	must(t, errors.Join(c.CheckPorts(b), c.CheckPorts(d)))
+	must(t, errors.Join(c.CheckPublication(b), c.CheckPublication(d)))
 	_, err := c.Publish(a)
 	must(t, err)
 	unpublish(b, "tcp port 80 10.4.0.2:81")
@@ -124,7 +124,7 @@ func TestWaitingForAnotherContainersPortIsRefused(t *testing.T) {
 	if waiting, err := c.Publish(q); err != nil || len(waiting) != 1 {
 		t.Errorf("waits for %v: %v", waiting, err)
 	}
-	must(t, c.CheckPorts(q))
+	must(t, c.CheckPublication(q))
 }
 
 // Attachments of one container come and go at the same time: at any end all is theirs, or nothing is left.
@@ -139,7 +139,7 @@ func TestAttachmentsOfOneContainerAtOnce(t *testing.T) {
 			p := second(fmt.Sprint("n", i), fmt.Sprintf("10.%d.0.2/24", i), 80, 81)
 			for range 8 {
 				_, err := c.Publish(p)
-				err = errors.Join(err, c.CheckPorts(p))
+				err = errors.Join(err, c.CheckPublication(p))
 				_, err2 := c.Unpublish(p)
 				if err = errors.Join(err, err2); err != nil {
 					errs[i] = err
@@ -187,7 +187,7 @@ func TestPortsLeaveNothing(t *testing.T) {
 		p := publication("c1", "10.1.0.2/32 fd00::2/128", 80)
 		p.Conditions4 = []Condition{condition(Source, false, fmt.Sprintf("10.%d.0.0/16", i))}
 		publish(t, c, p)
-		must(t, c.CheckPorts(p))
+		must(t, c.CheckPublication(p))
 		_, err := c.Unpublish(p)
 		must(t, err)
 	}

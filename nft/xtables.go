@@ -22,7 +22,7 @@ func (p *Packet) xtMatch(name string, revision uint32, info []byte) (holds likel
 		}
 	case "mark":
 		if revision == 1 && len(info) >= 9 && string(info[:9]) == string(markInfo()[:9]) {
-			return likely(p.Opened), false
+			return likely(p.Allowed), false
 		}
 	case "tcp", "udp":
 		return p.xtPorts(info, name == "tcp")

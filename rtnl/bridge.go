@@ -61,9 +61,9 @@ func bridgeOf(l Link, data []byte) (Bridge, error) {
 		case unix.IFLA_BR_AGEING_TIME:
 			g.AgeingTime = time.Duration(a.u32()) * (time.Second / userHZ)
 		case unix.IFLA_BR_VLAN_FILTERING:
-			g.VLANFiltering = SwitchOf(a.u8() != 0)
+			g.VLANFiltering = OnOff(a.u8() != 0)
 		case unix.IFLA_BR_MCAST_SNOOPING:
-			g.McastSnooping = SwitchOf(a.u8() != 0)
+			g.McastSnooping = OnOff(a.u8() != 0)
 		}
 	}
 	return g, a.err

@@ -37,15 +37,15 @@ type Conn struct {
 
 // Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the system calls are
 // socket and setsockopt, with a namespace also open, two times setns and close. A netlink.Dial takes 9, or 18.
-func Dial(ns *NetNS) (*Conn, error) { return DialSetting(ns, nil) }
+func Dial(ns *NetNS) (*Conn, error) { return DialWith(ns, nil) }
 
-// A Setting is a file below /proc/sys/net, which shows the settings of the namespace that looks, and the text that
+// A Sysctl is a file below /proc/sys/net, which shows the settings of the namespace that looks, and the text that
 // it's to hold. Err is set if that failed.
-type Setting = inside.Write
+type Sysctl = inside.Write
 
-// DialSetting is Dial, and makes settings in the namespace on the way: that costs three system calls each, and none to
+// DialWith is Dial, and writes sysctls in the namespace on the way: that costs three system calls each, and none to
 // go there again.
-func DialSetting(ns *NetNS, settings []Setting) (*Conn, error) {
+func DialWith(ns *NetNS, settings []Sysctl) (*Conn, error) {
 	var sock *nlsock.Socket
 	var err error
 	if ns == nil {

@@ -197,7 +197,7 @@ func FuzzRule(f *testing.F) {
 			return
 		}
 		got, err := decodeRule(batch.message(0)[unix.NLMSG_HDRLEN:])
-		got.Narrow = r.Narrow
+		got.OtherSelectors = r.OtherSelectors
 		if err != nil || got != r {
 			t.Fatalf("%+v came back as %+v: %v", r, got, err)
 		}

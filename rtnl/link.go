@@ -43,8 +43,8 @@ const (
 	Off
 )
 
-// SwitchOf returns On or Off.
-func SwitchOf(on bool) Switch {
+// OnOff returns On or Off.
+func OnOff(on bool) Switch {
 	if on {
 		return On
 	}

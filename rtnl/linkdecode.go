@@ -34,10 +34,10 @@ func (m *linkMessage) decode(b []byte) error {
 		}
 	}
 	if change&unix.IFF_PROMISC != 0 {
-		m.Promisc = SwitchOf(flags&unix.IFF_PROMISC != 0)
+		m.Promisc = OnOff(flags&unix.IFF_PROMISC != 0)
 	}
 	if change&unix.IFF_ALLMULTI != 0 {
-		m.AllMulticast = SwitchOf(flags&unix.IFF_ALLMULTI != 0)
+		m.AllMulticast = OnOff(flags&unix.IFF_ALLMULTI != 0)
 	}
 	a := attrs{rest: b[unix.SizeofIfInfomsg:]}
 	for a.next() {
@@ -110,7 +110,7 @@ func (m *linkMessage) families(outer *attrs) {
 			case a.typ == unix.AF_INET && family.typ == unix.IFLA_INET_CONF:
 				m.devconf(&family)
 			case a.typ == unix.AF_INET6 && family.typ == unix.IFLA_INET6_ADDR_GEN_MODE:
-				m.LinkLocal = SwitchOf(family.u8() != addrGenNone)
+				m.LinkLocal = OnOff(family.u8() != addrGenNone)
 			}
 		}
 		a.took(&family)
@@ -123,8 +123,8 @@ func (m *linkMessage) families(outer *attrs) {
 func (m *linkMessage) devconf(a *attrs) {
 	if m.answer {
 		if a.need(4 * devconfRouteLocalnet) {
-			m.ARPNotify = SwitchOf(binary.NativeEndian.Uint32(a.val[4*(devconfARPNotify-1):]) != 0)
-			m.RouteLocalnet = SwitchOf(binary.NativeEndian.Uint32(a.val[4*(devconfRouteLocalnet-1):]) != 0)
+			m.ARPNotify = OnOff(binary.NativeEndian.Uint32(a.val[4*(devconfARPNotify-1):]) != 0)
+			m.RouteLocalnet = OnOff(binary.NativeEndian.Uint32(a.val[4*(devconfRouteLocalnet-1):]) != 0)
 		}
 		return
 	}
@@ -132,9 +132,9 @@ func (m *linkMessage) devconf(a *attrs) {
 	for conf.next() {
 		switch conf.typ {
 		case devconfARPNotify:
-			m.ARPNotify = SwitchOf(conf.u32() != 0)
+			m.ARPNotify = OnOff(conf.u32() != 0)
 		case devconfRouteLocalnet:
-			m.RouteLocalnet = SwitchOf(conf.u32() != 0)
+			m.RouteLocalnet = OnOff(conf.u32() != 0)
 		}
 	}
 	a.took(&conf)

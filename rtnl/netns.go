@@ -176,7 +176,7 @@ func (ns *NetNS) ID() NetNSID {
 }
 
 // Is tells whether both are handles of one namespace.
-func (ns *NetNS) Is(other *NetNS) bool { return ns.ID() == other.ID() }
+func (ns *NetNS) Equal(other *NetNS) bool { return ns.ID() == other.ID() }
 
 // Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls besides fn's. It's only
 // for what has no socket, such as /proc/sys. What fn starts with "go" doesn't run inside.

@@ -102,13 +102,13 @@ func TestOpenNetNSFollowsProcfs(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if thread := strings.Contains(path, "thread-self") || strings.Contains(path, "task"); thread && !ns.Is(own) || ns.Path() != path || ns.FD() < 0 {
+		if thread := strings.Contains(path, "thread-self") || strings.Contains(path, "task"); thread && !ns.Equal(own) || ns.Path() != path || ns.FD() < 0 {
 			t.Errorf("%s: %+v isn't the own namespace", path, ns)
 		}
 		ns.Close()
 	}
 	other := newSide(t, "c")
-	if other.ns.Is(own) || other.ns.ID() == (NetNSID{}) {
+	if other.ns.Equal(own) || other.ns.ID() == (NetNSID{}) {
 		t.Error("a new namespace isn't told apart")
 	}
 }

@@ -72,7 +72,7 @@ func portOf(l Link, data []byte) (Port, error) {
 	for a.next() {
 		for i, typ := range portFlags {
 			if a.typ == typ {
-				*switches[i] = SwitchOf(a.u8() != 0)
+				*switches[i] = OnOff(a.u8() != 0)
 			}
 		}
 	}

@@ -155,7 +155,7 @@ func TestRules(t *testing.T) {
 			got = append(got, r)
 		}
 	}
-	want := []Rule{{Src: netip.MustParsePrefix("10.1.0.8/32")}, {Src: four, Table: 101, Narrow: true},
+	want := []Rule{{Src: netip.MustParsePrefix("10.1.0.8/32")}, {Src: four, Table: 101, OtherSelectors: true},
 		{Src: four, Table: 100, Protocol: 77}, {Src: six, Table: 1000}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -12,7 +12,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nstest"
 )
 
-func TestWayTo(t *testing.T) {
+func TestRouteTo(t *testing.T) {
 	ns := nstest.New(t, "host")
 	for _, line := range [][]string{
 		{"link", "set", "lo", "up"}, {"link", "add", "d0", "type", "bridge"}, {"link", "set", "d0", "up"},
@@ -33,19 +33,24 @@ func TestWayTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for addr, want := range map[string]Way{
+	type way struct {
+		link  int
+		local bool
+	}
+	for addr, want := range map[string]way{
 		"10.1.0.2": {d0, false}, "10.1.0.1": {1, true}, "127.0.0.1": {1, true},
 		"fd00:1::2": {d0, false}, "fd00:1::1": {1, true}, "::1": {1, true},
 	} {
-		got, err := c.WayTo(netip.MustParseAddr(addr))
-		if got.Local && addr == "fd00:1::1" && got.Link == d0 {
-			got.Link = 1 // the kernel tells the link that has the address
+		link, local, err := c.RouteTo(netip.MustParseAddr(addr))
+		got := way{link, local}
+		if local && addr == "fd00:1::1" && link == d0 {
+			got.link = 1 // the kernel tells the link that has the address
 		}
 		if err != nil || got != want {
 			t.Errorf("to %s: got %+v, %v; want %+v", addr, got, err, want)
 		}
 	}
-	if _, err := c.WayTo(netip.MustParseAddr("192.0.2.1")); !errors.Is(err, unix.ENETUNREACH) {
+	if _, _, err := c.RouteTo(netip.MustParseAddr("192.0.2.1")); !errors.Is(err, unix.ENETUNREACH) {
 		t.Errorf("without a route: got %v, want ENETUNREACH", err)
 	}
 }

@@ -40,8 +40,8 @@ type Rule struct {
 	// Protocol is who made the rule (RTPROT_*), for whoever looks for it later; people's rules have none. Linux 4.17.
 	Protocol uint8
 
-	// Narrow: it selects by more than the source. Read only.
-	Narrow bool
+	// OtherSelectors: it selects by more than the source. Read only.
+	OtherSelectors bool
 }
 
 func (r Rule) encode(b *Batch, v verb) {
@@ -90,7 +90,7 @@ func decodeRule(b []byte) (r Rule, err error) {
 	if b[0] == unix.AF_INET {
 		src = netip.IPv4Unspecified()
 	}
-	r.Table, r.Narrow = uint32(b[4]), b[1] != 0 || b[3] != 0
+	r.Table, r.OtherSelectors = uint32(b[4]), b[1] != 0 || b[3] != 0
 	a := attrs{rest: b[sizeofRule:]}
 	for a.next() {
 		switch a.typ {
@@ -104,7 +104,7 @@ func decodeRule(b []byte) (r Rule, err error) {
 			r.Protocol = a.u8()
 		}
 		for _, typ := range fraSelectors {
-			r.Narrow = r.Narrow || a.typ == typ
+			r.OtherSelectors = r.OtherSelectors || a.typ == typ
 		}
 	}
 	if b[7] != actionTable {
@@ -147,7 +147,7 @@ func (r Rule) write(w *words) {
 // decodeRuleChange decodes a batch's message about a rule.
 func decodeRuleChange(b []byte) (Object, error) {
 	r, err := decodeRule(b)
-	if err == nil && (binary.NativeEndian.Uint32(b[8:]) != 0 || b[7] != actionTable || r.Narrow) {
+	if err == nil && (binary.NativeEndian.Uint32(b[8:]) != 0 || b[7] != actionTable || r.OtherSelectors) {
 		err = errShort
 	}
 	return r, err

@@ -39,8 +39,8 @@ func (c *Conn) WaitLocal(addr netip.Addr, timeout time.Duration) error {
 }
 
 func (c *Conn) isLocal(addr netip.Addr) bool {
-	way, err := c.WayTo(addr)
-	return err == nil && way.Local
+	_, local, err := c.RouteTo(addr)
+	return err == nil && local
 }
 
 // isLocalRoute tells whether an event is that an address got its route.

@@ -22,8 +22,8 @@ func TestWaitLocal(t *testing.T) {
 		if err := container.WaitLocal(addr, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if way, err := container.WayTo(addr); err != nil || !way.Local {
-			t.Fatalf("after the wait: %+v, %v", way, err)
+		if _, local, err := container.RouteTo(addr); err != nil || !local {
+			t.Fatalf("after the wait: %+v, %v", local, err)
 		}
 	}
 	err := container.WaitLocal(netip.MustParseAddr("fd00::1:1"), time.Millisecond)

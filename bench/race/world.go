@@ -22,7 +22,7 @@ import (
 // A world is what there is, in the kernel and on disk.
 type world struct {
 	links    map[string]rtnl.Link // of the host, by name
-	elements []nft.Attachment
+	elements []nft.Sender
 	leases   map[*network]map[netip.Addr]lease
 	records  map[*network][]ipam.Record
 	inside   map[*slot]*inside
@@ -97,13 +97,13 @@ func links(c *rtnl.Conn) (map[string]rtnl.Link, error) {
 	return all, nil
 }
 
-func elements() (list []nft.Attachment, err error) {
+func elements() (list []nft.Sender, err error) {
 	c, err := nft.Dial()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	for a, err := range c.Attachments("") {
+	for a, err := range c.Senders("") {
 		if err != nil {
 			return nil, fmt.Errorf("list elements: %w", err)
 		}

@@ -261,7 +261,7 @@ func (x *examination) missing(c *netconf, h *held) error {
 	if !ok {
 		return nil
 	}
-	err := x.rules.Check(want)
+	err := x.rules.CheckSender(want)
 	var lacks *nft.MissingError
 	if !errors.As(err, &lacks) {
 		return ifSupported(err)

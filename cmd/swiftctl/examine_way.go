@@ -39,14 +39,14 @@ func (x *examination) readHost() (h host, err error) {
 	for _, to := range outside {
 		is4 := to.Is4()
 		var legacyErr error
-		h.legacy[is4], legacyErr = nft.Legacy("filter", to)
+		h.legacy[is4], legacyErr = nft.ReadLegacy("filter", to)
 		err = join(err, legacyErr)
-		way, wayErr := conn.WayTo(to)
-		if wayErr != nil || way.Local {
+		link, local, routeErr := conn.RouteTo(to)
+		if routeErr != nil || local {
 			continue // no uplink
 		}
-		h.uplinks[is4], _ = conn.Name(way.Link)
-		for a, addrErr := range conn.Addrs(way.Link, familyOf(to)) {
+		h.uplinks[is4], _ = conn.Name(link)
+		for a, addrErr := range conn.Addrs(link, familyOf(to)) {
 			if addrErr == nil && !a.Prefix.Addr().IsLinkLocalUnicast() && !h.addrs[is4].IsValid() {
 				h.addrs[is4] = a.Prefix.Addr()
 			}
@@ -88,7 +88,7 @@ func (x *examination) ways(h *held) {
 		return
 	}
 	for _, a := range x.routed(h) {
-		p := nft.Packet{In: link, Out: x.host.uplinks[a.Is4()], Src: a, Opened: slices.Contains(h.opened, a)}
+		p := nft.Packet{In: link, Out: x.host.uplinks[a.Is4()], Src: a, Allowed: slices.Contains(h.opened, a)}
 		if b, stopped := x.filters.Stops(p); stopped {
 			x.barrier(h, a, b)
 		}

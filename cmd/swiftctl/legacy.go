@@ -28,7 +28,7 @@ func legacyChains(owners []nft.Owner) (list []legacyChain, err error) {
 		}
 	}
 	for _, family := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		t, readErr := nft.Legacy("nat", family)
+		t, readErr := nft.ReadLegacy("nat", family)
 		err = errors.Join(err, readErr)
 		for _, name := range t.ContainerChains() {
 			list = append(list, legacyChain{t, name, of[name]})

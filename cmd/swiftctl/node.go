@@ -194,7 +194,7 @@ func (n *node) readRules() error {
 		return err
 	}
 	defer conn.Close()
-	for a, err := range conn.Attachments("") {
+	for a, err := range conn.Senders("") {
 		if err != nil {
 			return ifSupported(err)
 		}
@@ -211,13 +211,13 @@ func (n *node) readRules() error {
 		h.Ports = append(h.Ports, port{m.Protocol.String(), m.HostIP, m.HostPort, p.Target.Addr(), p.Target.Port(),
 			m.HostText() + " -> " + p.Target.String(), m.Protocol})
 	}
-	for o, err := range conn.Openings("") {
+	for o, err := range conn.Allowed("") {
 		if err != nil {
 			return ifSupported(err)
 		}
 		h := n.of(o.Owner)
 		h.element, h.Firewall = true, append(h.Firewall, o.Addr)
-		if !o.Noted {
+		if !o.Delegated {
 			h.opened = append(h.opened, o.Addr)
 		}
 	}

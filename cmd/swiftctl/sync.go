@@ -130,7 +130,7 @@ func (s *syncing) tell(h *held, verb, what string) {
 
 // restore puts the missing masquerade and spoof checks back.
 func (s *syncing) restore() error {
-	var list []nft.Attachment
+	var list []nft.Sender
 	var of []*held
 	for _, c := range s.confs {
 		for _, h := range s.node.list {
@@ -138,7 +138,7 @@ func (s *syncing) restore() error {
 			if !ok {
 				continue
 			}
-			err := s.rules.Check(a)
+			err := s.rules.CheckSender(a)
 			if errors.Is(err, fs.ErrNotExist) {
 				list, of = append(list, a), append(of, h)
 			} else if err != nil {
@@ -166,7 +166,7 @@ func (s *syncing) restore() error {
 
 // attachment is what the ruleset should have of an owner that lives on the configuration's network; ok says whether
 // that's anything.
-func (c *netconf) attachment(n *node, h *held) (a nft.Attachment, ok bool) {
+func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 	if h.Network != c.network.Name() || h.link.Index == 0 {
 		return a, false
 	}

@@ -17,10 +17,10 @@ import (
 )
 
 // saved is a ruleset with whatever there can be in one.
-func saved(t *testing.T, c *nft.Conn) (nft.Attachment, []nft.Publication) {
+func saved(t *testing.T, c *nft.Conn) (nft.Sender, []nft.Publication) {
 	prefixes := []netip.Prefix{netip.MustParsePrefix("10.1.0.2/25"), netip.MustParsePrefix("fd00:1::2/64")}
 	owner := nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"}
-	a := nft.Attachment{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: "veth1", MAC: []byte{2, 0, 0, 0, 0, 1}}}
+	a := nft.Sender{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: "veth1", MAC: []byte{2, 0, 0, 0, 0, 1}}}
 	if err := c.Attach(a); err != nil {
 		t.Error(err)
 	}
@@ -69,11 +69,11 @@ func TestDebiansNftLoadsWhatItLists(t *testing.T) {
 				if diff := cmp.Diff(before, run(t, command, "list", "ruleset")); diff != "" {
 					t.Errorf("saved (-), loaded (+):\n%s", diff)
 				}
-				if err := c.Check(a); err != nil {
+				if err := c.CheckSender(a); err != nil {
 					t.Error(err)
 				}
 				for _, p := range ps {
-					if err := c.CheckPorts(p); err != nil {
+					if err := c.CheckPublication(p); err != nil {
 						t.Error(err)
 					}
 				}

@@ -2,9 +2,9 @@
 
 package nft
 
-// CheckPorts says whether a publication, and the rules that its elements are for, are in the ruleset as Publish made
+// CheckPublication says whether a publication, and the rules that its elements are for, are in the ruleset as Publish made
 // them. Errors: *MissingError for the first that is missing or different.
-func (c *Conn) CheckPorts(p Publication) error {
+func (c *Conn) CheckPublication(p Publication) error {
 	if err := p.check(); err != nil {
 		return err
 	}

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Attachment is what the ruleset holds for one owner.
-type Attachment struct {
+// A Sender is one owner's container as the source of traffic: which of its addresses are masqueraded, and which MAC it
+// may send from. The owner's ports and its way through the firewall are a [Publication] and an [Allowance].
+type Sender struct {
 	Owner Owner
 
 	// Masquerade lists the container's addresses whose traffic is masqueraded when it leaves the address's
@@ -73,7 +74,7 @@ func (e element) prefix() (netip.Prefix, bool) {
 const macLen = 6
 
 // elements returns the attachment's elements: those to look for, and those that follow from them.
-func (a Attachment) elements() []element {
+func (a Sender) elements() []element {
 	es := a.heads()
 	for i := range es {
 		if f, ok := es[i].follower(); ok {
@@ -84,7 +85,7 @@ func (a Attachment) elements() []element {
 }
 
 // heads returns the elements whose comments say all of the attachment.
-func (a Attachment) heads() []element {
+func (a Sender) heads() []element {
 	comment := a.Owner.comment()
 	es := make([]element, 0, 2*len(a.Masquerade)+2)
 	for _, p := range a.Masquerade {
@@ -126,7 +127,7 @@ func allowedKey(g Guard) []byte {
 }
 
 // check refuses what can't be an attachment. A hint for Detach may lack the guard's MAC.
-func (a Attachment) check(hint bool) error {
+func (a Sender) check(hint bool) error {
 	if err := a.Owner.check(); err != nil {
 		return err
 	}
@@ -149,6 +150,6 @@ func (a Attachment) check(hint bool) error {
 }
 
 // ruleset returns the rules that the attachment's elements are for.
-func (a Attachment) ruleset() Ruleset {
+func (a Sender) ruleset() Ruleset {
 	return Ruleset{Subnets: a.Masquerade, Guard: a.Guard != nil}
 }

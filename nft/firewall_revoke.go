@@ -14,23 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Opened is one address that is in the ruleset for an [Opening].
-type Opened struct {
-	Owner Owner // a short one ([Owner.Short])
-	Addr  netip.Addr
-	Noted bool
+// An Allowed is one address that is in the ruleset for an [Allowance].
+type Allowed struct {
+	Owner     Owner // a short one ([Owner.Short])
+	Addr      netip.Addr
+	Delegated bool
 }
 
-// Openings ranges over what is open for a network's containers ("" is all networks), sorted by owner and address. An
+// Allowed ranges over what is open for a network's containers ("" is all networks), sorted by owner and address. An
 // error ends it.
-func (c *Conn) Openings(network string) iter.Seq2[Opened, error] {
-	return func(yield func(Opened, error) bool) {
+func (c *Conn) Allowed(network string) iter.Seq2[Allowed, error] {
+	return func(yield func(Allowed, error) bool) {
 		es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
 		if err != nil {
-			yield(Opened{}, err)
+			yield(Allowed{}, err)
 			return
 		}
-		for _, o := range opened(es) {
+		for _, o := range allowedBy(es) {
 			if network != "" && o.Owner.Network != (Owner{Network: network}).Short().Network {
 				continue
 			}
@@ -41,36 +41,36 @@ func (c *Conn) Openings(network string) iter.Seq2[Opened, error] {
 	}
 }
 
-// opened decodes elements.
-func opened(es []element) []Opened {
-	var list []Opened
+// allowedBy decodes elements.
+func allowedBy(es []element) []Allowed {
+	var list []Allowed
 	for _, e := range es {
 		owner, ok := parseOwner(e.owner())
 		addr, ok2 := netip.AddrFromSlice(e.key)
 		if ok && ok2 && slices.Contains(memberSets(), e.set) {
-			list = append(list, Opened{owner, addr, e.set == noted4 || e.set == noted6})
+			list = append(list, Allowed{owner, addr, e.set == noted4 || e.set == noted6})
 		}
 	}
-	order.By(list, func(a, b Opened) int {
+	order.By(list, func(a, b Allowed) int {
 		return cmp.Or(cmp.Compare(a.Owner.String(), b.Owner.String()), a.Addr.Compare(b.Addr))
 	})
 	return list
 }
 
-// Shut takes an owner's addresses out of the ruleset, and tells of those that were noted before they go, if tell isn't nil:
+// Revoke takes an owner's addresses out of the ruleset, and tells of those that were delegated before they go, if tell isn't nil:
 // its error keeps them there. It may be told of one twice. The addresses say where to look: what is found
 // there goes only if it's this owner's. Without any, all elements are looked through. What isn't there is no error. A
-// bridge's policy stays, for its other containers, until [Conn.ShutExcept] or the next [Conn.Open] finds it unused.
+// bridge's policy stays, for its other containers, until [Conn.RevokeExcept] or the next [Conn.Allow] finds it unused.
 //
 // It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables for these addresses.
-func (c *Conn) Shut(o Opening, tell func([]Opened) error) error {
+func (c *Conn) Revoke(o Allowance, tell func([]Allowed) error) error {
 	if err := o.check(); err != nil {
 		return err
 	}
 	for range maxTries {
-		old, err := c.shut(&o, tell)
+		old, err := c.revoke(&o, tell)
 		if err == nil && old {
-			err = c.shutReference(o.Addrs)
+			err = c.revokeReference(o.Addrs)
 		}
 		// ENOENT: in kernels older than generations somebody else may have been faster.
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
@@ -80,11 +80,11 @@ func (c *Conn) Shut(o Opening, tell func([]Opened) error) error {
 	return errContended
 }
 
-// shut reports whether CNI-FORWARD has more rules than ours.
-func (c *Conn) shut(o *Opening, tell func([]Opened) error) (old bool, err error) {
+// revoke reports whether CNI-FORWARD has more rules than ours.
+func (c *Conn) revoke(o *Allowance, tell func([]Allowed) error) (old bool, err error) {
 	var es []element
-	for _, noted := range []bool{false, true} {
-		o.Noted = noted
+	for _, delegated := range []bool{false, true} {
+		o.Delegated = delegated
 		es = append(es, o.elements()...)
 	}
 	ms := lookUps(es)
@@ -109,7 +109,7 @@ func (c *Conn) shut(o *Opening, tell func([]Opened) error) (old bool, err error)
 		}
 	}
 	own = ownedBy(own, o.Owner.comment())
-	if err := tellNoted(own, tell); err != nil {
+	if err := tellDelegated(own, tell); err != nil {
 		return false, err
 	}
 	var b batch
@@ -117,18 +117,18 @@ func (c *Conn) shut(o *Opening, tell func([]Opened) error) (old bool, err error)
 	return old, c.commit(&b, &generation)
 }
 
-// tellNoted tells of those of elements that are noted.
-func tellNoted(es []element, tell func([]Opened) error) error {
-	list := slices.DeleteFunc(opened(es), func(o Opened) bool { return !o.Noted })
+// tellDelegated tells of the elements whose way another program opens.
+func tellDelegated(es []element, tell func([]Allowed) error) error {
+	list := slices.DeleteFunc(allowedBy(es), func(o Allowed) bool { return !o.Delegated })
 	if tell == nil || len(list) == 0 {
 		return nil
 	}
 	return tell(list)
 }
 
-// ShutExcept takes out all that belongs to a network, except what belongs to the valid owners, and tells of it as Shut does:
+// RevokeExcept takes out all that belongs to a network, except what belongs to the valid owners, and tells of it as Revoke does:
 // garbage collection. If nobody is left, the policies that the network gave to bridges go too.
-func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) error) error {
+func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) err
 	if !lives {
 		dead = append(dead, policies...)
 	}
-	if err := tellNoted(dead, tell); err != nil {
+	if err := tellDelegated(dead, tell); err != nil {
 		return err
 	}
 	order.By(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
@@ -170,9 +170,9 @@ func (c *Conn) ShutExcept(network string, valid []Owner, tell func([]Opened) err
 	return nil
 }
 
-// CheckOpening says whether an opening, and the rules that it's for, are in the ruleset as Open made them. It changes
+// CheckAllowance says whether an allowance, and the rules that it's for, are in the ruleset as Allow made them. It changes
 // nothing. Errors: *MissingError for the first that is missing or different.
-func (c *Conn) CheckOpening(o Opening) error {
+func (c *Conn) CheckAllowance(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -212,10 +212,10 @@ func (c *Conn) CheckOpening(o Opening) error {
 }
 
 // checkDetour looks at iptables' table of a family.
-func (c *Conn) checkDetour(o *Opening, f portFamily) error {
+func (c *Conn) checkDetour(o *Allowance, f portFamily) error {
 	t := filterTable(f)
 	replies, err := c.ask([]netlink.Message{getChain(t, forwardChain)})
-	if err != nil || o.Noted || replies[0].errno == 0 && !isForwardHook(replies[0].data) {
+	if err != nil || o.Delegated || replies[0].errno == 0 && !isForwardHook(replies[0].data) {
 		return err
 	}
 	d, err := c.detour(f, o.adminChain())
@@ -232,8 +232,8 @@ func (c *Conn) checkDetour(o *Opening, f portFamily) error {
 	return &MissingError{Owner: o.Owner, What: "rule of chain " + t.String() + " " + cniForward}
 }
 
-// shutReference removes the reference's rules for addresses: they say nothing of their owner.
-func (c *Conn) shutReference(addrs []netip.Addr) error {
+// revokeReference removes the reference's rules for addresses: they say nothing of their owner.
+func (c *Conn) revokeReference(addrs []netip.Addr) error {
 	for _, a := range addrs {
 		t := filterTable(familyOf(a))
 		var b batch

@@ -8,7 +8,7 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// firewallState is what the ruleset has of an opening.
+// firewallState is what the ruleset has of an allowance.
 type firewallState struct {
 	generation uint32
 	built      bool       // our chains are there, with as many rules as they should have
@@ -17,15 +17,15 @@ type firewallState struct {
 	repair     []portFamily // whose detours must be looked at
 }
 
-// Open opens the way for a container. When all is as always that's one send of questions and one transaction of
-// elements, whatever the number of containers. An address has one owner, and who opens last is it. Opening again what is
+// Allow opens the way for a container. When all is as always that's one send of questions and one transaction of
+// elements, whatever the number of containers. An address has one owner, and who allows last is it. Allowing again what is
 // open changes nothing.
 //
-// A bridge's policy is that of its network's last Opening. Where networks share a bridge, the strictest counts for as
+// A bridge's policy is that of its network's last Allowance. Where networks share a bridge, the strictest counts for as
 // long as its network has containers.
 //
 // Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
-func (c *Conn) Open(o Opening) error {
+func (c *Conn) Allow(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func take(b *batch, es []element, found []*element) bool {
 	return plain
 }
 
-// firewallState asks for all that Open must know, at once.
-func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState, err error) {
+// firewallState asks for all that Allow must know, at once.
+func (c *Conn) firewallState(o *Allowance, es, policy []element) (s firewallState, err error) {
 	chains := firewallChains()
 	var ms []netlink.Message
 	for _, c := range chains {
@@ -93,7 +93,7 @@ func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState,
 	ms = append(ms, lookUps(es)...)
 	ms = append(ms, lookUps(policy)...)
 	families := o.families()
-	if o.Noted {
+	if o.Delegated {
 		families = nil
 	}
 	for _, f := range families {
@@ -125,7 +125,7 @@ func (c *Conn) firewallState(o *Opening, es, policy []element) (s firewallState,
 }
 
 // setPolicy makes the bridge's policy what it should be, and returns whether it was.
-func (c *Conn) setPolicy(b *batch, o *Opening, found []*element) (same bool, err error) {
+func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, err error) {
 	policy, have := o.policy(), IngressOpen
 	if len(policy) == 0 {
 		return true, nil
@@ -164,7 +164,7 @@ func (c *Conn) setPolicy(b *batch, o *Opening, found []*element) (same bool, err
 	return same, nil
 }
 
-// hasMembers says whether any container of a network has an opening. It lists them all.
+// hasMembers says whether any container of a network has an allowance. It lists them all.
 func (c *Conn) hasMembers(network string) (bool, error) {
 	es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
 	for _, e := range es {
