@@ -4,6 +4,10 @@ PREFIX ?= /usr/local
 PLUGINDIR ?=
 PKG ?= ./...
 RUN ?= .
+# Some directories are modules of their own, so that who imports swiftcni needs none of what they do.
+MODULES := . bench cni/inprocess/libcnitest
+# The oldest Go that go.mod allows.
+OLDEST := go1.25.14
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -11,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo conformance test test-deps worlds lint vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo conformance test test-deps worlds lint tidy oldest vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -36,7 +40,8 @@ test-deps: ## what the tests need of Debian (as root)
 	internal/testdeps.sh
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
-	go test $(GOTESTFLAGS) -timeout 2h -run '$(RUN)' $(PKG)
+	status=0; go test $(GOTESTFLAGS) -timeout 2h -run '$(RUN)' $(PKG) || status=1; \
+	$(if $(filter ./...,$(PKG)),cd bench && go test $(GOTESTFLAGS) -timeout 1h -run '$(RUN)' ./... || status=1;) exit $$status
 
 worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
 	internal/testdeps.sh worlds
@@ -44,12 +49,16 @@ worlds: ## real runtimes with swiftcni as their plugins, and pod start times bes
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }
-	go vet ./...
-	GOARCH=arm64 go vet ./...
 	GOBIN=$(CURDIR)/.cache/bin go install $(STATICCHECK)
-	.cache/bin/staticcheck ./...
-	GOARCH=arm64 .cache/bin/staticcheck ./...
-	cd cni/inprocess/libcnitest && go vet ./... && $(CURDIR)/.cache/bin/staticcheck ./...
+	@set -e; for module in $(MODULES); do for arch in amd64 arm64; do echo "vet, staticcheck: $$module, $$arch"; \
+		(cd $$module; export GOARCH=$$arch; go vet ./...; $(CURDIR)/.cache/bin/staticcheck ./...); done; done
+
+tidy: ## fail unless each go.mod and go.sum is as `go mod tidy` writes it
+	@set -e; for module in $(MODULES); do (cd $$module; go mod tidy -diff); done
+
+oldest: ## build and vet with the oldest Go that go.mod allows
+	GOTOOLCHAIN=$(OLDEST) go build ./...
+	GOTOOLCHAIN=$(OLDEST) go vet ./...
 
 vulns: ## known vulnerabilities in the programs; the database comes as a module
 	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/vulns "$$dir" .cache/vulndb
@@ -66,28 +75,28 @@ fuzz: ## each fuzz target for FUZZTIME=30s
 	internal/fuzz.sh $${FUZZTIME:-30s}
 
 bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 25 minutes (as root; OUT=directory DOC=docs/performance.md)
-	go run ./bench all -out $(or $(OUT),.cache/bench/report) $(if $(DOC),-doc $(DOC))
+	go -C bench run . all -out $(abspath $(or $(OUT),.cache/bench/report)) $(if $(DOC),-doc $(abspath $(DOC)))
 
 bench-libcni: ## programs that use libcni and go-cni: the reference's plugins, ours, and ours in-process; 100 rounds in 2 minutes (as root; ROUNDS=n)
 	cd cni/inprocess/libcnitest && go test -run none -bench . -benchtime $(or $(ROUNDS),100)x .
 
 bench-quick: build ## the same in a minute
-	go run ./bench all -quick -out $(or $(OUT),.cache/bench/report)
+	go -C bench run . all -quick -out $(abspath $(or $(OUT),.cache/bench/report))
 
 crash: ## kill and fail every system call of ADD, DEL, CHECK and GC, of every plugin; some 20 minutes (as root)
-	go run ./bench/crash
+	go -C bench run ./crash
 
 race: ## 10,000 random operations against a model (as root; SEED=n replays)
-	go run ./bench/race -ops 10000 $(if $(SEED),-seed $(SEED))
+	go -C bench run ./race -ops 10000 $(if $(SEED),-seed $(SEED))
 
 soak: ## a million of them
-	go run ./bench/race -ops 1000000
+	go -C bench run ./race -ops 1000000
 
 arm64: ## cross-build
 	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftcni ./cmd/swiftcni
 	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftctl ./cmd/swiftctl
 
-check: lint arm64 test ## what CI runs
+check: lint tidy arm64 test ## what CI runs
 
 clean: ## remove what was built
 	rm -rf bin .cache

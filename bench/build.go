@@ -50,7 +50,7 @@ func (b builder) git(args ...string) (string, error) {
 }
 
 func (b builder) emptyGo() error {
-	return build.Go(b.progress, b.root, filepath.Join(b.cache, "empty-go"), "./bench/empty")
+	return build.Go(b.progress, filepath.Join(b.root, "bench"), filepath.Join(b.cache, "empty-go"), "./empty")
 }
 
 // ours puts swiftcni into a directory under the names of the plugins that it answers to.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"strings"
 )
 
 //go:embed report.css
@@ -17,8 +16,8 @@ var style string
 func (r *Report) html(w io.Writer, sections []section) error {
 	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"+
 		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>swiftcni: benchmarks</title>\n<style>\n%s</style>\n"+
-		"</head>\n<body>\n<h1>swiftcni: benchmarks</h1>\n<p>%s</p>\n<p>%s</p>\n<p>To repeat it: <code>go run ./%s</code></p>\n",
-		style, html.EscapeString(r.head()), html.EscapeString(r.Method), html.EscapeString(strings.Join(r.Command, " ")))
+		"</head>\n<body>\n<h1>swiftcni: benchmarks</h1>\n<p>%s</p>\n<p>%s</p>\n<p>To repeat it: <code>%s</code></p>\n",
+		style, html.EscapeString(r.head()), html.EscapeString(r.Method), html.EscapeString(r.again()))
 	for _, s := range sections {
 		fmt.Fprintf(w, "<h2>%s</h2>\n<p>%s</p>\n<div class=\"plots\">\n", html.EscapeString(s.title), html.EscapeString(s.text))
 		for _, f := range figures([]section{s}) {

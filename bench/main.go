@@ -4,11 +4,11 @@
 // masquerade, and of a floor in C that does the work and nothing else. Empty programs in C and in Go show how
 // much of it is the price of a process.
 //
-//	go run ./bench                    # ADD and DEL as whole processes: 200 rounds, some minutes
-//	go run ./bench flat -quick        # on nodes that fill up; seconds instead of minutes
-//	go run ./bench compare HEAD~5     # that revision and the working tree, with a verdict
-//	go run ./bench all -out report    # report.json, report.md, report.html and its plots in a directory
-//	go run ./bench show report/report.json -out report -doc docs/performance.md    # tells a report again
+//	go -C bench run .                    # ADD and DEL as whole processes: 200 rounds, some minutes
+//	go -C bench run . flat -quick        # on nodes that fill up; seconds instead of minutes
+//	go -C bench run . compare HEAD~5     # that revision and the working tree, with a verdict
+//	go -C bench run . all -out report    # report.json, report.md, report.html and its plots in a directory
+//	go -C bench run . show report/report.json -out report -doc ../docs/performance.md    # tells a report again
 //
 // All contestants run interleaved, in an order shuffled anew each round, in one host in a box: their ratios
 // travel to other machines, their times don't. Counts (system calls, processes, netlink messages) come from
@@ -174,7 +174,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	report := newReport(root, append([]string{"bench"}, args...), o)
+	report := newReport(root, append([]string{"bench"}, fromHere(root, args)...), o)
 	for _, e := range o.experiments {
 		if err := report.measure(&e, o, stderr); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
@@ -187,6 +187,16 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("contestants are absent: %s", strings.Join(sortedKeys(report.Absent), ", "))
 	}
 	return nil
+}
+
+// fromHere returns a command line without the path of this machine's repository.
+func fromHere(root string, args []string) []string {
+	paths := strings.NewReplacer(root+"/bench/", "", root+"/", "../")
+	shorter := make([]string, len(args))
+	for i, a := range args {
+		shorter[i] = paths.Replace(a)
+	}
+	return shorter
 }
 
 // measure builds an experiment's contestants, makes a box for each axis, and lets a copy of this program measure

@@ -219,8 +219,13 @@ func (r *Report) text(w io.Writer, sections []section) {
 	}
 }
 
+// again is the command line that repeats the report, from the root of the repository.
+func (r *Report) again() string {
+	return strings.Join(append([]string{"go -C bench run ."}, r.Command[1:]...), " ")
+}
+
 func (r *Report) markdown(w io.Writer, sections []section) error {
-	fmt.Fprintf(w, "# Benchmarks\n\n%s.\n\n%s\n\nTo repeat it: `go run ./%s`\n\n", r.head(), r.Method, strings.Join(r.Command, " "))
+	fmt.Fprintf(w, "# Benchmarks\n\n%s.\n\n%s\n\nTo repeat it: `%s`\n\n", r.head(), r.Method, r.again())
 	for _, s := range sections {
 		fmt.Fprintf(w, "## %s\n\n", s.title)
 		s.markdown(w)
@@ -255,7 +260,7 @@ func (r *Report) intoDocument(o options, sections []section) error {
 			return fmt.Errorf("%s has no place for %s: lines %q and %q", o.doc, e.name, strings.TrimSpace(begin), end)
 		}
 		var s strings.Builder
-		fmt.Fprintf(&s, "\n%s. `go run ./%s`\n\n", r.head(), strings.Join(r.Command, " "))
+		fmt.Fprintf(&s, "\n%s. `%s`\n\n", r.head(), r.again())
 		sections[i].markdown(&s)
 		if err := o.pictures(&s, sections[i]); err != nil {
 			return err

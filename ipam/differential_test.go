@@ -4,7 +4,6 @@ package ipam
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -37,7 +36,7 @@ func (r refusal) Error() string { return string(r) }
 func hostLocal(t testing.TB, dir, command string, o Owner, ranges []RangeSet, want []netip.Addr) (string, string) {
 	t.Helper()
 	got, err := hostLocalError(dir, command, o, ranges, want)
-	if msg, ok := errors.AsType[refusal](err); ok {
+	if msg, ok := as[refusal](err); ok {
 		return "", string(msg)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,4 +54,10 @@ func buildHostLocal() (string, error) {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// as finds the first error of type E in err's tree, as errors.AsType of Go 1.26 does.
+func as[E error](err error) (found E, ok bool) {
+	ok = errors.As(err, &found)
+	return found, ok
 }

@@ -3,7 +3,6 @@
 package ipam
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -57,7 +56,7 @@ func TestCanonicalRange(t *testing.T) {
 		got := r.String() + " " + r.Gateway.String()
 		if err != nil {
 			got = err.Error()
-			if _, ok := errors.AsType[RangeError](err); !ok {
+			if _, ok := as[RangeError](err); !ok {
 				t.Errorf("%s: %T is no RangeError", tt.in, err)
 			}
 		}

@@ -50,7 +50,7 @@ func TestRequestedAddresses(t *testing.T) {
 	wantError(t, err, "failed to allocate for range 0: requested ip 10.1.0.1 is subnet's gateway")
 	_, err = reserve(t, dir, Request{Owner: owner("c2"), Sets: set, Want: addrs("10.2.0.5")})
 	wantError(t, err, "failed to allocate for range 1: requested IP address 10.2.0.5 is not available in range set 10.2.0.1-10.2.0.6")
-	if taken, ok := errors.AsType[*TakenError](err); !ok || taken.Owner != owner("c1") || !errors.Is(err, fs.ErrExist) {
+	if taken, ok := as[*TakenError](err); !ok || taken.Owner != owner("c1") || !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v doesn't tell who holds it", err)
 	}
 	_, err = reserve(t, dir, Request{Owner: owner("c2"), Sets: set, Want: addrs("10.1.0.4 10.9.0.1 10.1.0.5")})
@@ -114,7 +114,7 @@ func TestExhaustion(t *testing.T) {
 		mustReserve(t, dir, Request{Owner: owner(fmt.Sprint("c", i)), Sets: set, Record: evidence, Alive: everybody}, want)
 	}
 	_, err := reserve(t, dir, Request{Owner: owner("c9"), Sets: set, Record: evidence, Alive: everybody})
-	e, ok := errors.AsType[*ExhaustedError](err)
+	e, ok := as[*ExhaustedError](err)
 	if !ok || e.Leases != 5 || e.Stale != 0 || e.Unproven != 1 || !strings.Contains(err.Error(), "no IP addresses available in range set: 10.1.0.1-10.1.0.6") {
 		t.Fatalf("got %v", err)
 	}
@@ -183,7 +183,7 @@ func TestHugeAndTinyRanges(t *testing.T) {
 	mustReserve(t, dir, Request{Owner: owner("c1"), Sets: set}, "2001:db8::2 2001:db8:1::2 10.0.0.2")
 	mustReserve(t, dir, Request{Owner: owner("c2"), Sets: set, Want: addrs("2001:db8::ffff:ffff:ffff:ffff")}, "2001:db8::ffff:ffff:ffff:ffff 2001:db8:1::3 10.0.0.3")
 	_, err := reserve(t, dir, Request{Owner: owner("c3"), Sets: set})
-	if e, ok := errors.AsType[*ExhaustedError](err); !ok || e.Set != 1 {
+	if e, ok := as[*ExhaustedError](err); !ok || e.Set != 1 {
 		t.Errorf("got %v", err)
 	}
 	// The failure has moved the first set's hint on, as host-local's does.

@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 			if err == nil {
 				continue
 			}
-			if pe, ok := errors.AsType[*fs.PathError](err); !ok || !errors.Is(err, unix.ENOSPC) || !strings.HasPrefix(pe.Path, dir) {
+			if pe, ok := as[*fs.PathError](err); !ok || !errors.Is(err, unix.ENOSPC) || !strings.HasPrefix(pe.Path, dir) {
 				t.Fatalf("%s: after %d: %v", limit, n, err)
 			}
 			break

@@ -165,7 +165,7 @@ func request(m []byte) netlink.Message {
 // refusal makes an Error of netlink's.
 func refusal(change string, step int, op *netlink.OpError) *Error {
 	e := &Error{Change: change, Step: step, Reason: op.Message}
-	if errno, ok := errors.AsType[syscall.Errno](op.Err); ok {
+	if errno, ok := as[syscall.Errno](op.Err); ok {
 		e.Errno = errno
 	}
 	return e

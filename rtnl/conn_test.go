@@ -117,10 +117,10 @@ func TestWhatCannotBeSentSendsNothing(t *testing.T) {
 		if !errors.Is(err, test.errno) {
 			t.Errorf("got %v, want %v", err, test.errno)
 		}
-		if _, ok := errors.AsType[Refused](err); ok {
+		if _, ok := as[Refused](err); ok {
 			t.Errorf("%v passes for the kernel's refusal", err)
 		}
-		if e, ok := errors.AsType[*Error](err); ok && (e.Step != 1 || e.Reason == "" || !strings.Contains(e.Error(), e.Change)) {
+		if e, ok := as[*Error](err); ok && (e.Step != 1 || e.Reason == "" || !strings.Contains(e.Error(), e.Change)) {
 			t.Errorf("error is %+v", e)
 		}
 		if _, err := host.Index("first"); !errors.Is(err, fs.ErrNotExist) {
@@ -186,7 +186,7 @@ func TestThousandRefusalsInOneBatch(t *testing.T) {
 	}
 	b.Create(Bridge{Link: Link{Name: "last"}})
 	err := host.Do(&b)
-	refused, ok := errors.AsType[Refused](err)
+	refused, ok := as[Refused](err)
 	if !ok || len(refused) != n {
 		t.Fatalf("%d refusals, want %d: %T", len(refused), n, err)
 	}

@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -73,4 +74,10 @@ func (r Refused) Unwrap() []error {
 		errs[i] = e
 	}
 	return errs
+}
+
+// as finds the first error of type E in err's tree, as errors.AsType of Go 1.26 does.
+func as[E error](err error) (found E, ok bool) {
+	ok = errors.As(err, &found)
+	return found, ok
 }

@@ -78,7 +78,8 @@ func ExampleRefused() {
 	b.Delete(rtnl.Link{Name: "gone"})
 	b.Set(rtnl.Link{Name: "lo", State: rtnl.Up})
 	b.Delete(rtnl.Route{Dst: netip.MustParsePrefix("203.0.113.0/24")})
-	if refused, ok := errors.AsType[rtnl.Refused](conn.Do(&b)); ok {
+	var refused rtnl.Refused
+	if errors.As(conn.Do(&b), &refused) {
 		for _, e := range refused {
 			fmt.Println(e.Step, e)
 		}

@@ -149,7 +149,7 @@ func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 	return func(yield func(Route, error) bool) {
 		for r, err := range routes {
 			// The kernel makes a table with its first route.
-			if e, ok := errors.AsType[*Error](err); ok && e.Errno == unix.ENOENT {
+			if e, ok := as[*Error](err); ok && e.Errno == unix.ENOENT {
 				return
 			}
 			if !yield(r, err) {

@@ -54,8 +54,8 @@ func TestOpenNetNSRefuses(t *testing.T) {
 		if err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
-		_, isNot := errors.AsType[*NotNetNSError](err)
-		_, isLink := errors.AsType[*SymlinkError](err)
+		_, isNot := as[*NotNetNSError](err)
+		_, isLink := as[*SymlinkError](err)
 		missing := errors.Is(err, fs.ErrNotExist)
 		if missing != strings.Contains(want, "no such file") || isLink != strings.Contains(want, "symbolic") || isNot != strings.Contains(want, "magic") {
 			t.Errorf("%T has the wrong type: %v", err, err)
@@ -74,7 +74,7 @@ func TestNamespaceOfAnotherType(t *testing.T) {
 	}
 	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
 	_, err := OpenNetNS(path)
-	e, ok := errors.AsType[*NotNetNSError](err)
+	e, ok := as[*NotNetNSError](err)
 	if !ok || e.Type != unix.CLONE_NEWUTS {
 		t.Errorf("got %v", err)
 	}

@@ -52,7 +52,7 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	if err == nil {
 		err = c.awaitGone(ctx, index, message, failed)
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := as[*Error](err); ok {
 		e.Change = b.change(0)
 	} else if err != nil {
 		err = fmt.Errorf("rtnl: remove link: %w", err)
@@ -80,7 +80,7 @@ func (c *Conn) removal(b *Batch) []byte {
 func (c *Conn) awaitGone(ctx context.Context, index int, message []byte, failed <-chan error) error {
 	for sent := false; ; {
 		ms, err := c.netlink().Receive()
-		op, isOp := errors.AsType[*netlink.OpError](err)
+		op, isOp := as[*netlink.OpError](err)
 		switch {
 		case isOp && op.Sequence == c.seq:
 			return refusal("", 0, op)

@@ -42,7 +42,7 @@ func TestRemoveWhatIsAbsent(t *testing.T) {
 	host := newSide(t, "host")
 	for _, index := range []int{999, 0, -1} {
 		err := host.Remove(t.Context(), index)
-		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, fs.ErrNotExist) || !contains(e.Change, "delete link") {
+		if e, ok := as[*Error](err); !ok || !errors.Is(err, fs.ErrNotExist) || !contains(e.Change, "delete link") {
 			t.Errorf("removing %d: %v", index, err)
 		}
 	}

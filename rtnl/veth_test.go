@@ -53,7 +53,7 @@ func (s side) refused(t testing.TB, fill func(b *Batch)) *Error {
 	var b Batch
 	fill(&b)
 	err := s.Do(&b)
-	e, ok := errors.AsType[*Error](err)
+	e, ok := as[*Error](err)
 	if !ok {
 		t.Fatalf("got %v, want a refusal of\n%s", err, b.String())
 	}
@@ -121,7 +121,7 @@ func TestNameTakenInTheContainer(t *testing.T) {
 	b.Create(Veth{Link: Link{Name: "host0"}, Peer: Link{Name: "eth0", NetNS: container.ns}})
 	b.Create(Link{Kind: "bridge", Name: "later"})
 	err := host.Do(&b)
-	refused, ok := errors.AsType[Refused](err)
+	refused, ok := as[Refused](err)
 	if !ok || len(refused) != 1 || refused[0].Step != 1 || refused[0].Errno != syscall.EEXIST {
 		t.Fatalf("got %v", err)
 	}

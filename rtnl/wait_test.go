@@ -62,7 +62,7 @@ func TestWaitDADSeesADuplicate(t *testing.T) {
 		b.Create(Addr{Link: 30, Prefix: addr})
 	})
 	err := container.WaitDAD(30, time.Minute)
-	e, ok := errors.AsType[*DADFailedError](err)
+	e, ok := as[*DADFailedError](err)
 	if !ok || e.Addr != addr.Addr() || e.Link != 30 {
 		t.Fatalf("got %v, want a duplicate of %v", err, addr)
 	}
@@ -88,7 +88,7 @@ func TestWaitDADIsBounded(t *testing.T) {
 	})
 	start := time.Now()
 	err := container.WaitDAD(30, 50*time.Millisecond)
-	e, ok := errors.AsType[*DADTimeoutError](err)
+	e, ok := as[*DADTimeoutError](err)
 	if !ok || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}

@@ -5,10 +5,10 @@
 // afterwards other containers must be served as ever, DEL must succeed, and then nothing may be left: no link,
 // rule, element, lease, record, temporary file, held lock, process, or namespace that somebody holds.
 //
-//	go run ./bench/crash -quick                       # swiftcni, a size for CI
-//	go run ./bench/crash -reference                   # the reference plugins in a column beside it
-//	go run ./bench/crash -plugin mine=/opt/cni/bin:mine.conf -swiftcni ''
-//	go run ./bench/crash -mode kill -verb ADD -only linkat#1 -v
+//	go -C bench run ./crash -quick                       # swiftcni, a size for CI
+//	go -C bench run ./crash -reference                   # the reference plugins in a column beside it
+//	go -C bench run ./crash -plugin mine=/opt/cni/bin:mine.conf -swiftcni ''
+//	go -C bench run ./crash -mode kill -verb ADD -only linkat#1 -v
 //
 // swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain", and
 // bridge with an IPAM plugin that is a script, always at the size of -quick.

@@ -2,10 +2,10 @@
 
 // Command race sets a seeded random workload of real plugin processes against a model of what must hold.
 //
-//	go run ./bench/race                          # 2,000 operations, a random seed
-//	go run ./bench/race -seed 7 -ops 10000       # replays a run
-//	go run ./bench/race -gc 1000                 # only compares GC with as many DELs
-//	go run ./bench/race -plugin /opt/cni/bin     # another bridge plugin, counting what it gets wrong
+//	go -C bench run ./race                          # 2,000 operations, a random seed
+//	go -C bench run ./race -seed 7 -ops 10000       # replays a run
+//	go -C bench run ./race -gc 1000                 # only compares GC with as many DELs
+//	go -C bench run ./race -plugin /opt/cni/bin     # another bridge plugin, counting what it gets wrong
 //
 // In a host in a box, workers attach and detach hundreds of containers to several networks, kill plugins
 // halfway, end containers without DEL, delete bridges and links, flush the ruleset, and let the CNI project's

@@ -178,7 +178,7 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 				a.Masquerade = append(a.Masquerade, p)
 			}
 		}
-		slices.SortFunc(a.Masquerade, netip.Prefix.Compare)
+		slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
 	}
 	if c.keys.MACSpoofChk && c.keys.Bridge != "" {
 		if mac := n.links.peerMACs[h.link.Index]; mac != nil {

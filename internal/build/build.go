@@ -22,17 +22,14 @@ const ReferenceVersion = "v1.10.0"
 // flags are the release's: a static binary without symbols.
 var flags = [...]string{"-trimpath", "-ldflags", "-s -w"}
 
-// Root returns the directory of the module that the caller stands in.
+// Root returns the directory of swiftcni's module, from anywhere in its repository: some directories there are modules
+// of their own.
 func Root() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/swiftcni/swiftcni").Output()
 	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
+		return "", fmt.Errorf("not in swiftcni's repository: go list -m: %w", err)
 	}
-	mod := strings.TrimSpace(string(out))
-	if filepath.Base(mod) != "go.mod" {
-		return "", errors.New("not in swiftcni's repository")
-	}
-	return filepath.Dir(mod), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // Run runs a program in a directory, with more environment, and tells so. Its output is told if it fails.
