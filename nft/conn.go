@@ -74,10 +74,9 @@ func (c *Conn) commit(b *batch, generation *uint32) error {
 		return nil
 	}
 	c.drain()
-	step := int(m.Header.Sequence - first)
-	refused := &Error{Change: "commit", Step: step, Reason: reason, Errno: errno}
-	if step > 0 && step < len(ms) {
-		refused.Change, refused.options = describe(ms[step]), options(ms[step])
+	refused := &Error{Change: "commit", Step: Whole, Reason: reason, Errno: errno}
+	if at := int(m.Header.Sequence - first); at > 0 && at < len(ms) {
+		refused.Change, refused.Step, refused.options = describe(ms[at]), at-1, options(ms[at]) // BEGIN is ms[0]
 	}
 	return refused.explain()
 }
@@ -186,7 +185,7 @@ func (c *Conn) ask(ms []netlink.Message) ([]reply, error) {
 				return nil, err
 			}
 			if r.errno != 0 && r.errno != unix.ENOENT {
-				return nil, (&Error{Change: describe(ms[i]), Step: i + 1, Errno: r.errno}).explain()
+				return nil, (&Error{Change: describe(ms[i]), Step: i, Errno: r.errno}).explain()
 			}
 			replies = append(replies, r)
 		}
@@ -216,7 +215,7 @@ func (c *Conn) dump(m netlink.Message, entry func([]byte) error) error {
 			errno, reason := nlsock.Answer(m)
 			switch {
 			case errno != 0:
-				return (&Error{Change: describe(ms[0]), Step: 1, Reason: reason, Errno: errno}).explain()
+				return (&Error{Change: describe(ms[0]), Reason: reason, Errno: errno}).explain()
 			case changed:
 				return errChanged
 			}

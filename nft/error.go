@@ -12,12 +12,15 @@ import (
 // fs.ErrNotExist, fs.ErrExist and fs.ErrPermission.
 type Error struct {
 	Change string        // "create element inet swiftcni masq4"
-	Step   int           // its place in the transaction, from 1; 0 is the transaction as a whole
+	Step   int           // its place among the changes or look-ups of one send, from 0; [Whole] is none of them
 	Reason string        // the kernel's own text, if it gave one
 	Errno  syscall.Errno // why
 
 	options string // of the kernel, that the change takes
 }
+
+// Whole, as [Error.Step], is the transaction as a whole.
+const Whole = -1
 
 func (e *Error) Error() string {
 	s := "nft: " + e.Change + ": " + e.Errno.Error()
@@ -82,7 +85,7 @@ var errChanged = errors.New("nft: the ruleset changed while it was listed")
 func (e *Error) explain() error {
 	if e.Errno == syscall.EOPNOTSUPP || e.Errno == syscall.EAFNOSUPPORT {
 		missing := "nf_tables (CONFIG_NF_TABLES)"
-		if e.Step > 0 {
+		if e.Step != Whole {
 			missing = "the nf_tables family or feature that it takes to " + e.Change
 			if e.options != "" {
 				missing += " (" + e.options + ")"

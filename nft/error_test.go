@@ -45,7 +45,7 @@ func TestErrorNamesChangeAndStep(t *testing.T) {
 	b.delete(missing)
 	err := c.commit(&b, nil)
 	var refused *Error
-	if !errors.As(err, &refused) || refused.Step != 1 || refused.Change != "delete element inet swiftcni masq4" || !errors.Is(err, fs.ErrNotExist) {
+	if !errors.As(err, &refused) || refused.Step != 0 || refused.Change != "delete element inet swiftcni masq4" || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %#v, want the first refusal", err)
 	}
 	// Both were refused: the second refusal was drained too.

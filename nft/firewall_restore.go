@@ -7,9 +7,9 @@ import "golang.org/x/sys/unix"
 // The way through iptables' tables is the host's, whoever is attached: what an iptables -F took of it can be told, and put
 // back, by what the sets of allowances have.
 
-// Detours lists what is missing of the way through iptables' tables, of the families that any address is open in:
+// MissingDetours lists what is missing of the way through iptables' tables, of the families that any address is open in:
 // "jump from chain ip filter FORWARD to CNI-FORWARD".
-func (c *Conn) Detours() (missing []string, err error) {
+func (c *Conn) MissingDetours() (missing []string, err error) {
 	err = c.eachDetour(func(f portFamily, admin string, d detour) error {
 		t := filterTable(f).String()
 		switch {
@@ -27,7 +27,7 @@ func (c *Conn) Detours() (missing []string, err error) {
 	return missing, err
 }
 
-// RestoreDetours puts back what [Conn.Detours] lists.
+// RestoreDetours puts back what [Conn.MissingDetours] lists.
 func (c *Conn) RestoreDetours() error {
 	return c.eachDetour(func(f portFamily, admin string, d detour) error {
 		var b batch

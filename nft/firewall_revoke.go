@@ -24,21 +24,10 @@ type Allowed struct {
 // Allowed ranges over what is open for a network's containers ("" is all networks), sorted by owner and address. An
 // error ends it.
 func (c *Conn) Allowed(network string) iter.Seq2[Allowed, error] {
-	return func(yield func(Allowed, error) bool) {
+	return listing(func() ([]Allowed, error) {
 		es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
-		if err != nil {
-			yield(Allowed{}, err)
-			return
-		}
-		for _, o := range allowedBy(es) {
-			if network != "" && o.Owner.Network != (Owner{Network: network}).Short().Network {
-				continue
-			}
-			if !yield(o, nil) {
-				return
-			}
-		}
-	}
+		return slices.DeleteFunc(allowedBy(es), func(a Allowed) bool { return !a.Owner.in(network) }), err
+	})
 }
 
 // allowedBy decodes elements.

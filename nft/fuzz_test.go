@@ -72,7 +72,7 @@ func FuzzElements(f *testing.F) {
 				t.Fatalf("%v became %v", e, again)
 			}
 		}
-		_ = attachments(es, "")
+		_ = senders(es, "")
 	})
 }
 

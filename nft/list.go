@@ -20,29 +20,35 @@ import (
 // elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
 // whose comment is no owner, are left out. An error ends it.
 func (c *Conn) Senders(network string) iter.Seq2[Sender, error] {
-	return func(yield func(Sender, error) bool) {
+	return listing(func() ([]Sender, error) {
 		es, err := c.list()
+		return senders(es, network), err
+	})
+}
+
+// listing ranges over what list returns, or gives its error.
+func listing[T any](list func() ([]T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		all, err := list()
 		if err != nil {
-			yield(Sender{}, err)
+			var none T
+			yield(none, err)
 			return
 		}
-		for _, a := range attachments(es, network) {
-			if !yield(a, nil) {
+		for _, one := range all {
+			if !yield(one, nil) {
 				return
 			}
 		}
 	}
 }
 
-// attachments puts elements together by their owner.
-func attachments(es []element, network string) []Sender {
-	if network != "" {
-		network = Owner{Network: network}.Short().Network
-	}
+// senders puts elements together by their owner.
+func senders(es []element, network string) []Sender {
 	byOwner := map[Owner]*Sender{}
 	for _, e := range es {
 		o, ok := parseOwner(e.owner())
-		if !ok || network != "" && o.Network != network {
+		if !ok || !o.in(network) {
 			continue
 		}
 		a := byOwner[o]

@@ -25,7 +25,7 @@ func collect(t testing.TB, c *Conn, network string) []Sender {
 	return as
 }
 
-func TestAttachmentsAreWhatWasAttached(t *testing.T) {
+func TestSendersAreWhatWasAttached(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
 	if as := collect(t, c, ""); as != nil {

@@ -41,6 +41,9 @@ func (o Owner) Short() Owner {
 	return o
 }
 
+// in tells whether a short owner is of a network; "" is any.
+func (o Owner) in(network string) bool { return network == "" || o.Network == cut(network, maxNetwork) }
+
 // comment is the text that the owner's elements carry.
 func (o Owner) comment() string { return o.Short().String() }
 

@@ -5,6 +5,7 @@ package nft
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"net/netip"
 	"strings"
 
@@ -18,22 +19,18 @@ import (
 // which drops what is for a bridge; and an isolated bridge has a rule in it that drops what stays within.
 var isolationStages = [...]string{"CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"}
 
-// What is a leftover of these.
-const (
-	WhatPolicy   = "ingress policy"
-	WhatFirewall = "way through the firewall"
-)
-
 // Policies lists the rules of bridges' policies that the CNI project's firewall plugin made by iptables-nft: of each family and
-// bridge the first.
-func (c *Conn) Policies() (list []Leftover, err error) {
+// bridge the first. An error ends it.
+func (c *Conn) Policies() iter.Seq2[Leftover, error] { return listing(c.policies) }
+
+func (c *Conn) policies() (list []Leftover, err error) {
 	for _, f := range [...]portFamily{family4, family6} {
 		t, seen := filterTable(f), map[string]bool{}
 		for _, chain := range isolationStages {
 			err := c.rules(t, chain, func(r listedRule) {
 				if bridge := ruleLink(r.exprs); bridge != "" && !seen[bridge] {
 					seen[bridge] = true
-					list = append(list, Leftover{What: WhatPolicy, Where: "rules of " + t.String() + " " + chain, Bridge: bridge, IPTables: true})
+					list = append(list, Leftover{Kind: LeftoverPolicy, Where: "rules of " + t.String() + " " + chain, Bridge: bridge, IPTables: true})
 				}
 			})
 			if err != nil {
@@ -51,7 +48,7 @@ func (c *Conn) throughFirewall() (list []Leftover, err error) {
 		err := c.rules(t, cniForward, func(r listedRule) {
 			if a := ruleAddr(r.exprs); a.IsValid() && !seen[a] {
 				seen[a] = true
-				list = append(list, Leftover{What: WhatFirewall, Where: "rules of " + t.String() + " " + cniForward, Addr: a, IPTables: true})
+				list = append(list, Leftover{Kind: LeftoverFirewall, Where: "rules of " + t.String() + " " + cniForward, Addr: a, IPTables: true})
 			}
 		})
 		if err != nil {
@@ -109,7 +106,7 @@ func sharedLeftovers(t table, names []string) (list []Leftover) {
 		case strings.HasPrefix(name, referenceDNATFor):
 			return nil
 		case strings.HasPrefix(name, sharedPorts):
-			list = append(list, Leftover{What: "ports", Where: "chain " + t.String() + " " + name, IPTables: true})
+			list = append(list, Leftover{Kind: LeftoverPorts, Where: "chain " + t.String() + " " + name, IPTables: true})
 		}
 	}
 	return list

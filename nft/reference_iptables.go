@@ -5,6 +5,7 @@ package nft
 import (
 	"bytes"
 	"encoding/hex"
+	"iter"
 	"net/netip"
 	"strings"
 
@@ -112,10 +113,10 @@ func comparesWith(exprs, value []byte) (compares bool) {
 
 // A Leftover is a part of the ruleset that the CNI project's own plugins made.
 type Leftover struct {
-	Owner Owner  // whose it is; the zero Owner is none of those that were asked about
-	What  string // "masquerade", "spoof check", "ports", [WhatPolicy] or [WhatFirewall]
-	Where string // "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df", "rule of inet cni_plugins_masquerade masq_checks"
-	Text  string // the rule's own comment, may be empty
+	Owner Owner        // whose it is; the zero Owner is none of those that were asked about
+	Kind  LeftoverKind // what it was for
+	Where string       // "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df", "rule of inet cni_plugins_masquerade masq_checks"
+	Text  string       // the rule's own comment, may be empty
 	// Bridge is whose policy it is, and Addr what it lets through the firewall: their owners are unknown.
 	Bridge string
 	Addr   netip.Addr
@@ -123,29 +124,46 @@ type Leftover struct {
 	IPTables bool
 }
 
+// A LeftoverKind is what a [Leftover] was for, as an administrator would say it.
+type LeftoverKind string
+
+// Kinds of leftovers.
+const (
+	LeftoverMasquerade LeftoverKind = "masquerade"
+	LeftoverSpoofCheck LeftoverKind = "spoof check"
+	LeftoverPorts      LeftoverKind = "ports"
+	LeftoverPolicy     LeftoverKind = "ingress policy"
+	LeftoverFirewall   LeftoverKind = "way through the firewall"
+)
+
 // Leftovers lists what the CNI project's plugins left, for these owners and for others. It goes through whole tables.
-func (c *Conn) Leftovers(owners []Owner) (list []Leftover, err error) {
+// An error ends it.
+func (c *Conn) Leftovers(owners []Owner) iter.Seq2[Leftover, error] {
+	return listing(func() ([]Leftover, error) { return c.leftovers(owners) })
+}
+
+func (c *Conn) leftovers(owners []Owner) (list []Leftover, err error) {
 	byHash, byID, bySpoof, byChain := map[string]Owner{}, map[string]Owner{}, map[string]Owner{}, map[string]Owner{}
 	for _, o := range owners {
 		byHash[referenceHash(o)], byID[o.ContainerID], bySpoof[referenceChains(o)[0]] = o, o, o
 		byChain[iptablesChain(referencePrefix, o)], byChain[iptablesChain(referenceDNATFor, o)] = o, o
 	}
-	rules := func(what string, t table, chain string, owner func(comment string) (Owner, bool)) {
+	rules := func(kind LeftoverKind, t table, chain string, owner func(comment string) (Owner, bool)) {
 		if err == nil {
 			err = c.rules(t, chain, func(r listedRule) {
 				if o, ok := owner(r.comment); ok {
-					list = append(list, Leftover{Owner: o, What: what, Where: "rule of " + t.String() + " " + chain, Text: r.comment})
+					list = append(list, Leftover{Owner: o, Kind: kind, Where: "rule of " + t.String() + " " + chain, Text: r.comment})
 				}
 			})
 		}
 	}
-	rules("masquerade", referenceMasquerade, referenceChecks, func(comment string) (Owner, bool) {
+	rules(LeftoverMasquerade, referenceMasquerade, referenceChecks, func(comment string) (Owner, bool) {
 		hash, _, _ := strings.Cut(comment, ",")
 		return byHash[hash], true
 	})
 	for _, t := range referencePorts {
 		for _, name := range referencePortChains {
-			rules("ports", t, name, func(comment string) (Owner, bool) { return byID[comment], comment != "" })
+			rules(LeftoverPorts, t, name, func(comment string) (Owner, bool) { return byID[comment], comment != "" })
 		}
 	}
 	chains := func(t table, each func(name string)) {
@@ -155,24 +173,24 @@ func (c *Conn) Leftovers(owners []Owner) (list []Leftover, err error) {
 	}
 	chains(referenceGuard, func(name string) {
 		if strings.HasPrefix(name, "cni-br-iface-") && !strings.HasSuffix(name, "-mac") {
-			list = append(list, Leftover{Owner: bySpoof[name], What: "spoof check", Where: "chain " + referenceGuard.String() + " " + name})
+			list = append(list, Leftover{Owner: bySpoof[name], Kind: LeftoverSpoofCheck, Where: "chain " + referenceGuard.String() + " " + name})
 		}
 	})
 	for _, t := range natTables {
 		var names []string
 		chains(t, func(name string) {
 			names = append(names, name)
-			what := "masquerade"
+			kind := LeftoverMasquerade
 			if strings.HasPrefix(name, referenceDNATFor) {
-				what = "ports"
+				kind = LeftoverPorts
 			}
 			if strings.HasPrefix(name, referencePrefix) && len(name) == iptablesChainLen {
-				list = append(list, Leftover{Owner: byChain[name], What: what, Where: "chain " + t.String() + " " + name, IPTables: true})
+				list = append(list, Leftover{Owner: byChain[name], Kind: kind, Where: "chain " + t.String() + " " + name, IPTables: true})
 			}
 		})
 		list = append(list, sharedLeftovers(t, names)...)
 	}
-	for _, more := range []func() ([]Leftover, error){c.Policies, c.throughFirewall} {
+	for _, more := range []func() ([]Leftover, error){c.policies, c.throughFirewall} {
 		if err == nil {
 			var some []Leftover
 			some, err = more()

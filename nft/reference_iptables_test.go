@@ -41,7 +41,7 @@ func TestDetachIPTables(t *testing.T) {
 	c1 := Owner{"mynet", "c1", "eth0"}
 	must(t, c.DetachIPTables(c1, []netip.Addr{netip.MustParseAddr("10.1.0.2")})) // nothing there
 	loadIPTables(t, ns)
-	if left, err := c.Leftovers([]Owner{c1}); err != nil || len(left) != 2 || left[0].Owner == left[1].Owner {
+	if left, err := c.leftovers([]Owner{c1}); err != nil || len(left) != 2 || left[0].Owner == left[1].Owner {
 		t.Errorf("leftovers are %v, %v", left, err)
 	}
 	chain := iptablesChain(referencePrefix, c1)
@@ -63,10 +63,9 @@ func TestFirewallLeftovers(t *testing.T) {
 	c := dial(t, ns)
 	lists := func() (got []string) {
 		t.Helper()
-		list, err := c.Leftovers(nil)
-		must(t, err)
-		for _, l := range list {
-			text := l.What + ": " + l.Where + " " + l.Bridge
+		for l, err := range c.Leftovers(nil) {
+			must(t, err)
+			text := string(l.Kind) + ": " + l.Where + " " + l.Bridge
 			if l.Addr.IsValid() {
 				text += l.Addr.String()
 			}

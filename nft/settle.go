@@ -42,7 +42,7 @@ func (c *Conn) settle(p *Publication, es []element) ([]PortTakenError, error) {
 	if hasErrno(err, unix.ENOENT) && len(s.waiting) > 0 {
 		// The sets of those that wait are made where one does.
 		if err = c.reshape(need{sets: setsOf(s.want)}, sparing(p.Addrs)); err == nil {
-			err = &Error{Change: "commit", Errno: unix.ERESTART}
+			err = &Error{Change: "commit", Step: Whole, Errno: unix.ERESTART}
 		}
 	}
 	return s.waiting, err

@@ -25,21 +25,10 @@ type Published struct {
 // Published ranges over the port mappings of a network's containers ("" is all networks), sorted by owner and port.
 // Mappings under conditions are among them. An error ends it.
 func (c *Conn) Published(network string) iter.Seq2[Published, error] {
-	return func(yield func(Published, error) bool) {
+	return listing(func() ([]Published, error) {
 		es, err := c.listPorts()
-		if err != nil {
-			yield(Published{}, err)
-			return
-		}
-		for _, p := range published(es) {
-			if network != "" && p.Owner.Network != (Owner{Network: network}).Short().Network {
-				continue
-			}
-			if !yield(p, nil) {
-				return
-			}
-		}
-	}
+		return slices.DeleteFunc(published(es), func(p Published) bool { return !p.Owner.in(network) }), err
+	})
 }
 
 // published decodes the mappings among elements.

@@ -24,15 +24,17 @@ func TestFirewallLeftovers(t *testing.T) {
 				return err
 			}
 			defer conn.Close()
-			list, err := conn.Leftovers(nil)
-			for _, l := range list {
-				what := l.What + " " + l.Bridge
+			for l, err := range conn.Leftovers(nil) {
+				if err != nil {
+					return err
+				}
+				what := string(l.Kind) + " " + l.Bridge
 				if l.Addr.IsValid() {
 					what += l.Addr.String()
 				}
 				got = append(got, what)
 			}
-			return err
+			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}

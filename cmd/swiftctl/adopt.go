@@ -75,12 +75,14 @@ func adopt(w io.Writer, dirs []string) error {
 		return err
 	}
 	defer conn.Close()
-	left, err := conn.Leftovers(owners)
-	if err = ifSupported(err); err != nil {
-		return err
-	}
 	var strange []nft.Leftover
-	for _, l := range left {
+	for l, err := range conn.Leftovers(owners) {
+		if err != nil {
+			if err = ifSupported(err); err != nil {
+				return err
+			}
+			break
+		}
 		if of := n.leftTo(l, list); of != nil {
 			of.left = append(of.left, l)
 		} else if !n.needs(l) {
@@ -179,7 +181,7 @@ func (a *adoptee) rules() string {
 		if l.IPTables {
 			by = "iptables"
 		}
-		if kind := l.What + " (" + by + ")"; !slices.Contains(kinds, kind) {
+		if kind := string(l.Kind) + " (" + by + ")"; !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
@@ -199,7 +201,7 @@ func printStrange(w io.Writer, list []nft.Leftover) error {
 		if i > 0 && l == list[i-1] { // the rules of a container's addresses are alike
 			continue
 		}
-		fmt.Fprintf(w, "  %s: %s\n", l.What, l.Where)
+		fmt.Fprintf(w, "  %s: %s\n", l.Kind, l.Where)
 		for _, of := range []string{l.Text, l.Bridge} {
 			if of != "" {
 				fmt.Fprintf(w, "      of %s\n", cell(of))
@@ -241,12 +243,12 @@ func removal(l nft.Leftover) string {
 			programs = "ip6tables"
 		}
 		return programs + "-save -t " + table + " | grep -v " + lines + " | " + programs + "-restore"
-	case l.What == "spoof check":
+	case l.Kind == nft.LeftoverSpoofCheck:
 		id := strings.TrimPrefix(name, "cni-br-iface-")
 		if i := strings.LastIndexByte(id, '-'); i > 0 {
 			return "swiftctl detach --id " + id[:i] + " --ifname " + id[i+1:] + " CONF"
 		}
-	case l.What == "masquerade":
+	case l.Kind == nft.LeftoverMasquerade:
 		if _, ifName, ok := strings.Cut(l.Text, ", if: "); ok {
 			ifName, id, _ := strings.Cut(ifName, ", id: ")
 			return "swiftctl detach --id " + id + " --ifname " + ifName + " CONF"

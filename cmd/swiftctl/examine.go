@@ -148,11 +148,10 @@ func (h *held) elements() string {
 
 // policies looks for what the CNI project's firewall plugin left of bridges: it drops what today's configuration may allow.
 func (x *examination) policies() error {
-	list, err := x.rules.Policies()
-	if err != nil {
-		return ifSupported(err)
-	}
-	for _, l := range list {
+	for l, err := range x.rules.Policies() {
+		if err != nil {
+			return ifSupported(err)
+		}
 		if !x.node.needs(l) {
 			x.add("old-policy", "", "", l.Where+" keep other bridges from "+cell(l.Bridge)+", and the CNI project's plugins have no container there any more", removal(l))
 		}

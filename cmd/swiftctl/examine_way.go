@@ -28,7 +28,7 @@ var outside = [...]netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, 1}), netip.M
 
 func (x *examination) readHost() (h host, err error) {
 	h = host{uplinks: map[bool]string{}, addrs: map[bool]netip.Addr{}, legacy: map[bool]*nft.LegacyTable{}}
-	if h.detours, err = x.rules.Detours(); err != nil {
+	if h.detours, err = x.rules.MissingDetours(); err != nil {
 		return h, ifSupported(err)
 	}
 	conn, err := rtnl.Dial(nil)

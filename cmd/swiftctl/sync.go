@@ -101,7 +101,7 @@ func (s *syncing) wake() error {
 
 // detours puts the way through iptables' tables back, which is the host's.
 func (s *syncing) detours() error {
-	missing, err := s.rules.Detours()
+	missing, err := s.rules.MissingDetours()
 	if err != nil || len(missing) == 0 {
 		return ifSupported(err)
 	}
