@@ -6,6 +6,8 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/specversion"
 )
 
 // linkedVersion is set when the program is linked, to what "git describe" says.
@@ -82,7 +84,7 @@ func buildPart(version string) string {
 // versions are those of the specification that the plugin speaks; an unknown plugin's are all.
 func (p *plugin) versions() (list []string) {
 	for _, s := range Versions() {
-		if v, _ := parseVersion(s); p == nil || !v.less(p.since) {
+		if v, _ := specversion.Parse(s); p == nil || !v.Less(p.since) {
 			list = append(list, s)
 		}
 	}
@@ -91,5 +93,5 @@ func (p *plugin) versions() (list []string) {
 
 // versionAnswer is one line: the newest version known, and all that the plugin speaks.
 func versionAnswer(p *plugin) []byte {
-	return []byte(`{"cniVersion":"` + newest + `","supportedVersions":["` + strings.Join(p.versions(), `","`) + `"]}` + "\n")
+	return []byte(`{"cniVersion":"` + specversion.Newest + `","supportedVersions":["` + strings.Join(p.versions(), `","`) + `"]}` + "\n")
 }

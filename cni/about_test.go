@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"golang.org/x/mod/semver"
 )
 
@@ -77,7 +78,7 @@ func TestVersionsOfEachPlugin(t *testing.T) {
 			first = "0.3.0"
 		}
 		list := p.versions()
-		if list[0] != first || list[len(list)-1] != newest {
+		if list[0] != first || list[len(list)-1] != specversion.Newest {
 			t.Errorf("%s: %v", p.name, list)
 		}
 		env := map[string]string{"CNI_COMMAND": "VERSION"}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
@@ -75,7 +76,7 @@ func (n *Network) checkDelegated(res *Result) error {
 			four++
 		}
 	}
-	if formOf(n.version()) == formLegacy && (four > 1 || len(res.IPs)-four > 1) {
+	if n.version().Form() == specversion.Legacy && (four > 1 || len(res.IPs)-four > 1) {
 		return onePerFamily(n.cniVersion)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -69,8 +70,9 @@ func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
 	if err := n.checkBridge(); err != nil {
 		return nil, err
 	}
-	if formOf(n.version()) == formLegacy && !n.hasAddresses() {
-		return nil, errNoLegacyAddress()
+	if n.version().Form() == specversion.Legacy && !n.hasAddresses() {
+		_, err := (&Result{CNIVersion: n.cniVersion}).MarshalJSON() // which has no form
+		return nil, err
 	}
 	if a.IfName == n.bridge.name && a.SharedNetNS {
 		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "CNI_IFNAME is the bridge's own name " + quote(a.IfName), Key: "CNI_IFNAME"}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -49,10 +51,9 @@ func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) 
 	if !k.egress.isSet() {
 		return n.passOn(), nil
 	}
-	res := *n.prev
-	res.CNIVersion = n.cniVersion
+	res := result.In(n.prev, n.cniVersion)
 	res.Interfaces = append(append([]Interface(nil), n.prev.Interfaces...), Interface{Name: s.ifb.Name, MAC: s.ifb.MAC.String()})
-	return &res, nil
+	return res, nil
 }
 
 // shaping opens a socket on the host and finds the host's end of the container's link, which the result must name.
@@ -109,7 +110,7 @@ func (s *shaping) findHostEnd(inside rtnl.Link) error {
 			return nil
 		}
 	}
-	return wrong("no veth peer of container interface found in host ns").because("prevResult doesn't name " + quote(l.Name))
+	return fault.Because(wrong("no veth peer of container interface found in host ns"), "prevResult doesn't name "+quote(l.Name))
 }
 
 // shape sets the limits. The ifb is made first and alone, since what follows names it by an index that could be
@@ -232,7 +233,7 @@ func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) e
 	case k.err != nil:
 		return k.err
 	case prev == nil:
-		return invalidKey("prevResult", "must be called as a chained plugin").expecting("the result of the plugin before")
+		return fault.Expected("prevResult", "must be called as a chained plugin", "the result of the plugin before")
 	case k.limits == (limits{}):
 		return nil
 	}
@@ -259,15 +260,15 @@ func (s *shaping) checkTBF(want rtnl.TBF, link string) error {
 	got, err := s.host.TBF(want.Link)
 	switch {
 	case errors.Is(err, rtnl.ErrNotTBF):
-		return wrong("Failed to find qdisc").because("on " + quote(link))
+		return fault.Because(wrong("Failed to find qdisc"), "on "+quote(link))
 	case err != nil:
 		return failed("look at "+quote(link), err)
 	case got.Rate != want.Rate:
-		return wrong("Rate doesn't match").because("on " + quote(link))
+		return fault.Because(wrong("Rate doesn't match"), "on "+quote(link))
 	case got.Limit != want.Limit:
-		return wrong("Limit doesn't match").because("on " + quote(link))
+		return fault.Because(wrong("Limit doesn't match"), "on "+quote(link))
 	case want.Burst == 0 && got.Buffer != want.Buffer:
-		return wrong("Buffer doesn't match").because("on " + quote(link))
+		return fault.Because(wrong("Buffer doesn't match"), "on "+quote(link))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -46,7 +47,7 @@ func (n *Network) bandwidth() *bandwidthKeys {
 	if !top {
 		k.limits, prefix = fromRuntime, "runtimeConfig.bandwidth."
 	}
-	k.err = firstError(r, err)
+	k.err = fault.First(r, err)
 	if k.err == nil {
 		k.err = k.ingress.problem(prefix + "ingress")
 	}
@@ -75,7 +76,7 @@ func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 
 // problem says what's wrong with a direction's limit; keys is what its keys begin with.
 func (l limit) problem(keys string) *Error {
-	wrong := func(key, msg, expected string) *Error { return invalidKey(keys+key, msg).expecting(expected) }
+	wrong := func(key, msg, expected string) *Error { return fault.Expected(keys+key, msg, expected) }
 	switch {
 	case l.rate != 0 && l.burst == 0:
 		return wrong("Burst", "if rate is set, burst must also be set", "")

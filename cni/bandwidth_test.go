@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -130,7 +131,7 @@ func TestBandwidthOneDirection(t *testing.T) {
 		if got := ifbs(t) != ""; got != want.ifb {
 			t.Errorf("%s: ifb %v", keys, got)
 		}
-		if !want.ifb && string(res.verbatim) != string(n.prevRaw) {
+		if !want.ifb && res != n.prev {
 			t.Errorf("%s: the result isn't the previous one's", keys)
 		}
 		if err := delBandwidth(t.Context(), n, a); err != nil {
@@ -379,8 +380,8 @@ func TestBandwidthVersions(t *testing.T) {
 		}
 		limited := withPrev(strings.Replace(conf, `"ptp"`, `"bandwidth"`+bothLimits, 1), prev)
 		status, out := callPlugin("bandwidth", "ADD", limited, a)
-		version, _ := parseVersion(v)
-		if old := version.less([3]int{0, 3, 0}); old != (status != 0) || old != strings.Contains(out, `plugin supports [\"0.3.0\"`) {
+		version, _ := specversion.Parse(v)
+		if old := version.Less([3]int{0, 3, 0}); old != (status != 0) || old != strings.Contains(out, `plugin supports [\"0.3.0\"`) {
 			t.Error(v, out)
 		}
 		if status == 0 {

@@ -199,14 +199,6 @@ func (p *plugin) report(ctx context.Context, n *Network) error {
 	return n.eachMember(Attachment{}, err, func(m member) error { return m.plugin.status(ctx, m.network) })
 }
 
-// joined is errors.Join as an *Error.
-func joined(errs ...error) error {
-	if err := errors.Join(errs...); err != nil {
-		return asError(err)
-	}
-	return nil
-}
-
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
 func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
 	process.Of(ctx).Enter(calls.Plugin)

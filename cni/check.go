@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -36,7 +38,7 @@ func (n *Network) check(ctx context.Context, a Attachment, prev *Result, look fu
 	case prev == nil:
 		missing := invalidKey("prevResult", "Required prevResult missing")
 		if n.plugin == "ptp" {
-			missing = missing.during("ptp")
+			missing = fault.During("ptp", missing)
 		}
 		return missing
 	}
@@ -103,8 +105,6 @@ func inOrder(steps ...func() error) error {
 	}
 	return nil
 }
-
-func wrong(msg string) *Error { return &Error{Code: CodeInternal, Msg: msg} }
 
 func (c *checking) checkBridge() error {
 	k := &c.network.bridge
@@ -231,7 +231,7 @@ func (c *checking) hasRoute(want Route, table uint32) (found bool, _ error) {
 		if err != nil {
 			return false, err
 		}
-		gw := specified(want.Gateway)
+		gw := result.Specified(want.Gateway)
 		found = found || r.Dst == want.Dst.Masked() && (!gw.IsValid() || r.Gateway == gw)
 	}
 	return found, nil

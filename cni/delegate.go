@@ -9,11 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -199,7 +202,8 @@ func (d *delegate) add(ctx context.Context, n *Network, a Attachment) (*Result, 
 	}
 	res := &Result{}
 	if string(bytes.TrimSpace(out)) != "null" {
-		if res, err = parseResult(out, n.cniVersion, d.name); err != nil {
+		res.CNIVersion = n.cniVersion
+		if err := d.read(res, out); err != nil {
 			return nil, d.unreadable(out, err)
 		}
 	}
@@ -209,12 +213,31 @@ func (d *delegate) add(ctx context.Context, n *Network, a Attachment) (*Result, 
 	return res, n.checkDelegated(res)
 }
 
+// read reads a result whose routes a link is to have.
+func (d *delegate) read(res *Result, text []byte) error {
+	err := res.UnmarshalJSON(text)
+	if at := (*jsontext.Error)(nil); errors.As(err, &at) {
+		return fault.OfText(at.In(d.name))
+	}
+	if err != nil {
+		return err
+	}
+	for i := range res.Routes {
+		route := wire.Route(res.Routes[i])
+		if key, problem := route.Problem(); problem != "" {
+			at := jsontext.Invalid(strings.TrimSuffix("routes["+strconv.Itoa(i)+"]."+key, "."), problem)
+			return fault.OfText(at.In(d.name))
+		}
+	}
+	return nil
+}
+
 // unreadable names the plugin whose answer isn't a result: a complaint about JSON alone would be taken for one about the
 // configuration.
 func (d *delegate) unreadable(out []byte, err error) error {
 	e := *asError(err)
 	if e.Code == CodeDecode {
-		e.Code, e.Msg = CodeInternal, "failed to unmarshal raw result: "+errors.Unwrap(err).Error()
+		e.Code = CodeInternal
 	}
 	e.Details = "plugin " + quote(d.name) + " at " + d.path + " answered " + quote(string(out[:min(len(out), 200)])) + " to ADD"
 	return &e

@@ -156,14 +156,6 @@ func (d *detaching) elements() error {
 	return ignoreUnsupported(errors.Join(err, endLeading(conn, owner, addrs)))
 }
 
-// ignoreUnsupported: a kernel without nftables holds no elements.
-func ignoreUnsupported(err error) error {
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	return failed("clean up nftables", err)
-}
-
 // addresses says where to look for elements: the leases, else what the runtime handed back, with their subnets'
 // lengths. When neither is there but the attachment may have had addresses, or a length isn't known, they aren't.
 func (d *detaching) addresses() (list []netip.Prefix, known bool) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -77,8 +78,8 @@ func (n *Network) checkFirewall(k *firewallKeys) error {
 		return err
 	}
 	if is := n.prev.Interfaces; k.ingress != nft.IngressOpen && (len(is) == 0 || is[0].Name == "") {
-		return invalidKey("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
-			`, make sure to chain "firewall" plugin with "bridge"`).expecting("a bridge as prevResult's first interface")
+		return fault.Expected("ingressPolicy", `interface needs to be set for ingress policy `+quote(k.ingress.String())+
+			`, make sure to chain "firewall" plugin with "bridge"`, "a bridge as prevResult's first interface")
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func (k *firewallKeys) firewalld() (*firewalld, error) {
 	}
 	f, err := dialFirewalld()
 	if err == nil && f == nil && k.backend == backendFirewalld {
-		err = invalidKey("backend", "system bus not found").because(`"backend" is "firewalld", but firewalld doesn't run: start it, or leave the key out`)
+		err = fault.Because(invalidKey("backend", "system bus not found"), `"backend" is "firewalld", but firewalld doesn't run: start it, or leave the key out`)
 	}
 	return f, err
 }

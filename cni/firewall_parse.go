@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -31,7 +32,7 @@ func (n *Network) firewall() *firewallKeys {
 	k := &firewallKeys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
 	r := jsontext.NewReader(n.text, "")
 	err := r.Object(func(key string) error { return k.field(r, key) })
-	k.err = firstError(r, err)
+	k.err = fault.First(r, err)
 	return k
 }
 
@@ -42,7 +43,7 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 		switch k.backend {
 		case "", backendIPTables, backendNFTables, backendFirewalld:
 		default:
-			note(r, invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables", "nftables" or "firewalld"`))
+			fault.Note(r, fault.Expected("backend", "unrecognized backend "+quote(k.backend), `"iptables", "nftables" or "firewalld"`))
 			k.backend = ""
 		}
 	case "iptablesadminchainname":
@@ -68,7 +69,7 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 		case nft.IngressIsolated.String():
 			k.ingress = nft.IngressIsolated
 		default:
-			note(r, invalidKey("ingressPolicy", "unknown ingress policy: "+quote(s)).expecting(`"open", "same-bridge" or "isolated"`))
+			fault.Note(r, fault.Expected("ingressPolicy", "unknown ingress policy: "+quote(s), `"open", "same-bridge" or "isolated"`))
 		}
 	}
 	return err

@@ -54,8 +54,8 @@ func (w *portWorld) open(t *testing.T, id, keys string) (del func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(res.verbatim) != string(n.prevRaw) {
-		t.Errorf("result %s, want %s", res.verbatim, n.prevRaw)
+	if res != n.prev {
+		t.Errorf("result %+v, want %+v", res, n.prev)
 	}
 	if err := checkFirewall(t.Context(), n, w.containers[id], nil); err != nil {
 		t.Error("check:", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func readHostID() (hostID, error) {
 func openNetNS(a Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	ns, err := enterable(a, host)
 	if e, ok := err.(*Error); ok && e.Code == CodeInvalidEnvironment {
-		err = e.during("failed to open netns " + quote(a.NetNS))
+		err = fault.During("failed to open netns "+quote(a.NetNS), e)
 	}
 	return ns, err
 }

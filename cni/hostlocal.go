@@ -31,7 +31,7 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 		return nil, ipamError(err)
 	}
 	res := n.localResult(leases, dns)
-	res.ofIPAM = true
+	res.OfIPAM = true
 	return res, nil
 }
 

@@ -4,12 +4,13 @@ package cni
 
 import (
 	"errors"
-	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/wire"
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
@@ -72,7 +73,7 @@ func (k *ipamKeys) localField(r *jsontext.Reader, key string) error {
 	case "ranges":
 		return readRangeSets(r, &k.ranges)
 	case "routes":
-		return readRoutes(r, k.laxRoutes(), &k.routes)
+		return k.parseRoutes(r)
 	case "datadir":
 		return k.parseDataDir(r)
 	case "resolvconf":
@@ -80,9 +81,6 @@ func (k *ipamKeys) localField(r *jsontext.Reader, key string) error {
 	}
 	return nil
 }
-
-// laxRoutes reports whether routes are taken whatever they say: they are for whoever has asked.
-func (k *ipamKeys) laxRoutes() bool { return k.own != "" }
 
 func (k *ipamKeys) parseDataDir(r *jsontext.Reader) error {
 	var dir string
@@ -126,65 +124,20 @@ func readRangeSets(r *jsontext.Reader, to *[]ipam.RangeSet) error {
 	return err
 }
 
-// readRoutes reads a list of route objects; lax takes them whatever they say.
-func readRoutes(r *jsontext.Reader, lax bool, to *[]Route) error {
-	*to = nil
-	_, err := r.List(func() error {
-		route, err := readRoute(r, lax)
-		*to = append(*to, route)
-		return err
-	})
-	return err
-}
-
-func readRoute(r *jsontext.Reader, lax bool) (Route, error) {
-	var route Route
-	err := r.Object(func(key string) error {
-		switch key {
-		case "dst":
-			return r.Prefix(&route.Dst)
-		case "gw":
-			return r.Addr(&route.Gateway)
-		case "mtu":
-			return readNatural(r, lax, &route.MTU, 1<<31-1)
-		case "advmss":
-			return readNatural(r, lax, &route.AdvMSS, 1<<31-1)
-		case "priority":
-			return readNatural(r, lax, &route.Priority, 1<<32-1)
-		case "table":
-			return readPointer(r, lax, &route.Table, 1<<32-1)
-		case "scope":
-			return readPointer(r, lax, &route.Scope, 255)
+// parseRoutes reads a list of routes. Those of an IPAM plugin that reads its own configuration are for whoever has asked, and
+// taken whatever they say, but they must lead somewhere.
+func (k *ipamKeys) parseRoutes(r *jsontext.Reader) error {
+	k.routes = nil
+	return wire.ReadRoutes(r, func(route wire.Route) {
+		key, problem := route.Problem()
+		if k.own != "" && route.Dst.IsValid() {
+			problem = ""
 		}
-		return r.Keep(&route.others)
+		if problem != "" {
+			r.InvalidKey(key, problem)
+		}
+		k.routes = append(k.routes, Route(route))
 	})
-	switch {
-	case err != nil || lax && (r.Keeps || route.Dst.IsValid()):
-	case !route.Dst.IsValid():
-		r.Invalid(`expected a route with "dst"`)
-	case route.Gateway.IsValid() && route.Gateway.Is4() != route.Dst.Addr().Is4():
-		r.Invalid(`expected "gw" of the family of "dst"`)
-	}
-	return route, err
-}
-
-// readNatural reads a number of a route, from 0 on.
-func readNatural(r *jsontext.Reader, lax bool, to *int, most int) error {
-	if lax {
-		return r.Integer(to)
-	}
-	return r.Bounded(to, 0, most)
-}
-
-// readPointer reads a number of a route that may be absent.
-func readPointer(r *jsontext.Reader, lax bool, to **int, most int) error {
-	*to = nil
-	n := math.MinInt
-	err := readNatural(r, lax, &n, most)
-	if n != math.MinInt {
-		*to = &n
-	}
-	return err
 }
 
 // readWanted reads requested addresses, written as IP or IP/len.
@@ -237,8 +190,8 @@ func (k *ipamKeys) joinSets(cniVersion string) {
 
 // severalOfAFamily reports whether the sets give more than a result of this version can hold.
 func severalOfAFamily(cniVersion string, sets []ipam.RangeSet) bool {
-	v, ok := parseVersion(cniVersion)
-	if !ok || formOf(v) != formLegacy {
+	v, ok := specversion.Parse(cniVersion)
+	if !ok || v.Form() != specversion.Legacy {
 		return false
 	}
 	var v4, v6 int

@@ -26,7 +26,7 @@ func addLoopback(_ context.Context, n *Network, a Attachment) (*Result, error) {
 		return nil, err
 	}
 	if n.prevRaw != nil {
-		return &Result{verbatim: n.prevRaw}, nil
+		return n.prev, nil
 	}
 	res := &Result{CNIVersion: n.cniVersion,
 		Interfaces: []Interface{{Name: "lo", MAC: "00:00:00:00:00:00", Sandbox: a.NetNS}}}

@@ -108,7 +108,7 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 	var said *Error
 	if err != nil {
 		said = asError(err)
-		out, exit = said.appendJSON(nil, cniVersion), 1
+		out, exit = errorText(said, cniVersion), 1
 	}
 	if len(out) > 0 {
 		if n, err := stdout.Write(out); err != nil {
@@ -119,7 +119,7 @@ func Main(name string, getenv func(string) string, stdin io.Reader, stdout, stde
 			}
 			said, exit = &Error{Code: CodeIO, Msg: "print the answer: " + err.Error(), Err: err}, 1
 			if n == 0 { // else what's there can't be made an object any more
-				_, _ = stdout.Write(said.appendJSON(nil, cniVersion))
+				_, _ = stdout.Write(errorText(said, cniVersion))
 			}
 			_, _ = io.WriteString(stderr, "swiftcni: "+said.Msg+"\n")
 		}
@@ -246,10 +246,10 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 			return nil, err
 		}
 		process.Of(ctx).Enter(calls.Answer)
-		if res.verbatim != nil {
-			return res.verbatim, nil
+		if res == n.prev && n.prevRaw != nil { // it's passed on as it came
+			return n.prevRaw, nil
 		}
-		return res.append(make([]byte, 0, 1024))
+		return res.MarshalJSON()
 	case verb == "DEL":
 		return nil, p.detach(ctx, n, a)
 	case verb == "CHECK" && p.check != nil:

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/ipam"
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +23,7 @@ type Network struct {
 	chain   []memberText // key "chain"
 	bridge  bridgeKeys
 	ipam    ipamKeys
-	faults  []fault // of its keys
+	faults  []keyFault // of its keys
 	dns     DNS
 	hasDNS  bool // the configuration's dns replaces what IPAM says
 	macs    [2]string
@@ -54,7 +56,7 @@ func (n *Network) ValidAttachments() []Attachment { return n.valid }
 
 // version is the parsed cniVersion; the gate has refused what can't be parsed.
 func (n *Network) version() version {
-	v, _ := parseVersion(n.cniVersion)
+	v, _ := specversion.Parse(n.cniVersion)
 	return v
 }
 
@@ -143,7 +145,7 @@ func (n *Network) mac(a Attachment) (net.HardwareAddr, error) {
 			err = unix.EINVAL // as the kernel says
 		}
 		if err != nil {
-			return nil, invalidKey(from.key, "failed to make veth pair: "+err.Error()).expecting("six octets")
+			return nil, fault.Expected(from.key, "failed to make veth pair: "+err.Error(), "six octets")
 		}
 		return mac, nil
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,8 +46,8 @@ const (
 	ofGC
 )
 
-// A fault is a key that's wrong.
-type fault struct {
+// A keyFault is a key that's wrong.
+type keyFault struct {
 	of  concern
 	err *Error
 }
@@ -72,7 +74,7 @@ func (n *Network) about(of concern, r *jsontext.Reader, read func() error) error
 	r.First = nil
 	err := read()
 	if r.First != nil {
-		n.faults = append(n.faults, fault{of, keyError(r.First)})
+		n.faults = append(n.faults, keyFault{of, fault.OfText(r.First)})
 	}
 	r.First = was
 	return err
@@ -123,7 +125,7 @@ func read(text []byte, program string) (*Network, error) {
 		err = r.End()
 	}
 	if err != nil {
-		return nil, decodeError(err)
+		return nil, fault.Decode(err)
 	}
 	// These decide which answer is given at all, so a wrong type is a decoding failure.
 	if e := r.First; e != nil && (e.Path == "" || e.Path == "cniVersion" || e.Path == "name") {
@@ -145,17 +147,9 @@ func read(text []byte, program string) (*Network, error) {
 	n.parsePrevResult()
 	n.ipam.joinSets(n.cniVersion)
 	if r.First != nil {
-		n.faults = append(n.faults, fault{ofEach, keyError(r.First)})
+		n.faults = append(n.faults, keyFault{ofEach, fault.OfText(r.First)})
 	}
 	return n, nil
-}
-
-func decodeError(err error) error {
-	e := &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + err.Error(), Err: err}
-	if syntax, ok := err.(*jsontext.SyntaxError); ok {
-		e.Details = "at byte " + strconv.Itoa(syntax.Pos)
-	}
-	return e
 }
 
 // field reads one key of the top level.
@@ -256,7 +250,7 @@ func (b *bridgeKeys) parseName(r *jsontext.Reader) error {
 		return err
 	}
 	if problem := ifNameProblem(b.name); problem != "" {
-		note(r, badBridgeName(b.name, problem))
+		fault.Note(r, badBridgeName(b.name, problem))
 	}
 	return nil
 }
@@ -283,14 +277,16 @@ func (b *bridgeKeys) parseBackend(r *jsontext.Reader) error {
 	switch b.ipMasqBackend {
 	case "", "iptables", "nftables":
 	default:
-		note(r, invalidKey("ipMasqBackend", "unknown ipmasq backend "+quote(b.ipMasqBackend)).expecting(`"iptables" or "nftables"`))
+		fault.Note(r, fault.Expected("ipMasqBackend", "unknown ipmasq backend "+quote(b.ipMasqBackend), `"iptables" or "nftables"`))
 	}
 	return nil
 }
 
 func (n *Network) parseDNS(r *jsontext.Reader) error {
-	n.dns, n.hasDNS = DNS{}, false
-	return n.dns.parse(r, &n.hasDNS)
+	dns := wire.DNS{}
+	present, err := dns.Read(r)
+	n.dns, n.hasDNS = DNS(dns), present
+	return err
 }
 
 // parseArgs reads args. Its null is IPAM's alone, as a pointer is only there.
@@ -354,5 +350,3 @@ func (n *Network) parseValid(r *jsontext.Reader) error {
 	n.valid = valid
 	return err
 }
-
-func quote(s string) string { return strconv.Quote(s) }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -44,7 +46,7 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 	for i := range p.ips {
 		ip := &p.ips[i]
 		ip.Interface = 2
-		if b.gateway() && !ip.hasGateway() {
+		if b.gateway() && !result.HasGateway(ip) {
 			ip.Gateway = ip.Address.Masked().Addr().Next()
 		}
 	}
@@ -58,7 +60,7 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 // routesOf are the routes that IPAM gave. A result of 0.1.0 or 0.2.0, as the reference's plugins exchange, has them with
 // destination and gateway alone, and beside an address of their family.
 func (n *Network) routesOf(addrs *Result) (list []Route) {
-	if formOf(n.version()) != formLegacy {
+	if n.version().Form() != specversion.Legacy {
 		return addrs.Routes
 	}
 	for _, r := range addrs.Routes {
@@ -135,7 +137,7 @@ func (p *plan) addDefaultRoutes() {
 // it for the same as ours: in another table, or of another priority, both can be there.
 func (p *plan) hasDefaultRoute(dst netip.Prefix) bool {
 	return slices.ContainsFunc(p.routes, func(r Route) bool {
-		k := r.kernel(0, netip.Addr{})
+		k := kernelRoute(&r, 0, netip.Addr{})
 		return k.Dst == dst && (k.Gateway.IsValid() || (k.Table == 0 || k.Table == rtnl.TableMain) && k.Priority == 0)
 	})
 }
@@ -143,7 +145,7 @@ func (p *plan) hasDefaultRoute(dst netip.Prefix) bool {
 // gatewayOf returns the first gateway of a family among the addresses, or the zero Addr.
 func (p *plan) gatewayOf(four bool) netip.Addr {
 	for _, ip := range p.ips {
-		if specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == four {
+		if result.Specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == four {
 			return ip.Gateway
 		}
 	}
@@ -226,7 +228,7 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 		p.gatewayRoutes(b)
 	}
 	for i := range p.routes {
-		b.Prepend(p.routes[i].kernel(link, p.gatewayOf(p.routes[i].Dst.Addr().Is4())))
+		b.Prepend(kernelRoute(&p.routes[i], link, p.gatewayOf(p.routes[i].Dst.Addr().Is4())))
 	}
 	if p.ptp {
 		p.subnetRoutes(b)
@@ -250,14 +252,14 @@ func (p *plan) up(b *rtnl.Batch, link int) {
 	b.Set(up)
 }
 
-// kernel is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
+// kernelRoute is the route as the kernel takes it; gw is used where the route names no gateway, unless its scope
 // says that the destination is on the link. A scope of IPv6 says nothing.
-func (r *Route) kernel(link int, gw netip.Addr) rtnl.Route {
+func kernelRoute(r *Route, link int, gw netip.Addr) rtnl.Route {
 	if r.Scope != nil && *r.Scope >= int(rtnl.ScopeLink) && r.Dst.Addr().Is4() {
 		gw = netip.Addr{}
 	}
 	k := rtnl.Route{
-		Dst: r.Dst.Masked(), Gateway: specified(r.gatewayOr(gw)), Link: link,
+		Dst: r.Dst.Masked(), Gateway: result.Specified(result.GatewayOr(r, gw)), Link: link,
 		MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority,
 	}
 	if r.Table != nil {

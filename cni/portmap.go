@@ -7,20 +7,19 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // The plugin portmap leads from ports of the host to ports of a container that another plugin has attached.
 
-// CodePortTaken is ADD's answer when another container has a port that it asks for.
-const CodePortTaken uint = 102
-
 func addPortmap(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.portmap()
-	if err := n.checkChained(k.err.during("failed to parse config"), "must be called as chained plugin"); err != nil {
+	if err := n.checkChained(fault.During("failed to parse config", k.err), "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
 	if err := a.refuseOwnNetNS(); err != nil {
@@ -44,7 +43,7 @@ func (n *Network) checkChained(wrong *Error, missing string) error {
 	case wrong != nil:
 		return wrong
 	case n.prev == nil:
-		return invalidKey("prevResult", missing).expecting("the result of the plugin before")
+		return fault.Expected("prevResult", missing, "the result of the plugin before")
 	}
 	return nil
 }
@@ -69,11 +68,9 @@ func (a *Attachment) refuseOwnNetNS() error {
 // passOn is the previous plugin's result, in the configuration's version: as it came where it has that.
 func (n *Network) passOn() *Result {
 	if n.prev.CNIVersion == n.cniVersion && hasVersion(n.prevRaw) {
-		return &Result{CNIVersion: n.cniVersion, verbatim: n.prevRaw}
+		return n.prev
 	}
-	res := *n.prev
-	res.CNIVersion = n.cniVersion
-	return &res
+	return result.In(n.prev, n.cniVersion)
 }
 
 // hasVersion reports whether a result says its version itself.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -34,7 +35,7 @@ func (n *Network) portmap() *portmapKeys {
 	r := jsontext.NewReader(n.text, "")
 	var mappings []portMapping
 	err := r.Object(func(key string) error { return k.field(r, key, &mappings) })
-	k.err = firstError(r, err)
+	k.err = fault.First(r, err)
 	problems := []func() *Error{k.checkMarks, k.checkBackend, func() *Error { return k.checkPorts(mappings) }}
 	if len(mappings) > 0 { // else nobody asks under which conditions
 		problems = append(problems, k.checkConditions)
@@ -110,7 +111,7 @@ func (m *portMapping) field(r *jsontext.Reader, key string) error {
 // parse returns the mapping, or the key that's wrong.
 func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
 	wrong := func(key, msg, expected string) (nft.PortMapping, *Error) {
-		return p, invalidKey(m.path+"."+key, msg).expecting(expected)
+		return p, fault.Expected(m.path+"."+key, msg, expected)
 	}
 	for _, port := range []struct {
 		key, name string
@@ -190,7 +191,7 @@ func (k *portmapKeys) checkMarks() *Error {
 	case k.markChain != "" && k.hasMarkBit:
 		return invalidKey("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
 	case k.hasMarkBit && (k.markBit < 0 || k.markBit > 31):
-		return invalidKey("markMasqBit", "MasqMarkBit must be between 0 and 31").expecting("that, got " + strconv.Itoa(k.markBit))
+		return fault.Expected("markMasqBit", "MasqMarkBit must be between 0 and 31", "that, got "+strconv.Itoa(k.markBit))
 	}
 	return nil
 }
@@ -207,7 +208,7 @@ func (k *portmapKeys) checkBackend() *Error {
 		}
 	}
 	mixed := func(backend, other string, keys []string) *Error {
-		return invalidKey(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]").expecting("")
+		return fault.Expected(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]", "")
 	}
 	switch k.backend {
 	case "":
@@ -223,7 +224,7 @@ func (k *portmapKeys) checkBackend() *Error {
 			return mixed("nftables", "iptables", iptables)
 		}
 	default:
-		return invalidKey("backend", "unrecognized backend "+quote(k.backend)).expecting(`"iptables" or "nftables"`)
+		return fault.Expected("backend", "unrecognized backend "+quote(k.backend), `"iptables" or "nftables"`)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -25,7 +26,7 @@ func (n *Network) pointToPoint() (*Network, error) {
 	case wrong != nil:
 		return &p, wrong
 	case !n.hasAddresses():
-		return &p, invalidKey("ipam.type", "no plugin name provided").expecting("an IPAM plugin, which ptp needs")
+		return &p, fault.Expected("ipam.type", "no plugin name provided", "an IPAM plugin, which ptp needs")
 	case n.ipam.plugin == hostLocal:
 		return &p, n.checkLinkRanges()
 	}

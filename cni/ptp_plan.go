@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ func (p *plan) checkPtP() error {
 	for _, ip := range p.ips {
 		addr := ip.Address.Addr()
 		switch {
-		case !specified(ip.Gateway).IsValid():
+		case !result.Specified(ip.Gateway).IsValid():
 			return invalidKey("ipam", "ptp needs a gateway, which IPAM didn't give for "+ip.Address.String())
 		case ip.Gateway.Is4() != addr.Is4():
 			return invalidKey("ipam", "the gateway "+ip.Gateway.String()+" isn't of the family of "+ip.Address.String())

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -260,8 +261,8 @@ func TestPtPVersions(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &res); status != 0 || err != nil || res.CNIVersion != v {
 			t.Fatal(v, status, out)
 		}
-		switch version, _ := parseVersion(v); formOf(version) {
-		case formLegacy:
+		switch version, _ := specversion.Parse(v); version.Form() {
+		case specversion.Legacy:
 			if res.IP4.IP != "10.8.0.9/24" || res.IP4.Gateway != "10.8.0.1" {
 				t.Error(v, out)
 			}
@@ -270,13 +271,13 @@ func TestPtPVersions(t *testing.T) {
 				t.Error(v, out)
 			}
 		}
-		version, _ := parseVersion(v)
+		version, _ := specversion.Parse(v)
 		status, got := callPlugin("ptp", "CHECK", withPrev(conf, out), a)
-		if want := version.less([3]int{0, 4, 0}); (status != 0) != want {
+		if want := version.Less([3]int{0, 4, 0}); (status != 0) != want {
 			t.Error(v, "CHECK", status, got)
 		}
 		status, got = callPlugin("ptp", "STATUS", conf, a)
-		if want := v != newest; (status != 0) != want {
+		if want := v != specversion.Newest; (status != 0) != want {
 			t.Error(v, "STATUS", status, got)
 		}
 		if status, out := callPlugin("ptp", "DEL", conf, a); status != 0 {

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -43,7 +45,7 @@ func (n *Network) sbr() *sbrKeys {
 		}
 		return nil
 	})
-	k.err = firstError(r, err)
+	k.err = fault.First(r, err)
 	return k
 }
 
@@ -61,7 +63,7 @@ func (k *sbrKeys) parseGateways(r *jsontext.Reader) error {
 		case err != nil || gw.Zone() != "":
 			r.Wrong("invalid static gateway IP address: "+text, "")
 		case len(k.gateways) == 2:
-			note(r, invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
+			fault.Note(r, invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
 		case before >= 0:
 			r.Wrong("gateways list contains multiple "+family(gw)+" addresses: "+k.gateways[before].String()+" and "+text, "")
 		default:
@@ -153,7 +155,7 @@ func (k *sbrKeys) gatewayOf(ip IP) (gw netip.Addr, configured bool) {
 			return gw, true
 		}
 	}
-	return specified(ip.Gateway), false
+	return result.Specified(ip.Gateway), false
 }
 
 func belongs(r rtnl.Route, ip IP, gw netip.Addr) bool {

@@ -82,7 +82,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(res.verbatim) != string(n.prevRaw) {
+	if res != n.prev {
 		t.Error("the result changed")
 	}
 	after := routed(t, a)

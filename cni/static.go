@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/wire"
 )
 
 // The IPAM plugin static gives the addresses that it's told. It keeps no state, so nothing is ever to be released.
@@ -24,10 +26,12 @@ func (k *ipamKeys) staticField(r *jsontext.Reader, key string) error {
 	case "addresses":
 		return k.static.parseAddresses(r)
 	case "routes":
-		return readRoutes(r, k.laxRoutes(), &k.routes)
+		return k.parseRoutes(r)
 	case "dns":
-		k.static.dns = DNS{}
-		return k.static.dns.parse(r, nil)
+		dns := wire.DNS{}
+		_, err := dns.Read(r)
+		k.static.dns = DNS(dns)
+		return err
 	}
 	return nil
 }
@@ -86,7 +90,7 @@ func wantedPrefixes(key string, texts []string) (list []IP, _ error) {
 	for _, text := range texts {
 		p, ok := jsontext.ParsePrefix(text)
 		if !ok {
-			return nil, invalidKey(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"'").expecting("")
+			return nil, fault.Expected(key, "an entry in the 'ips' field is NOT in CIDR notation, got: '"+text+"'", "")
 		}
 		list = append(list, IP{Address: p, Interface: NoInterface})
 	}
@@ -131,7 +135,7 @@ func staticArgs(args string) (list []IP, _ error) {
 func (n *Network) reserveStatic(a Attachment) (*Result, error) {
 	res, err := n.staticResult(a)
 	if err == nil && len(res.IPs) == 0 {
-		err = invalidKey("ipam.addresses", "IPAM plugin returned missing IP config").expecting("an address")
+		err = fault.Expected("ipam.addresses", "IPAM plugin returned missing IP config", "an address")
 	}
 	return res, err
 }
@@ -141,7 +145,7 @@ func addStatic(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res.ofIPAM = true
+	res.OfIPAM = true
 	return res, nil
 }
 
@@ -161,8 +165,8 @@ func checkStatic(_ context.Context, n *Network, a Attachment, prev *Result) erro
 	for _, ip := range want.IPs {
 		for _, got := range prev.IPs {
 			if got.Address.Addr() == ip.Address.Addr() && ip.Gateway.IsValid() && ip.Gateway != got.Gateway {
-				return wrong("static: Failed to match addr " + ip.Address.Addr().String() + " on interface " + a.IfName).
-					because("its gateway is " + got.Gateway.String() + ", expected " + ip.Gateway.String())
+				return fault.Because(wrong("static: Failed to match addr "+ip.Address.Addr().String()+" on interface "+a.IfName),
+					"its gateway is "+got.Gateway.String()+", expected "+ip.Gateway.String())
 			}
 		}
 	}

@@ -35,14 +35,6 @@ func statusBridged(ctx context.Context, n *Network) error {
 	return n.statusBridge()
 }
 
-func unavailable(what string, err error) error {
-	e := &Error{Code: CodeUnavailable, Msg: what, Err: err}
-	if err != nil {
-		e.Details = err.Error()
-	}
-	return e
-}
-
 func (n *Network) statusIPAM(ctx context.Context) error {
 	switch n.ipam.plugin {
 	case "":

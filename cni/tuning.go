@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -111,15 +112,14 @@ func (t *tuning) result(n *Network, a Attachment) *Result {
 	if t.mac == "" || len(n.prev.Interfaces) == 0 {
 		return n.passOn()
 	}
-	res := *n.prev
-	res.CNIVersion = n.cniVersion
+	res := result.In(n.prev, n.cniVersion)
 	res.Interfaces = slices.Clone(res.Interfaces)
 	for i := range res.Interfaces {
 		if res.Interfaces[i].Name == a.IfName {
 			res.Interfaces[i].MAC = t.mac
 		}
 	}
-	return &res
+	return res
 }
 
 // delTuning gives the link its attributes back, where it's still there, and removes what was saved in any case. Sysctls die

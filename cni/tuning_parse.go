@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/pattern"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -51,7 +52,7 @@ func (n *Network) tuning() *tuningKeys {
 	k := &tuningKeys{dataDir: defaultTuningDir}
 	r := jsontext.NewReader(n.text, "")
 	err := r.Object(func(key string) error { return k.field(r, key) })
-	k.err = firstError(r, err)
+	k.err = fault.First(r, err)
 	return k
 }
 
@@ -181,7 +182,7 @@ func (t *tuning) chooseMAC(k *tuningKeys, a Attachment) error {
 			err = unix.EINVAL
 		}
 		if err != nil {
-			return invalidKey(from.key, "invalid args "+from.text+" for MAC addr: "+err.Error()).expecting("six octets")
+			return fault.Expected(from.key, "invalid args "+from.text+" for MAC addr: "+err.Error(), "six octets")
 		}
 		t.mac, t.link.MAC = from.text, mac
 	}
@@ -195,7 +196,7 @@ func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
 			file, ok := sysctlFile(s.key, ifName)
 			if !ok {
 				key := []string{"sysctl.", "args.cni.sysctl."}[i] + s.key
-				return invalidKey(key, "invalid net sysctl key: "+quote(strings.ReplaceAll(s.key, ".", "/"))).expecting("a name below net.")
+				return fault.Expected(key, "invalid net sysctl key: "+quote(strings.ReplaceAll(s.key, ".", "/")), "a name below net.")
 			}
 			if j, twice := at[file]; twice {
 				t.sysctls[j], t.settings[j].Value = s, s.value
@@ -252,8 +253,8 @@ func (t *tuning) checkAllowed(file string) error {
 			ok = ok || p.Match(s.key)
 		}
 		if !ok {
-			return invalidKey("sysctl."+s.key, "Sysctl "+s.key+" is not allowed. Only the following sysctls are allowed: ["+strings.Join(lines, " ")+"]").
-				expecting("a line of " + file + " to match it")
+			return fault.Expected("sysctl."+s.key, "Sysctl "+s.key+" is not allowed. Only the following sysctls are allowed: ["+strings.Join(lines, " ")+"]",
+				"a line of "+file+" to match it")
 		}
 	}
 	return nil

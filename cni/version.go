@@ -5,78 +5,16 @@ package cni
 import (
 	"strconv"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 )
 
 // Versions of the specification that every plugin here speaks, oldest first.
-func Versions() []string {
-	return []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
-}
+func Versions() []string { return spec.Versions() }
 
-const newest = "1.1.0"
-
-// version is a parsed version number. It orders as an array compares.
-type version [3]int
-
-func (v version) less(w version) bool {
-	for i := range v {
-		if v[i] != w[i] {
-			return v[i] < w[i]
-		}
-	}
-	return false
-}
-
-// parseVersion takes one to three numbers; what's missing is 0, and an empty string is 0.1.0.
-func parseVersion(s string) (v version, ok bool) {
-	if s == "" {
-		return version{0, 1, 0}, true
-	}
-	parts := strings.Split(s, ".")
-	if len(parts) > len(v) {
-		return v, false
-	}
-	for i, p := range parts {
-		n, err := strconv.Atoi(p)
-		if err != nil || n < 0 {
-			return v, false
-		}
-		v[i] = n
-	}
-	return v, true
-}
-
-// versionProblem says why a text is no version, as libcni does.
-func versionProblem(s string) string {
-	parts := strings.Split(s, ".")
-	if len(parts) > len(version{}) {
-		return "invalid version " + quote(s) + ": too many parts"
-	}
-	for i, p := range parts {
-		if _, err := strconv.Atoi(p); err != nil {
-			return "failed to convert " + [...]string{"major", "minor", "micro"}[i] + " version part " + quote(p) + ": " + err.Error()
-		}
-	}
-	return "invalid version " + quote(s)
-}
-
-// form is the layout of a result, shared by several versions.
-type form int
-
-const (
-	formLegacy  form = iota // 0.1.0, 0.2.0: ip4, ip6
-	formMiddle              // 0.3.0 to 0.4.0: ips with a version each
-	formCurrent             // 1.0.0 and later: keys in alphabetical order
-)
-
-func formOf(v version) form {
-	switch {
-	case v.less(version{0, 3, 0}):
-		return formLegacy
-	case v.less(version{1, 0, 0}):
-		return formMiddle
-	}
-	return formCurrent
-}
+// version is a parsed version number.
+type version = specversion.Number
 
 // allow is the version gate: may a configuration of this version be used with the verb?
 // CHECK came with 0.4.0, GC and STATUS with 1.1.0.
@@ -89,14 +27,14 @@ func (n *Network) allow(verb string) error {
 		since = version{1, 1, 0}
 	}
 	if since != (version{}) {
-		v, ok := parseVersion(n.cniVersion)
+		v, ok := specversion.Parse(n.cniVersion)
 		if !ok {
-			return &Error{Code: CodeDecode, Msg: versionProblem(n.cniVersion), Details: "cniVersion", Key: "cniVersion"}
+			return &Error{Code: CodeDecode, Msg: specversion.Problem(n.cniVersion), Details: "cniVersion", Key: "cniVersion"}
 		}
-		if v.less(since) {
+		if v.Less(since) {
 			return &Error{Code: CodeIncompatibleVersion, Msg: "config version does not allow " + verb, Key: "cniVersion"}
 		}
-		if (version{1, 1, 0}).less(v) {
+		if (version{1, 1, 0}).Less(v) {
 			return &Error{Code: CodeIncompatibleVersion, Msg: "plugin version does not allow " + verb, Key: "cniVersion"}
 		}
 	}
@@ -107,7 +45,7 @@ func (n *Network) allow(verb string) error {
 func (n *Network) speaks(since version) error {
 	var list []string
 	for _, s := range Versions() {
-		if v, _ := parseVersion(s); v.less(since) {
+		if v, _ := specversion.Parse(s); v.Less(since) {
 			continue
 		}
 		if s == n.cniVersion {

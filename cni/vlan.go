@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -85,7 +86,7 @@ func (b *bridgeKeys) parseVLAN(r *jsontext.Reader) error {
 		return err
 	}
 	if b.vlan < 0 || b.vlan > maxVLAN {
-		note(r, invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
+		fault.Note(r, invalidKey("vlan", "invalid VLAN ID "+strconv.Itoa(b.vlan)+" (must be between 0 and 4094)"))
 		b.vlan = 0
 	}
 	return nil

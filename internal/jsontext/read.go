@@ -47,12 +47,11 @@ func (r *Reader) Note(e *Error) {
 }
 
 // Invalid notes that the value at hand isn't what was expected.
-func (r *Reader) Invalid(expected string) {
-	if len(r.path) == 0 {
-		r.Note(&Error{Msg: expected})
-		return
-	}
-	r.Note(&Error{Path: r.Path(), Msg: `invalid "` + r.Path() + `": ` + expected})
+func (r *Reader) Invalid(expected string) { r.Note(Invalid(r.Path(), expected)) }
+
+// InvalidKey notes that a member of the object at hand isn't what was expected. An empty key is the object itself.
+func (r *Reader) InvalidKey(key, expected string) {
+	r.Note(Invalid(strings.TrimSuffix(r.Path()+"."+key, "."), expected))
 }
 
 // Wrong notes what is wrong with the value at hand in words of their own. expected may be empty.

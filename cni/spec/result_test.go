@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package spec
 
 import (
 	"encoding/json"
@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/types"
 	types020 "github.com/containernetworking/cni/pkg/types/020"
 	types040 "github.com/containernetworking/cni/pkg/types/040"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -91,7 +90,7 @@ func TestLegacyFormFillsGateways(t *testing.T) {
 }
 
 func TestLegacyFormNeedsAnAddress(t *testing.T) {
-	if _, err := (&Result{CNIVersion: "0.1.0"}).MarshalJSON(); asError(err).Msg != "cannot convert: no valid IP addresses" {
+	if _, err := (&Result{CNIVersion: "0.1.0"}).MarshalJSON(); err == nil || err.Error() != "cannot convert: no valid IP addresses; cniVersion 0.1.0 and 0.2.0 have no form for an attachment without addresses" {
 		t.Error(err)
 	}
 }
@@ -103,13 +102,45 @@ func TestResultRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := parseResult(text, version, "prevResult")
+		r, err := readResult(text, version)
 		if err != nil {
 			t.Fatalf("%s: %v", version, err)
 		}
 		again, err := r.MarshalJSON()
 		if err != nil || string(again) != string(text) {
 			t.Errorf("%s: %v\n%s\nbecame\n%s", version, err, text, again)
+		}
+	}
+}
+
+// In the newest forms all of a result is read back, by encoding/json too, and in any of it nothing is left of what was there.
+func TestResultIsReadWhole(t *testing.T) {
+	for _, version := range []string{"0.3.0", "0.4.0", "1.0.0", "1.1.0"} {
+		want := fullResult(version)
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := &Result{CNIVersion: "0.1.0", IPs: make([]IP, 7), Others: `"x":1`}
+		if err := json.Unmarshal(text, got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\n%+v\nwant\n%+v", version, err, got, want)
+		}
+	}
+}
+
+// A wrong value is named by its path.
+func TestWrongResultIsNamed(t *testing.T) {
+	for text, want := range map[string]*Error{
+		`{"ips":[{"address":"10.0.0.1/24"},{"address":7}]}`: {Code: CodeInvalidNetwork, Key: "ips[1].address", Msg: `invalid "ips[1].address": expected a string, got a number`},
+		`{"ips":[{}]}`:                    {Code: CodeInvalidNetwork, Key: "ips[0]", Msg: `invalid "ips[0]": expected an object with "address"`},
+		`{"routes":[{"dst":"10.0.0.0"}]}`: {Code: CodeInvalidNetwork, Key: "routes[0].dst", Msg: "invalid CIDR address: 10.0.0.0", Details: "routes[0].dst: expected an address with a prefix length"},
+		`[]`:                              {Code: CodeInvalidNetwork, Msg: "expected an object, got a list"},
+		`{"ips":`:                         {Code: CodeDecode, Msg: "failed to unmarshal raw result: unexpected end of JSON input"},
+	} {
+		var got *Error
+		_, err := readResult([]byte(text), "1.0.0")
+		if !errors.As(err, &got) || got.Code != want.Code || got.Key != want.Key || got.Msg != want.Msg || got.Details != want.Details {
+			t.Errorf("%s: got %#v, want %#v", text, err, want)
 		}
 	}
 }
@@ -125,11 +156,11 @@ func TestResultKeepsWhatIsNotKnown(t *testing.T) {
 		"1.0.0": strings.Replace(list, "VERSION", "", 1), "1.1.0": strings.Replace(list, "VERSION", "", 1),
 	} {
 		text := `{"cniVersion":"` + version + `",` + rest + `}`
-		n, err := Parse([]byte(`{"cniVersion":"` + version + `","name":"n","type":"tuning","prevResult":` + text + `}`))
-		if err != nil || n.PrevResult() == nil {
-			t.Fatalf("%s: %v, %v", version, err, n.prevErr)
+		r, err := readResult([]byte(text), version)
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
 		}
-		again, err := n.PrevResult().MarshalJSON()
+		again, err := r.MarshalJSON()
 		if err != nil {
 			t.Fatalf("%s: %v", version, err)
 		}
@@ -143,25 +174,13 @@ func TestResultKeepsWhatIsNotKnown(t *testing.T) {
 	}
 }
 
-func TestErrorPrintsAsTheSpecificationSays(t *testing.T) {
-	got := (&Error{Code: 7, Msg: "a <b>", Details: "c"}).appendJSON(nil, "1.0.0")
-	const want = "{\n    \"cniVersion\": \"1.0.0\",\n    \"code\": 7,\n    \"msg\": \"a \\u003cb\\u003e\",\n    \"details\": \"c\"\n}"
-	if string(got) != want {
-		t.Errorf("got %s", got)
-	}
-	var e types.Error
-	if err := json.Unmarshal(got, &e); err != nil || e.Code != 7 || e.Details != "c" {
-		t.Error(err, e)
-	}
-}
-
 func FuzzParseResult(f *testing.F) {
 	for _, version := range Versions() {
 		text, _ := fullResult(version).MarshalJSON()
 		f.Add(text, version)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, version string) {
-		r, err := parseResult(text, version, "prevResult")
+		r, err := readResult(text, version)
 		if err != nil {
 			return
 		}
@@ -172,8 +191,13 @@ func FuzzParseResult(f *testing.F) {
 		if !json.Valid(printed) {
 			t.Fatalf("not JSON: %s", printed)
 		}
-		if _, err := parseResult(printed, version, "prevResult"); err != nil {
+		if _, err := readResult(printed, version); err != nil {
 			t.Fatalf("can't read what was printed: %v\n%s", err, printed)
 		}
 	})
+}
+
+func readResult(text []byte, version string) (*Result, error) {
+	r := &Result{CNIVersion: version}
+	return r, r.UnmarshalJSON(text)
 }

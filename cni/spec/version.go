@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import "github.com/swiftcni/swiftcni/internal/specversion"
+
+// Versions returns the versions of the specification that every plugin here speaks, oldest first.
+func Versions() []string { return specversion.List() }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package result is what plugins do with results beyond reading their fields.
+package result
+
+import (
+	"net/netip"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+)
+
+// In is a copy of a result, to be printed in a version's form.
+func In(res *spec.Result, cniVersion string) *spec.Result {
+	passed := *res
+	passed.CNIVersion = cniVersion
+	return &passed
+}
+
+// GatewayOr is a route's gateway, or another one where it names none.
+func GatewayOr(route *spec.Route, gw netip.Addr) netip.Addr {
+	if route.Gateway.IsValid() {
+		return route.Gateway
+	}
+	return gw
+}
+
+// HasGateway reports whether an address has a gateway that it can use. whereabouts gives all addresses the one that it
+// knows, whatever their family.
+func HasGateway(ip *spec.IP) bool {
+	return Specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == ip.Address.Addr().Is4()
+}
+
+// Specified is a gateway, or none where it's 0.0.0.0 or ::. dhcp says so of a destination on the link (RFC 3442).
+func Specified(gw netip.Addr) netip.Addr {
+	if gw.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return gw
+}
