@@ -40,6 +40,7 @@ type console struct {
 	want    int
 	results []Result
 	each    func(Result)
+	heard   func()       // called with each part, if it's there
 	all     bytes.Buffer // everything, for errors
 	line    []byte       // the last line, as long as it's open
 	inside  bool         // between a begin and an end
@@ -50,6 +51,9 @@ func newConsole(mark string, commands int) *console { return &console{mark: mark
 
 // Write takes the next part of the console. It never fails.
 func (c *console) Write(p []byte) (int, error) {
+	if c.heard != nil {
+		c.heard()
+	}
 	c.all.Write(p)
 	c.line = append(c.line, p...)
 	for {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConsoleCutsResultsOut(t *testing.T) {
@@ -48,16 +49,41 @@ func TestHangingGuestEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
-	defer cancel()
 	hung := errors.New("it hangs")
-	ctx, stop := context.WithCancelCause(ctx)
-	guest := Guest{Commands: []string{"echo here", "sleep 1d"}, Each: func(Result) { stop(hung) }}
+	ctx, stop := context.WithCancelCause(t.Context())
+	guest := Guest{Silence: silence, Commands: []string{"echo here", "sleep 1d"}, Each: func(Result) { stop(hung) }}
 	results, err := kernel.Run(ctx, guest)
 	if !errors.Is(err, hung) {
 		t.Errorf("error %v", err)
 	}
 	if want := []Result{{"here\n", 0}}; !slices.Equal(results, want) {
 		t.Errorf("results %+v, want %+v", results, want)
+	}
+}
+
+// A guest that says nothing any more ends too, however long the caller would wait for one that goes on.
+func TestSilentGuestEnds(t *testing.T) {
+	kernel, err := UML(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = kernel.Run(t.Context(), Guest{Silence: 10 * time.Second, Commands: []string{"echo here", "sleep 1d"}})
+	if err == nil || !strings.Contains(err.Error(), "nothing for 10s") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// One that goes on talking may take longer than any silence.
+func TestTalkingGuestGoesOn(t *testing.T) {
+	calls := 0
+	c := newConsole("M", 1)
+	c.heard = func() { calls++ }
+	for _, part := range []string{"M begin 0\n", "half a", " line\n", "\nM end 0 0\n"} {
+		if _, err := c.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 4 || c.missing() != nil {
+		t.Errorf("%d parts were heard of 4, %v", calls, c.missing())
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/box"
 )
@@ -43,6 +44,8 @@ type Guest struct {
 	Commands []string
 	// Each, if it's there, is called with each result as soon as it comes.
 	Each func(Result)
+	// Silence is how long the guest may print nothing before it counts as hung. Zero is for ever.
+	Silence time.Duration
 }
 
 // Result is what one command printed, on both streams, and its exit status.
@@ -52,7 +55,7 @@ type Result struct {
 }
 
 // Run boots the kernel, runs the guest's commands and returns a result for each. When the guest ends early,
-// by a panic or because ctx is done, the results so far come with an error that quotes the console.
+// by a panic, a silence, or because ctx is done, the results so far come with an error that quotes the console.
 func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	work, err := os.MkdirTemp("", "swiftcni-guest-")
 	if err != nil {
@@ -70,6 +73,14 @@ func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	}
 	console := newConsole(mark, len(g.Commands))
 	console.each = g.Each
+	if g.Silence > 0 {
+		hung, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		alarm := time.AfterFunc(g.Silence, func() { end(fmt.Errorf("the guest printed nothing for %v", g.Silence)) })
+		defer alarm.Stop()
+		console.heard = func() { alarm.Reset(g.Silence) }
+		ctx = hung
+	}
 	err = runInBox(ctx, cmd, console)
 	if missing := console.missing(); missing != nil {
 		return console.results, errors.Join(missing, err)
