@@ -31,21 +31,21 @@ install: build ## link every plugin name where this host's runtimes look, or in 
 	install -D -m 644 -t $(PREFIX)/share/man/man8 docs/man/*.8
 
 man: ## rewrite docs/man from docs/keys.md and swiftctl's help
-	go test ./internal/man ./cmd/swiftctl -run TestManualPage -update
+	go test ./internal/tool/man ./cmd/swiftctl -run TestManualPage -update
 
 demo: build ## attach two real containers by script and two by OCI hook, and look at them (as root)
-	internal/demo/demo.sh bin
+	internal/tool/demo/demo.sh bin
 
 test-deps: ## what the tests need of Debian (as root)
-	internal/testdeps.sh
+	internal/tool/testdeps.sh
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
 	status=0; go test $(GOTESTFLAGS) -timeout 2h -run '$(RUN)' $(PKG) || status=1; \
 	$(if $(filter ./...,$(PKG)),cd bench && go test $(GOTESTFLAGS) -timeout 1h -run '$(RUN)' ./... || status=1;) exit $$status
 
 worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
-	internal/testdeps.sh worlds
-	go test -v -count=1 -tags worlds -timeout 3h ./internal/worlds ./internal/kernels
+	internal/tool/testdeps.sh worlds
+	go test -v -count=1 -tags worlds -timeout 3h ./internal/test/worlds ./internal/test/kernels
 
 lint: ## gofmt, vet, staticcheck, for amd64 and arm64
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }
@@ -61,18 +61,18 @@ oldest: ## build and vet with the oldest Go that go.mod allows
 	GOTOOLCHAIN=$(OLDEST) go vet ./...
 
 vulns: ## known vulnerabilities in the programs; the database comes as a module
-	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/vulns "$$dir" .cache/vulndb
+	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/tool/vulns "$$dir" .cache/vulndb
 	go run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./cmd/...
 
 conformance: ## the reference's own suites, executing its programs and ours; 3 minutes (as root)
-	go test -v -count=1 -timeout 30m ./internal/conformance -conformance.reference
+	go test -v -count=1 -timeout 30m ./internal/test/conformance -conformance.reference
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
 	go test ./rtnl ./nft ./cni -update
 	go test ./cmd/swiftcni -run TestCounts -update
 
 fuzz: ## each fuzz target for FUZZTIME=30s
-	internal/fuzz.sh $${FUZZTIME:-30s}
+	internal/tool/fuzz.sh $${FUZZTIME:-30s}
 
 bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 25 minutes (as root; OUT=directory DOC=docs/performance.md)
 	go -C bench run . all -out $(abspath $(or $(OUT),.cache/bench/report)) $(if $(DOC),-doc $(abspath $(DOC)))

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // builder builds contestants into the cache directory.

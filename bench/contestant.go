@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // Contestant is a program to be measured: a CNI plugin in most cases.

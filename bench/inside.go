@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
 // insideVar marks the copy of the program that measures, in the box. It reads a plan and writes results.

@@ -25,8 +25,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/test/box"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 func main() {

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // neighbour is the MAC by which a container knows an address; asking makes it know it, as soon as it's answered.

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
 	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 

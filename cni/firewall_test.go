@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/dbus"
-	"github.com/swiftcni/swiftcni/internal/nstest"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 )
 

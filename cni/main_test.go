@@ -6,7 +6,7 @@ import (
 	"flag"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // Interfaces are in the order of their names' numbers, by index and, as old kernels list them, by its last eight bits.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // serviceIP is a Service's address that leads to c1's port 60, as kube-proxy's rules do it.

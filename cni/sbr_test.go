@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 

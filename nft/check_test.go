@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 func TestCheckNamesWhatIsMissing(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 func TestMain(m *testing.M) {

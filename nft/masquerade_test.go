@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // shapeOf returns which sets and chains there are.

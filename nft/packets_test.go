@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // A world is a host with a bridge br0, two containers at it, and an outside that has no route back to them.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // The name was seen to be made by the CNI project's bridge plugin 1.9.1, as it is by 1.10.0.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // The hash was seen in a comment that the CNI project's bridge plugin 1.9.1 wrote, as 1.10.0 does.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // After a flush everything comes back by one transaction, also where there's a lot of it, and what another owner had

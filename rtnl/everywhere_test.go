@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // A veth made here is listed by both of its ends wherever they have gone, until it's gone itself: with a namespace that

@@ -5,7 +5,7 @@ package rtnl
 import (
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // A veth's other end is read by its own index, here and in another namespace, where other links may have that index.

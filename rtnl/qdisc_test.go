@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // shaped makes a pair of links, eth0 in the container and host0 on the host, whose traffic to the container a tbf

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // The plugins that are built.

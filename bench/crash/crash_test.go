@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/box"
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/test/box"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 	"golang.org/x/sys/unix"
 )
 

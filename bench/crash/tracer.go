@@ -10,7 +10,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 	"golang.org/x/sys/unix"
 )
 

@@ -13,7 +13,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 	"golang.org/x/sys/unix"
 )
 

@@ -6,7 +6,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/swiftcni/swiftcni/internal/build"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // prepare fills in the plan's programs: swiftcni from source unless it names other plugins, and the reference's

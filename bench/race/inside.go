@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
 // inBox is the role of the copy of the program that runs in the box. It reads a plan and writes a report.

@@ -30,7 +30,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
 func main() {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 	"golang.org/x/sys/unix"
 )
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
 func TestMain(m *testing.M) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	release "github.com/swiftcni/swiftcni/internal/build"
+	release "github.com/swiftcni/swiftcni/internal/tool/build"
 	"golang.org/x/mod/semver"
 )
 

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	release "github.com/swiftcni/swiftcni/internal/build"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	release "github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // Budgets of an ADD with masquerade and host-local where bridge, rules and leases are there already. They are

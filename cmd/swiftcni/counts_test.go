@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/cni"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // countsFile holds what an ADD and a DEL do, in numbers. `make golden` rewrites it.

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/box"
-	release "github.com/swiftcni/swiftcni/internal/build"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/box"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	release "github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' golden files")

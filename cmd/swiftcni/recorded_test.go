@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	recorded "github.com/swiftcni/swiftcni/internal/calls"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // startRecording makes the file of the last calls until the test ends.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // TestADDAfterDELLeavesTheSocketToAChild runs, below an init that reaps, an ADD right after a DEL, and one later. Closing a

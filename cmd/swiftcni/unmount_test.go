@@ -18,7 +18,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/cni"
-	"github.com/swiftcni/swiftcni/internal/box"
+	"github.com/swiftcni/swiftcni/internal/test/box"
 	"golang.org/x/sys/unix"
 )
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // A runtime that ended meanwhile doesn't read the answer. The ADD ends by itself, not by SIGPIPE, and takes back what it made.

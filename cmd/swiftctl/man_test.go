@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/man"
+	"github.com/swiftcni/swiftcni/internal/tool/man"
 )
 
 const manualPage = "../../docs/man/swiftctl.8"

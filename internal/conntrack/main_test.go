@@ -5,7 +5,7 @@ package conntrack
 import (
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 func TestMain(m *testing.M) { nstest.Main(m) }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"golang.org/x/sys/unix"
 )
 

@@ -16,7 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/swiftcni/swiftcni/internal/nlsock"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"golang.org/x/sys/unix"
 )
 

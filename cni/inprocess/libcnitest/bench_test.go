@@ -20,8 +20,8 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/swiftcni/swiftcni/cni/inprocess"
-	"github.com/swiftcni/swiftcni/internal/build"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 const root = "../../.."

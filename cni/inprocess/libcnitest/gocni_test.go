@@ -19,7 +19,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/swiftcni/swiftcni/cni/inprocess"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // useClient makes go-cni use a client of libcni's. Version 1.1.14 has no option for it: WithPluginDir makes the client, and

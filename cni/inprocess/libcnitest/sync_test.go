@@ -13,8 +13,8 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/swiftcni/swiftcni/cni/inprocess"
-	"github.com/swiftcni/swiftcni/internal/build"
-	"github.com/swiftcni/swiftcni/internal/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // After a firewall's flush swiftctl sync puts all back that CHECK looks for: what follows from configuration and links,

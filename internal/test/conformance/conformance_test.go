@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/box"
+	"github.com/swiftcni/swiftcni/internal/tool/build"
+)
+
+var (
+	reference = flag.Bool("conformance.reference", false, "run the reference's own programs as well")
+	update    = flag.Bool("conformance.update", false, "rewrite the list of specs that the reference's own programs fail")
+	only      = flag.String("conformance.suites", "", "only these suites, separated by commas")
+)
+
+const (
+	root = "../../.."
+	page = root + "/docs/differences.md"
+	// unfit lists the specs that don't pass when the reference's own programs are executed: they put a fault into the
+	// plugin's process, give it no interface name, or need what the kernel lacks.
+	unfit = "testdata/unfit.txt"
+)
+
+func TestMain(m *testing.M) {
+	box.Main()
+	os.Exit(m.Run())
+}
+
+// TestConformance has swiftcni pass whatever spec the reference passes, but for those that the page lists.
+func TestConformance(t *testing.T) {
+	must(t, os.MkdirAll(root+"/.cache", 0o755))
+	cache, err := filepath.Abs(root + "/.cache") // not below /tmp, which is empty in a box
+	must(t, err)
+	dir, err := os.MkdirTemp(cache, "conformance-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	suites := slices.DeleteFunc(Suites(), func(s Suite) bool {
+		return *only != "" && !slices.Contains(strings.Split(*only, ","), s.Plugin)
+	})
+	must(t, Build(dir, suites, *reference || *update))
+	ours := filepath.Join(dir, "ours")
+	must(t, build.Swiftcni(io.Discard, root, ours, ""))
+	rows, err := Differences(page)
+	must(t, err)
+	t.Run("suites", func(t *testing.T) {
+		for _, s := range suites {
+			t.Run(s.Plugin, func(t *testing.T) {
+				t.Parallel()
+				judge(t, dir, s, ours, rows)
+			})
+		}
+	})
+	if *update {
+		must(t, writeUnfit(dir, suites))
+	}
+}
+
+// judge runs a suite, and says of each spec that fails why it may.
+func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) {
+	specs, err := Run(dir, s, ours)
+	must(t, err)
+	excused, err := readUnfit(s)
+	must(t, err)
+	if *reference || *update {
+		excused = map[string]bool{}
+		theirs, err := Run(dir, s, filepath.Join(dir, "reference"))
+		must(t, err)
+		for _, spec := range theirs {
+			excused[spec.Name] = !spec.Passed
+		}
+		t.Logf("%s: the reference passes %d of %d", s.Plugin, passed(theirs), len(theirs))
+		must(t, os.WriteFile(filepath.Join(dir, s.Plugin+".unfit"), []byte(unfitText(s, theirs)), 0o644))
+	}
+	t.Logf("%s: swiftcni passes %d of %d", s.Plugin, passed(specs), len(specs))
+	for _, spec := range specs {
+		listed := slices.ContainsFunc(rows, func(d Difference) bool { return d.covers(s, spec) })
+		switch {
+		case spec.Passed && listed && !excused[spec.Name]:
+			t.Logf("%s passes, though the page lists it", spec.Name)
+		case !spec.Passed && !listed && !excused[spec.Name]:
+			t.Errorf("%s, %s\n%s", spec.Name, spec.Text, spec.Message)
+		}
+	}
+}
+
+func passed(specs []Spec) (n int) {
+	for _, s := range specs {
+		if s.Passed {
+			n++
+		}
+	}
+	return n
+}
+
+// A line of the list is a plugin, a blank, and a spec's name.
+func readUnfit(s Suite) (map[string]bool, error) {
+	text, err := os.ReadFile(unfit)
+	list := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), s.Plugin+" "); ok {
+			list[name] = true
+		}
+	}
+	return list, err
+}
+
+func unfitText(s Suite, theirs []Spec) string {
+	var b strings.Builder
+	for _, spec := range theirs {
+		if !spec.Passed {
+			b.WriteString(s.Plugin + " " + spec.Name + "\n")
+		}
+	}
+	return b.String()
+}
+
+func writeUnfit(dir string, suites []Suite) error {
+	var all []byte
+	for _, s := range suites {
+		text, err := os.ReadFile(filepath.Join(dir, s.Plugin+".unfit"))
+		if err != nil {
+			return err
+		}
+		all = append(all, text...)
+	}
+	return os.WriteFile(unfit, all, 0o644)
+}
+
+// TestDifferences finds each test that the page says holds a difference.
+func TestDifferences(t *testing.T) {
+	rows, err := Differences(page)
+	must(t, err)
+	there := testNames(t)
+	for _, d := range rows {
+		if len(d.Tests) == 0 {
+			t.Errorf("line %d names no test", d.Line)
+		}
+		for _, name := range d.Tests {
+			if !there[name] {
+				t.Errorf("line %d: there's no test %s", d.Line, name)
+			}
+		}
+	}
+	if len(rows) < 10 {
+		t.Errorf("only %d rows found", len(rows))
+	}
+}
+
+// testNames are the repository's tests, and its scripts as script/NAME.
+func testNames(t *testing.T) map[string]bool {
+	names := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	must(t, filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		switch base := filepath.Base(path); {
+		case err != nil:
+			return err
+		case d.IsDir() && base != ".." && strings.HasPrefix(base, "."):
+			return filepath.SkipDir
+		case strings.HasSuffix(base, ".txtar"):
+			names["script/"+strings.TrimSuffix(base, ".txtar")] = true
+		case strings.HasSuffix(base, "_test.go"):
+			text, err := os.ReadFile(path)
+			for _, m := range function.FindAllSubmatch(text, -1) {
+				names[string(m[1])] = true
+			}
+			return err
+		}
+		return nil
+	}))
+	return names
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

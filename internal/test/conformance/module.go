@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/tool/build"
+)
+
+// calls is the source of the functions that stand in for the plugin's own. Its package clause is left out.
+//
+//go:embed testdata/calls.go.txt
+var calls string
+
+const modulePath = "github.com/containernetworking/plugins"
+
+// stands are functions that are taken away, and what stands in for them: those of a plugin that its specs call, and the
+// one that starts a bus for firewall's, which the executable must be told of.
+var stands = map[string]string{
+	"cmdAdd":    verb("cmdAdd", "ADD"),
+	"cmdDel":    verb("cmdDel", "DEL"),
+	"cmdCheck":  verb("cmdCheck", "CHECK"),
+	"cmdGC":     verb("cmdGC", "GC"),
+	"cmdStatus": verb("cmdStatus", "STATUS"),
+	"spawnSessionDbus": `
+func spawnSessionDbus(wg *sync.WaitGroup) (string, *exec.Cmd) {
+	address, cmd := inProcess_spawnSessionDbus(wg)
+	os.Setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+	return address, cmd
+}
+`,
+}
+
+func verb(function, verb string) string {
+	return "\nfunc " + function + "(args *skel.CmdArgs) error { return conformanceCall(" + strconv.Quote(verb) + ", args) }\n"
+}
+
+// Build makes a test program of each suite, DIR/PLUGIN.test, and what the specs run beside them. With the reference's own
+// programs, these are in DIR/reference.
+func Build(dir string, suites []Suite, reference bool) error {
+	module := filepath.Join(dir, "module")
+	if err := copyModule(module); err != nil {
+		return err
+	}
+	for _, s := range Suites() {
+		if !reference {
+			break
+		}
+		if err := goCommand(module, "build", "-o", filepath.Join(dir, "reference", s.Plugin), "./"+s.Dir); err != nil {
+			return err
+		}
+	}
+	for _, s := range suites {
+		if err := divert(filepath.Join(module, s.Dir)); err != nil {
+			return fmt.Errorf("%s: %w", s.Dir, err)
+		}
+		if err := goCommand(module, "test", "-c", "-o", filepath.Join(dir, s.Plugin+".test"), "./"+s.Dir); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"server", "client"} {
+		if err := goCommand(module, "build", "-o", filepath.Join(dir, "helpers", name), "./pkg/testutils/echo/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyModule copies the reference's module out of the module cache, where nothing may be changed.
+func copyModule(dir string) error {
+	out, err := exec.Command("go", "mod", "download", "-json", modulePath+"@"+build.ReferenceVersion).Output()
+	if err != nil {
+		return fmt.Errorf("go mod download: %w\n%s", err, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.CopyFS(dir, os.DirFS(module.Dir))
+}
+
+func goCommand(dir string, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// divert has the specs of a package call executables.
+func divert(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return err
+	}
+	functions := map[string][]string{} // of each package in the directory, those that were taken away
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, text, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		text, gone := rename(text, files, file)
+		if len(gone) > 0 {
+			functions[file.Name.Name] = append(functions[file.Name.Name], gone...)
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return err
+		}
+	}
+	for name, gone := range functions {
+		if err := os.WriteFile(filepath.Join(dir, "conformance_"+name+"_test.go"), generate(name, gone), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An edit gives a node of a file another text.
+type edit struct {
+	node ast.Node
+	text string
+}
+
+// rename takes the names of the plugin's functions away where they're declared, that of gexec.Build where it's called,
+// since inside of the run there's no network to build with, and Dummy from package netlink: to these
+// specs a link is a link, and a kernel may lack the dummy driver, but not bridges. No line moves.
+func rename(text []byte, files *token.FileSet, file *ast.File) (_ []byte, gone []string) {
+	var edits []edit
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv == nil && stands[n.Name.Name] != "" {
+				edits = append(edits, edit{n.Name, "inProcess_" + n.Name.Name})
+				gone = append(gone, n.Name.Name)
+			}
+		case *ast.SelectorExpr:
+			switch x, _ := n.X.(*ast.Ident); {
+			case x == nil:
+			case x.Name == "gexec" && n.Sel.Name == "Build":
+				edits = append(edits, edit{n, "conformanceBuild"})
+				gone = append(gone, "")
+			case x.Name == "netlink" && n.Sel.Name == "Dummy":
+				edits = append(edits, edit{n.Sel, "Bridge"})
+			}
+		}
+		return true
+	})
+	for _, e := range slices.Backward(edits) {
+		text = slices.Concat(text[:files.Position(e.node.Pos()).Offset], []byte(e.text), text[files.Position(e.node.End()).Offset:])
+	}
+	return text, gone
+}
+
+// generate writes the functions that take the others' places.
+func generate(name string, gone []string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "package %s\n\n%s", name, calls)
+	for _, f := range gone {
+		b.WriteString(stands[f])
+	}
+	return b.Bytes()
+}

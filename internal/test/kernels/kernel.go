@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kernels runs tests on kernels other than the machine's: the cloud kernels of three releases of Debian in an
+// emulator, for what the machine's kernel may lack (bridge VLAN filtering) or do better (no NLM_F_ECHO for links
+// before Linux 6.2), and user-mode-linux, whose nf_tables has no IP families.
+//
+// A guest boots once, runs a list of shell commands, and powers off. [Release.Kernel] and [UML] prepare a kernel from
+// Debian's packages, which takes seconds the first time and nothing later; [Kernel.Run] boots it. Both need
+// root and amd64, and a caller whose TestMain calls box.Main.
+//
+// It's for tests alone. Times in an emulated guest mean nothing.
+package kernels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/test/box"
+)
+
+// Kernel is a kernel that is ready to boot.
+type Kernel struct {
+	// Version is what uname -r tells in the guest.
+	Version string
+	// command returns what starts a guest. The guest shows stage as its /mnt and hands over to the script
+	// /mnt/run; work is a directory for what the start needs.
+	command func(stage, work string) (*exec.Cmd, error)
+}
+
+// Guest is what a booted kernel is given.
+type Guest struct {
+	// Files are put below /mnt: the key is the path there, the value a file or directory of this machine.
+	// Programs must be static; /mnt/bin is first in PATH.
+	Files map[string]string
+	// Commands are scripts for dash, run one after the other whatever their exit status, each with /mnt as
+	// its directory. /run and /tmp can be written to; busybox's programs, iproute2 and nft are in PATH.
+	Commands []string
+	// Each, if it's there, is called with each result as soon as it comes.
+	Each func(Result)
+	// Silence is how long the guest may print nothing before it counts as hung. Zero is for ever.
+	Silence time.Duration
+}
+
+// Result is what one command printed, on both streams, and its exit status.
+type Result struct {
+	Output string
+	Exit   int
+}
+
+// Run boots the kernel, runs the guest's commands and returns a result for each. When the guest ends early,
+// by a panic, a silence, or because ctx is done, the results so far come with an error that quotes the console.
+func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
+	work, err := os.MkdirTemp("", "swiftcni-guest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	stage := filepath.Join(work, "mnt")
+	mark, err := g.stage(stage)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := k.command(stage, work)
+	if err != nil {
+		return nil, err
+	}
+	console := newConsole(mark, len(g.Commands))
+	console.each = g.Each
+	if g.Silence > 0 {
+		hung, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		alarm := time.AfterFunc(g.Silence, func() { end(fmt.Errorf("the guest printed nothing for %v", g.Silence)) })
+		defer alarm.Stop()
+		console.heard = func() { alarm.Reset(g.Silence) }
+		ctx = hung
+	}
+	err = runInBox(ctx, cmd, console)
+	if missing := console.missing(); missing != nil {
+		return console.results, errors.Join(missing, err)
+	}
+	return console.results, nil
+}
+
+// runInBox runs a guest in a box, so that all its processes (user-mode-linux has many) end with this function.
+func runInBox(ctx context.Context, guest *exec.Cmd, console io.Writer) error {
+	host, err := box.Start(box.Options{})
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	stop := context.AfterFunc(ctx, host.Close)
+	defer stop()
+	cmd := host.Command(guest.Args[0], guest.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = console, console
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("guest: %w", errors.Join(err, context.Cause(ctx)))
+	}
+	return nil
+}
+
+// stage lays out what will be /mnt in the guest and returns the marker that its console will carry.
+func (g Guest) stage(dir string) (mark string, err error) {
+	for to, from := range g.Files {
+		if err := copyTree(from, filepath.Join(dir, to)); err != nil {
+			return "", fmt.Errorf("guest file %s: %w", to, err)
+		}
+	}
+	commands := filepath.Join(dir, "commands")
+	if err := os.MkdirAll(commands, 0o755); err != nil {
+		return "", err
+	}
+	for i, text := range g.Commands {
+		if err := os.WriteFile(filepath.Join(commands, strconv.Itoa(i)), []byte(text+"\n"), 0o644); err != nil {
+			return "", err
+		}
+	}
+	mark = newMark()
+	return mark, os.WriteFile(filepath.Join(dir, "run"), []byte(runScript(mark, len(g.Commands))), 0o644)
+}
