@@ -14,14 +14,6 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Attach attaches a container to a bridge network, and runs what stands in its key "chain". Its error is an *Error, and then nothing is left of the
-// attempt but a bridge that it may have made; the cause can be *ipam.ExhaustedError, *ipam.DuplicateError,
-// *rtnl.Error or *nft.Error.
-func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-	p := bridge()
-	return p.attach(ctx, n, a)
-}
-
 func attachToBridge(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	mac, err := n.checkAttach(a)
 	if err != nil {
@@ -67,17 +59,25 @@ func (n *Network) checkAttach(a Attachment) (net.HardwareAddr, error) {
 	if err := n.checkCall(a); err != nil {
 		return nil, err
 	}
-	if err := n.checkBridge(); err != nil {
-		return nil, err
-	}
-	if n.version().Form() == specversion.Legacy && !n.hasAddresses() {
-		_, err := (&Result{CNIVersion: n.cniVersion}).MarshalJSON() // which has no form
+	if err := n.checkBridged(); err != nil {
 		return nil, err
 	}
 	if a.IfName == n.bridge.name && a.SharedNetNS {
 		return nil, &Error{Code: CodeInvalidEnvironment, Msg: "CNI_IFNAME is the bridge's own name " + quote(a.IfName), Key: "CNI_IFNAME"}
 	}
 	return n.mac(a)
+}
+
+// checkBridged finds what is wrong with the configuration, for an attachment to a bridge.
+func (n *Network) checkBridged() error {
+	if err := n.checkBridge(); err != nil {
+		return err
+	}
+	if n.version().Form() == specversion.Legacy && !n.hasAddresses() {
+		_, err := (&Result{CNIVersion: n.cniVersion}).MarshalJSON() // which has no form
+		return err
+	}
+	return nil
 }
 
 // checkCall finds what no plugin can work with.

@@ -24,11 +24,11 @@ type Outcome struct {
 // a send of its own. The outcomes are in the attachments' order.
 //
 // Each attachment succeeds or fails by itself: what fails is taken back and doesn't concern the others. An address that
-// two of them want is the first one's. A network with a chain, or with an IPAM plugin that is a program of its own, is
-// attached to one by one.
+// two of them want is the first one's. A network of another plugin than bridge, with a chain, or with an IPAM plugin that is a
+// program of its own, is attached to one by one.
 func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 	c := crowd{call: process.Of(ctx), network: n, outcomes: make([]Outcome, len(list))}
-	if len(n.chain) > 0 || n.delegates() {
+	if n.err != nil || n.served.name != "bridge" || len(n.chain) > 0 || n.delegates() {
 		for i, a := range list {
 			c.outcomes[i].Result, c.outcomes[i].Err = Attach(ctx, n, a)
 		}

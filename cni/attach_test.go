@@ -362,7 +362,7 @@ func TestGCWithoutAListActsOnProof(t *testing.T) {
 		}
 	}
 	removeLink(t, namesOf(n.name, "dead", "eth0", 0).link)
-	if err := GC(t.Context(), n, nil); err != nil {
+	if err := Reclaim(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 	if l := left(t, n, dead); l != nil {

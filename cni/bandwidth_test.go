@@ -29,7 +29,7 @@ func chained(t testing.TB, plugin, keys string, prev *Result) *Network {
 		}
 		text = withPrev(text, string(printed))
 	}
-	n, err := Parse([]byte(text))
+	n, err := parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,21 +90,21 @@ func (n *Network) member(l memberText, shared []byte, a Attachment) (member, err
 	if len(inner) > 0 {
 		text = append(text, ',')
 	}
-	m, err := read(append(append(text, shared...), '}'), "")
+	m, err := read(append(append(text, shared...), '}'), nil)
 	if err != nil {
 		return member{}, err
 	}
 	m.prev, m.prevErr, m.valid = n.prev, nil, n.valid
 	p := findPlugin(m.plugin)
-	if p == nil || p.wrongKey == nil {
+	if p == nil || !p.follows {
 		return member{}, invalidKey("type", `"type" is `+quote(m.plugin)+", expected one of "+strings.Join(chainable(), ", "))
 	}
 	found := member{plugin: p, network: m, path: l.path}
 	if err := m.speaks(p.since); err != nil {
 		return found, err
 	}
-	if e := p.wrongKey(m, a); e != nil {
-		return found, e
+	if err := p.wrong(m, a); err != nil {
+		return found, err
 	}
 	return found, m.wrong(ofEach)
 }
@@ -112,7 +112,7 @@ func (n *Network) member(l memberText, shared []byte, a Attachment) (member, err
 // chainable lists the plugins that can be members.
 func chainable() (list []string) {
 	for _, p := range plugins() {
-		if p.wrongKey != nil {
+		if p.follows {
 			list = append(list, p.name)
 		}
 	}
@@ -168,7 +168,10 @@ func (p *plugin) detach(ctx context.Context, n *Network, a Attachment) error {
 }
 
 func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	err := p.check(ctx, n, a, prev)
+	var err error
+	if p.check != nil {
+		err = p.check(ctx, n, a, prev)
+	}
 	if !p.hasChain(n) {
 		return err
 	}
@@ -179,7 +182,10 @@ func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Re
 }
 
 func (p *plugin) collect(ctx context.Context, n *Network, valid []Attachment) error {
-	err := p.gc(ctx, n, valid)
+	var err error
+	if p.gc != nil {
+		err = p.gc(ctx, n, valid)
+	}
 	if !p.hasChain(n) {
 		return err
 	}
@@ -192,7 +198,10 @@ func (p *plugin) collect(ctx context.Context, n *Network, valid []Attachment) er
 }
 
 func (p *plugin) report(ctx context.Context, n *Network) error {
-	err := p.status(ctx, n)
+	var err error
+	if p.status != nil {
+		err = p.status(ctx, n)
+	}
 	if !p.hasChain(n) {
 		return err
 	}
@@ -209,14 +218,15 @@ func detachMembers(ctx context.Context, members []member, a Attachment) (err err
 }
 
 // wrongTuning finds what is wrong with tuning's keys. GC and STATUS have no link, whose name may be part of a sysctl's.
-func wrongTuning(n *Network, a Attachment) *Error {
+func wrongTuning(n *Network, a Attachment) error {
 	if a.IfName == "" {
 		a.IfName = "eth0"
 	}
-	if _, err := n.tuning().tuning(a); err != nil {
-		return asError(err)
+	if n.prevErr != nil {
+		return n.prevErr
 	}
-	return nil
+	_, err := n.tuning().tuning(a)
+	return err
 }
 
 // eachMember runs fn for each member, after the chain's head, whose error it's given.

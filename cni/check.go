@@ -13,13 +13,6 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Check finds out whether an attachment still is as prev, its result, says: bridge, links, addresses, routes,
-// gateway, masquerade and spoof check. The *Error says the first thing that isn't.
-func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	p := bridge()
-	return p.inspect(ctx, n, a, prev)
-}
-
 func checkBridged(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 	if err := a.check(); err != nil {
 		return err

@@ -207,7 +207,7 @@ func TestGCEndsRulesWithoutLeases(t *testing.T) {
 	if err := os.RemoveAll(p.network.ipam.dataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(GC(t.Context(), p.network, nil), gcPortmap(t.Context(), p.network, nil)); err != nil {
+	if err := errors.Join(Reclaim(t.Context(), p.network), gcPortmap(t.Context(), p.network, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if left := rulesOf(t, p.network.rulesOwner(p.dead.owner())); left != nil {

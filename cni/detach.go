@@ -16,17 +16,6 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Detach takes an attachment away: elements, link, leases, in this order and under the store's lock, so that an
-// address is never given to somebody else while a rule or a container still has it. It needs no namespace, what's gone already is no
-// error, and it goes on after an error to free whatever can be freed; the errors come back joined in one *Error.
-//
-// An IPAM plugin that is a program of its own is told after the elements and before the link: it may have to tell a
-// server in the network, from the address that it releases.
-func Detach(ctx context.Context, n *Network, a Attachment) error {
-	p := bridge()
-	return p.detach(ctx, n, a)
-}
-
 // detach takes away what was attached to a bridge, or to the host itself.
 func detach(ctx context.Context, n *Network, a Attachment) error {
 	if err := a.check(); err != nil {

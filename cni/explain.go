@@ -20,6 +20,12 @@ import (
 // other comes before it; those of an IPAM plugin that would have to be run aren't known. Its error is that of ADD, as
 // far as it can be foreseen.
 func Explain(n *Network, a Attachment) (string, error) {
+	if n.err != nil {
+		return "", n.err
+	}
+	if n.plugin != "bridge" && n.plugin != "ptp" {
+		return "", invalidKey("type", `"type" is `+quote(n.plugin)+", and only bridge and ptp have a plan that can be told")
+	}
 	if a.NetNS == "" {
 		a.NetNS = "/proc/self/ns/net" // it's only named
 	}

@@ -39,7 +39,7 @@ func (w *portWorld) firewall(t *testing.T, id, keys string) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"firewall",%s"prevResult":%s}`, w.network.name, keys, prev)))
+	n, err := parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"firewall",%s"prevResult":%s}`, w.network.name, keys, prev)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func (w *portWorld) remove(t *testing.T, id, keys string) {
 
 func TestFirewallStatus(t *testing.T) {
 	for keys, code := range map[string]uint{"": 0, `,"backend":"iptables"`: 0, `,"backend":"firewalld"`: CodeUnavailable, `,"ingressPolicy":"x"`: CodeInvalidNetwork} {
-		n, err := Parse([]byte(`{"cniVersion":"1.1.0","name":"net","type":"firewall"` + keys + `}`))
+		n, err := parse([]byte(`{"cniVersion":"1.1.0","name":"net","type":"firewall"` + keys + `}`))
 		if err != nil {
 			t.Fatal(err)
 		}

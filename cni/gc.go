@@ -13,14 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// GC removes every attachment of the network that isn't valid: elements, leases, links. A valid attachment
-// needs ContainerID and IfName only. An empty list removes all; a nil one, which is no list, removes only what is
-// provably dead. Other networks aren't touched.
-func GC(ctx context.Context, n *Network, valid []Attachment) error {
-	p := bridge()
-	return p.collect(ctx, n, valid)
-}
-
 func gcBridged(ctx context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkBridge(); err != nil {
 		return err
@@ -28,6 +20,7 @@ func gcBridged(ctx context.Context, n *Network, valid []Attachment) error {
 	return n.gc(ctx, valid)
 }
 
+// gc removes what isn't valid or, without a list, what is provably dead.
 func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
@@ -57,9 +50,9 @@ func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 	return nil
 }
 
-// Reclaim ends the leases and elements of a network's attachments that are provably dead, and says whose they
-// were. It needs no configuration but where the leases are: dataDir is host-local's key, "" its default. For timers.
-func Reclaim(dataDir, network string) ([]ipam.Record, error) {
+// ReclaimLeases ends the leases and elements of a network's attachments that are provably dead, and says whose they
+// were. It needs no configuration but where the leases are: dataDir is host-local's key, "" its default.
+func ReclaimLeases(dataDir, network string) ([]ipam.Record, error) {
 	if dataDir == "" {
 		dataDir = defaultDataDir
 	}

@@ -24,34 +24,63 @@ type plugin struct {
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
 
-	reads concern // keys that it judges before it does anything, beside its own
-	heads bool    // plugins in its key "chain" follow it
-	// wrongKey finds what is wrong with a configuration. Who has it can be a member of another's chain.
-	wrongKey func(*Network, Attachment) *Error
+	reads   concern // keys that it judges before it does anything, beside its own
+	deaf    bool    // it has no use for CNI_ARGS, and so no opinion
+	heads   bool    // plugins in its key "chain" follow it
+	follows bool    // it can be a member of another's chain
+
+	// wrong finds what is wrong with a configuration beside what reads says. It must do without an attachment, whose zero
+	// value then stands for any.
+	wrong func(*Network, Attachment) error
 }
+
+// readsIPAM reports whether the plugin is one that gives addresses, of which main plugins ask them. A nil plugin isn't.
+func (p *plugin) readsIPAM() bool { return p != nil && (p.name == hostLocal || p.name == static) }
 
 // plugins lists the names that the binary answers to, by the name that it's called by.
 func plugins() []plugin {
 	return []plugin{
-		bridge(),
-		{name: hostLocal, reads: ofIPAM, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal},
-		{name: static, reads: ofIPAM, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic},
-		{name: "loopback", add: addLoopback, del: delLoopback, check: checkLoopback},
-		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true},
+		{name: "bridge", reads: ofMain | ofMAC | ofIPAM, heads: true, wrong: wrongBridged,
+			add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged},
+		{name: hostLocal, reads: ofIPAM, add: addHostLocal, del: delHostLocal, check: checkHostLocal, gc: gcHostLocal, status: statusHostLocal,
+			wrong: func(n *Network, _ Attachment) error { return n.checkHostLocal() }},
+		{name: static, reads: ofIPAM, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic,
+			wrong: func(n *Network, _ Attachment) error { return statusStatic(context.Background(), n) }},
+		{name: "loopback", deaf: true, add: addLoopback, del: delLoopback, check: checkLoopback,
+			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(nil) }},
+		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true,
+			wrong: func(n *Network, _ Attachment) error { _, err := n.pointToPoint(); return err }},
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
-			wrongKey: func(n *Network, _ Attachment) *Error { return n.portmap().err }},
+			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.portmap().err) }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
-			wrongKey: func(n *Network, _ Attachment) *Error { return n.firewall().err }},
+			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.firewall().err) }},
 		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth,
-			wrongKey: func(n *Network, _ Attachment) *Error { return n.bandwidth().err }},
+			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.bandwidth().err) }},
 		{name: "sbr", add: addSBR, del: delSBR, check: checkSBR, status: statusSBR,
-			wrongKey: func(n *Network, _ Attachment) *Error { return n.sbr().err }},
-		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning, wrongKey: wrongTuning},
+			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.sbr().err) }},
+		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning,
+			follows: true, wrong: wrongTuning},
 	}
 }
 
-func bridge() plugin {
-	return plugin{name: "bridge", reads: ofMain | ofMAC | ofIPAM, add: attachToBridge, del: detach, check: checkBridged, gc: gcBridged, status: statusBridged, heads: true}
+// wrongBridged finds what is wrong with bridge's keys.
+func wrongBridged(n *Network, a Attachment) error {
+	if err := n.checkBridged(); err != nil {
+		return err
+	}
+	_, err := n.mac(a)
+	return err
+}
+
+// wrongOwn is what is wrong with prevResult or else with a plugin's own keys.
+func (n *Network) wrongOwn(keys *Error) error {
+	switch {
+	case n.prevErr != nil:
+		return n.prevErr
+	case keys != nil:
+		return keys
+	}
+	return nil
 }
 
 // PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
@@ -167,7 +196,7 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 	if err != nil {
 		return nil, nil, "", err
 	}
-	n, err := read(text, r.name)
+	n, err := read(text, p)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -179,9 +208,9 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 	}
 	if p == nil {
 		if p = findPlugin(n.plugin); p == nil {
-			return nil, nil, n.cniVersion, invalidKey("type", `unknown plugin `+quote(n.plugin)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
+			return nil, nil, n.cniVersion, errUnknownType(n.plugin)
 		}
-		if n, err = read(text, p.name); err != nil {
+		if n, err = read(text, p); err != nil {
 			return nil, nil, "", err
 		}
 	}
@@ -196,7 +225,7 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 		if err := p.judge(verb, n); err != nil {
 			return nil, nil, n.cniVersion, err
 		}
-		if badArgs != nil && p.readsArgs() {
+		if badArgs != nil && !p.deaf {
 			return nil, nil, n.cniVersion, badArgs
 		}
 		if a.badIP != nil && p.reads&ofIPAM != 0 && n.ipam.isOurs() {
@@ -229,15 +258,6 @@ func (p *plugin) judge(verb string, n *Network) error {
 	return n.wrong(of)
 }
 
-// readsArgs is false of plugins that have no use for CNI_ARGS, and so no opinion.
-func (p *plugin) readsArgs() bool {
-	switch p.name {
-	case "loopback", "portmap", "firewall", "bandwidth", "sbr":
-		return false
-	}
-	return true
-}
-
 func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) ([]byte, error) {
 	switch {
 	case verb == "ADD":
@@ -252,11 +272,11 @@ func (p *plugin) do(ctx context.Context, verb string, n *Network, a Attachment) 
 		return res.MarshalJSON()
 	case verb == "DEL":
 		return nil, p.detach(ctx, n, a)
-	case verb == "CHECK" && p.check != nil:
+	case verb == "CHECK":
 		return nil, p.inspect(ctx, n, a, n.prev)
-	case verb == "GC" && p.gc != nil:
+	case verb == "GC":
 		return nil, p.collect(ctx, n, n.valid)
-	case verb == "STATUS" && p.status != nil:
+	case verb == "STATUS":
 		return nil, p.report(ctx, n)
 	}
 	return nil, nil

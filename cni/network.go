@@ -12,9 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Network is a configuration that was read and found right. It doesn't change and may be shared.
+// A Network is a configuration that was read. It doesn't change, and many goroutines may use one.
 // Its defaults, limits and interplay are those of the reference plugins; docs/keys.md lists every key.
 type Network struct {
+	served *plugin // that "type" names, or the program's own; nil: there's none
+	err    error   // what is wrong with the configuration: an embedder's calls end with it, but for Detach
+
 	cniVersion string // as written, 0.1.0 when absent
 	name       string
 	plugin     string // key "type"

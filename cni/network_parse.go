@@ -5,6 +5,7 @@ package cni
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
@@ -22,13 +23,56 @@ const (
 	maxQueues = 4096     // what the kernel takes as IFLA_NUM_TX_QUEUES
 )
 
-// Parse reads a plugin's configuration. Its error is an *Error that names the key at fault.
+// Parse reads a plugin's configuration, and finds whatever is wrong with it for the plugin that its "type" names: keys, what
+// they say together, the version, and the type itself. It touches nothing. The error is an *Error that names the key at
+// fault, the first one in the order in which ADD would.
+//
+// It returns the network beside the error wherever there is one to speak of, for [Detach]: a configuration that turned
+// invalid must not keep an address for ever. [Attach] and the other calls end with that same error. Without a valid name, or
+// from what isn't JSON, there's no network.
+//
+// text is kept, and mustn't be changed while the network is in use.
 func Parse(text []byte) (*Network, error) {
-	n, err := parse(text)
+	n, err := read(text, nil)
 	if err != nil {
 		return nil, err
 	}
-	return n, nil
+	p := findPlugin(n.plugin)
+	if p != nil && p.readsIPAM() { // then it's the plugin's own object, whatever type that names
+		if n, err = read(text, p); err != nil {
+			return nil, err
+		}
+	}
+	n.served = p
+	n.err = n.problem()
+	return n, n.err
+}
+
+// problem finds what is wrong with a configuration, in the order in which ADD would say so.
+func (n *Network) problem() error {
+	p := n.served
+	if p == nil {
+		return errUnknownType(n.plugin)
+	}
+	if err := n.speaks(p.since); err != nil {
+		return err
+	}
+	if err := n.wrong(p.reads | ofEach | ofGC); err != nil {
+		return err
+	}
+	if err := p.wrong(n, Attachment{}); err != nil {
+		return err
+	}
+	if p.hasChain(n) {
+		_, err := n.members(Attachment{})
+		return err
+	}
+	return nil
+}
+
+// errUnknownType is of a configuration for no plugin that's known.
+func errUnknownType(name string) error {
+	return invalidKey("type", `unknown plugin `+quote(name)+`, expected "type" to be one of `+strings.Join(PluginNames(), ", "))
 }
 
 // A concern is whose keys a fault of the configuration is in: a plugin judges what it reads, since what it has no use for
@@ -80,34 +124,13 @@ func (n *Network) about(of concern, r *jsontext.Reader, read func() error) error
 	return err
 }
 
-// ParseForDetach reads what it can of a configuration that may have turned invalid since its containers were
-// attached: [Detach] works with that. Without a name, or from what isn't JSON, there's no network, and the error
-// says why.
-func ParseForDetach(text []byte) (*Network, error) {
-	n, err := parse(text)
-	if n != nil {
-		return n, nil
-	}
-	return nil, err
-}
-
-// parse returns the network as far as it can be read, which is what DEL works with, and the first error but for those
-// about bridge's keys. Without a name there is no network.
-func parse(text []byte) (*Network, error) {
-	n, err := read(text, "")
-	if err == nil {
-		err = n.wrong(ofEach | ofMain | ofMAC | ofIPAM | ofGC)
-	}
-	return n, err
-}
-
-// read reads a configuration for a plugin, if it's known by whom it's read. The error says why there's no network; what is
-// wrong with its keys is among its faults.
-func read(text []byte, program string) (*Network, error) {
-	n := &Network{text: text}
+// read reads a configuration for a plugin, if it's known which. The error says why there's no network; what is wrong with its
+// keys is among its faults.
+func read(text []byte, p *plugin) (*Network, error) {
+	n := &Network{text: text, served: p}
 	n.ipam.dataDir = defaultDataDir
-	if program == hostLocal || program == static {
-		n.ipam.own, n.ipam.plugin = program, program
+	if p.readsIPAM() {
+		n.ipam.own, n.ipam.plugin = p.name, p.name
 	}
 	n.bridge.name, n.bridge.queues = "cni0", 1
 	r := jsontext.NewReader(text, "")

@@ -12,6 +12,16 @@ import (
 )
 
 // Every key refuses every other type, and names itself.
+// parse reads a configuration for whatever plugin is named, if any, and finds what is wrong with the keys that most share.
+func parse(text []byte) (*Network, error) {
+	n, err := read(text, nil)
+	if err != nil {
+		return nil, err
+	}
+	n.served = findPlugin(n.plugin)
+	return n, n.wrong(ofEach | ofMain | ofMAC | ofIPAM | ofGC)
+}
+
 func TestWrongTypesAreNamed(t *testing.T) {
 	values := map[string]string{"string": `"x"`, "number": `7`, "boolean": `true`, "object": `{"a":1}`, "list": `[{}]`}
 	for key, right := range map[string]string{
@@ -93,7 +103,7 @@ func TestJSONFailuresAreDecodingFailures(t *testing.T) {
 }
 
 func TestKeysMatchInAnyCaseAndTheLastWins(t *testing.T) {
-	n, err := Parse([]byte(`{"CNIVersion":"0.4.0","NAME":"n","Bridge":"a","bridge":"b","MTU":1,"mtu":null,"ipmasq":true,
+	n, err := parse([]byte(`{"CNIVersion":"0.4.0","NAME":"n","Bridge":"a","bridge":"b","MTU":1,"mtu":null,"ipmasq":true,
 		"RuntimeConfig":{"IPs":["10.0.0.7/8","10.0.0.7"],"mac":"02:00:00:00:00:01"},"ARGS":{"CNI":{"ips":["10.0.0.8"],"mac":"x"}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +122,7 @@ func TestKeysMatchInAnyCaseAndTheLastWins(t *testing.T) {
 
 // An object that comes again adds to the first, null takes it back, and each key in it counts as it's said last.
 func TestObjectsAgain(t *testing.T) {
-	n, err := Parse([]byte(`{"name":"n","ipam":{"type":"host-local","subnet":"10.0.0.0/24","dataDir":"/x","gateway":"10.0.0.7"},"ipam":{"rangeStart":"10.0.0.9","gateway":""},
+	n, err := parse([]byte(`{"name":"n","ipam":{"type":"host-local","subnet":"10.0.0.0/24","dataDir":"/x","gateway":"10.0.0.7"},"ipam":{"rangeStart":"10.0.0.9","gateway":""},
 		"runtimeConfig":{"ips":["10.0.0.50"],"ips":["10.0.0.60"]},"args":{"cni":{"ips":["10.0.0.70"]}},"args":null}`))
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +131,7 @@ func TestObjectsAgain(t *testing.T) {
 	if r.Start.String() != "10.0.0.9" || r.Gateway.String() != "10.0.0.1" || n.ipam.dataDir != "/x" {
 		t.Errorf("%+v in %s", r, n.ipam.dataDir)
 	}
-	if _, err := Parse([]byte(`{"name":"n","ipam":{"type":"host-local","gateway":"10.1.0.1","ranges":[[{"subnet":"10.0.0.0/24"}]]}}`)); err != nil {
+	if _, err := parse([]byte(`{"name":"n","ipam":{"type":"host-local","gateway":"10.1.0.1","ranges":[[{"subnet":"10.0.0.0/24"}]]}}`)); err != nil {
 		t.Error("a gateway without a subnet is no range:", err)
 	}
 	if want := n.wanted(Attachment{}); len(want) != 1 || want[0].String() != "10.0.0.60" {

@@ -189,7 +189,7 @@ func portmapConf(t testing.TB, name, keys, mappings, prev string) *Network {
 	if keys != "" {
 		keys += ","
 	}
-	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"portmap",%s"runtimeConfig":{"portMappings":[%s]},"prevResult":%s}`, name, keys, mappings, prev)))
+	n, err := parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":%q,"type":"portmap",%s"runtimeConfig":{"portMappings":[%s]},"prevResult":%s}`, name, keys, mappings, prev)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -275,12 +275,12 @@ func deeds() map[string]func(*testing.T, *pair) {
 			}
 		},
 		"GC": func(t *testing.T, p *pair) {
-			if err := GC(t.Context(), p.network, nil); err != nil {
+			if err := Reclaim(t.Context(), p.network); err != nil {
 				t.Error(err)
 			}
 		},
 		"swiftctl gc": func(t *testing.T, p *pair) {
-			list, err := Reclaim(p.network.ipam.dataDir, p.network.name)
+			list, err := ReclaimLeases(p.network.ipam.dataDir, p.network.name)
 			if err != nil || len(list) != 1 || list[0].Owner != p.dead.owner() {
 				t.Errorf("got %v, %v", list, err)
 			}
@@ -320,10 +320,10 @@ func TestOtherNamespacesProveNothing(t *testing.T) {
 				if _, err := Attach(t.Context(), p.network, next); !errors.As(err, &full) {
 					t.Errorf("ADD: %v", err)
 				}
-				if list, err := Reclaim(p.network.ipam.dataDir, p.network.name); err != nil || len(list) > 0 {
+				if list, err := ReclaimLeases(p.network.ipam.dataDir, p.network.name); err != nil || len(list) > 0 {
 					t.Errorf("ended %v, %v", list, err)
 				}
-				if err := GC(t.Context(), p.network, nil); err != nil {
+				if err := Reclaim(t.Context(), p.network); err != nil {
 					t.Error(err)
 				}
 			})

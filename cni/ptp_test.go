@@ -20,7 +20,7 @@ import (
 func ptpNetwork(t testing.TB, keys string) *Network {
 	t.Helper()
 	text := fmt.Sprintf(`{ "cniVersion": "1.1.0", "name": "ptp%d", "type": "ptp", %s }`, os.Getpid(), strings.ReplaceAll(keys, "DIR", t.TempDir()))
-	n, err := Parse([]byte(text))
+	n, err := parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestStaticAddresses(t *testing.T) {
 // staticText is what the plugin gives, or its error.
 func staticText(conf, args string) string {
 	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/proc/self/ns/net", Args: args}
-	n, err := Parse([]byte(conf))
+	n, err := parse([]byte(conf))
 	if err == nil {
 		err = a.parseArgs()
 	}

@@ -14,14 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Status reports whether the next Attach can be expected to succeed: nil, or an *Error with
-// [CodeUnavailable] (it can't) or [CodeLimited] (it can't, and existing attachments lack something too).
-// It changes nothing.
-func Status(ctx context.Context, n *Network) error {
-	p := bridge()
-	return p.report(ctx, n)
-}
-
 func statusBridged(ctx context.Context, n *Network) error {
 	if err := n.checkBridge(); err != nil {
 		return err

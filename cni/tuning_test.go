@@ -35,7 +35,7 @@ func (w *tuned) conf(t testing.TB, keys string) *Network {
 	if keys != "" {
 		keys += ","
 	}
-	n, err := Parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","type":"tuning","dataDir":%q,%s"prevResult":{"cniVersion":"1.1.0",`+
+	n, err := parse([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","type":"tuning","dataDir":%q,%s"prevResult":{"cniVersion":"1.1.0",`+
 		`"interfaces":[{"name":"br0"},{"mac":"02:00:00:00:00:01","name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.1.0.2/24","interface":1}]}}`, w.dir, keys)))
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func newAttach() *cobra.Command {
 		if err := t.exists(a); err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin(), cni.Parse)
+		c, err := readConf(args[0], cmd.InOrStdin(), false)
 		if err != nil {
 			return err
 		}

@@ -31,11 +31,8 @@ type conf struct {
 	others  []string // plugins of the list besides the bridge plugin
 }
 
-// parser is [cni.Parse], or [cni.ParseForDetach] where a configuration that has turned invalid must still serve.
-type parser func(text []byte) (*cni.Network, error)
-
-// readConf reads the configuration at path; "-" is stdin.
-func readConf(path string, stdin io.Reader, parse parser) (*conf, error) {
+// readConf reads the configuration at path; "-" is stdin. lax takes one that has turned invalid, as far as it can be read.
+func readConf(path string, stdin io.Reader, lax bool) (*conf, error) {
 	text, err := readConfText(path, stdin)
 	if err != nil {
 		return nil, err
@@ -44,15 +41,12 @@ func readConf(path string, stdin io.Reader, parse parser) (*conf, error) {
 	if text, c.others, err = bridgeOf(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.network, err = parse(text); err != nil {
+	if c.network, err = cni.Parse(text); err != nil && (c.network == nil || !lax) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	n := c.network
 	if n.Plugin() != "bridge" {
 		return nil, fmt.Errorf(`%s: "type" is %q, and only "bridge" can be attached to`, path, n.Plugin())
-	}
-	if !slices.Contains(cni.Versions(), n.CNIVersion()) {
-		return nil, fmt.Errorf(`%s: "cniVersion" is %q, known are %s`, path, n.CNIVersion(), strings.Join(cni.Versions(), ", "))
 	}
 	return c, nil
 }

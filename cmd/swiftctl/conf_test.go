@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/swiftcni/swiftcni/cni"
 )
 
 func TestBridgeOf(t *testing.T) {
@@ -58,7 +56,7 @@ func TestInputIsBounded(t *testing.T) {
 	if _, err := readState(zeros{}); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
 		t.Errorf("an endless state: %v", err)
 	}
-	if _, err := readConf("-", zeros{}, cni.Parse); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
+	if _, err := readConf("-", zeros{}, false); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
 		t.Errorf("an endless configuration: %v", err)
 	}
 	text, err := readBounded(io.LimitReader(zeros{}, 1<<20), "zeros", 1<<20)

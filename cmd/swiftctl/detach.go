@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/swiftcni/swiftcni/cni"
 )
 
 func newDetach() *cobra.Command {
@@ -24,7 +23,7 @@ func newDetach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin(), cni.ParseForDetach)
+		c, err := readConf(args[0], cmd.InOrStdin(), true)
 		if err != nil {
 			return err
 		}

@@ -182,7 +182,7 @@ func reclaimNetwork(dir, network string) ([]ipam.Record, error) {
 	if err != nil || !proven {
 		return nil, err
 	}
-	return cni.Reclaim(dir, network)
+	return cni.ReclaimLeases(dir, network)
 }
 
 // hasEvidence reports whether any attachment of a network could be proven dead.

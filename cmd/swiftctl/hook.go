@@ -81,11 +81,7 @@ func (h *hook) run(ctx context.Context, stdin io.Reader, path string) error {
 }
 
 func (h *hook) serve(ctx context.Context, s *state, path string) error {
-	parse := cni.ParseForDetach
-	if s.attaches() {
-		parse = cni.Parse
-	}
-	c, err := readConf(path, nil, parse)
+	c, err := readConf(path, nil, !s.attaches())
 	if err != nil {
 		return err
 	}
