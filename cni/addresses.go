@@ -12,10 +12,6 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
-func (a *Attachment) owner() ipam.Owner {
-	return ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName}
-}
-
 // wanted joins the requested addresses of the configuration with the attachment's own.
 func (n *Network) wanted(a Attachment) []netip.Addr {
 	var want []netip.Addr

@@ -10,37 +10,37 @@ import (
 
 // parseArgs reads CNI_ARGS, "K=V;K2=V2". The keys of bridge and of its IPAM plugins are all known here, so
 // that one meant for the other isn't an error; the rest needs IgnoreUnknown=1.
-func (a *Attachment) parseArgs() error {
+func parseArgs(a *Attachment) (badIP, _ error) {
 	if a.Args == "" {
-		return nil
+		return badIP, nil
 	}
 	var unknown []string
 	ignore := false
 	for pair := range strings.SplitSeq(a.Args, ";") {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || strings.Contains(value, "=") {
-			return argsError("ARGS: invalid pair " + quote(pair))
+			return badIP, argsError("ARGS: invalid pair " + quote(pair))
 		}
 		switch key {
 		case "IgnoreUnknown":
 			on, ok := parseBool(value)
 			if !ok {
-				return invalidArg(pair, "boolean unmarshal error: invalid input "+value, `expected "1", "true", "0" or "false"`)
+				return badIP, invalidArg(pair, "boolean unmarshal error: invalid input "+value, `expected "1", "true", "0" or "false"`)
 			}
 			ignore = on
 		case "MAC":
 			a.MAC = value
 		case "IP":
-			a.Addrs, a.badIP = wantedByArgs(pair, value)
+			a.Addrs, badIP = wantedByArgs(pair, value)
 		case "GATEWAY": // of the static plugin
 		default:
 			unknown = append(unknown, quote(pair))
 		}
 	}
 	if unknown != nil && !ignore {
-		return argsError("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
+		return badIP, argsError("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
 	}
-	return nil
+	return badIP, nil
 }
 
 // wantedByArgs reads a list of addresses. The static plugin takes them with lengths, and reads them itself. An empty value

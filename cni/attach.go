@@ -8,8 +8,13 @@ import (
 	"net"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/undo"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -32,20 +37,20 @@ func (n *Network) attach(ctx context.Context, a Attachment, mac net.HardwareAddr
 			return nil, err
 		}
 	}
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		return nil, err
 	}
-	container, err := openNetNS(a, host.netns)
+	container, err := netns.Open(a, host.NetNS)
 	if err != nil {
 		return nil, err
 	}
 	defer container.Close()
 	for attempt := 0; ; attempt++ {
 		at := &attaching{call: process.Of(ctx), network: n, attachment: a, host: host, container: container, mac: mac, delegate: ipam,
-			names: namesOf(n.name, a.ContainerID, a.IfName, attempt)}
+			names: names.Of(n.name, a.ContainerID, a.IfName, attempt)}
 		res, err := at.run(ctx, build)
-		if !errors.Is(err, errNameTaken) || attempt+1 == attempts {
+		if !errors.Is(err, errNameTaken) || attempt+1 == names.Attempts {
 			return res, err
 		}
 	}
@@ -82,7 +87,7 @@ func (n *Network) checkBridged() error {
 
 // checkCall finds what no plugin can work with.
 func (n *Network) checkCall(a Attachment) error {
-	if err := a.check(); err != nil {
+	if err := checkAttachment(a); err != nil {
 		return err
 	}
 	if a.NetNS == "" {
@@ -96,10 +101,10 @@ type attaching struct {
 	call       *process.Call
 	network    *Network
 	attachment Attachment
-	host       hostID
+	host       hostid.ID
 	container  *rtnl.NetNS
 	mac        net.HardwareAddr // explicit, or nil
-	names      names
+	names      names.Names
 	delegate   *delegate // the IPAM plugin that is a program of its own, or nil
 
 	conn     *rtnl.Conn    // in the host's namespace
@@ -109,7 +114,7 @@ type attaching struct {
 	plan     *plan
 	place    int                 // in the list of AttachAll
 	reserved map[ipam.Owner]bool // by the others of that list, whose links come later
-	undo     undoList
+	undo     undo.List
 	otherMAC bool // somebody may have had the address of whom we don't know: by another MAC, and with ports that lead to it
 
 	endedLately bool // other attachments of the network have
@@ -126,7 +131,7 @@ func (at *attaching) run(ctx context.Context, build builder) (_ *Result, err err
 	defer func() {
 		if err != nil {
 			at.enter(calls.Undo)
-			at.undo.run()
+			at.undo.Run()
 		}
 		if err = errors.Join(err, at.unlock()); err != nil {
 			err = asError(err)
@@ -186,13 +191,13 @@ func (at *attaching) toBridge(ctx context.Context) (*Result, error) {
 // sharesNetNS reports whether the container's namespace is the host's. There the kernel takes no IPv6 route by a gateway
 // that is the host's own address already, so the gateways come last (ip6_validate_gw, net/ipv6/route.c).
 func (at *attaching) sharesNetNS() bool {
-	return at.attachment.SharedNetNS && at.container.ID() == at.host.netns // else openNetNS has refused it
+	return at.attachment.SharedNetNS && at.container.ID() == at.host.NetNS // else openNetNS has refused it
 }
 
 // seed is what a container without addresses derives its MAC from.
 func (at *attaching) seed() string {
 	a := &at.attachment
-	return at.host.boot + "\x00" + at.network.name + "\x00" + a.ContainerID + "\x00" + a.IfName
+	return at.host.Boot + "\x00" + at.network.name + "\x00" + a.ContainerID + "\x00" + a.IfName
 }
 
 // reserve asks IPAM for addresses. A network without IPAM has none.
@@ -227,7 +232,7 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner := at.attachment.owner()
+	owner := names.Lessee(at.attachment)
 	leases, err := store.Reserve(ipam.Request{
 		Owner: owner,
 		Sets:  n.ipam.sets,
@@ -235,22 +240,22 @@ func (at *attaching) reserveLocal() (*Result, error) {
 		// A MAC follows from one address alone, the first of IPv4 if there is one.
 		OtherMAC:  unclean || at.mac != nil || n.ipam.setsOf4() > 1,
 		OtherMAC6: len(n.ipam.sets) > max(1, n.ipam.setsOf4()),
-		Record:    at.names.record(owner, at.host),
+		Record:    proof.Record(at.names, owner, at.host),
 		Alive:     at.alive(),
-		TrueBoot:  at.host.bootIsReal,
+		TrueBoot:  at.host.BootIsReal,
 		Ending:    n.endElements(),
 	})
 	if err != nil {
 		return nil, ipamError(err)
 	}
 	at.otherMAC, at.endedLately = store.OtherMACs6(), store.EndedLately()
-	at.undo.push("leases", func() error { return at.release(owner) })
+	at.undo.Push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }
 
 // alive says of whom an address may not be taken: of those with a link, and of those that get theirs in this call.
 func (at *attaching) alive() func(ipam.Record) bool {
-	linked := at.host.proof(at.conn).aliveOn(at.network.name)
+	linked := proof.On(at.host, at.conn).AliveOn(at.network.name)
 	return func(r ipam.Record) bool { return at.reserved[r.Owner] || linked(r) }
 }
 
@@ -286,7 +291,7 @@ func (at *attaching) result() (*Result, error) {
 		CNIVersion: at.network.cniVersion,
 		Interfaces: []Interface{
 			{Name: keys.name, MAC: mac.String()},
-			{Name: p.names.link, MAC: p.names.mac.String()},
+			{Name: p.names.Link, MAC: p.names.MAC.String()},
 			{Name: at.attachment.IfName, MAC: p.mac.String(), Sandbox: at.attachment.NetNS},
 		},
 		IPs: p.ips, Routes: p.routes, DNS: p.dns,

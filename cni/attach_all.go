@@ -7,6 +7,9 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -35,7 +38,7 @@ func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 		return c.outcomes
 	}
 	var err error
-	if c.host, err = readHostID(); err == nil {
+	if c.host, err = hostid.Read(); err == nil {
 		c.conn, err = rtnl.Dial(nil)
 	}
 	if err != nil {
@@ -63,7 +66,7 @@ func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 type crowd struct {
 	call     *process.Call
 	network  *Network
-	host     hostID
+	host     hostid.ID
 	conn     *rtnl.Conn
 	store    *ipam.Store
 	alive    []*attaching // those that haven't failed
@@ -74,7 +77,7 @@ type crowd struct {
 // settle ends an attachment: with a result, or by taking it back.
 func (c *crowd) settle(at *attaching, res *Result, err error) {
 	if res == nil {
-		at.undo.run()
+		at.undo.Run()
 	}
 	at.leaveContainer()
 	at.container.Close()
@@ -107,14 +110,14 @@ func (c *crowd) prepare(ctx context.Context, list []Attachment) {
 		mac, err := n.checkAttach(a)
 		var container *rtnl.NetNS
 		if err == nil {
-			container, err = openNetNS(a, c.host.netns)
+			container, err = netns.Open(a, c.host.NetNS)
 		}
 		if err != nil {
 			c.outcomes[i].Err = asError(err)
 			continue
 		}
 		c.alive = append(c.alive, &attaching{call: c.call, network: n, attachment: a, host: c.host, container: container, mac: mac,
-			names: namesOf(n.name, a.ContainerID, a.IfName, 0), conn: c.conn, place: i})
+			names: names.Of(n.name, a.ContainerID, a.IfName, 0), conn: c.conn, place: i})
 	}
 	reserved := make(map[ipam.Owner]bool, len(list))
 	c.each(func(at *attaching) error {
@@ -124,7 +127,7 @@ func (c *crowd) prepare(ctx context.Context, list []Attachment) {
 		if err != nil {
 			return err
 		}
-		reserved[at.attachment.owner()] = true
+		reserved[names.Lessee(at.attachment)] = true
 		at.plan = newPlan(n, at.attachment, at.names, addrs, at.mac, at.seed())
 		at.plan.announce = at.plan.announce || at.otherMAC
 		return at.plan.checkGateways()
@@ -171,7 +174,7 @@ func (c *crowd) links(some []*attaching, bridge int) error {
 	ends := make(map[*attaching]int, len(some))
 	for _, at := range some {
 		at.plan.portBatch(&b, bridge, at.container)
-		at.undo.push("link", at.removeLink)
+		at.undo.Push("link", at.removeLink)
 		ends[at] = b.Len()
 	}
 	err := c.conn.Do(&b)
@@ -248,7 +251,7 @@ func (c *crowd) rules() {
 	}
 	for _, at := range c.alive {
 		if elements, ok := at.plan.rules(); ok {
-			at.undo.push("ruleset elements", func() error { return detachElements(elements) })
+			at.undo.Push("ruleset elements", func() error { return detachElements(elements) })
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -70,8 +71,8 @@ func left(t testing.TB, n *Network, a Attachment) (list []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for attempt := range attempts {
-			if l.Name == namesOf(n.name, a.ContainerID, a.IfName, attempt).link {
+		for attempt := range names.Attempts {
+			if l.Name == names.Of(n.name, a.ContainerID, a.IfName, attempt).Link {
 				list = append(list, "link "+l.Name)
 			}
 		}
@@ -103,7 +104,7 @@ func left(t testing.TB, n *Network, a Attachment) (list []string) {
 	if err := store.Check(); err != nil {
 		t.Error(err)
 	}
-	if r, ok, _ := store.Lookup(a.owner()); ok {
+	if r, ok, _ := store.Lookup(names.Lessee(a)); ok {
 		list = append(list, fmt.Sprintf("lease %v", r))
 	}
 	return list
@@ -361,7 +362,7 @@ func TestGCWithoutAListActsOnProof(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	removeLink(t, namesOf(n.name, "dead", "eth0", 0).link)
+	removeLink(t, names.Of(n.name, "dead", "eth0", 0).Link)
 	if err := Reclaim(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
@@ -383,14 +384,14 @@ func TestDeadAttachmentsGiveWay(t *testing.T) {
 	if _, err := Attach(t.Context(), n, dead); err != nil {
 		t.Fatal(err)
 	}
-	removeLink(t, namesOf(n.name, "dead", "eth0", 0).link)
+	removeLink(t, names.Of(n.name, "dead", "eth0", 0).Link)
 	if _, err := Attach(t.Context(), n, dead); err != nil {
 		t.Fatal("the same owner again:", err)
 	}
 	if _, err := Attach(t.Context(), n, attachment(t, "c2")); err == nil {
 		t.Fatal("a live container's address was given away")
 	}
-	removeLink(t, namesOf(n.name, "dead", "eth0", 0).link)
+	removeLink(t, names.Of(n.name, "dead", "eth0", 0).Link)
 	next := attachment(t, "c3")
 	if _, err := Attach(t.Context(), n, next); err != nil {
 		t.Fatal("another owner:", err)

@@ -9,7 +9,9 @@ import (
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/undo"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +27,7 @@ type shaping struct {
 	host       *rtnl.Conn
 	hostEnd    rtnl.Link
 	ifb        rtnl.Link
-	undo       undoList
+	undo       undo.List
 }
 
 func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) {
@@ -33,7 +35,7 @@ func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) 
 	if err := n.checkChained(k.err, "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
-	if err := a.refuseOwnNetNS(); err != nil {
+	if err := netns.RefuseOwn(a); err != nil {
 		return nil, err
 	}
 	if k.limits == (limits{}) {
@@ -45,7 +47,7 @@ func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) 
 	}
 	defer s.host.Close()
 	if err := s.shape(); err != nil {
-		s.undo.run()
+		s.undo.Run()
 		return nil, err
 	}
 	if !k.egress.isSet() {
@@ -82,7 +84,7 @@ func (n *Network) shaping(a Attachment, l limits) (*shaping, error) {
 
 // containerLink looks at the container's end, which must be a veth's.
 func containerLink(a Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
-	ns, err := openNetNS(a, host)
+	ns, err := netns.Open(a, host)
 	if err != nil {
 		return rtnl.Link{}, err
 	}
@@ -165,7 +167,7 @@ func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 	for i, step := range steps {
 		switch err := because[i]; {
 		case err == nil && step.undo != nil:
-			s.undo.push(step.what, func() error { return s.host.Do(deletion(step.undo)) })
+			s.undo.Push(step.what, func() error { return s.host.Do(deletion(step.undo)) })
 		case err == nil || step.what == "" || first != nil:
 		case errors.Is(err, fs.ErrExist):
 			first = &Error{Code: CodeAttached, Err: err, Key: "CNI_CONTAINERID",

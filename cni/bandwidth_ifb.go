@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/sha512"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -27,14 +29,14 @@ func ifbNames(network string, a Attachment) [2]string {
 }
 
 // ifbOf are the index and the MAC of an attachment's ifb.
-func ifbOf(network string, a Attachment, attempt int) names {
-	return namesOf(network, a.ContainerID, "ifb of "+a.IfName, attempt)
+func ifbOf(network string, a Attachment, attempt int) names.Names {
+	return names.Of(network, a.ContainerID, "ifb of "+a.IfName, attempt)
 }
 
 // isIfbOf reports whether a link is the ifb that this package made for an attachment.
 func isIfbOf(network string, a Attachment, l rtnl.Link) bool {
-	for attempt := range attempts {
-		if nm := ifbOf(network, a, attempt); l.Index == nm.index && l.MAC.String() == nm.mac.String() {
+	for attempt := range names.Attempts {
+		if nm := ifbOf(network, a, attempt); l.Index == nm.Index && l.MAC.String() == nm.MAC.String() {
 			return true
 		}
 	}
@@ -49,12 +51,12 @@ func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
 		if absent(err) {
 			continue
 		}
-		if err != nil || l.Kind == "ifb" && (l.Index < leastIndex || isIfbOf(network, a, l)) {
+		if err != nil || l.Kind == "ifb" && (l.Index < names.Least || isIfbOf(network, a, l)) {
 			return l, err
 		}
 	}
-	for attempt := range attempts {
-		l, err := conn.LinkByIndex(ifbOf(network, a, attempt).index)
+	for attempt := range names.Attempts {
+		l, err := conn.LinkByIndex(ifbOf(network, a, attempt).Index)
 		if err == nil && l.Kind == "ifb" && isIfbOf(network, a, l) {
 			return l, nil // it was renamed
 		}
@@ -72,15 +74,15 @@ func removeIfb(ctx context.Context, conn *rtnl.Conn, index int) error {
 
 // createIfb makes the link, down and with its shaper: a discipline on a link that's up costs an RCU grace period.
 func (s *shaping) createIfb() error {
-	names, which := ifbNames(s.network.name, s.attachment), 0
-	for attempt := 0; attempt < attempts; {
+	known, which := ifbNames(s.network.name, s.attachment), 0
+	for attempt := 0; attempt < names.Attempts; {
 		nm := ifbOf(s.network.name, s.attachment, attempt)
-		s.ifb = rtnl.Link{Kind: "ifb", Index: nm.index, Name: names[which], MAC: nm.mac, MTU: s.hostEnd.MTU, TxQueueLen: rtnl.NoTxQueue}
+		s.ifb = rtnl.Link{Kind: "ifb", Index: nm.Index, Name: known[which], MAC: nm.MAC, MTU: s.hostEnd.MTU, TxQueueLen: rtnl.NoTxQueue}
 		var b rtnl.Batch
 		b.Create(s.ifb)
 		err := s.host.Do(&b)
 		if err == nil {
-			s.undo.push("ifb", func() error { return s.host.Do(deletion(rtnl.Link{Index: nm.index})) })
+			s.undo.Push("ifb", func() error { return s.host.Do(deletion(rtnl.Link{Index: nm.Index})) })
 			return nil
 		}
 		if errors.Is(err, unix.EOPNOTSUPP) {
@@ -89,12 +91,12 @@ func (s *shaping) createIfb() error {
 		if !errors.Is(err, fs.ErrExist) {
 			return failed("adding link", err)
 		}
-		switch there, lookUp := s.host.Link(names[which]); {
+		switch there, lookUp := s.host.Link(known[which]); {
 		case absent(lookUp):
 			attempt++ // the index is a stranger's
 		case lookUp != nil:
-			return failed("failed to lookup "+quote(names[which]), lookUp)
-		case there.Kind == "ifb" && (there.Index < leastIndex || isIfbOf(s.network.name, s.attachment, there)):
+			return failed("failed to lookup "+quote(known[which]), lookUp)
+		case there.Kind == "ifb" && (there.Index < names.Least || isIfbOf(s.network.name, s.attachment, there)):
 			if err := s.replaceIfb(there, err); err != nil {
 				return err
 			}
@@ -126,7 +128,7 @@ func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 }
 
 func (s *shaping) alias() string {
-	return alias(s.network.rulesOwner(s.attachment.owner()))
+	return names.Alias(s.network.rulesOwner(names.Lessee(s.attachment)))
 }
 
 func creation(o rtnl.Object) *rtnl.Batch {
@@ -157,7 +159,7 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 		if err != nil {
 			return failed("list links", err)
 		}
-		if ofNetwork(n.name, l) {
+		if names.InNetwork(n.name, l) {
 			list = append(list, l)
 		}
 	}
@@ -183,7 +185,7 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := conn.Do(&b); err != nil && !onlyAbsent(err) {
+	if err := conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return failed("delete links", err)
 	}
 	return nil
@@ -193,8 +195,8 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 func ifbsOf(network string, valid []Attachment) map[int]bool {
 	used := map[int]bool{}
 	for _, a := range valid {
-		for attempt := range attempts {
-			used[ifbOf(network, a, attempt).index] = true
+		for attempt := range names.Attempts {
+			used[ifbOf(network, a, attempt).Index] = true
 		}
 	}
 	return used

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -136,12 +139,12 @@ func (at *attaching) createBridge() (int, error) {
 
 // ownBridgeMAC is the MAC of the bridges that this package makes.
 func (at *attaching) ownBridgeMAC() net.HardwareAddr {
-	return bridgeMAC(at.network.bridge.name, at.host.boot, at.host.netns.Ino)
+	return names.BridgeMAC(at.network.bridge.name, at.host.Boot, at.host.NetNS.Ino)
 }
 
 // refuseAdvertisements keeps a container's router advertisements from configuring the host.
 func (at *attaching) refuseAdvertisements() {
-	_ = writeSysctl(sysctl6(at.network.bridge.name, "accept_ra"), "0")
+	_ = sysctl.Write(sysctl.IPv6(at.network.bridge.name, "accept_ra"), "0")
 }
 
 // mendBridge makes an existing bridge what the network needs: a bridge at all, up, promiscuous, filtering.
@@ -211,7 +214,7 @@ func (at *attaching) settleGateways(link int, name string, added []netip.Prefix)
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := at.conn.Do(&b); err != nil && !onlyAbsent(err) {
+	if err := at.conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return failed("failed to set bridge addr: remove the address that conflicts", err)
 	}
 	// With the primary address of a subnet the kernel removes its secondaries, the gateway maybe among them.

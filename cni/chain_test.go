@@ -5,6 +5,7 @@ package cni
 import (
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -81,7 +82,7 @@ func TestReclaimEndsChainedElements(t *testing.T) {
 	if _, err := Attach(t.Context(), n, dead); err != nil {
 		t.Fatal(err)
 	}
-	removeLink(t, namesOf(n.name, dead.ContainerID, dead.IfName, 0).link)
+	removeLink(t, names.Of(n.name, dead.ContainerID, dead.IfName, 0).Link)
 	plain := *n
 	plain.chain = nil
 	if _, err := Attach(t.Context(), &plain, next); err != nil {

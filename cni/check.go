@@ -8,13 +8,15 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 func checkBridged(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	if err := a.check(); err != nil {
+	if err := checkAttachment(a); err != nil {
 		return err
 	}
 	if err := n.checkBridge(); err != nil {
@@ -39,7 +41,7 @@ func (n *Network) check(ctx context.Context, a Attachment, prev *Result, look fu
 	if err != nil {
 		return failed("identify the host's network namespace", err)
 	}
-	container, err := openNetNS(a, host)
+	container, err := netns.Open(a, host)
 	if err != nil {
 		return err
 	}
@@ -279,8 +281,8 @@ func (c *checking) checkGateway() error {
 // has a rule of its own instead, which isn't looked for.
 func (c *checking) checkRules() error {
 	k := &c.network.bridge
-	a := nft.Sender{Owner: c.network.rulesOwner(c.attachment.owner())}
-	ours := ofNetwork(c.network.name, c.hostEnd)
+	a := nft.Sender{Owner: c.network.rulesOwner(names.Lessee(c.attachment))}
+	ours := names.InNetwork(c.network.name, c.hostEnd)
 	if k.ipMasq && ours {
 		for _, ip := range c.prev.IPs {
 			a.Masquerade = append(a.Masquerade, ip.Address)

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -83,7 +85,7 @@ func (at *attaching) endStrangers() error {
 	}
 	defer at.call.Close(conn, at.endedLately)
 	owners, err := conn.OwnersOf(addrs...)
-	own, proof := at.network.rulesOwner(at.attachment.owner()).Short(), at.host.proof(at.conn)
+	own, proof := at.network.rulesOwner(names.Lessee(at.attachment)).Short(), proof.On(at.host, at.conn)
 	for _, o := range owners {
 		if o != own && proof.DeadOwner(o) {
 			err = errors.Join(err, RemoveRules(o))
@@ -100,7 +102,7 @@ func (at *attaching) hasStrangers() bool {
 		return false // then there's no ruleset
 	}
 	defer conn.Close()
-	proof, owners := at.host.proof(at.conn), map[nft.Owner]bool{}
+	proof, owners := proof.On(at.host, at.conn), map[nft.Owner]bool{}
 	for p, err := range conn.Published("") {
 		if err != nil {
 			return true
@@ -123,7 +125,7 @@ func (at *attaching) hasStrangers() bool {
 
 // deadInRuleset returns those owners of a network's elements that bridge or ptp made and that are provably dead, whatever
 // became of their leases.
-func (p *Proof) deadInRuleset(conn *nft.Conn, network string) ([]nft.Owner, error) {
+func deadInRuleset(p *proof.Proof, conn *nft.Conn, network string) ([]nft.Owner, error) {
 	ours := map[nft.Owner]bool{}
 	for a, err := range conn.Senders(network) {
 		if err != nil {

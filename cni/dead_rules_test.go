@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 	"golang.org/x/sys/unix"
@@ -46,12 +47,12 @@ func TestPortsOfTheDead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer Detach(t.Context(), other, next)
-			defer RemoveRules(other.rulesOwner(next.owner()))
+			defer RemoveRules(other.rulesOwner(names.Lessee(next)))
 			if err := publishFor(t, other, next, res, 8080); asError(err).Code != CodePortTaken {
 				t.Errorf("the live one's port: %v", err)
 			}
 			err = publishFor(t, other, next, res, 8081)
-			if left := rulesOf(t, p.network.rulesOwner(p.dead.owner())); (err == nil) == c.lives || (left == nil) == c.lives {
+			if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); (err == nil) == c.lives || (left == nil) == c.lives {
 				t.Errorf("the dead one's port: %v; it has %v", err, left)
 			}
 		})
@@ -68,7 +69,7 @@ func withoutNotes(t *testing.T, p *pair) {
 	defer conn.Close()
 	for i, a := range []Attachment{p.live, p.dead} {
 		addr := netip.MustParsePrefix(fmt.Sprintf("10.9.0.%d/24", 2+i))
-		_, err := conn.Publish(nft.Publication{Owner: p.network.rulesOwner(a.owner()), Addrs: []netip.Prefix{addr}, Hairpin: true,
+		_, err := conn.Publish(nft.Publication{Owner: p.network.rulesOwner(names.Lessee(a)), Addrs: []netip.Prefix{addr}, Hairpin: true,
 			Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: uint16(8080 + i), ContainerPort: 80}}})
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +95,7 @@ func TestPortOfTheDeadByItsRecord(t *testing.T) {
 		if err == nil && want != 0 || err != nil && asError(err).Code != want {
 			t.Errorf("port %d: %v", port, err)
 		}
-		if err := RemoveRules(p.network.rulesOwner(a.owner())); err != nil {
+		if err := RemoveRules(p.network.rulesOwner(names.Lessee(a))); err != nil {
 			t.Error(err)
 		}
 	}
@@ -151,13 +152,13 @@ func TestNothingLeadsToTheNextHolder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPair(t, "live", "dead")
-			live := rulesOf(t, p.network.rulesOwner(p.live.owner()))
+			live := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live)))
 			c.lose(t, p)
 			c.next(t, p)
-			if left := rulesOf(t, p.network.rulesOwner(p.dead.owner())); left != nil {
+			if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
 				t.Errorf("the dead one has %v", left)
 			}
-			if got := rulesOf(t, p.network.rulesOwner(p.live.owner())); fmt.Sprint(got) != fmt.Sprint(live) {
+			if got := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live))); fmt.Sprint(got) != fmt.Sprint(live) {
 				t.Errorf("the live one had %v and has %v", live, got)
 			}
 		})
@@ -192,7 +193,7 @@ func TestRestoredRulesetOfTheDead(t *testing.T) {
 	live := p.has(t, p.live)
 	unmount()
 	attachNext(t, p, p.network)
-	if left := rulesOf(t, p.network.rulesOwner(p.dead.owner())); left != nil {
+	if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
 		t.Errorf("the dead one has %v", left)
 	}
 	if got := p.has(t, p.live); got != live {
@@ -203,17 +204,17 @@ func TestRestoredRulesetOfTheDead(t *testing.T) {
 // GC without a list ends elements of the dead whose leases are gone.
 func TestGCEndsRulesWithoutLeases(t *testing.T) {
 	p := newPair(t, "live", "dead")
-	live := rulesOf(t, p.network.rulesOwner(p.live.owner()))
+	live := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live)))
 	if err := os.RemoveAll(p.network.ipam.dataDir); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(Reclaim(t.Context(), p.network), gcPortmap(t.Context(), p.network, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if left := rulesOf(t, p.network.rulesOwner(p.dead.owner())); left != nil {
+	if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
 		t.Errorf("the dead one has %v", left)
 	}
-	if got := rulesOf(t, p.network.rulesOwner(p.live.owner())); fmt.Sprint(got) != fmt.Sprint(live) {
+	if got := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live))); fmt.Sprint(got) != fmt.Sprint(live) {
 		t.Errorf("the live one had %v and has %v", live, got)
 	}
 }

@@ -249,7 +249,7 @@ const undoTimeout = time.Minute
 // reserveDelegated asks the IPAM plugin for addresses. A failed ADD is followed by DEL too, as the specification demands
 // (section 4): nobody else will know what it may have reserved.
 func (at *attaching) reserveDelegated(ctx context.Context) (*Result, error) {
-	at.undo.push("addresses", func() error {
+	at.undo.Push("addresses", func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		_, err := at.delegate.run(ctx, "DEL", at.network, at.attachment)

@@ -10,6 +10,9 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -18,12 +21,12 @@ import (
 
 // detach takes away what was attached to a bridge, or to the host itself.
 func detach(ctx context.Context, n *Network, a Attachment) error {
-	if err := a.check(); err != nil {
+	if err := checkAttachment(a); err != nil {
 		return err
 	}
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		return err
 	}
@@ -48,7 +51,7 @@ type detaching struct {
 	call       *process.Call
 	network    *Network
 	attachment Attachment
-	host       hostID
+	host       hostid.ID
 	container  *rtnl.NetNS // nil when it's gone
 	conn       *rtnl.Conn
 
@@ -59,7 +62,7 @@ type detaching struct {
 
 func (d *detaching) open() error {
 	if d.attachment.NetNS != "" {
-		ns, err := openNetNS(d.attachment, d.host.netns)
+		ns, err := netns.Open(d.attachment, d.host.NetNS)
 		var e *Error
 		if errors.As(err, &e) && e.Code == CodeInvalidNetNS {
 			// Its process's number is a host's process now: what it held is freed all the same.
@@ -111,7 +114,7 @@ func (d *detaching) underLock(ctx context.Context) (err error) {
 		return errors.Join(failed("open the lease store", err), d.elements(), d.link(ctx))
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	owner := d.attachment.owner()
+	owner := names.Lessee(d.attachment)
 	record, _, err := store.Lookup(owner)
 	if err != nil {
 		return errors.Join(failed("look up the lease", err), d.elements(), d.link(ctx))
@@ -132,7 +135,7 @@ func (d *detaching) elements() error {
 		return ignoreUnsupported(err)
 	}
 	defer d.call.Close(conn, true)
-	owner := d.network.rulesOwner(d.attachment.owner())
+	owner := d.network.rulesOwner(names.Lessee(d.attachment))
 	addrs, known := d.addresses()
 	if !known {
 		return ignoreUnsupported(errors.Join(conn.DetachOwner(owner), endChained(conn, owner.Network, []nft.Owner{owner})))
@@ -206,7 +209,7 @@ func (d *detaching) hostLink() string {
 	if d.record.Link != "" {
 		return d.record.Link
 	}
-	return namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, 0).link
+	return names.Of(d.network.name, d.attachment.ContainerID, d.attachment.IfName, 0).Link
 }
 
 // link removes the pair of links by its host end, which is known by the record or by its derived names; one
@@ -261,10 +264,10 @@ func peerHere(inside *rtnl.Conn, l rtnl.Link) int {
 // hash begins alike, and a record anybody's; an alias alone may have been written to another's link, whose index was ours
 // too, by an ADD that then took the next one.
 func (d *detaching) hostEnd() int {
-	for attempt := range attempts {
-		nm := namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
-		if name, err := d.conn.Name(nm.index); err == nil && (d.hasMAC(name, nm.mac.String()) || name == nm.link && d.hasAlias(nm.index)) {
-			return nm.index
+	for attempt := range names.Attempts {
+		nm := names.Of(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt)
+		if name, err := d.conn.Name(nm.Index); err == nil && (d.hasMAC(name, nm.MAC.String()) || name == nm.Link && d.hasAlias(nm.Index)) {
+			return nm.Index
 		}
 	}
 	return 0
@@ -272,12 +275,12 @@ func (d *detaching) hostEnd() int {
 
 // isAnothers reports whether a link in the container is one that some other owner's names chose.
 func (d *detaching) isAnothers(index int) bool {
-	for attempt := range attempts {
-		if namesOf(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt).isPeerIndex(index) {
+	for attempt := range names.Attempts {
+		if names.Of(d.network.name, d.attachment.ContainerID, d.attachment.IfName, attempt).IsPeer(index) {
 			return false
 		}
 	}
-	return index >= leastIndex
+	return index >= names.Least
 }
 
 func (d *detaching) hasMAC(link, mac string) bool {
@@ -287,7 +290,7 @@ func (d *detaching) hasMAC(link, mac string) bool {
 
 func (d *detaching) hasAlias(index int) bool {
 	l, err := d.conn.LinkByIndex(index)
-	return err == nil && l.Alias != "" && l.Alias == alias(d.network.rulesOwner(d.attachment.owner()))
+	return err == nil && l.Alias != "" && l.Alias == names.Alias(d.network.rulesOwner(names.Lessee(d.attachment)))
 }
 
 // remove returns when the link is unlisted, not when its memory is freed.

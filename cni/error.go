@@ -55,3 +55,4 @@ func unavailable(what string, err error) error { return fault.Unavailable(what, 
 func ignoreUnsupported(err error) error        { return fault.Unsupported(err) }
 func joined(errs ...error) error               { return fault.Join(errs...) }
 func quote(s string) string                    { return strconv.Quote(s) }
+func absent(err error) bool                    { return fault.Absent(err) }

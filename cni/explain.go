@@ -11,6 +11,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -48,12 +52,12 @@ func Explain(n *Network, a Attachment) (string, error) {
 	if err != nil {
 		return "", asError(err)
 	}
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		return "", err
 	}
 	seed := (&attaching{network: n, attachment: a, host: host}).seed()
-	p := newPlan(n, a, namesOf(n.name, a.ContainerID, a.IfName, 0), addrs, mac, seed)
+	p := newPlan(n, a, names.Of(n.name, a.ContainerID, a.IfName, 0), addrs, mac, seed)
 	p.asks = n.delegates()
 	if ptp {
 		p.pointToPoint()
@@ -109,7 +113,7 @@ func (e *explanation) local() (*Result, error) {
 		return nil, failed("copy the lease store", err)
 	}
 	defer os.RemoveAll(dir)
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +131,9 @@ func (e *explanation) local() (*Result, error) {
 	if _, err := at.restoreLost(store); err != nil {
 		return nil, err
 	}
-	owner := e.attachment.owner()
+	owner := names.Lessee(e.attachment)
 	leases, err := store.Reserve(ipam.Request{Owner: owner, Sets: n.ipam.sets, Want: n.wanted(e.attachment),
-		Record: ipam.Record{Owner: owner}, Alive: host.proof(conn).aliveOn(n.name)})
+		Record: ipam.Record{Owner: owner}, Alive: proof.On(host, conn).AliveOn(n.name)})
 	if err != nil {
 		return nil, ipamError(err)
 	}
@@ -209,7 +213,7 @@ func (e *explanation) missing(p *plan) error {
 		if len(p.gateways) == 0 && !p.ptp || !p.hasFamily(f.four) {
 			continue
 		}
-		if v, err := readSysctl(f.sysctl); err == nil && v != "1" {
+		if v, err := sysctl.Read(f.sysctl); err == nil && v != "1" {
 			e.line("host       ", "set "+f.sysctl+" to 1")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -20,7 +21,7 @@ func addFirewall(ctx context.Context, n *Network, a Attachment) (*Result, error)
 	if err := n.checkFirewall(k); err != nil {
 		return nil, err
 	}
-	if err := a.refuseOwnNetNS(); err != nil {
+	if err := netns.RefuseOwn(a); err != nil {
 		return nil, err
 	}
 	call := process.Of(ctx)

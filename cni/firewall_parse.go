@@ -8,6 +8,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -79,7 +80,7 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 // The bridge is the result's first interface.
 func (k *firewallKeys) opening(n *Network, a Attachment) nft.Allowance {
 	o := nft.Allowance{
-		Owner:      n.rulesOwner(a.owner()),
+		Owner:      n.rulesOwner(names.Lessee(a)),
 		AdminChain: k.adminChain,
 	}
 	if n.prev == nil {

@@ -7,6 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -36,7 +39,7 @@ func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 	} else {
 		g.valid = map[ipam.Owner]bool{}
 		for _, a := range valid {
-			g.valid[a.owner()] = true
+			g.valid[names.Lessee(a)] = true
 		}
 		g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	}
@@ -75,10 +78,10 @@ func ReclaimLeases(dataDir, network string) ([]ipam.Record, error) {
 // keepAlive makes the pass leave alone whatever isn't provably dead.
 func (g *collection) keepAlive() error {
 	var err error
-	if g.proof, err = NewProof(g.conn); err != nil {
+	if g.proof, err = proof.New(g.conn); err != nil {
 		return err
 	}
-	g.keeps = g.proof.aliveOn(g.network.name)
+	g.keeps = g.proof.AliveOn(g.network.name)
 	return nil
 }
 
@@ -92,7 +95,7 @@ type collection struct {
 	network *Network
 	conn    *rtnl.Conn
 	valid   map[ipam.Owner]bool    // nil: nobody said who is valid
-	proof   *Proof                 // by which it's told then
+	proof   *proof.Proof           // by which it's told then
 	keeps   func(ipam.Record) bool // what the pass leaves alone
 	ended   []ipam.Record          // what it didn't
 
@@ -114,7 +117,7 @@ func (g *collection) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if g.proof != nil {
-		store.NoteBoot(g.proof.host.boot, g.proof.bootIsReal)
+		store.NoteBoot(g.proof.Boot(), g.proof.BootIsReal)
 	}
 	dead, err := recordsExcept(store, g.keeps)
 	if err != nil {
@@ -143,7 +146,7 @@ func (g *collection) elements(dead []ipam.Record) error {
 			add(r.Owner)
 		}
 		if g.unleased {
-			more, err := g.proof.deadInRuleset(conn, g.network.name)
+			more, err := deadInRuleset(g.proof, conn, g.network.name)
 			if err != nil {
 				return ignoreUnsupported(err)
 			}
@@ -233,8 +236,8 @@ func (g *collection) links() error {
 	}
 	keep := map[int]bool{}
 	for o := range g.valid {
-		for attempt := range attempts {
-			keep[namesOf(g.network.name, o.ContainerID, o.IfName, attempt).index] = true
+		for attempt := range names.Attempts {
+			keep[names.Of(g.network.name, o.ContainerID, o.IfName, attempt).Index] = true
 		}
 	}
 	var gone []int
@@ -242,8 +245,8 @@ func (g *collection) links() error {
 		if err != nil {
 			return failed("list links", err)
 		}
-		_, owned := ownerOf(g.network.name, l)
-		if (owned || ofNetwork(g.network.name, l)) && !keep[l.Index] {
+		_, owned := names.Owner(g.network.name, l)
+		if (owned || names.InNetwork(g.network.name, l)) && !keep[l.Index] {
 			gone = append(gone, l.Index)
 		}
 	}
@@ -265,7 +268,7 @@ func (g *collection) deleteLinks(indexes []int) error {
 		b.Set(rtnl.Link{Index: i, Group: group})
 	}
 	b.Delete(rtnl.Link{Group: group})
-	if err := g.conn.Do(&b); err != nil && !onlyAbsent(err) {
+	if err := g.conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return err
 	}
 	return nil
@@ -278,18 +281,4 @@ func unusedGroup() (uint32, error) {
 		return 0, err
 	}
 	return binary.NativeEndian.Uint32(random[:]) | 1<<31, nil // small ones are people's
-}
-
-// onlyAbsent reports whether all that was refused was gone already.
-func onlyAbsent(err error) bool {
-	var refused rtnl.Refused
-	if !errors.As(err, &refused) {
-		return absent(err)
-	}
-	for _, e := range refused {
-		if !absent(e) {
-			return false
-		}
-	}
-	return true
 }

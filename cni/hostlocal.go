@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
@@ -25,8 +26,8 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 		return nil, failed("open the lease store", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	leases, err := store.Reserve(ipam.Request{Owner: a.owner(), Sets: n.ipam.sets, Want: n.wanted(a), OtherMAC: true,
-		Record: ipam.Record{Owner: a.owner()}})
+	leases, err := store.Reserve(ipam.Request{Owner: names.Lessee(a), Sets: n.ipam.sets, Want: n.wanted(a), OtherMAC: true,
+		Record: ipam.Record{Owner: names.Lessee(a)}})
 	if err != nil {
 		return nil, ipamError(err)
 	}
@@ -48,7 +49,7 @@ func (n *Network) existing(fn func(*ipam.Store) error) error {
 }
 
 func delHostLocal(_ context.Context, n *Network, a Attachment) error {
-	return n.existing(func(s *ipam.Store) error { return failed("release the lease", s.Release(a.owner())) })
+	return n.existing(func(s *ipam.Store) error { return failed("release the lease", s.Release(names.Lessee(a))) })
 }
 
 func checkHostLocal(_ context.Context, n *Network, a Attachment, _ *Result) error {
@@ -63,7 +64,7 @@ func (n *Network) checkLease(a Attachment) error {
 	found := false
 	store, err := ipam.OpenReadOnly(n.ipam.dataDir, n.name)
 	if err == nil {
-		_, found, err = store.Lookup(a.owner())
+		_, found, err = store.Lookup(names.Lessee(a))
 		err = errors.Join(err, store.Close())
 	}
 	if err != nil && !absent(err) {
@@ -85,7 +86,7 @@ func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
 	}
 	keep := map[ipam.Owner]bool{}
 	for _, a := range valid {
-		keep[a.owner()] = true
+		keep[names.Lessee(a)] = true
 	}
 	return n.existing(func(s *ipam.Store) error {
 		dead, err := recordsExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })

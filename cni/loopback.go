@@ -5,6 +5,7 @@ package cni
 import (
 	"context"
 
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -90,7 +91,7 @@ func dialLoopback(a Attachment) (*rtnl.Conn, func(), error) {
 	if err != nil {
 		return nil, nil, failed("identify the host's network namespace", err)
 	}
-	ns, err := enterable(a, host)
+	ns, err := netns.Enter(a, host)
 	if err != nil {
 		return nil, nil, err
 	}

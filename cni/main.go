@@ -219,7 +219,7 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 	if err := n.speaks(p.since); err != nil {
 		return nil, nil, n.cniVersion, err
 	}
-	a, badArgs := attachmentFromEnvironment(r.getenv)
+	a, badIP, badArgs := attachmentFromEnvironment(r.getenv)
 	// DEL works with what it can read: a configuration that turned invalid must not keep an address for ever.
 	if verb != "DEL" {
 		if err := p.judge(verb, n); err != nil {
@@ -228,8 +228,8 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 		if badArgs != nil && !p.deaf {
 			return nil, nil, n.cniVersion, badArgs
 		}
-		if a.badIP != nil && p.reads&ofIPAM != 0 && n.ipam.isOurs() {
-			return nil, nil, n.cniVersion, a.badIP
+		if badIP != nil && p.reads&ofIPAM != 0 && n.ipam.isOurs() {
+			return nil, nil, n.cniVersion, badIP
 		}
 	}
 	if !p.heads {

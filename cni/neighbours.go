@@ -42,7 +42,7 @@ func (p *plan) neighbourBatch(b *rtnl.Batch, link int) {
 // the only announcement would be lost.
 func (p *plan) announcement(b *rtnl.Batch) {
 	if p.announce && !p.ptp && len(p.ips) > 0 && !p.network.bridge.containerDown {
-		b.Set(rtnl.Link{Index: p.names.peerIndex(), MAC: p.mac})
+		b.Set(rtnl.Link{Index: p.names.Peer, MAC: p.mac})
 	}
 }
 
@@ -55,7 +55,7 @@ func (at *attaching) tellHost(link int) {
 		return
 	}
 	_ = at.conn.Do(&b)
-	at.undo.push("neighbours", func() error {
+	at.undo.Push("neighbours", func() error {
 		forgetNeighbours(at.conn, link, at.plan.addresses())
 		return nil
 	})
@@ -94,7 +94,7 @@ func (d *detaching) neighbours() {
 // awaitIPv6 waits until the container's IPv6 addresses are in use. Its link-local address comes when the link has a
 // carrier, and with it the container tells what it listens to (ipv6_mc_dad_complete, net/ipv6/mcast.c).
 func (at *attaching) awaitIPv6() error {
-	p, link := at.plan, at.plan.names.peerIndex()
+	p, link := at.plan, at.plan.names.Peer
 	if !p.hasIPv6() {
 		return nil
 	}

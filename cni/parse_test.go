@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -154,9 +155,9 @@ func TestArgs(t *testing.T) {
 		"IgnoreUnknown=maybe":               `boolean unmarshal error: invalid input maybe`,
 	} {
 		a := Attachment{Args: args}
-		err := a.parseArgs()
+		badIP, err := parseArgs(&a)
 		if err == nil {
-			err = a.badIP
+			err = badIP
 		}
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || asError(err).Key != "CNI_ARGS") {
 			t.Errorf("%q: got %v, want %q", args, err, want)
@@ -175,16 +176,16 @@ func TestMergeVLANs(t *testing.T) {
 func TestNamesAreDerived(t *testing.T) {
 	seen := map[string]bool{}
 	for _, owner := range [][3]string{{"n", "c1", "eth0"}, {"n", "c1", "eth1"}, {"n", "c", "1eth0"}, {"nc", "1", "eth0"}, {"m", "c1", "eth0"}} {
-		nm := namesOf(owner[0], owner[1], owner[2], 0)
-		if seen[nm.link] || seen[nm.mac.String()] {
+		nm := names.Of(owner[0], owner[1], owner[2], 0)
+		if seen[nm.Link] || seen[nm.MAC.String()] {
 			t.Error("names meet:", owner)
 		}
-		seen[nm.link], seen[nm.mac.String()] = true, true
-		if nm.index%2 != 0 || nm.index < leastIndex || nm.peerIndex()%2 != 1 || nm.peerIndex() < leastIndex || nm.peerIndex() >= 1<<31 || len(nm.link) > maxIfName || nm.mac[0]&3 != 2 {
+		seen[nm.Link], seen[nm.MAC.String()] = true, true
+		if nm.Index%2 != 0 || nm.Index < names.Least || nm.Peer%2 != 1 || nm.Peer < names.Least || nm.Peer >= 1<<31 || len(nm.Link) > maxIfName || nm.MAC[0]&3 != 2 {
 			t.Errorf("%+v", nm)
 		}
 		for _, other := range []string{"n", "nc", "m", "x"} {
-			if ofNetwork(other, rtnl.Link{Index: nm.index, MAC: nm.mac}) != (other == owner[0]) {
+			if names.InNetwork(other, rtnl.Link{Index: nm.Index, MAC: nm.MAC}) != (other == owner[0]) {
 				t.Errorf("%v taken as of %s or not", owner, other)
 			}
 		}
@@ -193,16 +194,16 @@ func TestNamesAreDerived(t *testing.T) {
 
 func TestContainerMAC(t *testing.T) {
 	p4, p6 := netip.MustParsePrefix("10.1.2.3/24"), netip.MustParsePrefix("fd00::3/64")
-	if m := macOf([]netip.Prefix{p6, p4}, "s"); m.String() != "0a:58:0a:01:02:03" {
+	if m := names.ContainerMAC([]netip.Prefix{p6, p4}, "s"); m.String() != "0a:58:0a:01:02:03" {
 		t.Error(m)
 	}
-	if macOf([]netip.Prefix{p6}, "s").String() != macOf([]netip.Prefix{p6}, "t").String() {
+	if names.ContainerMAC([]netip.Prefix{p6}, "s").String() != names.ContainerMAC([]netip.Prefix{p6}, "t").String() {
 		t.Error("an address that is given again changes its MAC")
 	}
-	if macOf(nil, "s").String() == macOf(nil, "t").String() {
+	if names.ContainerMAC(nil, "s").String() == names.ContainerMAC(nil, "t").String() {
 		t.Error("two containers without addresses share a MAC")
 	}
-	for _, m := range [][]byte{macOf(nil, "s"), macOf([]netip.Prefix{p6}, ""), macOf([]netip.Prefix{p4}, ""), bridgeMAC("b", "x", 1)} {
+	for _, m := range [][]byte{names.ContainerMAC(nil, "s"), names.ContainerMAC([]netip.Prefix{p6}, ""), names.ContainerMAC([]netip.Prefix{p4}, ""), names.BridgeMAC("b", "x", 1)} {
 		if m[0]&3 != 2 {
 			t.Errorf("%x isn't a local unicast address", m)
 		}
@@ -240,7 +241,7 @@ func FuzzArgs(f *testing.F) {
 	f.Add("IgnoreUnknown=1;K8S_POD_NAMESPACE=a;IP=10.0.0.1")
 	f.Fuzz(func(t *testing.T, args string) {
 		a := Attachment{Args: args}
-		if a.parseArgs() == nil {
+		if _, err := parseArgs(&a); err == nil {
 			for _, addr := range a.Addrs {
 				if !addr.IsValid() || addr.Is4In6() {
 					t.Fatal(addr)

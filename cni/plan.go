@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -18,7 +20,7 @@ import (
 type plan struct {
 	network *Network
 	attach  Attachment
-	names   names
+	names   names.Names
 	mac     net.HardwareAddr // of the container's link
 
 	ips      []IP
@@ -32,7 +34,7 @@ type plan struct {
 }
 
 // newPlan decides. addrs is what IPAM gave; seed is what a container without addresses derives its MAC from.
-func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.HardwareAddr, seed string) *plan {
+func newPlan(n *Network, a Attachment, nm names.Names, addrs *Result, mac net.HardwareAddr, seed string) *plan {
 	p := &plan{network: n, attach: a, names: nm, mac: mac, announce: mac != nil, dns: n.dns}
 	p.ips = append(p.ips, addrs.IPs...)
 	p.routes = append(p.routes, n.routesOf(addrs)...)
@@ -40,7 +42,7 @@ func newPlan(n *Network, a Attachment, nm names, addrs *Result, mac net.Hardware
 		p.dns = addrs.DNS
 	}
 	if p.mac == nil {
-		p.mac = macOf(p.addresses(), seed)
+		p.mac = names.ContainerMAC(p.addresses(), seed)
 	}
 	b := &n.bridge
 	for i := range p.ips {
@@ -187,19 +189,19 @@ func (p *plan) gatewayBatch(b *rtnl.Batch, bridge int) {
 func (p *plan) portBatch(b *rtnl.Batch, bridge int, container *rtnl.NetNS) {
 	keys := &p.network.bridge
 	b.Create(rtnl.Veth{
-		Link: rtnl.Link{Index: p.names.index, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+		Link: rtnl.Link{Index: p.names.Index, Name: p.names.Link, MAC: p.names.MAC, MTU: max(keys.mtu, 0), Queues: keys.queues,
 			Master: bridge, State: rtnl.Up},
-		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+		Peer: rtnl.Link{Index: p.names.Peer, Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
 			NetNS: container},
 	})
 	// The host end needs no address of its own: one would cost its share of every neighbour's multicast. What it's
 	// called outside is for people, and for whoever must find out whose it is.
-	b.Set(rtnl.Link{Index: p.names.index, Alias: alias(p.owner()), LinkLocal: rtnl.Off})
+	b.Set(rtnl.Link{Index: p.names.Index, Alias: names.Alias(p.owner()), LinkLocal: rtnl.Off})
 	if keys.hairpin || keys.isolated {
-		b.Set(rtnl.Port{Link: p.names.index, Hairpin: rtnl.OnOff(keys.hairpin), Isolated: rtnl.OnOff(keys.isolated)})
+		b.Set(rtnl.Port{Link: p.names.Index, Hairpin: rtnl.OnOff(keys.hairpin), Isolated: rtnl.OnOff(keys.isolated)})
 	}
 	if keys.filtersVLANs() {
-		portVLANs(b, p.names.index, keys.vlan, keys.trunk, keys.keepDefaultVLAN)
+		portVLANs(b, p.names.Index, keys.vlan, keys.trunk, keys.keepDefaultVLAN)
 	}
 }
 
@@ -219,7 +221,7 @@ func (p *plan) bridgeGateways() []netip.Prefix {
 // containerBatch gives the container's link its addresses, brings it up and adds the routes, in that order:
 // the kernel takes no route over a link that is down.
 func (p *plan) containerBatch(b *rtnl.Batch) {
-	link := p.names.peerIndex()
+	link := p.names.Peer
 	for _, ip := range p.ips {
 		b.Create(rtnl.Addr{Link: link, Prefix: ip.Address, NoDAD: ip.Address.Addr().Is6() && !p.network.bridge.dad})
 	}
@@ -279,17 +281,17 @@ func (p *plan) rules() (a nft.Sender, ok bool) {
 		a.Masquerade = p.addresses()
 	}
 	if keys.macSpoofCheck && !p.asked {
-		a.Guard = &nft.Guard{HostLink: p.names.link, MAC: p.mac}
+		a.Guard = &nft.Guard{HostLink: p.names.Link, MAC: p.mac}
 	}
 	return a, a.Masquerade != nil || a.Guard != nil
 }
 
 func (p *plan) owner() nft.Owner {
-	return p.network.rulesOwner(p.attach.owner())
+	return p.network.rulesOwner(names.Lessee(p.attach))
 }
 
-// sysctl is a file below /proc/sys and what it must hold.
-type sysctl struct {
+// setting is a file below /proc/sys and what it must hold.
+type setting struct {
 	name, value string
 	must        bool // its failure is an error
 	late        bool // it's set once the link is up and its addresses are in use
@@ -300,25 +302,25 @@ type sysctl struct {
 // Duplicate address detection of the link's own IPv6 address would keep it tentative for a second or two, which matters
 // where IPv6 is used. Elsewhere it's left to the kernel: without it the first multicasts of that address are sent while
 // the link comes up, to each port of the bridge, which took an attach half a millisecond at a hundred ports.
-func (p *plan) sysctls() []sysctl {
+func (p *plan) sysctls() []setting {
 	link, keys := p.attach.IfName, &p.network.bridge
-	var list []sysctl
+	var list []setting
 	switch {
 	case keys.dad:
-		list = append(list, sysctl{name: sysctl6(link, "enhanced_dad"), value: "1"}, sysctl{name: sysctl6(link, "accept_dad"), value: "1"})
+		list = append(list, setting{name: sysctl.IPv6(link, "enhanced_dad"), value: "1"}, setting{name: sysctl.IPv6(link, "accept_dad"), value: "1"})
 	case p.asks || p.hasIPv6():
-		list = append(list, sysctl{name: sysctl6(link, "accept_dad"), value: "0"})
+		list = append(list, setting{name: sysctl.IPv6(link, "accept_dad"), value: "0"})
 	}
 	if p.asked && p.network.bridge.noLinkLocal && p.hasIPv6() {
-		list = append(list, sysctl{name: sysctl6(link, "addr_gen_mode"), value: "0"}) // which makes the address at once
+		list = append(list, setting{name: sysctl.IPv6(link, "addr_gen_mode"), value: "0"}) // which makes the address at once
 	}
 	if p.hasIPv6() {
 		list = append(list,
-			sysctl{name: sysctl6("lo", "disable_ipv6"), value: "0", must: true},
-			sysctl{name: sysctl6(link, "disable_ipv6"), value: "0", must: true},
-			sysctl{name: sysctl6(link, "keep_addr_on_down"), value: "1", must: true},
+			setting{name: sysctl.IPv6("lo", "disable_ipv6"), value: "0", must: true},
+			setting{name: sysctl.IPv6(link, "disable_ipv6"), value: "0", must: true},
+			setting{name: sysctl.IPv6(link, "keep_addr_on_down"), value: "1", must: true},
 			// As arp_notify, which says when the MAC changes: the host was told of the MAC that the link has now.
-			sysctl{name: sysctl6(link, "ndisc_notify"), value: "1", late: true})
+			setting{name: sysctl.IPv6(link, "ndisc_notify"), value: "1", late: true})
 	}
 	return list
 }

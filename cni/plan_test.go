@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"golang.org/x/tools/txtar"
 )
 
@@ -61,7 +62,7 @@ func planOf(t *testing.T, conf []byte) string {
 		addrs.IPs = append(addrs.IPs, IP{
 			Address: netip.PrefixFrom(set[0].Start.Next(), set[0].Subnet.Bits()), Gateway: set[0].Gateway, Interface: NoInterface})
 	}
-	p := newPlan(n, a, namesOf(n.name, a.ContainerID, a.IfName, 0), addrs, mac, "seed")
+	p := newPlan(n, a, names.Of(n.name, a.ContainerID, a.IfName, 0), addrs, mac, "seed")
 	if ptp {
 		p.pointToPoint()
 	}

@@ -25,7 +25,7 @@ func (p *plan) String() string {
 	var host, container rtnl.Batch
 	if p.ptp {
 		p.ptpHostBatch(&host, inside)
-		p.neighbourBatch(&host, p.names.index)
+		p.neighbourBatch(&host, p.names.Index)
 	} else {
 		p.hostBatch(&host, anyBridge, inside)
 		if p.network.bridge.vlan == 0 {
@@ -48,7 +48,7 @@ func (p *plan) String() string {
 			}
 		}
 	}
-	link := strconv.Itoa(p.names.peerIndex())
+	link := strconv.Itoa(p.names.Peer)
 	named := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName)
 	settings(false)
 	p.containerBatch(&container)

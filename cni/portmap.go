@@ -9,8 +9,11 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -22,7 +25,7 @@ func addPortmap(ctx context.Context, n *Network, a Attachment) (*Result, error) 
 	if err := n.checkChained(fault.During("failed to parse config", k.err), "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
-	if err := a.refuseOwnNetNS(); err != nil {
+	if err := netns.RefuseOwn(a); err != nil {
 		return nil, err
 	}
 	p := k.publication(n, a)
@@ -44,23 +47,6 @@ func (n *Network) checkChained(wrong *Error, missing string) error {
 		return wrong
 	case n.prev == nil:
 		return fault.Expected("prevResult", missing, "the result of the plugin before")
-	}
-	return nil
-}
-
-// refuseOwnNetNS refuses a namespace that's the caller's own. One that can't be opened is another plugin's trouble.
-func (a *Attachment) refuseOwnNetNS() error {
-	host, err := rtnl.CurrentNetNSID()
-	if err != nil {
-		return failed("identify the host's network namespace", err)
-	}
-	ns, err := openNetNS(*a, host)
-	if err == nil {
-		ns.Close()
-	}
-	var e *Error
-	if errors.As(err, &e) && e.Code == CodeInvalidNetNS {
-		return e
 	}
 	return nil
 }
@@ -87,7 +73,7 @@ func hasVersion(text []byte) bool {
 // publication says what the owner's ports are: to the first address of each family that's the attachment's own.
 func (k *portmapKeys) publication(n *Network, a Attachment) nft.Publication {
 	p := nft.Publication{
-		Owner:   n.rulesOwner(a.owner()),
+		Owner:   n.rulesOwner(names.Lessee(a)),
 		Ports:   k.ports,
 		Hairpin: k.snat, MasqueradeAll: k.snat && k.masqAll,
 		Conditions4: k.conditions[0], Conditions6: k.conditions[1],
@@ -185,11 +171,11 @@ func localhost(p nft.Publication) error {
 		if err != nil {
 			return failed("find the link to the container", err)
 		}
-		key := sysctl4(name, "route_localnet")
-		if now, err := readSysctl(key); err == nil && now == "1" {
+		key := sysctl.IPv4(name, "route_localnet")
+		if now, err := sysctl.Read(key); err == nil && now == "1" {
 			return nil
 		}
-		return failed("let "+quote(name)+" carry the host's 127.0.0.1", writeSysctl(key, "1"))
+		return failed("let "+quote(name)+" carry the host's 127.0.0.1", sysctl.Write(key, "1"))
 	}
 	return nil
 }

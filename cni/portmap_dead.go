@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -18,8 +20,8 @@ const NoteVeth = "veth"
 // noteOf says whether prevResult shows a host end that bridge or ptp made for an attachment.
 func (n *Network) noteOf(a Attachment) string {
 	for _, i := range n.prev.Interfaces {
-		for attempt := range attempts {
-			if i.Sandbox == "" && i.Name == namesOf(n.name, a.ContainerID, a.IfName, attempt).link {
+		for attempt := range names.Attempts {
+			if i.Sandbox == "" && i.Name == names.Of(n.name, a.ContainerID, a.IfName, attempt).Link {
 				return NoteVeth
 			}
 		}
@@ -76,7 +78,7 @@ func (n *Network) holderIsDead(taken *nft.PortTakenError) (bool, error) {
 		return false, failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	proof, err := NewProof(conn)
+	proof, err := proof.New(conn)
 	if err != nil {
 		return false, err
 	}

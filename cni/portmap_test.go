@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -66,11 +67,11 @@ func TestPortsReachTheContainerItselfByRoute(t *testing.T) {
 	// The files are there with br_netfilter only; each namespace has its own.
 	for _, name := range []string{"iptables", "ip6tables"} {
 		key := "net/bridge/bridge-nf-call-" + name
-		if was, err := readSysctl(key); err == nil {
-			if err := writeSysctl(key, "0"); err != nil {
+		if was, err := sysctl.Read(key); err == nil {
+			if err := sysctl.Write(key, "0"); err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = writeSysctl(key, was) }()
+			defer func() { _ = sysctl.Write(key, was) }()
 		}
 	}
 	w.add(t, "c1", "", mapped)

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -72,7 +75,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := RemoveRules(n.rulesOwner(a.owner())); err != nil {
+		if err := RemoveRules(n.rulesOwner(names.Lessee(a))); err != nil {
 			t.Error(err)
 		}
 	})
@@ -104,7 +107,7 @@ func vanish(t *testing.T, n *Network, a Attachment) {
 	}
 	defer conn.Close()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if _, err := conn.Name(namesOf(n.name, a.ContainerID, a.IfName, 0).index); absent(err) {
+		if _, err := conn.Name(names.Of(n.name, a.ContainerID, a.IfName, 0).Index); absent(err) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -121,11 +124,11 @@ func (p *pair) has(t *testing.T, a Attachment) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, ok, _ := store.Lookup(a.owner()); ok {
+	if r, ok, _ := store.Lookup(names.Lessee(a)); ok {
 		list = append(list, fmt.Sprint("lease ", r.Addrs))
 	}
 	store.Close()
-	return strings.Join(append(list, rulesOf(t, p.network.rulesOwner(a.owner()))...), ", ")
+	return strings.Join(append(list, rulesOf(t, p.network.rulesOwner(names.Lessee(a)))...), ", ")
 }
 
 func rulesOf(t *testing.T, o nft.Owner) (list []string) {
@@ -169,7 +172,7 @@ func mountBootID(t *testing.T, id string) (unmount func()) {
 	if err := os.WriteFile(file, []byte(id+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	const path = "/proc/sys/" + bootIDName
+	const path = "/proc/sys/kernel/random/boot_id"
 	if err := unix.Mount(file, path, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +284,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 		},
 		"swiftctl gc": func(t *testing.T, p *pair) {
 			list, err := ReclaimLeases(p.network.ipam.dataDir, p.network.name)
-			if err != nil || len(list) != 1 || list[0].Owner != p.dead.owner() {
+			if err != nil || len(list) != 1 || list[0].Owner != names.Lessee(p.dead) {
 				t.Errorf("got %v, %v", list, err)
 			}
 		},
@@ -294,7 +297,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			if err := Detach(t.Context(), p.network, a); err != nil {
 				t.Error(err)
 			}
-			if err := RemoveRules(p.network.rulesOwner(a.owner())); err != nil {
+			if err := RemoveRules(p.network.rulesOwner(names.Lessee(a))); err != nil {
 				t.Error(err)
 			}
 			var refused *Error
@@ -336,11 +339,11 @@ func TestOtherNamespacesProveNothing(t *testing.T) {
 
 // A record of another boot is dead if its boot has ended or its link is nowhere, and lives where neither is known.
 func TestBootsThatEnded(t *testing.T) {
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !host.bootIsReal() {
+	if !host.BootIsReal() {
 		t.Fatal("the kernel's own boot ID isn't taken for that")
 	}
 	for _, c := range []struct {
@@ -358,7 +361,7 @@ func TestBootsThatEnded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n := network(t, twoAddresses)
 			owner := ipam.Owner{ContainerID: "old", IfName: "eth0"}
-			record := namesOf(n.name, "old", "eth0", 0).record(owner, host)
+			record := proof.Record(names.Of(n.name, "old", "eth0", 0), owner, host)
 			record.Boot = "99999999-1111-2222-3333-444444444444"
 			if !c.here {
 				record.NetNS--

@@ -10,6 +10,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -65,7 +66,7 @@ func (at *attaching) ptpResult() *Result {
 	return &Result{
 		CNIVersion: at.network.cniVersion,
 		Interfaces: []Interface{
-			{Name: p.names.link, MAC: p.names.mac.String()},
+			{Name: p.names.Link, MAC: p.names.MAC.String()},
 			{Name: at.attachment.IfName, MAC: p.mac.String(), Sandbox: at.attachment.NetNS},
 		},
 		IPs: p.ips, Routes: p.routes, DNS: p.dns,
@@ -76,7 +77,7 @@ func (at *attaching) ptpResult() *Result {
 func (at *attaching) hostForwarding() error {
 	for _, four := range []bool{true, false} {
 		if at.plan.hasFamily(four) {
-			if err := at.enableForwarding(four); err != nil {
+			if err := sysctl.Forward(at.conn, four); err != nil {
 				return err
 			}
 		}
@@ -91,7 +92,7 @@ func (at *attaching) ptpHostSide() error {
 	var b rtnl.Batch
 	at.plan.ptpHostBatch(&b, at.container)
 	if !at.plan.asked {
-		at.undo.push("link", func() error { return at.removeLink() })
+		at.undo.Push("link", func() error { return at.removeLink() })
 	}
 	err := at.conn.Do(&b)
 	var refused rtnl.Refused
@@ -113,7 +114,7 @@ func (at *attaching) ptpHostSide() error {
 	if !at.plan.asked {
 		at.tameHostEnd()
 	}
-	at.tellHost(at.names.index)
+	at.tellHost(at.names.Index)
 	return nil
 }
 
@@ -121,10 +122,10 @@ func (at *attaching) ptpHostSide() error {
 // advertisements mustn't configure the host. And the host's own link-local address must be usable at once: what
 // the host forwards to the container waits for it (ndisc_send_ns, net/ipv6/ndisc.c).
 func (at *attaching) tameHostEnd() {
-	link := at.plan.names.link
-	_ = writeSysctl(sysctl6(link, "accept_ra"), "0")
+	link := at.plan.names.Link
+	_ = sysctl.Write(sysctl.IPv6(link, "accept_ra"), "0")
 	if at.plan.asks || at.plan.hasIPv6() {
-		_ = writeSysctl(sysctl6(link, "accept_dad"), "0")
+		_ = sysctl.Write(sysctl.IPv6(link, "accept_dad"), "0")
 	}
 }
 
@@ -155,7 +156,7 @@ func checkPtP(ctx context.Context, n *Network, a Attachment, prev *Result) error
 	if err != nil {
 		return err
 	}
-	if err := a.check(); err != nil {
+	if err := checkAttachment(a); err != nil {
 		return err
 	}
 	return p.check(ctx, a, prev, (*checking).pointToPoint)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 	if !p.asked {
 		p.ptpLinkBatch(b, container)
 	}
-	link := p.names.index
+	link := p.names.Index
 	for _, gw := range p.hostGateways() {
 		b.Create(rtnl.Addr{Link: link, Prefix: single(gw), NoDAD: gw.Is6()})
 	}
@@ -82,13 +83,13 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 }
 
 func (p *plan) ptpLinkBatch(b *rtnl.Batch, container *rtnl.NetNS) {
-	keys, link := &p.network.bridge, p.names.index
+	keys, link := &p.network.bridge, p.names.Index
 	b.Create(rtnl.Veth{
-		Link: rtnl.Link{Index: link, Name: p.names.link, MAC: p.names.mac, MTU: max(keys.mtu, 0), Queues: keys.queues, State: rtnl.Up},
-		Peer: rtnl.Link{Index: p.names.peerIndex(), Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
+		Link: rtnl.Link{Index: link, Name: p.names.Link, MAC: p.names.MAC, MTU: max(keys.mtu, 0), Queues: keys.queues, State: rtnl.Up},
+		Peer: rtnl.Link{Index: p.names.Peer, Name: p.attach.IfName, MAC: p.mac, MTU: max(keys.mtu, 0), Queues: keys.queues,
 			NetNS: container},
 	})
-	b.Set(rtnl.Link{Index: link, Alias: alias(p.owner())})
+	b.Set(rtnl.Link{Index: link, Alias: names.Alias(p.owner())})
 }
 
 // firstHostRoute is the step of ptpHostBatch at which its routes begin.
@@ -103,7 +104,7 @@ func (p *plan) firstHostRoute() int {
 func (p *plan) gatewayRoutes(b *rtnl.Batch) {
 	for i, ip := range p.ips {
 		if !slices.ContainsFunc(p.ips[:i], func(other IP) bool { return other.Gateway == ip.Gateway }) {
-			r := rtnl.Route{Dst: single(ip.Gateway), Link: p.names.peerIndex(), Src: ip.Address.Addr()}
+			r := rtnl.Route{Dst: single(ip.Gateway), Link: p.names.Peer, Src: ip.Address.Addr()}
 			if ip.Gateway.Is4() {
 				r.Scope = rtnl.ScopeLink
 			}
@@ -115,7 +116,7 @@ func (p *plan) gatewayRoutes(b *rtnl.Batch) {
 // subnetRoutes lead to the rest of the subnet by the gateway, in place of the kernel's own route, which says that
 // it's on the link. They come last: until then the gateways of other routes may be looked for there.
 func (p *plan) subnetRoutes(b *rtnl.Batch) {
-	link := p.names.peerIndex()
+	link := p.names.Peer
 	for i, ip := range p.ips {
 		subnet := ip.Address.Masked()
 		again := slices.ContainsFunc(p.ips[:i], func(other IP) bool { return other.Address.Masked() == subnet })

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -82,7 +84,7 @@ func TestPtPReaches(t *testing.T) {
 	if out := nstest.Run(t, c2.NetNS, "ip", "-6", "route"); !strings.Contains(out, "fd00:8::/64 via fd00:8::1 dev eth0 src fd00:8::3") || strings.Contains(out, "fd00:8::/64 dev") {
 		t.Errorf("IPv6 routes:\n%s", out)
 	}
-	if v, err := readSysctl(sysctl6(namesOf(n.name, "c2", "eth0", 0).link, "accept_ra")); err != nil || v != "0" {
+	if v, err := sysctl.Read(sysctl.IPv6(names.Of(n.name, "c2", "eth0", 0).Link, "accept_ra")); err != nil || v != "0" {
 		t.Error("accept_ra", v, err)
 	}
 }
@@ -95,7 +97,7 @@ func TestPtPDetach(t *testing.T) {
 		"no namespace":     func(a *Attachment) { a.NetNS = "" },
 		"lost namespace":   func(a *Attachment) { a.NetNS = "/run/netns/nobody" },
 		"vanished":         func(a *Attachment) { nstest.Remove(a.NetNS) },
-		"link gone before": func(a *Attachment) { removeLink(t, namesOf(n.name, a.ContainerID, "eth0", 0).link) },
+		"link gone before": func(a *Attachment) { removeLink(t, names.Of(n.name, a.ContainerID, "eth0", 0).Link) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, res := ptpAttach(t, n, "c1")
@@ -131,7 +133,7 @@ func TestPtPGC(t *testing.T) {
 	if l := left(t, n, c1); l != nil {
 		t.Error("left behind:", l)
 	}
-	removeLink(t, namesOf(n.name, "c2", "eth0", 0).link)
+	removeLink(t, names.Of(n.name, "c2", "eth0", 0).Link)
 	if err := gcPtP(t.Context(), n, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestPtPOwners(t *testing.T) {
 	if _, err := attachPtP(t.Context(), n, other); asError(err).Code != CodeExhausted {
 		t.Error("full:", err)
 	}
-	removeLink(t, namesOf(n.name, "c1", "eth0", 0).link)
+	removeLink(t, names.Of(n.name, "c1", "eth0", 0).Link)
 	ptpAttach(t, n, "c3")
 }
 
@@ -289,7 +291,7 @@ func TestPtPVersions(t *testing.T) {
 // CHECK sees each thing that somebody took away.
 func TestPtPCheck(t *testing.T) {
 	n := ptpNetwork(t, ptpDual)
-	host := namesOf(n.name, "c1", "eth0", 0).link
+	host := names.Of(n.name, "c1", "eth0", 0).Link
 	for name, tt := range map[string]struct {
 		spoil func(a Attachment)
 		want  string

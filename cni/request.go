@@ -4,30 +4,15 @@ package cni
 
 import (
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
 )
 
-// An Attachment is a container's place on a network. The specification identifies it by network,
-// ContainerID and IfName.
-type Attachment struct {
-	ContainerID string // [a-zA-Z0-9][a-zA-Z0-9_.-]*
-	IfName      string // of the link in the container, at most 15 bytes
-	NetNS       string // path of the container's network namespace; Detach does without
-
-	MAC   string       // wanted for the container's link; the configuration's own wishes win
-	Addrs []netip.Addr // wanted, beside those that the configuration asks for
-
-	Args string // CNI_ARGS, for an IPAM plugin that isn't host-local
-
-	// SharedNetNS says that the caller means its own namespace when NetNS is that, which otherwise is an
-	// error (CNI_NETNS_OVERRIDE).
-	SharedNetNS bool
-
-	badIP error // what is wrong with Args' addresses, for who gives some
-}
+// Attachment is a container's place on a network, which package spec explains.
+type Attachment = spec.Attachment
 
 // need says what a verb wants of a variable.
 type need byte
@@ -82,9 +67,10 @@ func checkEnvironment(verb string, getenv func(string) string) error {
 	return nil
 }
 
-// attachmentFromEnvironment reads the variables that say which attachment is meant.
-func attachmentFromEnvironment(getenv func(string) string) (Attachment, error) {
-	a := Attachment{
+// attachmentFromEnvironment reads the variables that say which attachment is meant. badIP is what is wrong with the addresses
+// in CNI_ARGS, for a plugin that gives some.
+func attachmentFromEnvironment(getenv func(string) string) (a Attachment, badIP, badArgs error) {
+	a = Attachment{
 		ContainerID: getenv("CNI_CONTAINERID"),
 		IfName:      getenv("CNI_IFNAME"),
 		NetNS:       getenv("CNI_NETNS"),
@@ -94,7 +80,8 @@ func attachmentFromEnvironment(getenv func(string) string) (Attachment, error) {
 	case "1", "true":
 		a.SharedNetNS = true
 	}
-	return a, a.parseArgs()
+	badIP, badArgs = parseArgs(&a)
+	return a, badIP, badArgs
 }
 
 // pathFromEnvironment reads where plugins are.
@@ -126,8 +113,8 @@ func readInput(stdin io.Reader) ([]byte, error) {
 	}
 }
 
-// check validates what an embedder fills in; the plugin's environment has been through the same rules.
-func (a *Attachment) check() error {
+// checkAttachment validates what an embedder fills in; the plugin's environment has been through the same rules.
+func checkAttachment(a Attachment) error {
 	if a.ContainerID == "" {
 		return &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_CONTAINERID] missing", Key: "CNI_CONTAINERID"}
 	}

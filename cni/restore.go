@@ -5,10 +5,9 @@ package cni
 import (
 	"errors"
 	"net/netip"
-	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/ipam"
-	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -35,11 +34,11 @@ func (at *attaching) liveRecords() (live []ipam.Record, err error) {
 		if err != nil {
 			return nil, err
 		}
-		owner, ok := ownerOf(at.network.name, l)
+		owner, ok := names.Owner(at.network.name, l)
 		if !ok {
 			continue
 		}
-		r := ipam.Record{Owner: owner, Boot: at.host.boot, NetNS: at.host.netns.Ino, Link: l.Name, Index: l.Index, MAC: l.MAC.String()}
+		r := ipam.Record{Owner: owner, Boot: at.host.Boot, NetNS: at.host.NetNS.Ino, Link: l.Name, Index: l.Index, MAC: l.MAC.String()}
 		for a, err := range at.conn.PeerAddrs(l) {
 			if errors.Is(err, unix.EINVAL) || absent(err) {
 				break // the peer's namespace is dying
@@ -67,28 +66,4 @@ func (k *ipamKeys) gives(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// alias is what a host end says of its owner, for people and for restoreLost. Linux takes 255 bytes.
-func alias(o nft.Owner) string {
-	s := o.Network + "/" + o.ContainerID + "/" + o.IfName
-	if len(s) > 255 {
-		return ""
-	}
-	return s
-}
-
-// ownerOf reads a host end's alias, and believes it only if the link has the index of that owner's. Its MAC doesn't
-// matter: an administrator may have set it.
-func ownerOf(network string, l rtnl.Link) (ipam.Owner, bool) {
-	parts := strings.Split(l.Alias, "/")
-	if len(parts) != 3 || parts[0] != network {
-		return ipam.Owner{}, false
-	}
-	for attempt := range attempts {
-		if namesOf(network, parts[1], parts[2], attempt).index == l.Index {
-			return ipam.Owner{ContainerID: parts[1], IfName: parts[2]}, true
-		}
-	}
-	return ipam.Owner{}, false
 }

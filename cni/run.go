@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
@@ -38,7 +39,7 @@ func (at *attaching) hostSide() error {
 	}
 	var b rtnl.Batch
 	p.hostBatch(&b, bridge, at.container)
-	at.undo.push("link", func() error { return at.removeLink() })
+	at.undo.Push("link", func() error { return at.removeLink() })
 	added, err := at.sortRefusals(at.conn.Do(&b), p.bridgeGateways())
 	return at.settle(bridge, added, err)
 }
@@ -121,26 +122,26 @@ func (at *attaching) sortRefusals(err error, gateways []netip.Prefix) (added []n
 // linkRefused explains why the pair of links couldn't be made.
 func (at *attaching) linkRefused(e *rtnl.Error) error {
 	nm, keys, ifName := at.names, &at.network.bridge, at.attachment.IfName
-	at.undo.pop() // what isn't ours must not be undone
+	at.undo.Pop() // what isn't ours must not be undone
 	switch {
 	case e.Errno == unix.EBUSY:
 		return errors.Join(errNameTaken, e)
 	case errors.Is(e, fs.ErrExist):
 		// The kernel says the same of a name that's taken here or there, and of an index that's taken here.
-		mac, err := at.conn.MAC(nm.link)
-		if _, taken := at.conn.Name(nm.index); absent(err) && taken == nil {
+		mac, err := at.conn.MAC(nm.Link)
+		if _, taken := at.conn.Name(nm.Index); absent(err) && taken == nil {
 			return errors.Join(errNameTaken, e)
 		}
-		if absent(err) || at.container.ID() == at.host.netns && mac.String() != nm.mac.String() {
+		if absent(err) || at.container.ID() == at.host.NetNS && mac.String() != nm.MAC.String() {
 			return &Error{Code: CodeAttached, Err: e, Key: "CNI_IFNAME",
-				Msg: "container veth name (" + quote(ifName) + ") peer provided (" + quote(nm.link) + ") already exists"}
+				Msg: "container veth name (" + quote(ifName) + ") peer provided (" + quote(nm.Link) + ") already exists"}
 		}
-		if index, _ := at.conn.Index(nm.link); err == nil && (index != nm.index || mac.String() != nm.mac.String()) {
+		if index, _ := at.conn.Index(nm.Link); err == nil && (index != nm.Index || mac.String() != nm.MAC.String()) {
 			return errors.Join(errNameTaken, e)
 		}
 		return &Error{Code: CodeAttached, Err: e, Key: "CNI_CONTAINERID",
 			Msg: "container " + at.attachment.ContainerID + " is attached to network " + quote(at.network.name) + " as " + ifName +
-				": its link " + nm.link + " is still there; DEL removes it"}
+				": its link " + nm.Link + " is still there; DEL removes it"}
 	case e.Errno == unix.EXFULL:
 		return &Error{Code: CodeTryAgain, Err: e, Key: "bridge",
 			Msg: "bridge " + quote(keys.name) + " is full: a Linux bridge takes 1023 ports (" + e.Error() + ")"}
@@ -159,7 +160,7 @@ func notABridge(name string) error {
 func (at *attaching) gatewayRefused(e *rtnl.Error) error {
 	keys := &at.network.bridge
 	if errors.Is(e, fs.ErrPermission) {
-		if v, err := readSysctl(sysctl6(keys.name, "disable_ipv6")); err == nil && v == "1" {
+		if v, err := sysctl.Read(sysctl.IPv6(keys.name, "disable_ipv6")); err == nil && v == "1" {
 			return &Error{Code: CodeInternal, Err: e, Msg: "failed to set bridge addr: IPv6 is disabled on " + quote(keys.name)}
 		}
 	}
@@ -177,7 +178,7 @@ func is6(p netip.Prefix) bool { return p.Addr().Is6() }
 // removeLink deletes the host end, and with it the container's.
 func (at *attaching) removeLink() error {
 	var b rtnl.Batch
-	b.Delete(rtnl.Link{Index: at.names.index})
+	b.Delete(rtnl.Link{Index: at.names.Index})
 	return at.conn.Do(&b)
 }
 
@@ -203,7 +204,7 @@ func (at *attaching) rules() error {
 			return failed("set up nftables", err)
 		}
 	}
-	at.undo.push("ruleset elements", func() error { return detachElements(elements) })
+	at.undo.Push("ruleset elements", func() error { return detachElements(elements) })
 	return failed("set up nftables", conn.Attach(elements))
 }
 
@@ -228,7 +229,7 @@ func (at *attaching) containerSide() error {
 	if b.Len() > 0 {
 		if err := at.inside.Do(&b); err != nil {
 			// The kernel knows the link by number, the reader by name.
-			text := strings.ReplaceAll(err.Error(), strconv.Itoa(p.names.peerIndex()), p.attach.IfName)
+			text := strings.ReplaceAll(err.Error(), strconv.Itoa(p.names.Peer), p.attach.IfName)
 			return &Error{Code: CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
 		}
 	}
@@ -241,7 +242,7 @@ func (at *attaching) portUp() error {
 	if at.network.bridge.containerDown {
 		return nil
 	}
-	if err := at.conn.WaitUp(at.names.index, portTimeout); err != nil {
+	if err := at.conn.WaitUp(at.names.Index, portTimeout); err != nil {
 		return failed("bridge port in error state", err)
 	}
 	if at.idleBridge != 0 {
@@ -300,7 +301,7 @@ func (at *attaching) forwarding() error {
 			continue
 		}
 		done[family] = true
-		if err := at.enableForwarding(family == 1); err != nil {
+		if err := sysctl.Forward(at.conn, family == 1); err != nil {
 			return err
 		}
 	}

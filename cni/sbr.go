@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -55,7 +57,7 @@ func (n *Network) sourceRouting(k *sbrKeys, a Attachment) (*sourceRouting, error
 		return nil, failed("identify the host's network namespace", err)
 	}
 	s := &sourceRouting{keys: k, attachment: a, ips: n.interfaceIPs(a.IfName)}
-	if s.ns, err = enterable(a, host); err != nil {
+	if s.ns, err = netns.Enter(a, host); err != nil {
 		return nil, err
 	}
 	if err = s.ns.Lock(); err == nil {
@@ -117,7 +119,7 @@ func (s *sourceRouting) add() error {
 	for _, r := range stale {
 		old.Delete(r)
 	}
-	if err := s.conn.Do(&old); err != nil && !onlyAbsent(err) {
+	if err := s.conn.Do(&old); err != nil && !fault.OnlyAbsent(err) {
 		return failed("delete rules of an earlier attachment", err)
 	}
 	p.adds(&adds)
@@ -129,7 +131,7 @@ func (s *sourceRouting) add() error {
 	}
 	// Only now, when whatever could be refused is there.
 	p.removes(&removes)
-	if err := s.conn.Do(&removes); err != nil && !onlyAbsent(err) {
+	if err := s.conn.Do(&removes); err != nil && !fault.OnlyAbsent(err) {
 		var undo rtnl.Batch
 		p.undo(&undo)
 		p.restore(&undo)
@@ -226,7 +228,7 @@ func delSBR(_ context.Context, n *Network, a Attachment) error {
 		return nil
 	}
 	s, err := n.sourceRouting(n.sbr(), a)
-	if namespaceGone(err) {
+	if netns.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -255,7 +257,7 @@ func delSBR(_ context.Context, n *Network, a Attachment) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := s.conn.Do(&b); err != nil && !onlyAbsent(err) {
+	if err := s.conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return failed("Failed to delete rule", err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func staticText(conf, args string) string {
 	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/proc/self/ns/net", Args: args}
 	n, err := parse([]byte(conf))
 	if err == nil {
-		err = a.parseArgs()
+		_, err = parseArgs(&a)
 	}
 	if err != nil {
 		return err.Error()

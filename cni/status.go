@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -109,7 +110,7 @@ func (n *Network) statusBridge() error {
 	case l.State != rtnl.Up:
 		return &Error{Code: CodeLimited, Msg: "bridge " + quote(k.name) + " is down", Key: "bridge"}
 	}
-	if on, err := readSysctl("net/ipv4/ip_forward"); k.gateway() && n.hasAddresses() && err == nil && on != "1" {
+	if on, err := sysctl.Read("net/ipv4/ip_forward"); k.gateway() && n.hasAddresses() && err == nil && on != "1" {
 		return &Error{Code: CodeLimited, Msg: "net.ipv4.ip_forward is off: containers reach nothing beyond the bridge", Key: "isGateway"}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -22,7 +23,7 @@ func addTuning(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, err := openHost(a)
+	ns, err := netns.OpenOther(a)
 	if err != nil {
 		return nil, err
 	}
@@ -49,15 +50,6 @@ func (n *Network) checkTuning(k *tuningKeys, a Attachment) (*tuning, error) {
 		return nil, invalidKey("prevResult", "Required prevResult missing")
 	}
 	return k.tuning(a)
-}
-
-// openHost opens the container's namespace, which must not be the caller's own.
-func openHost(a Attachment) (*rtnl.NetNS, error) {
-	host, err := rtnl.CurrentNetNSID()
-	if err != nil {
-		return nil, failed("identify the host's network namespace", err)
-	}
-	return enterable(a, host)
 }
 
 // set writes the sysctls, inside, and leaves a socket there. A sysctl that's refused is an error; those before it stay
@@ -142,8 +134,8 @@ func restore(a Attachment, l rtnl.Link) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	ns, err := openHost(a)
-	if namespaceGone(err) {
+	ns, err := netns.OpenOther(a)
+	if netns.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -166,7 +158,7 @@ func checkTuning(_ context.Context, n *Network, a Attachment, _ *Result) error {
 	if err != nil {
 		return err
 	}
-	ns, err := openHost(a)
+	ns, err := netns.OpenOther(a)
 	if err != nil {
 		return err
 	}

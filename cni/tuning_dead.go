@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -18,15 +21,15 @@ const DefaultTuningDir = defaultTuningDir
 // savedOf begins what is saved for an attachment with whose it is, and what will prove its death: this boot, this namespace,
 // and the host end, where the result shows one that bridge or ptp made.
 func savedOf(n *Network, a Attachment) (saved, error) {
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		return saved{}, err
 	}
-	s := saved{network: n.name, containerID: a.ContainerID, boot: host.boot, trueBoot: host.bootIsReal(), netns: host.netns.Ino}
+	s := saved{network: n.name, containerID: a.ContainerID, boot: host.Boot, trueBoot: host.BootIsReal(), netns: host.NetNS.Ino}
 	for _, i := range n.prev.Interfaces {
-		for attempt := range attempts {
-			if nm := namesOf(n.name, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.link {
-				s.hostEnd = nm.index
+		for attempt := range names.Attempts {
+			if nm := names.Of(n.name, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.Link {
+				s.hostEnd = nm.Index
 			}
 		}
 	}
@@ -41,12 +44,12 @@ func (s *saved) owner(file string) (o nft.Owner, ok bool) {
 }
 
 // dead reports whether the attachment is provably gone: by its boot, or by its host end where that was made here.
-func (s *saved) dead(o nft.Owner, p *Proof) bool {
+func (s *saved) dead(o nft.Owner, p *proof.Proof) bool {
 	r := ipam.Record{Owner: ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName}, Boot: s.boot, TrueBoot: s.trueBoot, NetNS: s.netns}
-	for attempt := range attempts {
-		nm := namesOf(o.Network, o.ContainerID, o.IfName, attempt)
-		if nm.index == s.hostEnd {
-			r.Link, r.Index, r.MAC = nm.link, nm.index, nm.mac.String()
+	for attempt := range names.Attempts {
+		nm := names.Of(o.Network, o.ContainerID, o.IfName, attempt)
+		if nm.Index == s.hostEnd {
+			r.Link, r.Index, r.MAC = nm.Link, nm.Index, nm.MAC.String()
 		}
 	}
 	return p.Dead(o.Network, r)
@@ -61,7 +64,7 @@ func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ er
 		return nil, failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	proof, err := NewProof(conn)
+	proof, err := proof.New(conn)
 	if err != nil {
 		return nil, err
 	}

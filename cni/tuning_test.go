@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -314,21 +316,21 @@ func TestTuningGC(t *testing.T) {
 // GC without a list removes what is provably dead's: of another boot, or of a host end that isn't there.
 func TestTuningGCOfTheDead(t *testing.T) {
 	w := newTuned(t)
-	host, err := readHostID()
+	host, err := hostid.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, gone := namesOf("net", "live", "eth0", 1), namesOf("net", "gone", "eth0", 0)
-	nstest.Run(t, "", "ip", "link", "add", "name", "saved0", "index", strconv.Itoa(live.index), "address", live.mac.String(), "type", "veth", "peer", "name", "saved1")
+	live, gone := names.Of("net", "live", "eth0", 1), names.Of("net", "gone", "eth0", 0)
+	nstest.Run(t, "", "ip", "link", "add", "name", "saved0", "index", strconv.Itoa(live.Index), "address", live.MAC.String(), "type", "veth", "peer", "name", "saved1")
 	t.Cleanup(func() { nstest.Run(t, "", "ip", "link", "delete", "saved0") })
 	for id, s := range map[string]saved{
-		"live":      {boot: host.boot, netns: host.netns.Ino, hostEnd: live.index},
-		"gone":      {boot: host.boot, netns: host.netns.Ino, hostEnd: gone.index},
-		"elsewhere": {boot: host.boot, netns: host.netns.Ino + 1, hostEnd: namesOf("net", "elsewhere", "eth0", 0).index},
-		"macvlan":   {boot: host.boot, netns: host.netns.Ino},
-		"forged":    {boot: host.boot, netns: host.netns.Ino, hostEnd: gone.index}, // not that owner's
-		"reboot":    {boot: "another", trueBoot: true, netns: host.netns.Ino},
-		"mounted":   {boot: "another", netns: host.netns.Ino}, // or so it looks
+		"live":      {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: live.Index},
+		"gone":      {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: gone.Index},
+		"elsewhere": {boot: host.Boot, netns: host.NetNS.Ino + 1, hostEnd: names.Of("net", "elsewhere", "eth0", 0).Index},
+		"macvlan":   {boot: host.Boot, netns: host.NetNS.Ino},
+		"forged":    {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: gone.Index}, // not that owner's
+		"reboot":    {boot: "another", trueBoot: true, netns: host.NetNS.Ino},
+		"mounted":   {boot: "another", netns: host.NetNS.Ino}, // or so it looks
 		"unknown":   {},
 	} {
 		s.network, s.containerID = "net", id

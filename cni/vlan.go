@@ -11,6 +11,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -65,20 +66,20 @@ func (at *attaching) ensureVLANGateway(bridge int) error {
 // createVLANGateway derives its names as an attachment's are, from an owner that no container can have.
 func (at *attaching) createVLANGateway(bridge int, name string) error {
 	k := &at.network.bridge
-	nm := namesOf("", k.name, name, 0)
-	mac := net.HardwareAddr(append([]byte{0xfe}, nm.mac[1:]...))
+	nm := names.Of("", k.name, name, 0)
+	mac := net.HardwareAddr(append([]byte{0xfe}, nm.MAC[1:]...))
 	mac[5] ^= 1
 	var b rtnl.Batch
 	b.Create(rtnl.Veth{
-		Link: rtnl.Link{Index: nm.index, Name: nm.link, MAC: nm.mac, MTU: max(k.mtu, 0), Queues: k.queues, Master: bridge, State: rtnl.Up},
-		Peer: rtnl.Link{Index: nm.peerIndex(), Name: name, MAC: mac, MTU: max(k.mtu, 0), Queues: k.queues},
+		Link: rtnl.Link{Index: nm.Index, Name: nm.Link, MAC: nm.MAC, MTU: max(k.mtu, 0), Queues: k.queues, Master: bridge, State: rtnl.Up},
+		Peer: rtnl.Link{Index: nm.Peer, Name: name, MAC: mac, MTU: max(k.mtu, 0), Queues: k.queues},
 	})
-	b.Set(rtnl.Link{Index: nm.peerIndex(), State: rtnl.Up})
-	portVLANs(&b, nm.index, k.vlan, nil, k.keepDefaultVLAN)
+	b.Set(rtnl.Link{Index: nm.Peer, State: rtnl.Up})
+	portVLANs(&b, nm.Index, k.vlan, nil, k.keepDefaultVLAN)
 	if err := at.conn.Do(&b); err != nil {
 		return err
 	}
-	return errors.Join(at.conn.WaitUp(nm.index, portTimeout), at.conn.WaitUp(nm.peerIndex(), portTimeout))
+	return errors.Join(at.conn.WaitUp(nm.Index, portTimeout), at.conn.WaitUp(nm.Peer, portTimeout))
 }
 
 func (b *bridgeKeys) parseVLAN(r *jsontext.Reader) error {

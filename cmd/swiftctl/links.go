@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -16,7 +17,7 @@ import (
 // links are the veth links of this network namespace, in this boot of the host, and its bridges.
 type links struct {
 	conn    *rtnl.Conn
-	proof   *cni.Proof // nil: not all of this was read
+	proof   *proof.Proof // nil: not all of this was read
 	veths   map[int]rtnl.Link
 	owned   map[nft.Owner]rtnl.Link // host ends that say whose they are
 	names   map[int]string          // of bridges
@@ -39,7 +40,7 @@ func readLinks() (*links, error) {
 		return l, err
 	}
 	// Only now: what isn't in a list that broke off may well exist.
-	l.proof, err = cni.NewProof(l.conn)
+	l.proof, err = proof.New(l.conn)
 	return l, err
 }
 

@@ -5,6 +5,7 @@ package fault
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -135,4 +136,21 @@ func Decode(err error) *spec.Error {
 		e.Details = "at byte " + strconv.Itoa(syntax.Pos)
 	}
 	return e
+}
+
+// Absent reports whether an error says that something isn't there.
+func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// OnlyAbsent reports whether all that was refused was gone already.
+func OnlyAbsent(err error) bool {
+	var refused rtnl.Refused
+	if !errors.As(err, &refused) {
+		return Absent(err)
+	}
+	for _, e := range refused {
+		if !Absent(e) {
+			return false
+		}
+	}
+	return true
 }

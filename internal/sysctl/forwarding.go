@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package sysctl
 
 import (
 	"errors"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
-// enableForwarding turns a family's forwarding on where it's off; nobody ever turns it off again.
-func (at *attaching) enableForwarding(four bool) error {
+// Forward turns a family's forwarding on where it's off; nobody ever turns it off again.
+func Forward(conn *rtnl.Conn, four bool) error {
 	name := "net/ipv6/conf/all/forwarding"
 	if four {
 		name = "net/ipv4/ip_forward"
 	}
-	now, err := readSysctl(name)
+	now, err := Read(name)
 	if err == nil && now == "1" {
 		return nil
 	}
 	if !four {
-		if err := keepRouters(at.conn); err != nil {
-			return failed("failed to enable forwarding: keep the routes that routers advertise", err)
+		if err := keepRouters(conn); err != nil {
+			return fault.Wrap("failed to enable forwarding: keep the routes that routers advertise", err)
 		}
 	}
-	return failed("failed to enable forwarding", writeSysctl(name, "1"))
+	return fault.Wrap("failed to enable forwarding", Write(name, "1"))
 }
 
 // keepRouters keeps the routes that the host has from router advertisements. A host that starts to forward drops them, and
@@ -52,11 +53,11 @@ func keepRoutersOnce(conn *rtnl.Conn, kept map[int]bool) error {
 		if err != nil {
 			continue // it's gone, and its routes with it
 		}
-		key := sysctl6(name, "accept_ra")
-		if now, err := readSysctl(key); err != nil || now != "1" {
+		key := IPv6(name, "accept_ra")
+		if now, err := Read(key); err != nil || now != "1" {
 			continue // as 2 already, or 0 where a program of the host hears the advertisements
 		}
-		if err := writeSysctl(key, "2"); err != nil {
+		if err := Write(key, "2"); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package netns opens containers' network namespaces.
+package netns
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// Open opens the container's namespace. The descriptor that was checked here is the one that's used.
+func Open(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
+	ns, err := Enter(a, host)
+	if e, ok := err.(*spec.Error); ok && e.Code == spec.CodeInvalidEnvironment {
+		err = fault.During("failed to open netns "+strconv.Quote(a.NetNS), e)
+	}
+	return ns, err
+}
+
+// Enter is Open in the words of the plugins that only look into the namespace.
+func Enter(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
+	ns, err := rtnl.OpenNetNS(a.NetNS)
+	if err != nil {
+		return nil, &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: err.Error(), Key: "CNI_NETNS", Err: err}
+	}
+	if ns.ID() == host && !a.SharedNetNS {
+		ns.Close()
+		return nil, errSameNetNS()
+	}
+	return ns, nil
+}
+
+// Gone says whether Open has found that there's no such namespace any more, so that DEL has nothing to do in it.
+// Whatever else keeps it from opening one may pass.
+func Gone(err error) bool {
+	var file *rtnl.NotNetNSError
+	var link *rtnl.SymlinkError
+	return fault.Absent(err) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOTDIR) || errors.As(err, &file) || errors.As(err, &link)
+}
+
+func errSameNetNS() error {
+	return &spec.Error{Code: spec.CodeInvalidNetNS, Msg: "plugin's netns and netns from CNI_NETNS should not be the same", Key: "CNI_NETNS",
+		Details: "the container has no network namespace of its own"}
+}
+
+// RefuseOwn refuses a namespace that's the caller's own. One that can't be opened is another plugin's trouble.
+func RefuseOwn(a spec.Attachment) error {
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return fault.Wrap("identify the host's network namespace", err)
+	}
+	ns, err := Open(a, host)
+	if err == nil {
+		ns.Close()
+	}
+	var e *spec.Error
+	if errors.As(err, &e) && e.Code == spec.CodeInvalidNetNS {
+		return e
+	}
+	return nil
+}
+
+// OpenOther opens the container's namespace, which must not be the caller's own.
+func OpenOther(a spec.Attachment) (*rtnl.NetNS, error) {
+	host, err := rtnl.CurrentNetNSID()
+	if err != nil {
+		return nil, fault.Wrap("identify the host's network namespace", err)
+	}
+	return Enter(a, host)
+}
