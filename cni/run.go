@@ -265,7 +265,7 @@ func (at *attaching) enterContainer() error {
 	for i, s := range sysctls {
 		settings[i] = rtnl.Sysctl{Path: "/proc/sys/" + s.name, Value: s.value, Later: s.late}
 	}
-	conn, err := rtnl.DialWith(at.container, settings)
+	conn, err := rtnl.DialWith(at.call.OrBackground(), at.container, settings)
 	if err != nil {
 		return failed("open a netlink socket in the container", err)
 	}

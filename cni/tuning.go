@@ -17,7 +17,7 @@ import (
 
 // The plugin tuning sets sysctls of a container's namespace and attributes of its link.
 
-func addTuning(_ context.Context, n *Network, a Attachment) (*Result, error) {
+func addTuning(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.tuning()
 	t, err := n.checkTuning(k, a)
 	if err != nil {
@@ -29,7 +29,7 @@ func addTuning(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	}
 	defer ns.Close()
 	if len(t.settings) > 0 || t.changesLink() {
-		conn, err := t.set(ns)
+		conn, err := t.set(ctx, ns)
 		if err != nil {
 			return nil, err
 		}
@@ -54,9 +54,9 @@ func (n *Network) checkTuning(k *tuningKeys, a Attachment) (*tuning, error) {
 
 // set writes the sysctls, inside, and leaves a socket there. A sysctl that's refused is an error; those before it stay
 // written, as nobody knows what's right in their place.
-func (t *tuning) set(ns *rtnl.NetNS) (*rtnl.Conn, error) {
+func (t *tuning) set(ctx context.Context, ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	settings := slices.Clone(t.settings)
-	conn, err := rtnl.DialWith(ns, settings)
+	conn, err := rtnl.DialWith(ctx, ns, settings)
 	if err != nil {
 		return nil, failed("open a netlink socket in the container", err)
 	}

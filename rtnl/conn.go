@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -10,7 +11,6 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/swiftcni/swiftcni/internal/inside"
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
@@ -36,23 +36,20 @@ type Conn struct {
 }
 
 // Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the system calls are
-// socket and setsockopt, with a namespace also open, two times setns and close. A netlink.Dial takes 9, or 18.
-func Dial(ns *NetNS) (*Conn, error) { return DialWith(ns, nil) }
-
-// A Sysctl is a file below /proc/sys/net, which shows the settings of the namespace that looks, and the text that
-// it's to hold. Err is set if that failed.
-type Sysctl = inside.Write
-
-// DialWith is Dial, and writes sysctls in the namespace on the way: that costs three system calls each, and none to
-// go there again.
-func DialWith(ns *NetNS, settings []Sysctl) (*Conn, error) {
+// socket and setsockopt, with a namespace also open, setns twice and close. A netlink.Dial takes 9, or 18. Nothing in it
+// waits for other programs. Errors are those of the system calls.
+func Dial(ns *NetNS) (*Conn, error) {
 	var sock *nlsock.Socket
 	var err error
 	if ns == nil {
 		sock, err = nlsock.Open(unix.NETLINK_ROUTE)
 	} else {
-		sock, err = nlsock.OpenInside(ns.fd, unix.NETLINK_ROUTE, settings)
+		sock, err = nlsock.OpenInside(context.Background(), ns.fd, unix.NETLINK_ROUTE, nil)
 	}
+	return dialed(sock, err)
+}
+
+func dialed(sock *nlsock.Socket, err error) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rtnl: dial: %w", err)
 	}

@@ -4,11 +4,17 @@
 //
 // A thread that enters a namespace must be the one that leaves it. runtime.LockOSThread keeps a goroutine on its
 // thread, but its first call starts one more thread for the runtime, about 100 µs with its end. Where the
-// architecture is known, a few instructions of assembly make all the system calls instead: the scheduler can't
+// architecture is known, a few instructions of assembly make the system calls instead: the scheduler can't
 // move a goroutine while it's in them.
+//
+// Nor does the scheduler know that the goroutine waits in the kernel, so whatever stops the world, such as a garbage
+// collection, waits with it. Entering, opening a socket and leaving take microseconds. Writing a sysctl may take as long
+// as another program holds the lock of all links (RTNL): the removal of 900 links is a quarter of a second. So files are
+// written by way of the scheduler, on a locked thread, unless the context of the call says [Alone].
 package inside
 
 import (
+	"context"
 	"io/fs"
 	"os"
 
@@ -70,14 +76,22 @@ func Own() (fd int, err error) {
 	}
 }
 
-// Socket writes files inside the namespace of a descriptor, and opens a netlink socket there.
-func Socket(ns, protocol int, writes []Write) (fd int, err error) {
+// Alone is the key of a context's value that is true in a process that does nothing but this call, and so may be stopped
+// by it.
+type Alone struct{}
+
+// Socket opens a netlink socket inside the namespace of a descriptor, once it has written files there.
+func Socket(ctx context.Context, ns, protocol int, writes []Write) (fd int, err error) {
 	own, err := Own()
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(own)
-	fd, err = socket(ns, own, protocol, writes)
+	if alone, _ := ctx.Value(Alone{}).(bool); alone || len(writes) == 0 {
+		fd, err = socket(ns, own, protocol, writes)
+	} else {
+		fd, err = socketOnThread(ns, own, protocol, writes)
+	}
 	if err != nil {
 		for i := range writes {
 			writes[i].Drop()

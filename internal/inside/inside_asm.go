@@ -33,6 +33,7 @@ func (c *call) errno() unix.Errno {
 	return 0
 }
 
+// socket makes all the system calls in one go. The scheduler knows nothing of them.
 func socket(ns, own, protocol int, writes []Write) (int, error) {
 	// Enter; open, write and close for each file; socket; leave.
 	calls := make([]call, 1, 3+3*len(writes)) // they stay where they are: some point to others

@@ -3,6 +3,7 @@
 package inside
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -15,7 +16,18 @@ import (
 
 func TestMain(m *testing.M) { nstest.Main(m) }
 
+// ways are the contexts that choose between the ways of [Socket].
+func ways(t *testing.T) map[string]context.Context {
+	return map[string]context.Context{"shared": t.Context(), "alone": context.WithValue(t.Context(), Alone{}, true)}
+}
+
 func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
+	for name, ctx := range ways(t) {
+		t.Run(name, func(t *testing.T) { socketIsInside(ctx, t) })
+	}
+}
+
+func socketIsInside(ctx context.Context, t *testing.T) {
 	path := nstest.New(t, "c1")
 	nstest.Run(t, path, "ip", "link", "add", "in0", "type", "veth", "peer", "name", "in1")
 	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -30,7 +42,7 @@ func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
 		{Path: "/proc/sys/net/ipv4/conf/in0/forwarding", Value: "nonsense"},
 		{Path: "/proc/sys/net/ipv4/conf/in1/arp_notify", Value: "1"},
 	}
-	fd, err := Socket(ns, unix.NETLINK_ROUTE, writes)
+	fd, err := Socket(ctx, ns, unix.NETLINK_ROUTE, writes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +77,12 @@ func TestSocketIsInsideAndTheThreadIsBack(t *testing.T) {
 
 // A file that's opened inside is written later, from outside, or never.
 func TestLater(t *testing.T) {
+	for name, ctx := range ways(t) {
+		t.Run(name, func(t *testing.T) { later(ctx, t) })
+	}
+}
+
+func later(ctx context.Context, t *testing.T) {
 	path := nstest.New(t, "c1")
 	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -75,7 +93,7 @@ func TestLater(t *testing.T) {
 	value := func() string { return strings.TrimSpace(nstest.Run(t, path, "cat", file)) }
 	for _, finish := range []bool{false, true} {
 		writes := []Write{{Path: file, Value: "1", Later: true}, {Path: "/proc/sys/net/nothing", Later: true}}
-		fd, err := Socket(ns, unix.NETLINK_ROUTE, writes)
+		fd, err := Socket(ctx, ns, unix.NETLINK_ROUTE, writes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,10 +126,12 @@ func TestNoNamespaceTouchesNothing(t *testing.T) {
 	}
 	defer f.Close()
 	for _, ns := range []int{-1, int(f.Fd())} {
-		writes := []Write{{Path: f.Name(), Value: "written"}}
-		if fd, err := Socket(ns, unix.NETLINK_ROUTE, writes); err == nil {
-			unix.Close(fd)
-			t.Errorf("descriptor %d was entered", ns)
+		for name, ctx := range ways(t) {
+			writes := []Write{{Path: f.Name(), Value: "written"}}
+			if fd, err := Socket(ctx, ns, unix.NETLINK_ROUTE, writes); err == nil {
+				unix.Close(fd)
+				t.Errorf("%s: descriptor %d was entered", name, ns)
+			}
 		}
 	}
 	if text, _ := os.ReadFile(f.Name()); len(text) != 0 {
@@ -131,7 +151,7 @@ func TestManyAtOnce(t *testing.T) {
 	for range 8 {
 		go func() {
 			for range 200 {
-				fd, err := Socket(ns, unix.NETLINK_ROUTE, nil)
+				fd, err := Socket(t.Context(), ns, unix.NETLINK_ROUTE, nil)
 				if err != nil {
 					done <- err
 					return

@@ -10,6 +10,7 @@
 package nlsock
 
 import (
+	"context"
 	"encoding/binary"
 	"iter"
 	"os"
@@ -47,8 +48,8 @@ func Open(protocol int) (*Socket, error) {
 }
 
 // OpenInside is Open in the network namespace of a descriptor, where it also writes files.
-func OpenInside(ns, protocol int, writes []inside.Write) (*Socket, error) {
-	fd, err := inside.Socket(ns, protocol, writes)
+func OpenInside(ctx context.Context, ns, protocol int, writes []inside.Write) (*Socket, error) {
+	fd, err := inside.Socket(ctx, ns, protocol, writes)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/inside"
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -33,11 +34,14 @@ func Of(ctx context.Context) *Call {
 	return c
 }
 
-// Value makes the call known to all contexts that are made of it, and to package rtnl how to send what takes long.
+// Value makes the call known to all contexts that are made of it, and to package rtnl how to send what takes long and
+// whether it may stop the process.
 func (c *Call) Value(k any) any {
 	switch k.(type) {
 	case key:
 		return c
+	case inside.Alone:
+		return c.ends != nil
 	case offload.Key:
 		if c.ends.offloads() {
 			return offload.Sender(c.ends.send)
@@ -45,6 +49,14 @@ func (c *Call) Value(k any) any {
 		return nil
 	}
 	return c.Context.Value(k)
+}
+
+// OrBackground returns the call as a context, and for a nil Call the background.
+func (c *Call) OrBackground() context.Context {
+	if c == nil {
+		return context.Background()
+	}
+	return c
 }
 
 // with returns a copy of the context's call, whose parent is the context.
