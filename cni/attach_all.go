@@ -31,7 +31,7 @@ type Outcome struct {
 // program of its own, is attached to one by one.
 func AttachAll(ctx context.Context, n *Network, list []Attachment) []Outcome {
 	c := crowd{call: process.Of(ctx), network: n, outcomes: make([]Outcome, len(list))}
-	if n.err != nil || n.served.name != "bridge" || len(n.chain) > 0 || n.delegates() {
+	if n.err != nil || n.served.name != "bridge" || n.members != nil || n.delegates() {
 		for i, a := range list {
 			c.outcomes[i].Result, c.outcomes[i].Err = Attach(ctx, n, a)
 		}

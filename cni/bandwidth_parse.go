@@ -24,12 +24,15 @@ type bandwidthKeys struct {
 	err *Error
 }
 
-// bandwidth reads bandwidth's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
-func (n *Network) bandwidth() *bandwidthKeys {
+// bandwidth are bandwidth's keys.
+func (n *Network) bandwidth() *bandwidthKeys { return n.own.(*bandwidthKeys) }
+
+// parseBandwidth reads bandwidth's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
+func (n *Network) parseBandwidth() *bandwidthKeys {
 	k := &bandwidthKeys{}
 	var fromRuntime limits
 	top := false
-	r := jsontext.NewReader(n.text, "")
+	r := n.reader()
 	err := r.Object(func(key string) error {
 		if key == "runtimeconfig" {
 			return r.Object(func(key string) error {

@@ -3,7 +3,6 @@
 package cni
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -14,14 +13,15 @@ import (
 	"github.com/swiftcni/swiftcni/internal/process"
 )
 
-// The key "chain" of bridge and ptp holds what otherwise follows them in a list of plugins: portmap, firewall and the
-// like. They run in this process, one after the other, so that a network needs one program to start instead of five.
+// Plugins that follow a network's first run in this process, one after the other, each with the result of the one before:
+// those in the key "chain" of bridge and ptp, so that a network needs one program to start instead of five, and those of a
+// list that [Parse] is given.
 
-// A member is a plugin of a chain with its own configuration.
+// A member is a plugin that follows, with its own configuration.
 type member struct {
-	plugin  *plugin
-	network *Network
-	path    string // such as "chain[1]"
+	network *Network // nil: it can't be read
+	path    string   // such as "chain[1]"
+	err     error    // what is wrong with it, whatever is attached
 }
 
 // memberText is a member's configuration as it was written, and its place.
@@ -30,86 +30,97 @@ type memberText struct {
 	path string
 }
 
+// common is what a network tells all of its plugins, over what they say themselves.
+type common struct {
+	name, cniVersion string
+	keys             []jsontext.Override // runtimeConfig and args, as far as they're there
+}
+
 // parseChain keeps each member's text. What is in it is looked at when the network is known.
 func (n *Network) parseChain(r *jsontext.Reader) error {
 	n.chain = nil
-	_, err := r.List(func() error {
-		text, err := r.Value()
-		n.chain = append(n.chain, memberText{text: text, path: r.Path()})
-		return err
-	})
+	_, err := readTexts(r, &n.chain)
 	return err
 }
 
-// members reads a chain. The first member that's wrong is an error, though those that can be read are returned for DEL.
-func (n *Network) members(a Attachment) (list []member, first error) {
-	if len(n.chain) == 0 {
-		return nil, nil
-	}
-	shared := n.shared()
-	for _, l := range n.chain {
-		m, err := n.member(l, shared, a)
-		if err != nil && first == nil {
-			first = inChain(l.path, err)
-		}
-		if m.network != nil {
-			list = append(list, m)
-		}
-	}
-	return list, first
+// readTexts reads a list of configurations as they're written.
+func readTexts(r *jsontext.Reader, to *[]memberText) (present bool, err error) {
+	return r.List(func() error {
+		text, err := r.Value()
+		*to = append(*to, memberText{text: text, path: r.Path()})
+		return err
+	})
 }
 
-// shared are the keys of the whole network as a JSON object's inner text: a member's come before them and can't be
-// others.
-func (n *Network) shared() []byte {
-	w := jsontext.NewWriter(nil)
-	w.Key("name").Str(n.name)
-	w.Key("cniVersion").Str(n.cniVersion)
-	text := w.Bytes()
-	r := jsontext.NewReader(n.text, "")
+// serve makes the network the plugin's: it reads the keys that are the plugin's own, and the chain.
+func (n *Network) serve(p *plugin) {
+	n.served = p
+	if p == nil {
+		return
+	}
+	if p.keys != nil {
+		n.own = p.keys(n)
+	}
+	if !p.heads || len(n.chain) == 0 {
+		return
+	}
+	of := &common{name: n.name, cniVersion: n.cniVersion, keys: n.shared()}
+	for _, l := range n.chain {
+		m := readMember(l, of)
+		if m.network != nil && (m.network.served == nil || !m.network.served.follows) {
+			m.err = invalidKey("type", `"type" is `+quote(m.network.plugin)+", expected one of "+strings.Join(chainable(), ", "))
+			m.network = nil
+		}
+		n.follow(m)
+	}
+}
+
+// follow adds a member.
+func (n *Network) follow(m member) {
+	if m.network != nil {
+		m.network.prev, m.network.prevRaw, m.network.prevErr, m.network.valid = n.prev, nil, nil, n.valid
+	}
+	n.members = append(n.members, m)
+}
+
+// shared are the keys that are the whole network's, and so each member's.
+func (n *Network) shared() (keys []jsontext.Override) {
+	r := n.reader()
 	// The text was read before, so nothing in it can be wrong.
 	_ = r.Object(func(key string) error {
 		if key != "runtimeconfig" && key != "args" {
 			return nil
 		}
 		v, err := r.Value()
-		text = append(text, `,"`+key+`":`...)
-		text = append(text, v...)
+		keys = append(keys, jsontext.Override{Key: r.Key, Value: v})
 		return err
 	})
-	return text
+	return keys
 }
 
-func (n *Network) member(l memberText, shared []byte, a Attachment) (member, error) {
-	inner, ok := bytes.CutPrefix(bytes.TrimSpace(l.text), []byte("{"))
-	if !ok {
-		return member{}, invalidKey("", "expected an object, a plugin's configuration")
+// reader walks the network's keys, others' among them.
+func (n *Network) reader() *jsontext.Reader {
+	r := jsontext.NewReader(n.text, "")
+	if n.common != nil {
+		r.Override(n.common.keys)
 	}
-	inner = bytes.TrimSpace(bytes.TrimSuffix(inner, []byte("}")))
-	text := append([]byte("{"), inner...)
-	if len(inner) > 0 {
-		text = append(text, ',')
-	}
-	m, err := read(append(append(text, shared...), '}'), nil)
-	if err != nil {
-		return member{}, err
-	}
-	m.prev, m.prevErr, m.valid = n.prev, nil, n.valid
-	p := findPlugin(m.plugin)
-	if p == nil || !p.follows {
-		return member{}, invalidKey("type", `"type" is `+quote(m.plugin)+", expected one of "+strings.Join(chainable(), ", "))
-	}
-	found := member{plugin: p, network: m, path: l.path}
-	if err := m.speaks(p.since); err != nil {
-		return found, err
-	}
-	if err := p.wrong(m, a); err != nil {
-		return found, err
-	}
-	return found, m.wrong(ofEach)
+	return r
 }
 
-// chainable lists the plugins that can be members.
+// readMember reads a member's configuration, and finds what is wrong with it.
+func readMember(l memberText, of *common) member {
+	m := member{path: l.path}
+	if jsontext.NewReader(l.text, "").Kind() != '{' {
+		m.err = invalidKey("", "expected an object, a plugin's configuration")
+		return m
+	}
+	if m.network, m.err = readFor(l.text, of); m.err == nil {
+		m.err = m.network.problem()
+	}
+	return m
+}
+
+// chainable lists the plugins that can be members of a chain.
 func chainable() (list []string) {
 	for _, p := range plugins() {
 		if p.follows {
@@ -131,16 +142,33 @@ func inChain(path string, err error) error {
 	return &e
 }
 
-// hasChain reports whether anything follows the plugin.
-func (p *plugin) hasChain(n *Network) bool { return p.heads && len(n.chain) > 0 }
+// checkMembers returns what is wrong with the first member that's wrong, for an attachment.
+func (n *Network) checkMembers(a Attachment) error {
+	for _, m := range n.members {
+		err := m.err
+		if err == nil {
+			err = m.network.served.wrong(m.network, a)
+		}
+		if err != nil {
+			return inChain(m.path, err)
+		}
+	}
+	return nil
+}
+
+// after is a member's network, whose plugin is given a result.
+func (m member) after(prev *Result) *Network {
+	n := *m.network
+	n.prev = prev
+	return &n
+}
 
 // attach runs ADD of the plugin and of its members. One that fails takes all of them back.
 func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-	if !p.hasChain(n) {
+	if n.members == nil {
 		return p.add(ctx, n, a)
 	}
-	members, err := n.members(a)
-	if err != nil {
+	if err := n.checkMembers(a); err != nil {
 		return nil, err
 	}
 	res, err := p.add(ctx, n, a)
@@ -148,11 +176,10 @@ func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result,
 		return nil, err
 	}
 	process.Of(ctx).Enter(calls.Plugin)
-	for i, m := range members {
-		m.network.prev = res
-		if res, err = m.plugin.add(ctx, m.network, a); err != nil {
+	for i, m := range n.members {
+		if res, err = m.network.served.attach(ctx, m.after(res), a); err != nil {
 			process.Of(ctx).Enter(calls.Undo)
-			undo := errors.Join(detachMembers(ctx, members[:i+1], a), p.del(ctx, n, a))
+			undo := errors.Join(detachMembers(ctx, n.members[:i+1], a), p.del(ctx, n, a))
 			return nil, joined(inChain(m.path, err), failed("undo", undo))
 		}
 	}
@@ -160,11 +187,21 @@ func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result,
 }
 
 func (p *plugin) detach(ctx context.Context, n *Network, a Attachment) error {
-	if !p.hasChain(n) {
+	if n.members == nil {
 		return p.del(ctx, n, a)
 	}
-	members, _ := n.members(a)
-	return joined(detachMembers(ctx, members, a), p.del(ctx, n, a))
+	return joined(detachMembers(ctx, n.members, a), p.del(ctx, n, a))
+}
+
+// detachMembers runs DEL of members, the last first, and all of them whatever one says.
+func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
+	process.Of(ctx).Enter(calls.Plugin)
+	for _, m := range slices.Backward(members) {
+		if m.network != nil && m.network.served != nil {
+			err = errors.Join(err, m.network.served.detach(ctx, m.network, a))
+		}
+	}
+	return err
 }
 
 func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Result) error {
@@ -172,28 +209,18 @@ func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Re
 	if p.check != nil {
 		err = p.check(ctx, n, a, prev)
 	}
-	if !p.hasChain(n) {
-		return err
-	}
 	return n.eachMember(a, err, func(m member) error {
-		m.network.prev = prev
-		return m.plugin.check(ctx, m.network, a, prev)
+		return m.network.served.inspect(ctx, m.after(prev), a, prev)
 	})
 }
 
 func (p *plugin) collect(ctx context.Context, n *Network, valid []Attachment) error {
 	var err error
-	if p.gc != nil {
+	if p.gc != nil { // else what it made goes with the container
 		err = p.gc(ctx, n, valid)
 	}
-	if !p.hasChain(n) {
-		return err
-	}
 	return n.eachMember(Attachment{}, err, func(m member) error {
-		if m.plugin.gc == nil { // what it made goes with the container
-			return nil
-		}
-		return m.plugin.gc(ctx, m.network, valid)
+		return m.network.served.collect(ctx, m.network, valid)
 	})
 }
 
@@ -202,19 +229,24 @@ func (p *plugin) report(ctx context.Context, n *Network) error {
 	if p.status != nil {
 		err = p.status(ctx, n)
 	}
-	if !p.hasChain(n) {
-		return err
-	}
-	return n.eachMember(Attachment{}, err, func(m member) error { return m.plugin.status(ctx, m.network) })
+	return n.eachMember(Attachment{}, err, func(m member) error { return m.network.served.report(ctx, m.network) })
 }
 
-// detachMembers runs DEL of members, the last first, and all of them whatever one says.
-func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
-	process.Of(ctx).Enter(calls.Plugin)
-	for _, m := range slices.Backward(members) {
-		err = errors.Join(err, m.plugin.del(ctx, m.network, a))
+// eachMember runs fn for each member that can be read, after the first plugin, whose error it's given.
+func (n *Network) eachMember(a Attachment, first error, fn func(member) error) error {
+	if n.members == nil {
+		return first
 	}
-	return err
+	errs := []error{first, n.checkMembers(a)}
+	for _, m := range n.members {
+		if m.network == nil || m.network.served == nil {
+			continue
+		}
+		if e := fn(m); e != nil {
+			errs = append(errs, inChain(m.path, e))
+		}
+	}
+	return joined(errs...)
 }
 
 // wrongTuning finds what is wrong with tuning's keys. GC and STATUS have no link, whose name may be part of a sysctl's.
@@ -227,16 +259,4 @@ func wrongTuning(n *Network, a Attachment) error {
 	}
 	_, err := n.tuning().tuning(a)
 	return err
-}
-
-// eachMember runs fn for each member, after the chain's head, whose error it's given.
-func (n *Network) eachMember(a Attachment, head error, fn func(member) error) error {
-	members, err := n.members(a)
-	errs := []error{head, err}
-	for _, m := range members {
-		if e := fn(m); e != nil {
-			errs = append(errs, inChain(m.path, e))
-		}
-	}
-	return joined(errs...)
 }

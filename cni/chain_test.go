@@ -84,7 +84,7 @@ func TestReclaimEndsChainedElements(t *testing.T) {
 	}
 	removeLink(t, names.Of(n.name, dead.ContainerID, dead.IfName, 0).Link)
 	plain := *n
-	plain.chain = nil
+	plain.members = nil
 	if _, err := Attach(t.Context(), &plain, next); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func refuseOurselves(path string, st *unix.Stat_t) error {
 
 // run executes the delegate with the configuration as it came and returns what it printed.
 func (d *delegate) run(ctx context.Context, verb string, n *Network, a Attachment) ([]byte, error) {
-	in, err := inputFile(n.text)
+	in, err := inputFile(n.input())
 	if err != nil {
 		return nil, failed("prepare input for plugin "+quote(d.name), err)
 	}

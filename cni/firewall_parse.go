@@ -28,10 +28,13 @@ type firewallKeys struct {
 	err        *Error
 }
 
-// firewall reads firewall's keys.
-func (n *Network) firewall() *firewallKeys {
+// firewall are firewall's keys.
+func (n *Network) firewall() *firewallKeys { return n.own.(*firewallKeys) }
+
+// parseFirewall reads firewall's keys.
+func (n *Network) parseFirewall() *firewallKeys {
 	k := &firewallKeys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
-	r := jsontext.NewReader(n.text, "")
+	r := n.reader()
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k

@@ -26,7 +26,7 @@ func addLoopback(_ context.Context, n *Network, a Attachment) (*Result, error) {
 	if err := setLoopback(conn, rtnl.Up); err != nil {
 		return nil, err
 	}
-	if n.prevRaw != nil {
+	if n.prev != nil || n.prevRaw != nil {
 		return n.prev, nil
 	}
 	res := &Result{CNIVersion: n.cniVersion,

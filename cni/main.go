@@ -24,10 +24,11 @@ type plugin struct {
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
 
-	reads   concern // keys that it judges before it does anything, beside its own
-	deaf    bool    // it has no use for CNI_ARGS, and so no opinion
-	heads   bool    // plugins in its key "chain" follow it
-	follows bool    // it can be a member of another's chain
+	reads   concern            // keys that it judges before it does anything, beside its own
+	deaf    bool               // it has no use for CNI_ARGS, and so no opinion
+	heads   bool               // plugins in its key "chain" follow it
+	follows bool               // it can be a member of another's chain
+	keys    func(*Network) any // reads its own keys, once
 
 	// wrong finds what is wrong with a configuration beside what reads says. It must do without an attachment, whose zero
 	// value then stands for any.
@@ -51,15 +52,19 @@ func plugins() []plugin {
 		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true,
 			wrong: func(n *Network, _ Attachment) error { _, err := n.pointToPoint(); return err }},
 		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
-			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.portmap().err) }},
+			deaf: true, follows: true, keys: func(n *Network) any { return n.parsePortmap() },
+			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.portmap().err) }},
 		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
-			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.firewall().err) }},
+			deaf: true, follows: true, keys: func(n *Network) any { return n.parseFirewall() },
+			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.firewall().err) }},
 		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth,
-			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.bandwidth().err) }},
+			deaf: true, follows: true, keys: func(n *Network) any { return n.parseBandwidth() },
+			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.bandwidth().err) }},
 		{name: "sbr", add: addSBR, del: delSBR, check: checkSBR, status: statusSBR,
-			deaf: true, follows: true, wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.sbr().err) }},
+			deaf: true, follows: true, keys: func(n *Network) any { return n.parseSBR() },
+			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.sbr().err) }},
 		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning,
-			follows: true, wrong: wrongTuning},
+			follows: true, keys: func(n *Network) any { return n.parseTuning() }, wrong: wrongTuning},
 	}
 }
 
@@ -196,7 +201,7 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 	if err != nil {
 		return nil, nil, "", err
 	}
-	n, err := read(text, p)
+	n, err := read(text, p, nil)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -210,10 +215,11 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 		if p = findPlugin(n.plugin); p == nil {
 			return nil, nil, n.cniVersion, errUnknownType(n.plugin)
 		}
-		if n, err = read(text, p); err != nil {
+		if n, err = read(text, p, nil); err != nil {
 			return nil, nil, "", err
 		}
 	}
+	n.serve(p)
 	call := process.Of(ctx)
 	call.Name(p.name, n.name)
 	if err := n.speaks(p.since); err != nil {

@@ -23,9 +23,14 @@ const (
 	maxQueues = 4096     // what the kernel takes as IFLA_NUM_TX_QUEUES
 )
 
-// Parse reads a plugin's configuration, and finds whatever is wrong with it for the plugin that its "type" names: keys, what
-// they say together, the version, and the type itself. It touches nothing. The error is an *Error that names the key at
-// fault, the first one in the order in which ADD would.
+// Parse reads a plugin's configuration, or a list of them (.conflist), and finds whatever is wrong with it for the plugin that
+// its "type" names: keys, what they say together, the version, and the type itself. It touches nothing. The error is an
+// *Error that names the key at fault, the first one in the order in which ADD would.
+//
+// A list is one network. [Attach] runs its plugins one after the other, each with the result of the one before, and takes all
+// back if one fails; [Detach] runs them from the last to the first. Name and version are the list's, of several versions the
+// newest that's known. What a runtime adds for each container, runtimeConfig and args, may stand beside "plugins", and is
+// then every plugin's.
 //
 // It returns the network beside the error wherever there is one to speak of, for [Detach]: a configuration that turned
 // invalid must not keep an address for ever. [Attach] and the other calls end with that same error. Without a valid name, or
@@ -33,19 +38,31 @@ const (
 //
 // text is kept, and mustn't be changed while the network is in use.
 func Parse(text []byte) (*Network, error) {
-	n, err := read(text, nil)
+	if n, err := parseList(text); n != nil || err != nil {
+		return n, err
+	}
+	n, err := readFor(text, nil)
+	if err != nil {
+		return nil, err
+	}
+	n.err = n.problem()
+	return n, n.err
+}
+
+// readFor reads a configuration for the plugin that it names. It has none if there's no such plugin.
+func readFor(text []byte, of *common) (*Network, error) {
+	n, err := read(text, nil, of)
 	if err != nil {
 		return nil, err
 	}
 	p := findPlugin(n.plugin)
-	if p != nil && p.readsIPAM() { // then it's the plugin's own object, whatever type that names
-		if n, err = read(text, p); err != nil {
+	if p.readsIPAM() { // then the key "ipam" is the plugin's own, whatever type that names
+		if n, err = read(text, p, of); err != nil {
 			return nil, err
 		}
 	}
-	n.served = p
-	n.err = n.problem()
-	return n, n.err
+	n.serve(p)
+	return n, nil
 }
 
 // problem finds what is wrong with a configuration, in the order in which ADD would say so.
@@ -63,11 +80,7 @@ func (n *Network) problem() error {
 	if err := p.wrong(n, Attachment{}); err != nil {
 		return err
 	}
-	if p.hasChain(n) {
-		_, err := n.members(Attachment{})
-		return err
-	}
-	return nil
+	return n.checkMembers(Attachment{})
 }
 
 // errUnknownType is of a configuration for no plugin that's known.
@@ -124,22 +137,22 @@ func (n *Network) about(of concern, r *jsontext.Reader, read func() error) error
 	return err
 }
 
-// read reads a configuration for a plugin, if it's known which. The error says why there's no network; what is wrong with its
+// read reads a configuration for a plugin, if it's known which, and of a list or chain, if it's in one. The error says why there's no network; what is wrong with its
 // keys is among its faults.
-func read(text []byte, p *plugin) (*Network, error) {
-	n := &Network{text: text, served: p}
+func read(text []byte, p *plugin, of *common) (*Network, error) {
+	n := &Network{text: text, common: of}
 	n.ipam.dataDir = defaultDataDir
 	if p.readsIPAM() {
 		n.ipam.own, n.ipam.plugin = p.name, p.name
 	}
 	n.bridge.name, n.bridge.queues = "cni0", 1
-	r := jsontext.NewReader(text, "")
+	r := n.reader()
 	var name, cniVersion string
 	err := r.Object(func(key string) error {
-		switch key {
-		case "cniversion":
+		switch {
+		case key == "cniversion" && of == nil:
 			return r.Str(&cniVersion)
-		case "name":
+		case key == "name" && of == nil:
 			return r.Str(&name)
 		}
 		return n.field(r, key)
@@ -153,6 +166,9 @@ func read(text []byte, p *plugin) (*Network, error) {
 	// These decide which answer is given at all, so a wrong type is a decoding failure.
 	if e := r.First; e != nil && (e.Path == "" || e.Path == "cniVersion" || e.Path == "name") {
 		return nil, &Error{Code: CodeDecode, Msg: "error unmarshall network config: " + e.Msg, Key: e.Path}
+	}
+	if of != nil {
+		name, cniVersion = of.name, of.cniVersion
 	}
 	if name == "" {
 		return nil, invalidKey("name", "missing network name")

@@ -15,11 +15,10 @@ import (
 // Every key refuses every other type, and names itself.
 // parse reads a configuration for whatever plugin is named, if any, and finds what is wrong with the keys that most share.
 func parse(text []byte) (*Network, error) {
-	n, err := read(text, nil)
+	n, err := readFor(text, nil)
 	if err != nil {
 		return nil, err
 	}
-	n.served = findPlugin(n.plugin)
 	return n, n.wrong(ofEach | ofMain | ofMAC | ofIPAM | ofGC)
 }
 

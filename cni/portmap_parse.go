@@ -29,10 +29,13 @@ type portmapKeys struct {
 // conditionKeys are the keys of the conditions, by family.
 var conditionKeys = [2]string{"conditionsV4", "conditionsV6"}
 
-// portmap reads portmap's keys.
-func (n *Network) portmap() *portmapKeys {
+// portmap are portmap's keys.
+func (n *Network) portmap() *portmapKeys { return n.own.(*portmapKeys) }
+
+// parsePortmap reads portmap's keys.
+func (n *Network) parsePortmap() *portmapKeys {
 	k := &portmapKeys{snat: true}
-	r := jsontext.NewReader(n.text, "")
+	r := n.reader()
 	var mappings []portMapping
 	err := r.Object(func(key string) error { return k.field(r, key, &mappings) })
 	k.err = fault.First(r, err)

@@ -27,10 +27,13 @@ type sbrKeys struct {
 	err         *Error
 }
 
-// sbr reads sbr's keys.
-func (n *Network) sbr() *sbrKeys {
+// sbr are sbr's keys.
+func (n *Network) sbr() *sbrKeys { return n.own.(*sbrKeys) }
+
+// parseSBR reads sbr's keys.
+func (n *Network) parseSBR() *sbrKeys {
 	k := &sbrKeys{}
-	r := jsontext.NewReader(n.text, "")
+	r := n.reader()
 	err := r.Object(func(key string) error {
 		switch key {
 		case "table":

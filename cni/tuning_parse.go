@@ -47,10 +47,13 @@ type tuningKeys struct {
 	err        *Error
 }
 
-// tuning reads tuning's keys.
-func (n *Network) tuning() *tuningKeys {
+// tuning are tuning's keys.
+func (n *Network) tuning() *tuningKeys { return n.own.(*tuningKeys) }
+
+// parseTuning reads tuning's keys.
+func (n *Network) parseTuning() *tuningKeys {
 	k := &tuningKeys{dataDir: defaultTuningDir}
-	r := jsontext.NewReader(n.text, "")
+	r := n.reader()
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k

@@ -6,7 +6,8 @@ import (
 	"context"
 )
 
-// Attach does what the plugin that the network's "type" names does at ADD, and after it what stands in the key "chain". bridge
+// Attach does what the plugin that the network's "type" names does at ADD, and after it what follows in its list or in its key
+// "chain". bridge
 // and ptp attach a container, loopback brings its lo up, host-local and static give addresses alone, and a plugin that
 // follows others, such as portmap, works on the network's [Network.PrevResult], without which it fails.
 //
@@ -24,7 +25,7 @@ func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	return n.served.attach(ctx, n, a)
 }
 
-// Detach does what the network's plugin does at DEL, and its chain before it. Of bridge and ptp it takes an attachment away:
+// Detach does what the network's plugin does at DEL, after those that follow it. Of bridge and ptp it takes an attachment away:
 // elements, link, leases, in this order and under the store's lock, so that an address is never given to somebody else while
 // a rule or a container still has it. It needs no namespace, what's gone already is no error, and it goes on after an error
 // to free whatever can be freed; the errors come back joined in one *Error. A network that [Parse] has found something
@@ -40,12 +41,15 @@ func Detach(ctx context.Context, n *Network, a Attachment) error {
 	return n.served.detach(ctx, n, a)
 }
 
-// Check finds out whether an attachment still is as prev says, its result, in whatever the network's plugin and its chain are
+// Check finds out whether an attachment still is as prev says, its result, in whatever the network's plugins are
 // about: links, addresses, routes, rules. The *Error says the first thing that isn't, or the first of each plugin. It
-// changes nothing.
+// changes nothing, and finds nothing in a list whose "disableCheck" is true.
 func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 	if n.err != nil {
 		return n.err
+	}
+	if n.noCheck {
+		return nil
 	}
 	if prev != nil {
 		with := *n
@@ -57,7 +61,7 @@ func Check(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 
 // GC removes all attachments of a network but those that are valid: elements, leases, links, whether they live or not. A valid
 // one needs ContainerID and IfName only. An empty list leaves none; nil, which is as likely a list that was lost, is an
-// error. [Reclaim] does without a list. Other networks aren't touched.
+// error. [Reclaim] does without a list. Other networks aren't touched, nor is one of plugins whose "disableGC" is true.
 //
 // It goes on after an error; the errors come back joined in one *Error. ctx bounds an IPAM plugin that is a program of its own.
 func GC(ctx context.Context, n *Network, valid []Attachment) error {
@@ -66,6 +70,9 @@ func GC(ctx context.Context, n *Network, valid []Attachment) error {
 	}
 	if valid == nil {
 		return invalidKey("cni.dev/valid-attachments", "GC needs the list of valid attachments, which may be empty, and got none")
+	}
+	if n.noCollect {
+		return nil
 	}
 	return n.served.collect(ctx, n, valid)
 }

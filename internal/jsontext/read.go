@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,6 +20,7 @@ type Reader struct {
 	Keeps bool   // members that aren't known are kept, by [Reader.Keep]
 
 	s     scanner
+	other []Override
 	path  []byte // of the value at hand, such as "ipam.ranges[0][1].subnet"
 	depth int
 }
@@ -26,6 +28,58 @@ type Reader struct {
 // NewReader returns a reader of a text. path is where the text stands in a larger one; it may be empty.
 func NewReader(text []byte, path string) *Reader {
 	return &Reader{s: scanner{text: text}, path: append(make([]byte, 0, 64), path...)}
+}
+
+// An Override is a key of an object and its value in place of what the object's own text says.
+type Override struct {
+	Key   string
+	Value []byte
+}
+
+// Override gives the text's outermost object keys that are somebody else's: where it has the same ones, they're passed over.
+func (r *Reader) Override(keys []Override) { r.other = keys }
+
+// overridden reports whether a key of the outermost object is somebody else's.
+func (r *Reader) overridden(name string) bool {
+	return r.depth == 1 && slices.ContainsFunc(r.other, func(o Override) bool { return strings.EqualFold(o.Key, name) })
+}
+
+// overrides reads the keys that are somebody else's, at the end of the outermost object.
+func (r *Reader) overrides(field func(key string) error) error {
+	if r.depth != 1 {
+		return nil
+	}
+	own := r.s
+	for _, o := range r.other {
+		r.s = scanner{text: o.Value}
+		if err := r.member(o.Key, field); err != nil {
+			return err
+		}
+	}
+	r.s = own
+	return nil
+}
+
+// member reads the value of a key, or passes it over.
+func (r *Reader) member(name string, field func(key string) error) error {
+	was := len(r.path)
+	if was > 0 {
+		r.path = append(r.path, '.')
+	}
+	r.path = append(r.path, name...)
+	r.Key = name
+	r.s.peek()
+	start := r.s.pos
+	if err := field(strings.ToLower(name)); err != nil {
+		return err
+	}
+	if r.s.pos == start {
+		if err := r.Pass(); err != nil {
+			return err
+		}
+	}
+	r.path = r.path[:was]
+	return nil
 }
 
 // Path is that of the value at hand.
@@ -111,7 +165,7 @@ func (r *Reader) Object(field func(key string) error) error {
 		return err
 	}
 	return r.nested(func() error {
-		return r.s.members(func() error {
+		err := r.s.members(func() error {
 			name, err := r.s.str()
 			if err != nil {
 				return err
@@ -119,25 +173,15 @@ func (r *Reader) Object(field func(key string) error) error {
 			if err := r.s.colon(); err != nil {
 				return err
 			}
-			was := len(r.path)
-			if was > 0 {
-				r.path = append(r.path, '.')
+			if r.overridden(name) {
+				return r.Pass()
 			}
-			r.path = append(r.path, name...)
-			r.Key = name
-			r.s.peek()
-			start := r.s.pos
-			if err := field(strings.ToLower(name)); err != nil {
-				return err
-			}
-			if r.s.pos == start {
-				if err := r.Pass(); err != nil {
-					return err
-				}
-			}
-			r.path = r.path[:was]
-			return nil
+			return r.member(name, field)
 		}, '}')
+		if err != nil {
+			return err
+		}
+		return r.overrides(field)
 	})
 }
 

@@ -84,3 +84,37 @@ func TestSyntaxErrorsAreEncodingJSONs(t *testing.T) {
 		}
 	}
 }
+
+// Keys that are somebody else's replace the outermost object's own, whatever these are, and no others.
+func TestOverride(t *testing.T) {
+	r := NewReader([]byte(`{"A":7,"b":{"a":"inner","b":1},"c":"own"}`), "")
+	r.Override([]Override{{"a", []byte(`{"x":"others"}`)}, {"d", []byte(`"new"`)}, {"e", []byte(`5`)}})
+	var got []string
+	note := func(s string) { got = append(got, r.Path()+"="+s) }
+	str := func() error {
+		var s string
+		err := r.Str(&s)
+		note(s)
+		return err
+	}
+	err := r.Object(func(key string) error {
+		switch key {
+		case "a", "b":
+			return r.Object(func(key string) error {
+				if key == "b" {
+					return nil
+				}
+				return str()
+			})
+		case "e": // nobody reads it
+			return nil
+		}
+		return str()
+	})
+	if err == nil {
+		err = r.End()
+	}
+	if want := "b.a=inner c=own a.x=others d=new"; err != nil || r.First != nil || strings.Join(got, " ") != want {
+		t.Errorf("got %q, %v, %v, want %q", got, err, r.First, want)
+	}
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+)
+
+// listed is a list of bridge, portmap with a port, and firewall; more follows them.
+func listed(t *testing.T, keys, more string) *Network {
+	t.Helper()
+	t.Cleanup(func() { nstest.Run(t, "", "nft", "flush", "ruleset") })
+	plain := network(t, `"isGateway": true`) // whose bridge goes with the test
+	n, err := Parse(fmt.Appendf(nil, `{"cniVersion":"0.4.0","cniVersions":["1.0.0","0.4.0","7.0.0"],"name":%q,%s
+		"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]},
+		"plugins":[{"type":"bridge","name":"overruled","cniVersion":7,"bridge":%q,"isGateway":true,
+			"ipam":{"type":"host-local","subnet":"10.9.0.0/24","dataDir":%q}},
+			{"type":"portmap"},{"type":"firewall","backend":"nftables"}%s]}`, plain.name, keys, plain.bridge.name, t.TempDir(), more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.name != plain.name || n.cniVersion != "1.0.0" {
+		t.Errorf("name %q, version %s", n.name, n.cniVersion)
+	}
+	return n
+}
+
+// A list is attached, checked, collected and detached as one.
+func TestListIsOneNetwork(t *testing.T) {
+	n := listed(t, "", "")
+	if got, want := n.Plugins(), []string{"bridge", "portmap", "firewall"}; !slices.Equal(got, want) {
+		t.Errorf("plugins %v, want %v", got, want)
+	}
+	a := attachment(t, "c1")
+	for _, end := range []string{"detach", "GC"} {
+		res, err := Attach(t.Context(), n, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ports, openings := inRuleset(t, n.name); res.CNIVersion != "1.0.0" || len(res.Interfaces) != 3 || ports != 1 || openings != 1 {
+			t.Errorf("%d ports, %d openings, %+v", ports, openings, res)
+		}
+		if err := Check(t.Context(), n, a, res); err != nil {
+			t.Error("check:", err)
+		}
+		if err := Reclaim(t.Context(), n); err != nil || len(left(t, n, a)) == 0 {
+			t.Errorf("reclaim: %v, left %v", err, left(t, n, a))
+		}
+		nstest.Run(t, "", "nft", "flush", "ruleset")
+		if err := Check(t.Context(), n, a, res); err == nil || !strings.Contains(err.Error(), "plugins[1]: ") {
+			t.Error("check of a list without rules:", err)
+		}
+		if end == "GC" {
+			err = GC(t.Context(), n, []Attachment{})
+		} else {
+			err = Detach(t.Context(), n, a)
+		}
+		if l := left(t, n, a); err != nil || l != nil {
+			t.Errorf("%s: %v, left %v", end, err, l)
+		}
+	}
+}
+
+// A plugin that fails takes those before it back.
+func TestListUndoes(t *testing.T) {
+	n := listed(t, "", `,{"type":"sbr","table":4711},{"type":"bandwidth","ingressRate":8000,"ingressBurst":8000},{"type":"loopback"},{"type":"ptp",
+		"ipam":{"type":"host-local","subnet":"10.9.1.0/24","dataDir":"/proc/nowhere"}}`)
+	a := attachment(t, "c1")
+	_, err := Attach(t.Context(), n, a)
+	if err == nil || !strings.HasPrefix(err.Error(), "plugins[6]: ") {
+		t.Errorf("attach: %v", err)
+	}
+	ports, openings := inRuleset(t, n.name)
+	if l := left(t, n, a); l != nil || ports+openings != 0 {
+		t.Errorf("left %v, %d ports, %d openings", l, ports, openings)
+	}
+}
+
+// Nothing is touched for a list with something wrong in it, which can be detached from.
+func TestListFindsWhatIsWrong(t *testing.T) {
+	for plugins, key := range map[string]string{
+		``:                                     "plugins",
+		`7`:                                    "plugins[0]",
+		`{"bridge":"br0"}`:                     "plugins[0].type",
+		`{"type":"bridge"},{"type":"flannel"}`: "plugins[1].type",
+		`{"type":"bridge"},{"type":"portmap","backend":7}`:                  "plugins[1].backend",
+		`{"type":"bridge","chain":[{"type":"bandwidth","ingressRate":-1}]}`: "plugins[0].chain[0].ingressRate",
+	} {
+		n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"n","plugins":[` + plugins + `]}`))
+		if err == nil || asError(err).Key != key {
+			t.Errorf("%s: %v, want key %q", plugins, err, key)
+		}
+		if n == nil {
+			continue
+		}
+		if _, got := Attach(t.Context(), n, attachment(t, "c1")); got != err {
+			t.Errorf("%s: attach: %v", plugins, got)
+		}
+	}
+	for keys, key := range map[string]string{`"name":"a/b"`: "name", `"name":"n","cniVersion":"9.9.9"`: "cniVersion"} {
+		if _, err := Parse([]byte(`{` + keys + `,"plugins":[{"type":"bridge"}]}`)); err == nil || asError(err).Key != key {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+}
+
+// The list's keys disableCheck and disableGC are heeded.
+func TestListDisables(t *testing.T) {
+	n := listed(t, `"disableCheck":true,"disableGC":true,`, "")
+	a := attachment(t, "c1")
+	if _, err := Attach(t.Context(), n, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(t.Context(), n, a, nil); err != nil {
+		t.Error("check:", err)
+	}
+	if err := GC(t.Context(), n, []Attachment{}); err != nil || len(left(t, n, a)) == 0 {
+		t.Error("collected", err)
+	}
+	if err := Detach(t.Context(), n, a); err != nil {
+		t.Error(err)
+	}
+}
+
+// An IPAM plugin of its own gets a configuration with the list's name and version.
+func TestListDelegates(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\ncat >" + dir + `/in; echo '{"ips": [{"address": "10.9.0.11/24"}]}'`
+	if err := os.WriteFile(filepath.Join(dir, "scripted"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plain := network(t, `"isGateway": false`)
+	n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"` + plain.name + `","args":{"cni":{"x":1}},"plugins":[{"name":7,"type":"bridge","args":8,
+		"bridge":"` + plain.bridge.name + `","ipam":{"type":"scripted","Odd":[1,{}]}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, ctx := attachment(t, "c1"), WithPath(t.Context(), dir)
+	if _, err := Attach(ctx, n, a); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(dir + "/in")
+	got := strings.Join(strings.Fields(string(text)), "")
+	want := `{"cniVersion":"1.0.0","name":"` + plain.name + `","type":"bridge","bridge":"` + plain.bridge.name + `","ipam":{"type":"scripted","Odd":[1,{}]},"args":{"cni":{"x":1}}}`
+	if err != nil || got != want {
+		t.Errorf("got %s, %v\nwant %s", got, err, want)
+	}
+	if err := Detach(ctx, n, a); err != nil {
+		t.Error(err)
+	}
+}
