@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo conformance test test-deps worlds lint tidy oldest vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -35,6 +35,9 @@ man: ## rewrite docs/man from docs/keys.md and swiftctl's help
 
 demo: build ## attach two real containers by script and two by OCI hook, and look at them (as root)
 	internal/tool/demo/demo.sh bin
+
+unit: ## what can be tested without root, with nothing but Go, ip and nsenter; under a minute
+	go test -short $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/test/|/internal/tool/demo$$')
 
 test-deps: ## what the tests need of Debian (as root)
 	internal/tool/testdeps.sh

@@ -79,6 +79,7 @@ func (w *portWorld) reaches(t *testing.T, id string, want bool, why string) {
 }
 
 func TestFirewallOpensTheWay(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newFirewallWorld(t, "")
 	dropForwarding(t)
 	w.reaches(t, "c1", false, "not added")
@@ -98,6 +99,7 @@ func TestFirewallOpensTheWay(t *testing.T) {
 
 // DEL knows the owner alone, and GC those that are valid.
 func TestFirewallDelWithoutResultAndGC(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newFirewallWorld(t, "")
 	dropForwarding(t)
 	w.open(t, "c1", "")
@@ -186,6 +188,7 @@ func TestFirewallCustomAdminChain(t *testing.T) {
 
 // Where iptables-legacy drops what the host forwards, ADD warns, STATUS says so, and neither fails for it.
 func TestFirewallNamesLegacy(t *testing.T) {
+	nstest.Full(t, "it needs the machine's kernel modules")
 	w := newFirewallWorld(t, "")
 	warnings := func() (list []string) {
 		t.Helper()
@@ -269,6 +272,7 @@ func firewallCmd(t *testing.T, args ...string) string {
 }
 
 func TestFirewalld(t *testing.T) {
+	nstest.Full(t, "it needs firewalld")
 	w := newFirewallWorld(t, "")
 	n := w.firewall(t, "c1", `"backend":"firewalld",`)
 	a := w.containers["c1"]

@@ -58,6 +58,7 @@ const iptablesService = `-t nat -N KUBE-MARK-MASQ
 // A Service's client keeps its address, though the endpoint has a host port, and though that has the Service's number: only what
 // came by our own mapping is masqueraded. It makes no difference whose chains are first.
 func TestServicesClientKeepsItsAddress(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	for mode, rules := range kubeProxy {
 		for _, keys := range []string{``, `"masqAll":true`, `"markMasqBit":20`, `"conditionsV4":["!","-s","192.0.2.0/24"]`} {
 			for _, late := range []bool{false, true} {

@@ -178,6 +178,7 @@ func TestConditionsOfOneContainer(t *testing.T) {
 
 // masqAll, and snat off: who the container thinks it's talking to.
 func TestMasqueradeOfMappings(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newPortWorld(t)
 	for keys, want := range map[string]string{``: "198.51.100.2", `"masqAll":true`: "10.9.0.1", `"snat":false`: "198.51.100.2"} {
 		del := w.add(t, "c1", keys, `{"hostPort":6060,"containerPort":60,"protocol":"tcp"}`)

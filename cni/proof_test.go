@@ -207,6 +207,7 @@ const otherBoot = "00000000-1111-2222-3333-444444444444"
 // Whatever makes a live attachment look unlike its record proves nothing: it keeps address, link, rules and ports, and the
 // dead one beside it is told from it all the same.
 func TestLooksProveNothing(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	ip := func(args ...string) func(*testing.T, *pair) {
 		return func(t *testing.T, p *pair) {
 			all := slices.Clone(args)

@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // traced runs the helper and returns the names of its system calls between the marks. What the runtime does
 // for itself isn't among them.
 func traced(t *testing.T, inject []string, words ...string) []string {
+	nstest.Needs(t, "strace")
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace")
 	if out, err := helper(append([]string{"-f", "-qqq", "-o", file}, inject...), words...).CombinedOutput(); err != nil {
@@ -54,6 +57,7 @@ const (
 
 // TestSystemCalls holds the number of system calls, which mustn't grow with the node.
 func TestSystemCalls(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	for _, n := range []int{1, 1000, 60000} {
 		dir, err := os.MkdirTemp("/run", "ipam")
 		if err != nil {
@@ -159,6 +163,7 @@ func TestWithoutOpenat2(t *testing.T) {
 // countBefore counts a system call in what the helper does before its mark. The reservation that it needs for
 // that is given back.
 func countBefore(t *testing.T, dir, name string) int {
+	nstest.Needs(t, "strace")
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace")
 	if out, err := helper([]string{"-f", "-qqq", "-o", file}, "reserve", dir, "count", "10.1.0.0/24").CombinedOutput(); err != nil {
@@ -175,6 +180,7 @@ func countBefore(t *testing.T, dir, name string) int {
 
 // TestFailedAnywhere lets each system call of a reservation fail once: all or nothing.
 func TestFailedAnywhere(t *testing.T) {
+	nstest.Needs(t, "strace")
 	set := sets(t, crashSets)
 	failures := 0
 	for _, call := range crashCalls {

@@ -8,10 +8,13 @@ import (
 	"os/exec"
 	"sync"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // TestManyAtOnce lets goroutines, processes and the reference reserve and release in one directory.
 func TestManyAtOnce(t *testing.T) {
+	nstest.Full(t, "it needs the reference's host-local")
 	dir := t.TempDir()
 	set := sets(t, "10.1.0.0/24")
 	const workers = 16

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,6 +68,7 @@ var crashCalls = []string{"openat", "mkdirat", "linkat", "symlinkat", "unlinkat"
 // TestKilledAnywhere kills a reservation or a release before each of its system calls. Afterwards nothing is
 // given twice, the store is sound after its own repair, and a release leaves nothing.
 func TestKilledAnywhere(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	tests := []struct{ name, verb, prepare string }{
 		{"first_reserve", "reserve", ""},
 		{"reserve", "reserve", "c1 c2"},

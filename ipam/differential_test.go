@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0 takes the time")
@@ -97,6 +99,7 @@ func hostLocalError(dir, command string, o Owner, ranges []RangeSet, want []neti
 // TestLikeHostLocal runs the same random sequences here and there, in directories of their own, and compares
 // answers, errors and all files. In a third directory both work by turns.
 func TestLikeHostLocal(t *testing.T) {
+	nstest.Full(t, "it needs the reference's host-local")
 	rng := seeded(t)
 	for _, conf := range []string{
 		"10.0.0.0/29",

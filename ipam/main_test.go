@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) {
 	if words := strings.SplitN(os.Getenv(helperVar), " ", 4); len(words) == 4 {
 		os.Exit(runHelper(words))
 	}
-	if os.Getenv(hostLocalVar) == "" {
+	flag.Parse()
+	if os.Getenv(hostLocalVar) == "" && !testing.Short() {
 		path, err := buildHostLocal()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "host-local:", err)

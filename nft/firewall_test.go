@@ -59,6 +59,7 @@ func (d datagram) passes(t testing.TB, want bool, why string) {
 }
 
 func TestOpenLeadsThroughIptables(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newFirewallWorld(t)
 	iptables(t, w, "-P FORWARD DROP")
 	four, six := datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}, datagram{from: w.c1, at: w.outside, to: "2001:db8::2"}
@@ -130,6 +131,7 @@ func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
 
 // A firewall that comes after the containers finds the way that they take, in the form of its own program.
 func TestOpenLeadsThroughWhatComesLater(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	for name, comes := range map[string]string{
 		"policy":  "iptables -P FORWARD DROP",
 		"rules":   "iptables -A FORWARD -j DROP",
@@ -233,6 +235,7 @@ func TestFirewallGolden(t *testing.T) {
 
 // Two bridges: br0 has c1 and c2, which the host routes between, and br1 has c3.
 func TestIngressPolicies(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newFirewallWorld(t)
 	c3 := nstest.New(t, "c3")
 	ip(t, w.host, `link add br1 type bridge

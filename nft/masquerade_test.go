@@ -179,6 +179,7 @@ func TestDetachOfAnEarlierVersionsAttachment(t *testing.T) {
 
 // Connections that begin meanwhile are masqueraded, each of them.
 func TestTakeOverLosesNoPacket(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	w := newWorld(t)
 	load(t, w.host, "old_masquerade")
 	stop, seen := make(chan struct{}), make(chan map[netip.Addr]int)

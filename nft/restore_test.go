@@ -14,6 +14,7 @@ import (
 // After a flush everything comes back by one transaction, also where there's a lot of it, and what another owner had
 // meanwhile is taken over.
 func TestRestoreAfterFlush(t *testing.T) {
+	nstest.Full(t, "it needs a socket buffer that only root may have")
 	ns := nstest.New(t, "restore")
 	c := dial(t, ns)
 	var as []Sender

@@ -167,6 +167,7 @@ func TestAttachmentsOfOneContainerAtOnce(t *testing.T) {
 
 // Each address, subnet and condition is gone with its last mapping.
 func TestPortsLeaveNothing(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
 	pair := func(i int) (sent int) {

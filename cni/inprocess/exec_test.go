@@ -6,10 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // libcni itself is used in a module of its own, below.
 func TestWithLibcni(t *testing.T) {
+	nstest.Full(t, "it needs modules of its own")
 	cmd := exec.Command("go", "test", "-count=1", "./...")
 	cmd.Dir = "libcnitest"
 	cmd.Env = append(os.Environ(), "GOWORK=off")

@@ -119,6 +119,9 @@ func TestStrangeDirectoriesAndFiles(t *testing.T) {
 		{"file", func() error { return os.WriteFile(Dir, nil, 0o600) }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			if row.name == "another's directory" {
+				nstest.Full(t, "it needs a second user")
+			}
 			defer os.RemoveAll(Dir)
 			if err := row.prepare(); err != nil {
 				t.Fatal(err)

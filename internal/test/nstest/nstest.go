@@ -48,7 +48,8 @@ func Main(m Tests) {
 		os.Exit(2)
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVar+"=1")
+	// Where root's programs are isn't in everybody's path.
+	cmd.Env = append(os.Environ(), insideVar+"=1", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
@@ -83,6 +84,23 @@ func prepare() error {
 		return fmt.Errorf("mount /run: %w", err)
 	}
 	return os.MkdirAll("/run/netns", 0o755)
+}
+
+// Full marks a test that `make unit` leaves out, and says why: it needs the machine's root, a program that few have, or long.
+// Every other run has all tests.
+func Full(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not by make unit: " + why)
+	}
+}
+
+// Needs names a program that the test starts. `make unit` leaves the test out where the program isn't there.
+func Needs(t testing.TB, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		Full(t, err.Error())
+	}
 }
 
 // New makes a network namespace and returns its path, /run/netns/NAME-N in the test's own mount namespace.
@@ -171,6 +189,7 @@ func Command(path, name string, args ...string) *exec.Cmd {
 // A command that fails ends the test.
 func Run(t testing.TB, path, name string, args ...string) string {
 	t.Helper()
+	Needs(t, name)
 	cmd := exec.Command(name, args...)
 	if path != "" {
 		cmd = Command(path, name, args...)
