@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
 // driverless makes a device without a driver, which nobody can open (ENXIO).
 func driverless(t *testing.T) string {
+	nstest.Full(t, "it makes a device file")
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "device")
 	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(511, 255))); err != nil {

@@ -110,7 +110,7 @@ func TestParseFindsWhatIsWrong(t *testing.T) {
 
 // A list that was lost isn't one that's empty.
 func TestGCNeedsAList(t *testing.T) {
-	n := network(t, `"ipam": {"type": "host-local", "subnet": "10.9.0.0/24"}`)
+	n := network(t, `"ipam": {"type": "host-local", "subnet": "10.9.0.0/24", "dataDir": "`+t.TempDir()+`"}`)
 	a := attachment(t, "c1")
 	if _, err := Attach(t.Context(), n, a); err != nil {
 		t.Fatal(err)
