@@ -35,18 +35,17 @@ func newAttach() *cobra.Command {
 		if err := t.exists(a); err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin(), false)
+		n, err := readConf(args[0], cmd.InOrStdin(), false)
 		if err != nil {
 			return err
 		}
-		res, err := attachRecorded(t.context(cmd), c.network, a)
+		res, err := attachRecorded(t.context(cmd), n, a)
 		if err != nil {
 			return advise(err)
 		}
-		c.notRun(cmd.ErrOrStderr())
 		out := cmd.OutOrStdout()
 		if !*asJSON && isTerminal(out) {
-			return printAttached(out, c.network, a, res)
+			return printAttached(out, n, a, res)
 		}
 		return printJSON(out, res)
 	})

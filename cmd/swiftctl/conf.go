@@ -20,35 +20,22 @@ const maxConf = 16 << 20
 
 // confHelp tells what CONF is.
 const (
-	confHelp = `CONF is a plugin configuration (.conf) or a list of them (.conflist). Of a list the bridge plugin is used; its
-other plugins are named, and not run.`
+	confHelp = `CONF is a plugin configuration (.conf) or a list of them (.conflist). All plugins of a list are run. What a runtime
+adds for each container may stand in it beside "plugins": the keys "runtimeConfig" and "args".`
 	stdinHelp = ` "-" is standard input.`
 )
 
-// conf is a network that was read, and what of its file isn't used.
-type conf struct {
-	network *cni.Network
-	others  []string // plugins of the list besides the bridge plugin
-}
-
 // readConf reads the configuration at path; "-" is stdin. lax takes one that has turned invalid, as far as it can be read.
-func readConf(path string, stdin io.Reader, lax bool) (*conf, error) {
+func readConf(path string, stdin io.Reader, lax bool) (*cni.Network, error) {
 	text, err := readConfText(path, stdin)
 	if err != nil {
 		return nil, err
 	}
-	c := new(conf)
-	if text, c.others, err = bridgeOf(text); err != nil {
+	n, err := cni.Parse(text)
+	if err != nil && (n == nil || !lax) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.network, err = cni.Parse(text); err != nil && (c.network == nil || !lax) {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	n := c.network
-	if n.Plugin() != "bridge" {
-		return nil, fmt.Errorf(`%s: "type" is %q, and only "bridge" can be attached to`, path, n.Plugin())
-	}
-	return c, nil
+	return n, nil
 }
 
 func readConfText(path string, stdin io.Reader) ([]byte, error) {
@@ -87,36 +74,6 @@ type confList struct {
 	Plugins     []map[string]json.RawMessage
 }
 
-// bridgeOf returns the bridge plugin's configuration of a list, with the list's name and version put into it as
-// a runtime does, and the types of the list's other plugins. What isn't a list comes back as it is.
-func bridgeOf(text []byte) (plugin []byte, others []string, err error) {
-	var keys map[string]json.RawMessage
-	if json.Unmarshal(text, &keys) != nil || !hasKey(keys, "plugins") {
-		return text, nil, nil // what's wrong with a plain configuration is told by its own parser
-	}
-	var list confList
-	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, nil, err
-	}
-	for i, p := range list.Plugins {
-		var kind string
-		if err := json.Unmarshal(p["type"], &kind); err != nil {
-			return nil, nil, fmt.Errorf(`plugins[%d]: "type" is missing or no string`, i)
-		}
-		if kind != "bridge" || plugin != nil {
-			others = append(others, kind)
-			continue
-		}
-		if plugin, err = list.inject(p); err != nil {
-			return nil, nil, err
-		}
-	}
-	if plugin == nil {
-		return nil, nil, fmt.Errorf("the list has no bridge plugin, only [%s]", strings.Join(others, ", "))
-	}
-	return plugin, others, nil
-}
-
 func hasKey(keys map[string]json.RawMessage, name string) bool {
 	for key := range keys {
 		if strings.EqualFold(key, name) {
@@ -147,11 +104,4 @@ func (l *confList) version() string {
 		}
 	}
 	return l.CNIVersion
-}
-
-// notRun tells which plugins of a list weren't run.
-func (c *conf) notRun(stderr io.Writer) {
-	if len(c.others) > 0 {
-		fmt.Fprintln(stderr, "swiftctl: not run, of the list's plugins:", strings.Join(c.others, ", "))
-	}
 }

@@ -23,16 +23,15 @@ func newDetach() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := readConf(args[0], cmd.InOrStdin(), true)
+		n, err := readConf(args[0], cmd.InOrStdin(), true)
 		if err != nil {
 			return err
 		}
-		if err := detachRecorded(t.context(cmd), c.network, a); err != nil {
+		if err := detachRecorded(t.context(cmd), n, a); err != nil {
 			return err
 		}
-		c.notRun(cmd.ErrOrStderr())
 		if out := cmd.OutOrStdout(); isTerminal(out) {
-			fmt.Fprintf(out, "%s is detached from %s: %s is gone, its addresses are free\n", a.ContainerID, c.network.Name(), a.IfName)
+			fmt.Fprintf(out, "%s is detached from %s: %s is gone, its addresses are free\n", a.ContainerID, n.Name(), a.IfName)
 		}
 		return nil
 	})

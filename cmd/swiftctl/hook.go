@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 func newHook() *cobra.Command {
@@ -81,22 +82,19 @@ func (h *hook) run(ctx context.Context, stdin io.Reader, path string) error {
 }
 
 func (h *hook) serve(ctx context.Context, s *state, path string) error {
-	c, err := readConf(path, nil, !s.attaches())
+	n, err := readConf(path, nil, !s.attaches())
 	if err != nil {
 		return err
 	}
-	if c.others != nil {
-		h.log.Info("not run, of the list's plugins", "plugins", c.others)
-	}
 	a := cni.Attachment{ContainerID: s.ID, IfName: h.ifName}
-	ctx = cni.WithPath(ctx, h.ipamPath...)
+	ctx = process.WithWarn(cni.WithPath(ctx, h.ipamPath...), h.warn)
 	if s.attaches() {
-		return h.attach(ctx, s, c.network, a)
+		return h.attach(ctx, s, n, a)
 	}
-	if err := detachRecorded(ctx, c.network, a); err != nil {
+	if err := detachRecorded(ctx, n, a); err != nil {
 		return err
 	}
-	h.log.Info("detached", "network", c.network.Name(), "ifname", h.ifName)
+	h.log.Info("detached", "network", n.Name(), "ifname", h.ifName)
 	return nil
 }
 

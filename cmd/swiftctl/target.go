@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 const (
@@ -67,9 +68,11 @@ func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
 	return a, nil
 }
 
-// context is a command's, with where IPAM plugins are.
+// context is a command's, with where IPAM plugins are and who hears warnings.
 func (t *target) context(cmd *cobra.Command) context.Context {
-	return cni.WithPath(cmd.Context(), t.ipamPath...)
+	return process.WithWarn(cni.WithPath(cmd.Context(), t.ipamPath...), func(text string) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "swiftctl: warning:", text)
+	})
 }
 
 // netnsOf is the path of a process' network namespace.
