@@ -244,28 +244,54 @@ func (s *section) markdown(w io.Writer) {
 	}
 }
 
-// intoDocument writes each section between a document's lines `<!-- bench NAME -->` and `<!-- end -->`. What stands
-// outside of them is somebody's text.
+// intoDocument writes each section between a document's lines `<!-- bench NAME -->` and `<!-- end -->`, or its first table
+// alone below `<!-- bench NAME brief -->`. A document has places for the sections that it likes. What stands outside of
+// them is somebody's text.
 func (r *Report) intoDocument(o options, sections []section) error {
 	text, err := os.ReadFile(o.doc)
 	if err != nil {
 		return err
 	}
-	document := string(text)
+	document, places := string(text), 0
 	for i, e := range o.experiments {
-		begin, end := "<!-- bench "+e.name+" -->\n", "<!-- end -->"
-		before, rest, found := strings.Cut(document, begin)
-		_, after, ended := strings.Cut(rest, end)
-		if !found || !ended {
-			return fmt.Errorf("%s has no place for %s: lines %q and %q", o.doc, e.name, strings.TrimSpace(begin), end)
+		for _, brief := range []bool{false, true} {
+			begin, end := "<!-- bench "+e.name+" -->\n", "<!-- end -->"
+			if brief {
+				begin = "<!-- bench " + e.name + " brief -->\n"
+			}
+			before, rest, found := strings.Cut(document, begin)
+			if !found {
+				continue
+			}
+			_, after, ended := strings.Cut(rest, end)
+			if !ended {
+				return fmt.Errorf("%s has no line %q below %q", o.doc, end, strings.TrimSpace(begin))
+			}
+			content, err := r.inDocument(o, sections[i], brief)
+			if err != nil {
+				return err
+			}
+			document = before + begin + content + end + after
+			places++
 		}
-		var s strings.Builder
-		fmt.Fprintf(&s, "\n%s. `%s`\n\n", r.head(), r.again())
-		sections[i].markdown(&s)
-		if err := o.pictures(&s, sections[i]); err != nil {
-			return err
-		}
-		document = before + begin + s.String() + end + after
+	}
+	if places == 0 {
+		return fmt.Errorf("%s has no place for a section, such as a line %q", o.doc, "<!-- bench "+o.experiments[0].name+" -->")
 	}
 	return os.WriteFile(o.doc, []byte(document), 0o644)
+}
+
+func (r *Report) inDocument(o options, s section, brief bool) (string, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n%s. `%s`\n\n", r.head(), r.again())
+	if brief {
+		s.tables = s.tables[:min(1, len(s.tables))]
+		s.text = ""
+	}
+	s.markdown(&text)
+	if brief {
+		return text.String(), nil
+	}
+	err := o.pictures(&text, s)
+	return text.String(), err
 }

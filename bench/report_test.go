@@ -37,6 +37,17 @@ func TestIntoDocument(t *testing.T) {
 		strings.Count(got, "| swiftcni | 0 | lease | 0 | 12 | 0 | 0 |") != 1 || strings.Contains(got, "old") {
 		t.Errorf("document:\n%s", got)
 	}
+	write("# Text\n<!-- bench waterfall brief -->\n<!-- end -->\n")
+	if err := r.write(o, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), "| lease |") != 1 {
+		t.Errorf("document: %v\n%s", err, text)
+	}
+	write("<!-- bench waterfall -->\nno end\n")
+	if err := r.write(o, io.Discard); err == nil || !strings.Contains(err.Error(), "<!-- end -->") {
+		t.Errorf("error %v", err)
+	}
 	write("# No place\n")
 	if err := r.write(o, io.Discard); err == nil || !strings.Contains(err.Error(), "bench waterfall") {
 		t.Errorf("error %v", err)
