@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // Rules that others make, as they make them.
@@ -42,6 +44,7 @@ const (
 
 // TestDoctor makes faults by the real programs on a host of its own, has doctor find them, and runs its remedies.
 func TestDoctor(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	host, err := filepath.Abs("testdata/doctor/host.sh")
 	if err != nil {
 		t.Fatal(err)

@@ -53,6 +53,7 @@ func (s scripted) Run() int {
 }
 
 func TestScripts(t *testing.T) {
+	nstest.Full(t, "it takes long")
 	swiftctl, err := exec.LookPath("swiftctl")
 	if err != nil {
 		t.Fatal(err)

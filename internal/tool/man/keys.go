@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Keys is a page of section 5, made of a text in Markdown: headings, paragraphs, and tables whose first column is what the
-// others explain. Other things of Markdown's are an error.
+// Keys is a page of section 5, made of a text in Markdown: headings, paragraphs, JSON, and tables whose first column is what
+// the others explain. Other things of Markdown's are an error.
 func Keys(name, about, markdown string) ([]byte, error) {
 	p := newPage(name, 5, about)
 	p.section("Description")
@@ -34,6 +34,10 @@ func (p *page) block(block string) (rest string, err error) {
 		return rest, nil
 	case strings.HasPrefix(first, "|"):
 		return "", p.table(strings.Split(block, "\n"))
+	case first == "```json":
+		code, rest, _ := strings.Cut(rest, "```")
+		p.example(strings.Split(strings.TrimSuffix(code, "\n"), "\n"))
+		return rest, nil
 	case strings.HasPrefix(first, "#"), strings.HasPrefix(first, "```"), strings.HasPrefix(first, "- "):
 		return "", fmt.Errorf("a page can't have this: %q", first)
 	}

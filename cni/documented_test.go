@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
+)
+
+// What a runtime adds for a container, and leases in the test's own directory.
+var asARuntime = strings.NewReplacer(
+	`"capabilities": { "portMappings": true }`, `"runtimeConfig": { "portMappings": [ { "hostPort": 8080, "containerPort": 80, "protocol": "tcp" } ] }`,
+	`"type": "host-local"`, `"type": "host-local", "dataDir": "/run/documented"`)
+
+// TestDocumentedConfigurations: each plugin has a complete configuration in docs/keys.md, and each of them attaches.
+func TestDocumentedConfigurations(t *testing.T) {
+	page, err := os.ReadFile("../docs/keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configurations := map[string]string{}
+	for section := range strings.SplitSeq(string(page), "\n## ") {
+		title, _, _ := strings.Cut(section, "\n")
+		name, _, _ := strings.Cut(title, ",")
+		if m := regexp.MustCompile("(?s)```json\n(.*?)```").FindStringSubmatch(section); m != nil {
+			configurations[name] = m[1]
+		}
+	}
+	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr"} {
+		t.Run(name, func(t *testing.T) {
+			text := configurations[name]
+			if !strings.Contains(text, `"type": "`+name+`"`) {
+				t.Fatalf("docs/keys.md has no configuration of %s", name)
+			}
+			attachDocumented(t, name, asARuntime.Replace(text))
+		})
+	}
+}
+
+func attachDocumented(t *testing.T, name, text string) {
+	t.Helper()
+	n, err := cni.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := cni.Attachment{ContainerID: "documented", IfName: "eth0", NetNS: nstest.New(t, name)}
+	if name == "loopback" {
+		a.IfName = "lo"
+	}
+	res, err := cni.Attach(t.Context(), n, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cni.Check(t.Context(), n, a, res); err != nil {
+		t.Error("check:", err)
+	}
+	if err := cni.Detach(t.Context(), n, a); err != nil {
+		t.Error("detach:", err)
+	}
+}
