@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -188,7 +189,7 @@ func fillStore(c Contestant, from, to int) error {
 	if err != nil {
 		return err
 	}
-	store, err := ipam.Open(config.IPAM.DataDir, config.Name)
+	store, err := ipam.Open(context.Background(), config.IPAM.DataDir, config.Name)
 	if err != nil {
 		return err
 	}

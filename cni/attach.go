@@ -207,7 +207,7 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 	case "":
 		return &Result{}, nil
 	case hostLocal:
-		return at.reserveLocal()
+		return at.reserveLocal(ctx)
 	}
 	at.otherMAC = true // nobody knows who had the addresses
 	if n.ipam.plugin == static {
@@ -216,14 +216,14 @@ func (at *attaching) reserve(ctx context.Context) (*Result, error) {
 	return at.reserveDelegated(ctx)
 }
 
-func (at *attaching) reserveLocal() (*Result, error) {
+func (at *attaching) reserveLocal(ctx context.Context) (*Result, error) {
 	n := at.network
 	dns, err := n.ipam.readResolvConf()
 	if err != nil {
 		return nil, err
 	}
 	if at.store == nil {
-		if at.store, err = ipam.Open(n.ipam.dataDir, n.name); err != nil {
+		if at.store, err = ipam.Open(ctx, n.ipam.dataDir, n.name); err != nil {
 			return nil, failed("open the lease store", err)
 		}
 	}
@@ -248,7 +248,8 @@ func (at *attaching) reserveLocal() (*Result, error) {
 	if err != nil {
 		return nil, ipamError(err)
 	}
-	at.otherMAC, at.endedLately = store.OtherMACs6(), store.EndedLately()
+	history := store.History()
+	at.otherMAC, at.endedLately = history.OtherMACs6, history.EndedLately
 	at.undo.Push("leases", func() error { return at.release(owner) })
 	return n.localResult(leases, dns), nil
 }
@@ -264,7 +265,7 @@ func (at *attaching) release(owner ipam.Owner) error {
 	if at.store != nil {
 		return at.store.Release(owner)
 	}
-	store, err := ipam.Open(at.network.ipam.dataDir, at.network.name)
+	store, err := ipam.Open(context.Background(), at.network.ipam.dataDir, at.network.name)
 	if err != nil {
 		return err
 	}

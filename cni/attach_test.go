@@ -93,7 +93,7 @@ func left(t testing.TB, n *Network, a Attachment) (list []string) {
 	if n.ipam.plugin != hostLocal {
 		return list
 	}
-	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	store, err := ipam.OpenExisting(t.Context(), n.ipam.dataDir, n.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return list
 	}

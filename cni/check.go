@@ -67,7 +67,7 @@ func (n *Network) checkAddressManagement(ctx context.Context, a Attachment, prev
 	case "":
 		return nil
 	case hostLocal:
-		return n.checkLease(a)
+		return n.checkLease(ctx, a)
 	case static:
 		return checkStatic(ctx, n, a, prev)
 	}

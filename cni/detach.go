@@ -105,7 +105,7 @@ func (d *detaching) underLock(ctx context.Context) (err error) {
 		return errors.Join(d.elements(), d.link(ctx))
 	}
 	d.enter(calls.Lease)
-	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	store, err := ipam.OpenExisting(ctx, n.ipam.dataDir, n.name)
 	d.storeLost = err != nil
 	if err != nil {
 		if absent(err) {

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -122,7 +123,7 @@ func (e *explanation) local() (*Result, error) {
 		return nil, failed("open a netlink socket", err)
 	}
 	defer conn.Close()
-	store, err := ipam.Open(dir, n.name)
+	store, err := ipam.Open(context.Background(), dir, n.name)
 	if err != nil {
 		return nil, failed("open the lease store's copy", err)
 	}

@@ -43,7 +43,7 @@ func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 		}
 		g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	}
-	err = g.run()
+	err = g.run(ctx)
 	if n.delegates() {
 		err = errors.Join(err, n.delegateGC(ctx))
 	}
@@ -55,7 +55,7 @@ func (n *Network) gc(ctx context.Context, valid []Attachment) error {
 
 // ReclaimLeases ends the leases and elements of a network's attachments that are provably dead, and says whose they
 // were. It needs no configuration but where the leases are: dataDir is host-local's key, "" its default.
-func ReclaimLeases(dataDir, network string) ([]ipam.Record, error) {
+func ReclaimLeases(ctx context.Context, dataDir, network string) ([]ipam.Record, error) {
 	if dataDir == "" {
 		dataDir = defaultDataDir
 	}
@@ -69,7 +69,7 @@ func ReclaimLeases(dataDir, network string) ([]ipam.Record, error) {
 	if err := g.keepAlive(); err != nil {
 		return nil, err
 	}
-	if err := g.run(); err != nil {
+	if err := g.run(ctx); err != nil {
 		return nil, asError(err)
 	}
 	return g.ended, nil
@@ -103,12 +103,12 @@ type collection struct {
 }
 
 // run goes in Detach's order, and under the same lock.
-func (g *collection) run() (err error) {
+func (g *collection) run(ctx context.Context) (err error) {
 	n := g.network
 	if n.ipam.plugin != hostLocal {
 		return errors.Join(g.elements(nil), g.links())
 	}
-	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+	store, err := ipam.OpenExisting(ctx, n.ipam.dataDir, n.name)
 	if err != nil {
 		if absent(err) {
 			err = nil

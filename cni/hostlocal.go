@@ -13,7 +13,7 @@ import (
 // The plugin host-local: what a plugin that isn't ours delegates to. It knows nothing of links, so its leases
 // carry no evidence, and only DEL and GC end them.
 
-func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err error) {
+func addHostLocal(ctx context.Context, n *Network, a Attachment) (_ *Result, err error) {
 	if err := n.checkHostLocal(); err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 	if err != nil {
 		return nil, err
 	}
-	store, err := ipam.Open(n.ipam.dataDir, n.name)
+	store, err := ipam.Open(ctx, n.ipam.dataDir, n.name)
 	if err != nil {
 		return nil, failed("open the lease store", err)
 	}
@@ -37,8 +37,8 @@ func addHostLocal(_ context.Context, n *Network, a Attachment) (_ *Result, err e
 }
 
 // existing runs fn on the network's store, or not at all where nothing was ever leased.
-func (n *Network) existing(fn func(*ipam.Store) error) error {
-	store, err := ipam.OpenExisting(n.ipam.dataDir, n.name)
+func (n *Network) existing(ctx context.Context, fn func(*ipam.Store) error) error {
+	store, err := ipam.OpenExisting(ctx, n.ipam.dataDir, n.name)
 	if absent(err) {
 		return nil
 	}
@@ -48,21 +48,21 @@ func (n *Network) existing(fn func(*ipam.Store) error) error {
 	return errors.Join(fn(store), store.Close())
 }
 
-func delHostLocal(_ context.Context, n *Network, a Attachment) error {
-	return n.existing(func(s *ipam.Store) error { return failed("release the lease", s.Release(names.Lessee(a))) })
+func delHostLocal(ctx context.Context, n *Network, a Attachment) error {
+	return n.existing(ctx, func(s *ipam.Store) error { return failed("release the lease", s.Release(names.Lessee(a))) })
 }
 
-func checkHostLocal(_ context.Context, n *Network, a Attachment, _ *Result) error {
+func checkHostLocal(ctx context.Context, n *Network, a Attachment, _ *Result) error {
 	if err := n.checkHostLocal(); err != nil {
 		return err
 	}
-	return n.checkLease(a)
+	return n.checkLease(ctx, a)
 }
 
 // checkLease finds out whether the attachment holds a lease.
-func (n *Network) checkLease(a Attachment) error {
+func (n *Network) checkLease(ctx context.Context, a Attachment) error {
 	found := false
-	store, err := ipam.OpenReadOnly(n.ipam.dataDir, n.name)
+	store, err := ipam.OpenReadOnly(ctx, n.ipam.dataDir, n.name)
 	if err == nil {
 		_, found, err = store.Lookup(names.Lessee(a))
 		err = errors.Join(err, store.Close())
@@ -77,7 +77,7 @@ func (n *Network) checkLease(a Attachment) error {
 }
 
 // gcHostLocal ends the leases of whoever isn't valid. Without a list it knows of nobody's death.
-func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
+func gcHostLocal(ctx context.Context, n *Network, valid []Attachment) error {
 	if err := n.checkHostLocal(); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func gcHostLocal(_ context.Context, n *Network, valid []Attachment) error {
 	for _, a := range valid {
 		keep[names.Lessee(a)] = true
 	}
-	return n.existing(func(s *ipam.Store) error {
+	return n.existing(ctx, func(s *ipam.Store) error {
 		dead, err := recordsExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
 		return errors.Join(err, failed("release leases", s.ReleaseAll(dead)))
 	})
@@ -107,9 +107,9 @@ func recordsExcept(s *ipam.Store, keeps func(ipam.Record) bool) (list []ipam.Rec
 	return list, nil
 }
 
-func statusHostLocal(_ context.Context, n *Network) error {
+func statusHostLocal(ctx context.Context, n *Network) error {
 	if err := n.checkHostLocal(); err != nil {
 		return err
 	}
-	return n.statusLocal()
+	return n.statusLocal(ctx)
 }

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -99,7 +100,7 @@ func leaseOf(dir string, o nft.Owner) (r ipam.Record, found bool, err error) {
 	if dir == "" {
 		return r, false, nil
 	}
-	store, err := ipam.OpenReadOnly(dir, o.Network)
+	store, err := ipam.OpenReadOnly(context.Background(), dir, o.Network)
 	if err != nil {
 		if absent(err) || errors.Is(err, ipam.ErrInvalid) {
 			err = nil

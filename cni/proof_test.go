@@ -120,7 +120,7 @@ func vanish(t *testing.T, n *Network, a Attachment) {
 func (p *pair) has(t *testing.T, a Attachment) string {
 	t.Helper()
 	var list []string
-	store, err := ipam.OpenExisting(p.network.ipam.dataDir, p.network.name)
+	store, err := ipam.OpenExisting(t.Context(), p.network.ipam.dataDir, p.network.name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			}
 		},
 		"swiftctl gc": func(t *testing.T, p *pair) {
-			list, err := ReclaimLeases(p.network.ipam.dataDir, p.network.name)
+			list, err := ReclaimLeases(t.Context(), p.network.ipam.dataDir, p.network.name)
 			if err != nil || len(list) != 1 || list[0].Owner != names.Lessee(p.dead) {
 				t.Errorf("got %v, %v", list, err)
 			}
@@ -324,7 +324,7 @@ func TestOtherNamespacesProveNothing(t *testing.T) {
 				if _, err := Attach(t.Context(), p.network, next); !errors.As(err, &full) {
 					t.Errorf("ADD: %v", err)
 				}
-				if list, err := ReclaimLeases(p.network.ipam.dataDir, p.network.name); err != nil || len(list) > 0 {
+				if list, err := ReclaimLeases(t.Context(), p.network.ipam.dataDir, p.network.name); err != nil || len(list) > 0 {
 					t.Errorf("ended %v, %v", list, err)
 				}
 				if err := Reclaim(t.Context(), p.network); err != nil {
@@ -367,7 +367,7 @@ func TestBootsThatEnded(t *testing.T) {
 			if !c.here {
 				record.NetNS--
 			}
-			store, err := ipam.Open(n.ipam.dataDir, n.name)
+			store, err := ipam.Open(t.Context(), n.ipam.dataDir, n.name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +382,7 @@ func TestBootsThatEnded(t *testing.T) {
 			if _, err := Attach(t.Context(), n, a); err != nil { // the first of its boot
 				t.Fatal(err)
 			}
-			store, err = ipam.OpenReadOnly(n.ipam.dataDir, n.name)
+			store, err = ipam.OpenReadOnly(t.Context(), n.ipam.dataDir, n.name)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,12 +28,12 @@ type sourceRouting struct {
 // noResult is what the plugin says when it follows none.
 const noResult = "This plugin must be called as chained plugin"
 
-func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
+func addSBR(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 	k := n.sbr()
 	if err := n.checkChained(k.err, noResult); err != nil {
 		return nil, err
 	}
-	s, err := n.sourceRouting(k, a)
+	s, err := n.sourceRouting(ctx, k, a)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func addSBR(_ context.Context, n *Network, a Attachment) (*Result, error) {
 }
 
 // sourceRouting opens and locks the container's namespace, and finds the interface.
-func (n *Network) sourceRouting(k *sbrKeys, a Attachment) (*sourceRouting, error) {
+func (n *Network) sourceRouting(ctx context.Context, k *sbrKeys, a Attachment) (*sourceRouting, error) {
 	host, err := rtnl.CurrentNetNSID()
 	if err != nil {
 		return nil, failed("identify the host's network namespace", err)
@@ -60,7 +60,7 @@ func (n *Network) sourceRouting(k *sbrKeys, a Attachment) (*sourceRouting, error
 	if s.ns, err = netns.Enter(a, host); err != nil {
 		return nil, err
 	}
-	if err = s.ns.Lock(); err == nil {
+	if err = s.ns.Lock(ctx); err == nil {
 		if s.conn, err = rtnl.Dial(s.ns); err == nil {
 			s.link, err = s.conn.Index(a.IfName)
 			if absent(err) {
@@ -223,11 +223,11 @@ func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error)
 }
 
 // delSBR removes the rules of the interface's addresses and what their tables hold of it.
-func delSBR(_ context.Context, n *Network, a Attachment) error {
+func delSBR(ctx context.Context, n *Network, a Attachment) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	s, err := n.sourceRouting(n.sbr(), a)
+	s, err := n.sourceRouting(ctx, n.sbr(), a)
 	if netns.Gone(err) {
 		return nil
 	}
@@ -291,12 +291,12 @@ func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) erro
 }
 
 // checkSBR finds a rule for each address, and in a table that was chosen a route by the interface.
-func checkSBR(_ context.Context, n *Network, a Attachment, prev *Result) error {
+func checkSBR(ctx context.Context, n *Network, a Attachment, prev *Result) error {
 	k := n.sbr()
 	if err := n.checkChained(k.err, noResult); err != nil {
 		return err
 	}
-	s, err := n.sourceRouting(k, a)
+	s, err := n.sourceRouting(ctx, k, a)
 	if err != nil {
 		return err
 	}

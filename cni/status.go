@@ -33,7 +33,7 @@ func (n *Network) statusIPAM(ctx context.Context) error {
 	case "":
 		return nil
 	case hostLocal:
-		return n.statusLocal()
+		return n.statusLocal(ctx)
 	case static:
 		return statusStatic(ctx, n)
 	}
@@ -43,11 +43,11 @@ func (n *Network) statusIPAM(ctx context.Context) error {
 	return n.delegate(ctx, "STATUS", Attachment{})
 }
 
-func (n *Network) statusLocal() error {
+func (n *Network) statusLocal(ctx context.Context) error {
 	if _, err := n.ipam.readResolvConf(); err != nil {
 		return unavailable("the network's resolvConf can't be read", err)
 	}
-	store, err := ipam.OpenReadOnly(n.ipam.dataDir, n.name)
+	store, err := ipam.OpenReadOnly(ctx, n.ipam.dataDir, n.name)
 	if err == nil {
 		err = store.Close()
 	}

@@ -7,10 +7,6 @@ import "golang.org/x/sys/unix"
 // reusedName is in the sidecar, until the next boot, once an IPv6 address was given that isn't new.
 const reusedName = "@reused"
 
-// OtherMACs6 is [Store.OtherMACs] for the IPv6 addresses of owners that asked with [Request].OtherMAC6. Ranges of IPv6 are
-// mostly so large that no address is ever given twice: while all that were given are new, nobody can know them.
-func (s *Store) OtherMACs6() bool { return s.OtherMACs() || s.reused }
-
 // noteReused finds out whether any IPv6 address was given twice since the boot, with those that are given now.
 func (r *reservation) noteReused() {
 	s := r.s

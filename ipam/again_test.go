@@ -23,8 +23,8 @@ func TestOtherMACs6(t *testing.T) {
 		if _, err := s.Reserve(Request{Owner: o, Sets: sets(t, ranges), Want: addrs(want), OtherMAC6: true, Record: record}); err != nil {
 			t.Fatal(err)
 		}
-		got := s.OtherMACs6()
-		if s.OtherMACs() {
+		got := s.History().OtherMACs6
+		if s.History().OtherMACs {
 			t.Error("OtherMACs, which isn't asked for")
 		}
 		if err := s.Release(o); err != nil {

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"strconv"
@@ -90,7 +91,7 @@ func benchPair(b *testing.B, dir string, set []RangeSet) {
 	req := Request{Owner: o, Sets: set, Record: evidence}
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := Open(dir, "net")
+		s, err := Open(context.Background(), dir, "net")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -98,7 +99,7 @@ func benchPair(b *testing.B, dir string, set []RangeSet) {
 			b.Fatal(err)
 		}
 		s.Close()
-		if s, err = OpenExisting(dir, "net"); err != nil {
+		if s, err = OpenExisting(context.Background(), dir, "net"); err != nil {
 			b.Fatal(err)
 		}
 		if err := s.Release(o); err != nil {

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,7 +79,7 @@ func attachAs(w int, dir, id string, set []RangeSet) (string, error) {
 	case 1:
 		return hostLocalError(dir, "ADD", owner(id), set, nil)
 	}
-	s, err := Open(dir, "net")
+	s, err := Open(context.Background(), dir, "net")
 	if err != nil {
 		return "", err
 	}
@@ -95,7 +96,7 @@ func detachAs(w int, dir, id string, set []RangeSet) error {
 		_, err := hostLocalError(dir, "DEL", owner(id), set, nil)
 		return err
 	}
-	s, err := OpenExisting(dir, "net")
+	s, err := OpenExisting(context.Background(), dir, "net")
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -35,7 +36,7 @@ func runHelper(words []string) int {
 	}
 	o := owner(words[2])
 	_ = unix.Access(beginMark, 0)
-	s, err := Open(words[1], "net")
+	s, err := Open(context.Background(), words[1], "net")
 	if err == nil {
 		switch words[0] {
 		case "release":

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -160,7 +161,7 @@ func randomWant(rng *rand.Rand, set []RangeSet, dir string, o Owner) []netip.Add
 	if rng.IntN(4) != 0 {
 		return nil
 	}
-	s, err := Open(dir, "net")
+	s, err := Open(context.Background(), dir, "net")
 	if err != nil {
 		return nil
 	}

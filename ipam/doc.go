@@ -15,7 +15,7 @@
 //
 // A [Store] holds the lock from [Open] to [Store.Close], so it belongs to one goroutine and should be short.
 //
-//	s, err := ipam.Open(dir, "mynet")
+//	s, err := ipam.Open(ctx, dir, "mynet")
 //	leases, err := s.Reserve(ipam.Request{Owner: owner, Sets: sets})
 //	err = s.Close()
 package ipam

@@ -19,10 +19,6 @@ func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	return r, len(r.Addrs) > 0, err
 }
 
-// EndedLately reports whether leases ended here within the last 50 ms, as far as the sidecar knows: the kernel may
-// still be about to free what went with them. It's known after a [Store.Reserve].
-func (s *Store) EndedLately() bool { return s.flags&flagEnded != 0 }
-
 // Release ends the leases of an owner. Releasing nothing is no error. A lease that isn't the owner's is never
 // removed, whatever the sidecar says of it. The order, leases before the record, is what lets a crash between
 // them be mended.

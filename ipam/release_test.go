@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"path/filepath"
@@ -47,7 +48,7 @@ func TestReleaseAll(t *testing.T) {
 		t.Error("no mark was left")
 	}
 	check(t, dir)
-	s, err := OpenReadOnly(dir, "net")
+	s, err := OpenReadOnly(context.Background(), dir, "net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestEndedLately(t *testing.T) {
 		if _, err := s.Reserve(Request{Owner: owner(id), Sets: set, Record: evidence}); err != nil {
 			t.Fatal(err)
 		}
-		return s.EndedLately()
+		return s.History().EndedLately
 	}
 	if lately("c1") || lately("c2") {
 		t.Error("leases have ended before there were any")
@@ -83,7 +84,7 @@ func TestEndedLately(t *testing.T) {
 	told := false
 	for range 50 { // a machine that's busy may not get to it in time
 		release("c1")
-		told = EndedLately(dir, "net") && lately("c3") && lately("c4")
+		told = ReadHistory(dir, "net").EndedLately && lately("c3") && lately("c4")
 		if told {
 			break
 		}
@@ -92,8 +93,8 @@ func TestEndedLately(t *testing.T) {
 		}
 		lately("c1")
 	}
-	if !told || EndedLately(dir, "other") || EndedLately(dir, "..") {
-		t.Errorf("told of a release: %v; of one elsewhere: %v, %v", told, EndedLately(dir, "other"), EndedLately(dir, ".."))
+	if !told || ReadHistory(dir, "other").EndedLately || ReadHistory(dir, "..").EndedLately {
+		t.Errorf("told of a release: %v; of one elsewhere: %v, %v", told, ReadHistory(dir, "other").EndedLately, ReadHistory(dir, "..").EndedLately)
 	}
 	// The kernel keeps a directory's time in steps of a tick, at most 10 ms.
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -108,7 +109,7 @@ func TestEndedLately(t *testing.T) {
 			t.Fatal("the directory keeps changing")
 		}
 	}
-	if EndedLately(dir, "net") || lately("c5") {
+	if ReadHistory(dir, "net").EndedLately || lately("c5") {
 		t.Error("a release is told of forever")
 	}
 	check(t, dir)

@@ -15,9 +15,9 @@ type Request struct {
 	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
 
 	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's next owner will
-	// have another one, or that an earlier owner's may not have. See [Store.OtherMACs].
+	// have another one, or that an earlier owner's may not have. See [History].
 	OtherMAC bool
-	// OtherMAC6 says the same of its IPv6 addresses alone. See [Store.OtherMACs6].
+	// OtherMAC6 says the same of its IPv6 addresses alone. See [History].
 	OtherMAC6 bool
 
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
@@ -48,7 +48,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	}
 	boot := req.Record.Boot
 	if s.marked {
-		s.setFlag(flagMACs, req.OtherMAC || s.OtherMACs())
+		s.setFlag(flagMACs, req.OtherMAC || s.flags&flagMACs != 0)
 		r := reservation{s: s, req: req, boot: boot}
 		if leases, err := r.run(); err != errRebuild {
 			return leases, err
@@ -57,7 +57,7 @@ func (s *Store) Reserve(req Request) ([]Lease, error) {
 	if err := s.rebuild(&req); err != nil {
 		return nil, err
 	}
-	s.setFlag(flagMACs, req.OtherMAC || s.OtherMACs())
+	s.setFlag(flagMACs, req.OtherMAC || s.flags&flagMACs != 0)
 	r := reservation{s: s, req: req, boot: boot}
 	return r.run()
 }

@@ -11,11 +11,6 @@ func (s *Store) Trusted() (bool, error) {
 	return s.marked, err
 }
 
-// OtherMACs reports whether, since the boot, some owner of an address here may have had a MAC that doesn't follow from
-// the address: one that asked for it ([Request].OtherMAC), or another program's. Neighbours may then know an
-// address by its last owner's MAC, and its next owner should announce its own. It's known after a [Store.Reserve].
-func (s *Store) OtherMACs() bool { return s.flags&flagMACs != 0 }
-
 // Restore gives leases back to attachments that live though their leases were lost, as when somebody wiped the
 // directory: each record names an owner, its addresses and its evidence. An address that has a lease stays its
 // holder's. Then the sidecar is made to agree.

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -34,7 +35,7 @@ func sets(t testing.TB, text string) []RangeSet {
 
 func mustOpen(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, "net")
+	s, err := Open(context.Background(), dir, "net")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,8 +87,8 @@ func fill(t *testing.T, dir string) {
 func TestReadOnly(t *testing.T) {
 	dir := mountAt(t, "size=1m")
 	set := sets(t, "10.1.0.0/24")
-	for _, open := range []func(string, string) (*Store, error){OpenExisting, OpenReadOnly} {
-		if _, err := open(dir, "net"); !errors.Is(err, fs.ErrNotExist) {
+	for _, open := range []func(context.Context, string, string) (*Store, error){OpenExisting, OpenReadOnly} {
+		if _, err := open(context.Background(), dir, "net"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a missing directory gave %v", err)
 		}
 	}
@@ -100,7 +101,7 @@ func TestReadOnly(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenReadOnly(dir, "net")
+	s, err := OpenReadOnly(context.Background(), dir, "net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	}
 	os.Remove(dir + "/net/last_reserved_ip.0")
 	link("lock")
-	if s, err := Open(dir, "net"); !errors.Is(err, unix.ELOOP) {
+	if s, err := Open(context.Background(), dir, "net"); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("a link for a lock gave %v", err)
 		s.Close()
 	}
@@ -180,7 +181,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	if err := os.Symlink("other", dir+"/net"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, "net"); err == nil {
+	if _, err := Open(context.Background(), dir, "net"); err == nil {
 		t.Error("a link for a directory was followed")
 	}
 }
@@ -188,7 +189,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 func TestNamesAreValidated(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"", ".", "..", ".swiftcni", "a/b", "a b", "ä", "a\x00", strings.Repeat("a", 256)} {
-		if _, err := Open(dir, name); !errors.Is(err, ErrInvalid) {
+		if _, err := Open(context.Background(), dir, name); !errors.Is(err, ErrInvalid) {
 			t.Errorf("network %q gave %v", name, err)
 		}
 	}

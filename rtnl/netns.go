@@ -3,12 +3,14 @@
 package rtnl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/flock"
 	"github.com/swiftcni/swiftcni/internal/inside"
 	"golang.org/x/sys/unix"
 )
@@ -155,15 +157,16 @@ func (ns *NetNS) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
-// Lock waits until nobody else holds the namespace locked by flock(2). Close unlocks. It's for what can't be done
-// in one step, such as choosing a routing table that nobody uses, and keeps nobody from anything but the lock.
-func (ns *NetNS) Lock() error {
-	for {
-		err := unix.Flock(ns.fd, unix.LOCK_EX)
-		if err != unix.EINTR {
-			return os.NewSyscallError("flock", err)
-		}
+// Lock locks the namespace by flock(2), for what can't be done in one step, such as choosing a routing table that isn't
+// used yet. It keeps others from locking the namespace, and from nothing else. Close unlocks.
+//
+// Lock waits until the lock is free or ctx ends, whose error it returns then.
+func (ns *NetNS) Lock(ctx context.Context) error {
+	err := flock.Lock(ctx, ns.fd)
+	if errno, ok := err.(unix.Errno); ok {
+		return os.NewSyscallError("flock", errno)
 	}
+	return err
 }
 
 // ID returns the namespace's identity, by one fstat(2). A closed handle has the zero ID.

@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -183,7 +185,7 @@ func TestNetNSLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Lock(); err != nil {
+	if err := first.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	second, err := OpenNetNS(path)
@@ -194,8 +196,13 @@ func TestNetNSLock(t *testing.T) {
 	if err := unix.Flock(second.FD(), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
 		t.Error("locked twice:", err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := second.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error("the wait didn't end with its context:", err)
+	}
 	locked := make(chan error)
-	go func() { locked <- second.Lock() }()
+	go func() { locked <- second.Lock(t.Context()) }()
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func (t *trying) checkStore() error {
 		return err
 	}
 	for _, network := range networks {
-		store, err := ipam.OpenReadOnly(t.plugin.Leases, network.Name())
+		store, err := ipam.OpenReadOnly(context.Background(), t.plugin.Leases, network.Name())
 		if err == nil {
 			err = errors.Join(store.Check(), store.Close())
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -132,7 +133,7 @@ func (r *runner) checkStore(number int, n *network) {
 	if n.ipam == "" || r.plan.Foreign {
 		return
 	}
-	s, err := ipam.Open(filepath.Dir(n.ipam), n.name)
+	s, err := ipam.Open(context.Background(), filepath.Dir(n.ipam), n.name)
 	if err == nil {
 		err = errors.Join(s.Check(), s.Close())
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -139,7 +140,7 @@ func (n *network) leaseFiles() (map[netip.Addr]lease, error) {
 
 // readRecords reads what the lease store believes, and changes nothing.
 func (n *network) readRecords() (list []ipam.Record, err error) {
-	s, err := ipam.OpenReadOnly(filepath.Dir(n.ipam), n.name)
+	s, err := ipam.OpenReadOnly(context.Background(), filepath.Dir(n.ipam), n.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

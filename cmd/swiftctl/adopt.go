@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -264,7 +265,7 @@ func index(dirs []string) (err error) {
 		names, dirErr := networksIn(dir)
 		err = join(err, dirErr)
 		for _, name := range names {
-			store, openErr := ipam.OpenExisting(dir, name)
+			store, openErr := ipam.OpenExisting(context.Background(), dir, name)
 			if errors.Is(openErr, fs.ErrNotExist) {
 				continue
 			}

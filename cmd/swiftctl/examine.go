@@ -165,7 +165,7 @@ func (x *examination) stores(dirs []string) (err error) {
 		names, dirErr := networksIn(dir)
 		err = join(err, dirErr)
 		for _, name := range names {
-			store, openErr := ipam.OpenReadOnly(dir, name)
+			store, openErr := ipam.OpenReadOnly(context.Background(), dir, name)
 			if openErr != nil {
 				err = join(err, openErr)
 				continue

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,12 +183,12 @@ func reclaimNetwork(dir, network string) ([]ipam.Record, error) {
 	if err != nil || !proven {
 		return nil, err
 	}
-	return cni.ReclaimLeases(dir, network)
+	return cni.ReclaimLeases(context.Background(), dir, network)
 }
 
 // hasEvidence reports whether any attachment of a network could be proven dead.
 func hasEvidence(dir, network string) (found bool, err error) {
-	store, err := ipam.OpenReadOnly(dir, network)
+	store, err := ipam.OpenReadOnly(context.Background(), dir, network)
 	if err != nil {
 		return false, err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -143,7 +144,7 @@ func (n *node) of(o nft.Owner) *held {
 
 // readLeases reads a network's leases once and its records once, however many there are.
 func (n *node) readLeases(dir, network string) error {
-	store, err := ipam.OpenReadOnly(dir, network)
+	store, err := ipam.OpenReadOnly(context.Background(), dir, network)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -90,7 +91,7 @@ func (s *sweeping) run(chosen func(*held) bool) (err error) {
 func (s *sweeping) network(list []*held) (err error) {
 	name := list[0].Network
 	for _, dir := range s.dirs {
-		store, openErr := ipam.OpenExisting(dir, name)
+		store, openErr := ipam.OpenExisting(context.Background(), dir, name)
 		if errors.Is(openErr, fs.ErrNotExist) {
 			continue
 		}

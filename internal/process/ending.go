@@ -47,7 +47,7 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 
 // lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
 func (e *ending) lately(network string) bool {
-	return e != nil && (e.late || ipam.EndedLately("", network))
+	return e != nil && (e.late || ipam.ReadHistory("", network).EndedLately)
 }
 
 // send is how a link's removal is sent. The child that sends it keeps each socket of nftables that's open.
