@@ -12,21 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxTries bounds how often a change starts anew because others changed the ruleset in between. Each time
-// somebody else's change has succeeded, so that many in a row means a host that does nothing else.
+// maxTries bounds how often a change starts anew because others changed the ruleset in between. Each time another program's
+// change has succeeded, so that many in a row means a host that does nothing else.
 const maxTries = 200
 
-// errContended is the end of maxTries.
-var errContended = errors.New("nft: other programs change the ruleset without pause")
+// ErrInterrupted is the error of a change, a listing or a check that other programs' changes of the ruleset overtook 200
+// times in a row. It can be tried again.
+var ErrInterrupted = errors.New("nft: other programs change the ruleset without pause")
 
-// Attach puts attachments into the ruleset, all of them or none. When all is as always it sends one transaction of elements and
-// receives one answer. It builds the rules that the kernel says are missing. Keys that the kernel says are
-// taken are taken over: an address has one owner, and who attaches last is it, as a dead owner's element may have
-// been left. Attaching again what is there changes nothing.
+// Attach puts senders into the ruleset, all of them or none. In the common case this is a single send of one transaction,
+// and one answer. If the kernel says that rules are missing, Attach builds them. If it says that keys are taken, Attach takes
+// them over: an address has one owner, the last to be attached, since a dead owner's element may have been left. Attaching
+// the same sender again changes nothing.
 //
-// Each "says" costs an RCU grace period, about 10 ms: that is what the kernel takes to refuse a transaction.
+// Each refusal costs an RCU grace period, about 10 ms.
 //
-// Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
+// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
+// [ErrInterrupted].
 func (c *Conn) Attach(list ...Sender) error {
 	es, whole, err := elementsOf(list)
 	if err != nil || len(es) == 0 {
@@ -49,7 +51,7 @@ func (c *Conn) Attach(list ...Sender) error {
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // elementsOf returns the elements of attachments, and the rules that they are for.

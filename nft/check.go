@@ -114,7 +114,7 @@ func (c *Conn) beginsWith(want chain, exprs [][]byte) (bool, error) {
 			return false, err
 		}
 	}
-	return false, errContended
+	return false, ErrInterrupted
 }
 
 // sameExpressions compares the expressions of two rules one by one: got is the kernel's, want ours.

@@ -41,10 +41,11 @@ func Dial() (*Conn, error) {
 
 // Close closes the socket. If anything was deleted from the ruleset in the last few milliseconds, by any process,
 // the kernel first frees it, which takes an RCU grace period, about 10 ms; so does the end of the process with an
-// open Conn. Who can't wait leaves the descriptor to another process or thread.
+// open Conn. Callers that can't wait should hand the descriptor ([Conn.FD]) to another process, or close from another
+// goroutine.
 func (c *Conn) Close() error { return c.socket.Close() }
 
-// FD returns the socket's descriptor, which the Conn goes on to own.
+// FD returns the socket's descriptor. The Conn still owns it.
 func (c *Conn) FD() int { return c.socket.FD() }
 
 // commit sends a transaction. generation, if not nil, is the ruleset's generation that the transaction was

@@ -9,12 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detach takes an attachment out of the ruleset. Its prefixes, the same as at Attach, and its guard's link are hints
-// where to look: what is found there goes only if it's this owner's. What isn't there is no error.
+// Detach takes a sender out of the ruleset. Its prefixes, the same as for Attach, and its guard's link are hints where to
+// look: an element found there is removed only if it's this owner's. It is not an error if nothing is found.
 // Where the hints are lost, [Conn.DetachOwner] looks everywhere.
 //
 // It also removes what the CNI project's bridge plugin, with its nftables backend, left for this owner: its
-// masquerade rules and its spoof check. That costs a question in the same send when there's nothing.
+// masquerade rules and its spoof check. If it left nothing, that costs one more question in the same send.
+//
+// Errors are those of [Conn.Attach].
 func (c *Conn) Detach(a Sender) error {
 	if err := a.check(true); err != nil {
 		return err
@@ -34,7 +36,7 @@ func (c *Conn) Detach(a Sender) error {
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // detach asks for the elements and for the reference's chains at once, and deletes the owner's elements if the

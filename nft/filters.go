@@ -59,7 +59,7 @@ func (c *Conn) Filters() (*Filters, error) {
 			return f, err
 		}
 	}
-	return nil, errContended
+	return nil, ErrInterrupted
 }
 
 func (f *Filters) read(c *Conn, family byte) error {
@@ -156,7 +156,8 @@ func (f *Filters) Translates(p Packet) (rule string) {
 	return ""
 }
 
-// BaseChains counts those of our own tables, each of which the kernel visits for each packet or connection.
+// BaseChains returns the names of our own tables' base chains, each of which the kernel visits for each packet or
+// connection.
 func (f *Filters) BaseChains() (names []string) {
 	for _, b := range f.bases {
 		if b.table == masqueradeTable {

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Ingress is who may open connections to a bridge's containers. A bridge that has another one than IngressOpen
-// reaches no other such bridge, and isn't reached by one.
+// An Ingress is a policy that says which hosts and containers may open connections to a bridge's containers. Two bridges
+// with any other policy than IngressOpen don't reach each other.
 type Ingress uint8
 
 // Policies, from the laxest to the strictest.
 const (
-	IngressOpen       Ingress = iota // anybody whom the host's firewall lets through
+	IngressOpen       Ingress = iota // whatever the host's firewall lets through
 	IngressSameBridge                // the containers of the same bridge reach each other
 	IngressIsolated                  // they don't, where the host routes between them; for what is bridged see [rtnl.Port]'s Isolated
 )
@@ -144,7 +144,7 @@ func (o *Allowance) check() error {
 	return CheckChainName(o.adminChain())
 }
 
-// CheckChainName says why iptables wouldn't take a name for a chain, or nothing.
+// CheckChainName returns an error that says why iptables wouldn't take a name for a chain, or nil.
 func CheckChainName(name string) error {
 	// XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less the zero byte; what iptables reads as an option, a negation or a space
 	// is no name. Its built-in chains and our own can't be led to from ours.

@@ -17,14 +17,15 @@ type firewallState struct {
 	repair     []portFamily // whose detours must be looked at
 }
 
-// Allow opens the way for a container. When all is as always that's one send of questions and one transaction of
-// elements, whatever the number of containers. An address has one owner, and who allows last is it. Allowing again what is
-// open changes nothing.
+// Allow opens the way for a container. In the common case this is one send of questions and one transaction of elements,
+// whatever the number of containers. An address has one owner, the last that was allowed. Allowing the same again changes
+// nothing.
 //
 // A bridge's policy is that of its network's last Allowance. Where networks share a bridge, the strictest counts for as
 // long as its network has containers.
 //
-// Errors: *Error for what the kernel refused, *UnsupportedError for what it lacks.
+// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
+// [ErrInterrupted].
 func (c *Conn) Allow(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err
@@ -53,7 +54,7 @@ func (c *Conn) Allow(o Allowance) error {
 				b.buildDetour(f, o.adminChain(), d)
 			}
 		}
-		// What only adds elements doesn't mind what others change meanwhile.
+		// A transaction that only adds elements holds whatever others change meanwhile.
 		generation := &s.generation
 		if plain && same {
 			generation = nil
@@ -63,7 +64,7 @@ func (c *Conn) Allow(o Allowance) error {
 			return lacking(err)
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // take adds those elements that aren't there, and takes over those that are another's. It returns whether none was.

@@ -18,11 +18,11 @@ import (
 type Allowed struct {
 	Owner     Owner // a short one ([Owner.Short])
 	Addr      netip.Addr
-	Delegated bool
+	Delegated bool // as in the Allowance
 }
 
-// Allowed ranges over what is open for a network's containers ("" is all networks), sorted by owner and address. An
-// error ends it.
+// Allowed ranges over the allowed addresses of a network's containers ("" is all networks), sorted by owner and address. An
+// error ends it: [*Error], or [ErrInterrupted] if other programs' changes kept overtaking the listing.
 func (c *Conn) Allowed(network string) iter.Seq2[Allowed, error] {
 	return listing(func() ([]Allowed, error) {
 		es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
@@ -46,9 +46,9 @@ func allowedBy(es []element) []Allowed {
 	return list
 }
 
-// Revoke takes an owner's addresses out of the ruleset, and tells of those that were delegated before they go, if tell isn't nil:
-// its error keeps them there. It may be told of one twice. The addresses say where to look: what is found
-// there goes only if it's this owner's. Without any, all elements are looked through. What isn't there is no error. A
+// Revoke takes an owner's addresses out of the ruleset. If tell isn't nil, it's called with the delegated ones before they
+// are removed, possibly twice with the same; its error keeps them. The addresses say where to look: an element found there
+// is removed only if it's this owner's. Without addresses, Revoke looks through all elements. It is not an error if nothing is found. A
 // bridge's policy stays, for its other containers, until [Conn.RevokeExcept] or the next [Conn.Allow] finds it unused.
 //
 // It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables for these addresses.
@@ -66,7 +66,7 @@ func (c *Conn) Revoke(o Allowance, tell func([]Allowed) error) error {
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // revoke reports whether CNI-FORWARD has more rules than ours.
@@ -115,8 +115,8 @@ func tellDelegated(es []element, tell func([]Allowed) error) error {
 	return tell(list)
 }
 
-// RevokeExcept takes out all that belongs to a network, except what belongs to the valid owners, and tells of it as Revoke does:
-// garbage collection. If nobody is left, the policies that the network gave to bridges go too.
+// RevokeExcept is garbage collection: it removes all addresses of a network, except those of the valid owners, and tells of
+// them as Revoke does. If none is left, it also removes the policies that the network gave to bridges.
 func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err

@@ -34,7 +34,7 @@ func (c *Conn) OwnersOf(addrs ...netip.Addr) ([]Owner, error) {
 	return owners, err
 }
 
-// Empty reports whether the ruleset has none of our tables, as after a boot, so that nobody has anything in it.
+// Empty reports whether the ruleset has none of our tables, as after a boot, so that no owner has anything in it.
 func (c *Conn) Empty() (bool, error) {
 	var ms []netlink.Message
 	for _, t := range []table{masqueradeTable, guardTable} {
@@ -49,7 +49,8 @@ func (c *Conn) Empty() (bool, error) {
 	return err == nil, err
 }
 
-// MayForward reports whether there's any place for port mappings or allowances. It's one question.
+// MayForward reports whether the ruleset has any set for port mappings or allowances, so that some may exist. It's one
+// question.
 func (c *Conn) MayForward() (leads bool, err error) {
 	names := firewallSets()
 	err = c.setNames(func(name string) {

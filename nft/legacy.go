@@ -54,7 +54,7 @@ func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 			return t, os.NewSyscallError("getsockopt", err)
 		}
 	}
-	return nil, errContended
+	return nil, ErrInterrupted
 }
 
 // hasLegacy looks for a table's name in the file that the kernel lists them in, which isn't there without x_tables.

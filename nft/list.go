@@ -18,7 +18,8 @@ import (
 
 // Senders ranges over what is attached to a network ("" is all networks), sorted by owner, read from the
 // elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
-// whose comment is no owner, are left out. An error ends it.
+// whose comment is no owner, are left out. An error ends it: [*Error], or [ErrInterrupted] if other
+// programs' changes kept overtaking the listing.
 func (c *Conn) Senders(network string) iter.Seq2[Sender, error] {
 	return listing(func() ([]Sender, error) {
 		es, err := c.list()
@@ -72,8 +73,8 @@ func senders(es []element, network string) []Sender {
 	return as
 }
 
-// DetachOwner takes out all that belongs to these owners, wherever it is. It looks through all elements: call
-// [Conn.Detach] where the addresses are known. What isn't there is no error.
+// DetachOwner removes all elements of these owners as senders. It looks through all elements, so call [Conn.Detach] if
+// the addresses are known. It is not an error if nothing is found.
 func (c *Conn) DetachOwner(owners ...Owner) error {
 	short := map[Owner]bool{}
 	hashes := map[string]bool{}
@@ -153,7 +154,7 @@ func (c *Conn) remove(es []element) error {
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // maxListings bounds how often elements are listed for a list that no change went through.

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// String prints the ruleset as "nft list ruleset" does when nobody is attached.
+// String prints the ruleset as "nft list ruleset" does when no container is attached.
 func (r Ruleset) String() string { return r.needs().String() }
 
 func (n need) String() string {

@@ -31,15 +31,16 @@ func (e *PortTakenError) Error() string {
 // Is makes errors.Is(err, fs.ErrExist) true.
 func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 
-// Publish maps ports, in one transaction however many there are. When all is as always it asks whether the rules are
-// there, and sends the elements. It doesn't matter how many ports others have.
+// Publish maps ports, in one transaction however many there are. In the common case it asks whether the rules are there,
+// and sends the elements. Its cost doesn't depend on the number of ports that others have.
 //
-// Publishing again replaces what the owner had. A container's address has one owner, and who publishes it last is
-// it: what an earlier owner, dead by then, had published goes. A port that another container has is left there, and nothing changes. One
-// that another attachment of the same container has stays there, too, and leads to this one when that one's is
-// unpublished: those are returned.
+// Publishing again replaces the owner's mappings. A container's address has one owner, the last to publish it: the mappings
+// of an earlier owner, which is dead by then, are removed. If another container has a port, nothing changes and the error
+// is a [*PortTakenError]. If another attachment of the same container has it, the port stays with that one and leads here
+// once it's unpublished there: Publish returns such ports.
 //
-// Errors: *PortTakenError, *Error for what the kernel refused, *UnsupportedError for what it lacks.
+// Other errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
+// [ErrInterrupted].
 func (c *Conn) Publish(p Publication) (waiting []PortTakenError, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (c *Conn) Publish(p Publication) (waiting []PortTakenError, err error) {
 			return waiting, err
 		}
 	}
-	return nil, errContended
+	return nil, ErrInterrupted
 }
 
 // buildFor builds what the publication needs, unless it will be refused.

@@ -112,7 +112,7 @@ func (c *Conn) deleteRules(t table, chain string, chosen func(comment string) bo
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // rulesAtOnce keeps a transaction of rule deletions under what the socket's buffer holds.

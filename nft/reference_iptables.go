@@ -36,7 +36,7 @@ func iptablesChain(prefix string, o Owner) string {
 
 // DetachIPTables removes what the CNI project's bridge plugin, with its iptables backend, left in iptables-nft's tables for an
 // owner: the rules for its addresses that lead to its container's chain, and the chain once no rule does. Detach doesn't, as
-// it would have to ask each time: call it for what the reference attached. What isn't there is no error. Rules of the old
+// it would have to ask each time: call it for what the reference attached. It is not an error if nothing is found. Rules of the old
 // iptables, which aren't in nftables, stay.
 func (c *Conn) DetachIPTables(o Owner, addrs []netip.Addr) error {
 	if err := o.check(); err != nil {

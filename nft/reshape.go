@@ -51,7 +51,7 @@ func (c *Conn) survey() (survey, error) {
 	return s, err
 }
 
-// Tidy takes over what an earlier version made, and takes out the sets and chains that nobody is a member of any more. Garbage
+// Tidy takes over what an earlier version made, and removes sets and chains without members. Garbage
 // collection does it by itself; where there's nothing to do it changes nothing.
 func (c *Conn) Tidy() error { return c.tidy(nil) }
 
@@ -98,7 +98,7 @@ func (c *Conn) reshape(want need, spared func(role) bool) error {
 			return err
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // withoutMembers returns the sets that have none, but for some. Those that are made together stay together.

@@ -29,7 +29,7 @@ func (c *Conn) Restore(list []Sender) error {
 			return errors.Join(lacking(err), c.Tidy())
 		}
 	}
-	return errContended
+	return ErrInterrupted
 }
 
 // restoration is what makes elements and rules as they should be in a generation of the ruleset.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Ruleset is the part of the host's ruleset that doesn't depend on who is attached. [Conn.Attach] builds it
+// A Ruleset is the part of the host's ruleset that doesn't depend on the containers. [Conn.Attach] builds it
 // when it's missing.
 type Ruleset struct {
 	Subnets []netip.Prefix // what to masquerade; host bits don't matter

@@ -23,7 +23,8 @@ type Published struct {
 }
 
 // Published ranges over the port mappings of a network's containers ("" is all networks), sorted by owner and port.
-// Mappings under conditions are among them. An error ends it.
+// Mappings under conditions are among them. An error ends it: [*Error], or [ErrInterrupted] if other programs' changes kept
+// overtaking the listing.
 func (c *Conn) Published(network string) iter.Seq2[Published, error] {
 	return listing(func() ([]Published, error) {
 		es, err := c.listPorts()
@@ -56,9 +57,9 @@ func published(es []element) []Published {
 }
 
 // Unpublish takes an owner's port mappings out of the ruleset and returns them. Addresses, ports and conditions, the same
-// as at Publish, say where to look: what is found there goes only if it's this owner's. The address's element
-// says how many mappings there are, so that any that weren't named are searched for, which takes a listing of all
-// mappings; so does a publication without addresses. What isn't there is no error.
+// as for Publish, say where to look: an element found there is removed only if it's this owner's. The address's element
+// counts the mappings, so that any that weren't named are searched for. That takes a listing of all mappings, as does a
+// publication without addresses. It is not an error if nothing is found.
 //
 // It also removes what the CNI project's portmap plugin left for this container, in nftables or in iptables-nft's tables.
 func (c *Conn) Unpublish(p Publication) ([]Published, error) {
@@ -77,7 +78,7 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 			return nil, err
 		}
 	}
-	return nil, errContended
+	return nil, ErrInterrupted
 }
 
 // unpublish looks where the publication says, or everywhere if that isn't all, or if careful.

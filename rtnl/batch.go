@@ -63,18 +63,20 @@ func (v verb) flags() uint16 {
 	return unix.NLM_F_REQUEST
 }
 
-// Create adds what must not exist yet; what's there already is refused as [io/fs.ErrExist].
-// For a [Route] that means any route to the same destination in the same table with the same priority.
+// Create adds an object that must not exist yet. One that exists is refused as [io/fs.ErrExist]. For a [Route] that is any
+// route to the same destination in the same table with the same priority.
 func (b *Batch) Create(o Object) { b.add(create, o) }
 
-// Ensure adds o, or makes what's there equal to it. A [Veth] that's there is refused: veths can't be changed.
+// Ensure adds an object, or changes the one that exists to equal it. A [Veth] that exists is refused, since it can't be
+// changed.
 func (b *Batch) Ensure(o Object) { b.add(ensure, o) }
 
-// Set changes what must exist; zero fields stay as they are. Links, bridges, ports and neighbours can be set:
-// an address or a route is its own identity.
+// Set changes an object that must exist. Zero fields stay as they are. Links, bridges, ports and neighbours can be set; an
+// address or a route is its own identity.
 func (b *Batch) Set(o Object) { b.add(set, o) }
 
-// Delete removes o, of which only what identifies it is used. What's absent is refused as [io/fs.ErrNotExist].
+// Delete removes an object. Only the fields that identify it are used. An object that is missing is refused as
+// [io/fs.ErrNotExist].
 func (b *Batch) Delete(o Object) { b.add(remove, o) }
 
 // Append adds a route after others to the same destination with the same priority, which go on to be used.

@@ -3,7 +3,7 @@
 // Package rtnl changes links, addresses, routes and neighbours through rtnetlink.
 //
 // A [Batch] is a list of changes, built in memory without a system call. A [Conn] is a socket in one network
-// namespace. [Conn.Do] sends a batch at once and, when all goes well, reads one answer. A change is a verb and
+// namespace. [Conn.Do] sends a batch at once and, in the common case, reads one answer. A change is a verb and
 // a noun: [Batch.Create], [Batch.Ensure], [Batch.Set] or [Batch.Delete] of a [Link], [Veth], [Bridge], [Addr],
 // [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
 //
@@ -12,11 +12,15 @@
 //	err := conn.Do(&b)
 //
 // Zero means unset everywhere: a zero field isn't sent. Where zero is a real value, a named one stands for it
-// ([NoMaster], [Off]). Errors of the kernel are [*Error]s that name the change; what's absent is
-// [io/fs.ErrNotExist] and what's taken is [io/fs.ErrExist], whatever errno the kernel picked.
+// ([NoMaster], [Off]). An error of the kernel is an [*Error] that names the change. It is [io/fs.ErrNotExist] for an object
+// that is missing and [io/fs.ErrExist] for a name or an index in use, whatever errno the kernel picked.
 //
-// A batch is no transaction: the kernel carries on after a change that it refuses, and so [Refused] lists all.
+// A batch is not a transaction: the kernel carries on after a change that it refuses, so [Refused] lists all refusals.
+//
+// Each call waits for the kernel, which changes links one program at a time (RTNL): usually for microseconds, and for as
+// long as another program's removal of many links takes. A listing is read as a whole before anything is yielded, and
+// starts again if a change overtakes it; its error, yielded last, is an [*Error], [ErrInterrupted] or the socket's.
 //
 // Look-ups come in two sorts. [Conn.Index], [Conn.Name], [Conn.MAC] and [Conn.Flags] are one ioctl(2) on the same
-// socket and take no lock that changes take. [Conn.Link] and its like are messages, and tell everything.
+// socket, and wait for no change. [Conn.Link] and its like are messages, and tell everything.
 package rtnl

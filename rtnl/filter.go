@@ -29,7 +29,7 @@ func redirectInfo() uint32 {
 	return 1<<16 | uint32(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
 }
 
-// A Redirect sends all that a link receives out of another link instead, such as an ifb, whose queueing discipline
+// A Redirect sends everything that a link receives out of another link instead, such as an ifb, whose queueing discipline
 // then shapes it before it's received after all. The link needs an [Ingress] first. It's a u32 filter that matches
 // everything, at priority 1, with a mirred action: both are older than what could replace them.
 // It can only be created and deleted; deletion takes all filters of that priority.
@@ -80,7 +80,8 @@ func (f *Redirect) options(e *encoder) {
 	e.endNest(options)
 }
 
-// Redirects lists the redirections of what a link receives. Without an [Ingress] there are none.
+// Redirects lists the redirections of what a link receives. Without an [Ingress] there are
+// none. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Redirects(link int) iter.Seq2[Redirect, error] {
 	return dump(c, "list filters", func() {
 		c.beginDump(unix.RTM_GETTFILTER)

@@ -17,7 +17,7 @@ import (
 // skipStats leaves a link's counters, half of the answer, out of it (RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h).
 const skipStats = 1 << 3
 
-// Link returns all about the link with a name, by one message. A missing link is [io/fs.ErrNotExist].
+// Link returns all about the link with a name, by one message. The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Link(name string) (Link, error) {
 	m, err := c.getLink(0, name)
 	return m.Link, err
@@ -29,7 +29,7 @@ func (c *Conn) LinkByIndex(index int) (Link, error) {
 	return m.Link, err
 }
 
-// Bridge returns all about the bridge with a name. A link of another kind is [ErrNotBridge].
+// Bridge returns all about the bridge with a name. The error for a link of another kind is [ErrNotBridge].
 func (c *Conn) Bridge(name string) (Bridge, error) {
 	m, err := c.getLink(0, name)
 	switch {
@@ -41,13 +41,13 @@ func (c *Conn) Bridge(name string) (Bridge, error) {
 	return bridgeOf(m.Link, m.data)
 }
 
-// ErrNotBridge is a link that isn't a bridge.
+// ErrNotBridge is the error for a link that isn't a bridge.
 var ErrNotBridge = errors.New("rtnl: not a bridge")
 
-// ErrNotPort is a link that isn't a bridge's port.
+// ErrNotPort is the error for a link that isn't a bridge's port.
 var ErrNotPort = errors.New("rtnl: not a bridge port")
 
-// Port returns what a bridge does with the link with a name. A link that's no port is [ErrNotPort].
+// Port returns how a bridge treats the link with a name. The error for a link that isn't a port is [ErrNotPort].
 func (c *Conn) Port(name string) (Port, error) {
 	m, err := c.getLink(0, name)
 	switch {

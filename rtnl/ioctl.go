@@ -40,13 +40,13 @@ func (c *Conn) ioctlName(noun, name string, req uintptr) (r ifreq, err error) {
 }
 
 // Index returns the index of the link with a name, by one ioctl(2) that takes no lock. An alternative name finds the
-// link too. A missing link is [io/fs.ErrNotExist].
+// link too. The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Index(name string) (int, error) {
 	r, err := c.ioctlName("index", name, unix.SIOCGIFINDEX)
 	return int(int32(binary.NativeEndian.Uint32(r.data[:]))), err
 }
 
-// Name returns the name of the link with an index, by one ioctl(2).
+// Name returns the name of the link with an index, by one ioctl(2). The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Name(index int) (string, error) {
 	var r ifreq
 	binary.NativeEndian.PutUint32(r.data[:], uint32(index))
@@ -57,7 +57,8 @@ func (c *Conn) Name(index int) (string, error) {
 	return a.str(), nil
 }
 
-// MAC returns the hardware address of the Ethernet link with a name, by one ioctl(2).
+// MAC returns the hardware address of the Ethernet link with a name, by one ioctl(2). The caller owns it. The error for a
+// missing link is [io/fs.ErrNotExist].
 func (c *Conn) MAC(name string) (net.HardwareAddr, error) {
 	r, err := c.ioctlName("address", name, unix.SIOCGIFHWADDR)
 	if err != nil {
@@ -67,7 +68,8 @@ func (c *Conn) MAC(name string) (net.HardwareAddr, error) {
 	return net.HardwareAddr(append([]byte(nil), r.data[2:8]...)), nil
 }
 
-// MTU returns the MTU in bytes of the link with a name, by one ioctl(2).
+// MTU returns the MTU in bytes of the link with a name, by one ioctl(2). The error for a missing link is
+// [io/fs.ErrNotExist].
 func (c *Conn) MTU(name string) (int, error) {
 	r, err := c.ioctlName("mtu", name, unix.SIOCGIFMTU)
 	return int(int32(binary.NativeEndian.Uint32(r.data[:]))), err
@@ -83,7 +85,7 @@ type Flags struct {
 	Promisc bool
 }
 
-// Flags returns the flags of the link with a name, by one ioctl(2).
+// Flags returns the flags of the link with a name, by one ioctl(2). The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Flags(name string) (Flags, error) {
 	r, err := c.ioctlName("flags", name, unix.SIOCGIFFLAGS)
 	f := binary.NativeEndian.Uint16(r.data[:])

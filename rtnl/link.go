@@ -84,7 +84,7 @@ func (s OperState) String() string {
 type Link struct {
 	// Index names the link within its namespace. On Create, 0 lets the kernel choose; an index in use
 	// is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On Set and Delete,
-	// 0 means by Name. It can't be given on Ensure.
+	// 0 means by Name. It must be zero on Ensure.
 	Index int
 	// Name has at most 15 bytes. On Set with an Index it's the new name, which before Linux 6.2 only a link that's
 	// down can take (EBUSY).
@@ -131,7 +131,7 @@ type Link struct {
 	PeerIndex int
 	// OperState is whether the link can carry frames now. Read only.
 	OperState OperState
-	// Promiscuity counts who asked for all frames: Promisc, bridges, captures. Read only.
+	// Promiscuity counts the requests for all frames: Promisc, bridges, captures. Read only.
 	Promiscuity int
 
 	peerNetNS netNSNumber // IFLA_LINK_NETNSID

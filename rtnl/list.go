@@ -14,7 +14,8 @@ import (
 // dumpRetries is how often a dump that was overtaken by a change starts again.
 const dumpRetries = 8
 
-// ErrInterrupted is a listing that changes kept overtaking (NLM_F_DUMP_INTR): it may have missed or doubled something.
+// ErrInterrupted is the error of a listing that changes overtook eight times in a row (NLM_F_DUMP_INTR). Such a listing may
+// have missed or doubled an object, so nothing of it is yielded. It can be tried again.
 var ErrInterrupted = errors.New("rtnl: changes kept overtaking the listing")
 
 // dump asks for many objects, and starts again when a change overtook the listing. Nothing is yielded before
@@ -69,14 +70,14 @@ func (c *Conn) beginDump(typ uint16) {
 	c.enc.begin(typ, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 }
 
-// A LinkFilter picks links; what's zero doesn't matter. The kernel filters by Kind and Master.
+// A LinkFilter picks links. A zero field matches any. The kernel filters by Kind and Master.
 type LinkFilter struct {
 	Kind   string
 	Master int
 	Group  uint32
 }
 
-// Links lists links.
+// Links lists the links of the conn's namespace. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Links(f LinkFilter) iter.Seq2[Link, error] {
 	return dump(c, "list links", func() { c.requestLinks(nil, f) }, f.decode)
 }
@@ -111,8 +112,8 @@ func (f LinkFilter) decode(b []byte, add func(Link)) error {
 	return err
 }
 
-// Addrs lists the addresses of a link, which the kernel picks; 0 is all links. Family is unix.AF_INET, AF_INET6 or 0
-// for both.
+// Addrs lists the addresses of the link with an index; 0 is all links. The kernel filters. Family is unix.AF_INET, AF_INET6
+// or 0 for both. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
 	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(Addr)) error {
 		a, err := decodeAddr(b)
@@ -131,7 +132,7 @@ type RouteFilter struct {
 }
 
 // Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several next hops is listed
-// once for each.
+// once for each. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 	table := f.Table
 	if table == 0 {
@@ -173,7 +174,7 @@ func decodeRoutes(b []byte, add func(Route)) error {
 	return nil
 }
 
-// Neighs lists the IPv4 and IPv6 neighbours of a link.
+// Neighs lists the IPv4 and IPv6 neighbours of the link with an index. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
 	return c.neighs("list neighbours", unix.AF_UNSPEC, 0, func() {
 		if link != 0 {
@@ -182,7 +183,7 @@ func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
 	})
 }
 
-// FDB lists the forwarding table of a bridge's port.
+// FDB lists the forwarding table of the bridge's port with an index. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) FDB(port int) iter.Seq2[Neigh, error] {
 	return c.neighs("list fdb", unix.AF_BRIDGE, port, func() {})
 }
@@ -204,7 +205,8 @@ func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.S
 }
 
 // PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever namespace that is
-// (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers when it's asked about a link.
+// (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers when it's asked about a link. Errors: [*Error],
+// [ErrInterrupted].
 func (c *Conn) PeerAddrs(l Link) iter.Seq2[Addr, error] {
 	return dump(c, "list peer's addresses", func() {
 		requestAddrs(c, l.PeerIndex, unix.AF_UNSPEC)
@@ -226,8 +228,8 @@ func requestAddrs(c *Conn, link int, family uint8) {
 	c.enc.fixed32(uint32(link))
 }
 
-// VLANs lists the VLANs of a bridge's port, or of the bridge's own, by ranges (Linux 5.6). A kernel without VLAN
-// filtering refuses it (EOPNOTSUPP).
+// VLANs lists the VLANs of a bridge's port, or of the bridge itself, by ranges (Linux 5.6). Errors: [*Error], with
+// EOPNOTSUPP from a kernel without VLAN filtering, [ErrInterrupted].
 func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
 	return dump(c, "list vlans", func() {
 		c.beginDump(rtmGetVLAN)
@@ -236,7 +238,8 @@ func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
 	}, decodeVLANs)
 }
 
-// HasAddr tells whether a link has an address with a prefix. It's a listing of one link's addresses of one family.
+// HasAddr tells whether a link has an address with a prefix. It lists one link's addresses of one family. Errors are
+// those of [Conn.Addrs].
 func (c *Conn) HasAddr(link int, p netip.Prefix) (bool, error) {
 	for a, err := range c.Addrs(link, familyOf(p.Addr())) {
 		if err != nil {

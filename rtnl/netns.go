@@ -42,7 +42,7 @@ func (e *NotNetNSError) Error() string {
 	return fmt.Sprintf("unknown FS magic on %q: %x", e.Path, e.Magic)
 }
 
-// SymlinkError is a path whose last part is a symbolic link, which somebody could turn between a check and a use.
+// SymlinkError is a path whose last part is a symbolic link, which another program could turn between a check and a use.
 // The links that procfs itself makes are followed.
 type SymlinkError struct{ Path string }
 
@@ -50,8 +50,8 @@ func (e *SymlinkError) Error() string {
 	return fmt.Sprintf("%q is a symbolic link, not a network namespace", e.Path)
 }
 
-// OpenNetNS opens the namespace at path: a bind mount such as /run/netns/NAME, or /proc/PID/ns/net. A missing path
-// is [io/fs.ErrNotExist]; what's there but isn't a network namespace is a [*NotNetNSError] or
+// OpenNetNS opens the namespace at path: a bind mount such as /run/netns/NAME, or /proc/PID/ns/net. The error
+// for a missing path is [io/fs.ErrNotExist]; for a file that isn't a network namespace it's a [*NotNetNSError] or
 // [*SymlinkError]. The descriptor that was checked is the one that's used.
 func OpenNetNS(path string) (*NetNS, error) {
 	// O_NONBLOCK is for what would block or act on opening: FIFOs, devices.
@@ -81,12 +81,12 @@ func checkNetNS(fd int, path string) error {
 	if err == nil && typ == unix.CLONE_NEWNET {
 		return nil
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
 		return fmt.Errorf("failed to Statfs %q: %w", path, err)
 	}
-	e := &NotNetNSError{Path: path, Magic: int64(fs.Type)}
-	if int64(fs.Type) == unix.NSFS_MAGIC {
+	e := &NotNetNSError{Path: path, Magic: int64(st.Type)}
+	if int64(st.Type) == unix.NSFS_MAGIC {
 		if err != nil {
 			return fmt.Errorf("failed to ask for the kind of namespace %q: %w", path, err)
 		}
@@ -144,7 +144,7 @@ func CurrentNetNSID() (NetNSID, error) {
 	return ns.ID(), nil
 }
 
-// FD returns the descriptor, which the NetNS goes on to own.
+// FD returns the descriptor. The NetNS still owns it.
 func (ns *NetNS) FD() int { return ns.fd }
 
 // Path returns the path that it was opened by.
@@ -181,8 +181,8 @@ func (ns *NetNS) ID() NetNSID {
 // Is tells whether both are handles of one namespace.
 func (ns *NetNS) Equal(other *NetNS) bool { return ns.ID() == other.ID() }
 
-// Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls besides fn's. It's only
-// for what has no socket, such as /proc/sys. What fn starts with "go" doesn't run inside.
+// Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls besides fn's. It's meant
+// only for interfaces without a socket, such as /proc/sys. Goroutines that fn starts don't run inside.
 func (ns *NetNS) Do(fn func() error) error {
 	runtime.LockOSThread()
 	own, err := inside.Own()

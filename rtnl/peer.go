@@ -5,7 +5,7 @@ package rtnl
 import "golang.org/x/sys/unix"
 
 // Peer returns the other end of a veth that was read by this conn, in whatever namespace that is (IFLA_TARGET_NETNSID,
-// Linux 4.20), as [Conn.PeerAddrs] does for its addresses. A namespace that's dying is fs.ErrNotExist or EINVAL.
+// Linux 4.20), as [Conn.PeerAddrs] does for its addresses. The error for a namespace that's dying is fs.ErrNotExist or EINVAL.
 func (c *Conn) Peer(l Link) (Link, error) {
 	c.enc.buf = c.enc.buf[:0]
 	c.enc.begin(unix.RTM_GETLINK, unix.NLM_F_REQUEST)

@@ -21,7 +21,7 @@ type Port struct {
 	Learning Switch
 	// Flood sends frames to unknown unicast addresses out of the port.
 	Flood Switch
-	// McastFlood sends multicast that nobody is known to want out of the port.
+	// McastFlood sends multicast without known receivers out of the port.
 	McastFlood Switch
 }
 

@@ -47,14 +47,14 @@ type TBF struct {
 	Rate uint64
 	// Buffer is how long the bucket, when full, lasts at the rate: a multiple of 64 ns, at most [MaxBuffer].
 	Buffer time.Duration
-	// Burst is the bucket in bytes, for one that lasts longer than MaxBuffer; the kernel then ignores Buffer. What's
-	// read has no Burst.
+	// Burst is the bucket in bytes, for one that lasts longer than MaxBuffer; the kernel then ignores Buffer. It's
+	// zero in a TBF that was read.
 	Burst uint32
-	// Limit is how many bytes may wait for tokens. What comes beyond is dropped.
+	// Limit is how many bytes may wait for tokens. Frames beyond that are dropped.
 	Limit uint32
 }
 
-// ErrNotTBF is a link whose root queueing discipline isn't a [TBF].
+// ErrNotTBF is the error for a link whose root queueing discipline isn't a [TBF].
 var ErrNotTBF = errors.New("rtnl: root queueing discipline isn't a tbf")
 
 func (q TBF) encode(b *Batch, v verb) {
@@ -189,7 +189,8 @@ func tbfOf(m tcMessage) (TBF, error) {
 	return q, a.err
 }
 
-// TBF returns the token bucket filter that shapes what a link sends. Without one it's [ErrNotTBF].
+// TBF returns the token bucket filter that shapes what a link sends. The error for a link without one is
+// [ErrNotTBF].
 func (c *Conn) TBF(link int) (TBF, error) {
 	c.enc.buf = c.enc.buf[:0]
 	// Older kernels answer by an event, which reaches the asker as an echo alone (qdisc_notify, net/sched/sch_api.c).

@@ -37,8 +37,8 @@ type Route struct {
 	// OnLink lets Gateway be one that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
 
-	// Protocol is who made the route (RTPROT_*): 2 is the kernel itself, 3 an administrator, as here. On Delete it
-	// must match, 0 is anybody's; it's read only otherwise.
+	// Protocol names the route's maker (RTPROT_*): 2 is the kernel itself, 3 an administrator, as here. On Delete it
+	// must match, and 0 matches any. It's read only otherwise.
 	Protocol uint8
 }
 

@@ -37,10 +37,10 @@ type Rule struct {
 	// Priority is the rule's place: lowest first. On Create, 0 puts it before the second rule that's there, the first
 	// being that of the local table; two rules that are equal otherwise then are no duplicates to the kernel.
 	Priority int
-	// Protocol is who made the rule (RTPROT_*), for whoever looks for it later; people's rules have none. Linux 4.17.
+	// Protocol names the program that made the rule (RTPROT_*, Linux 4.17). Rules added by hand have none.
 	Protocol uint8
 
-	// OtherSelectors: it selects by more than the source. Read only.
+	// OtherSelectors says that the rule selects by more than the source. Read only.
 	OtherSelectors bool
 }
 
@@ -117,7 +117,8 @@ func decodeRule(b []byte) (r Rule, err error) {
 	return r, a.err
 }
 
-// Rules lists the rules of a family in their order. Family is unix.AF_INET, AF_INET6 or 0 for both.
+// Rules lists the rules of a family in their order. Family is unix.AF_INET, AF_INET6 or 0 for both. Errors:
+// [*Error], [ErrInterrupted].
 func (c *Conn) Rules(family uint8) iter.Seq2[Rule, error] {
 	return dump(c, "list rules", func() {
 		c.beginDump(unix.RTM_GETRULE)

@@ -31,7 +31,8 @@ func (e *NotUpError) Unwrap() error { return os.ErrDeadlineExceeded }
 // WaitUp waits until a link is [OperUp]. A veth's ends have a carrier once both are up, but the first end that
 // went up gets its queue, and forwards as a port, only when the kernel's linkwatch has run (net/core/link_watch.c):
 // usually at once, sometimes a second later. Asking about the link makes it run from Linux 6.8 on, so that one
-// question is all; older kernels are waited for by event (RTNLGRP_LINK).
+// question is all; older kernels are waited for by event (RTNLGRP_LINK). The error for the end of the timeout is a
+// [*NotUpError].
 func (c *Conn) WaitUp(link int, timeout time.Duration) error {
 	if c.hasCarrier(link) {
 		return nil
