@@ -13,6 +13,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/internal/undo"
 	"github.com/swiftcni/swiftcni/ipam"
@@ -243,7 +244,7 @@ func (at *attaching) reserveLocal(ctx context.Context) (*Result, error) {
 		Record:    proof.Record(at.names, owner, at.host),
 		Alive:     at.alive(),
 		TrueBoot:  at.host.BootIsReal,
-		Ending:    n.endElements(),
+		Ending:    rules.Ending(n.name),
 	})
 	if err != nil {
 		return nil, ipamError(err)

@@ -6,16 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/swiftcni/swiftcni/internal/bandwidth"
 	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
-	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // chained parses the configuration of a plugin that comes after another, with that one's result as a runtime hands it on.
@@ -64,7 +62,7 @@ func ifbs(t testing.TB) string { return nstest.Run(t, "", "ip", "-br", "link", "
 func TestBandwidthLimits(t *testing.T) {
 	a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 	n := chained(t, "bandwidth", bothLimits, prev)
-	res, err := addBandwidth(t.Context(), n, a)
+	res, err := bandwidthRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +79,11 @@ func TestBandwidthLimits(t *testing.T) {
 		}
 	}
 	check := chained(t, "bandwidth", bothLimits, res)
-	if err := checkBandwidth(t.Context(), check, a, res); err != nil {
+	if err := bandwidthRoom.check(t.Context(), check, a, res); err != nil {
 		t.Error("check:", err)
 	}
 	for range 2 {
-		if err := delBandwidth(t.Context(), n, a); err != nil {
+		if err := bandwidthRoom.del(t.Context(), n, a); err != nil {
 			t.Error(err)
 		}
 	}
@@ -99,11 +97,11 @@ func TestBandwidthLimits(t *testing.T) {
 func TestBandwidthHolds(t *testing.T) {
 	a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 	n := chained(t, "bandwidth", `, "runtimeConfig": { "bandwidth": { "egressRate": 8000, "egressBurst": 16000 } }`, prev)
-	res, err := addBandwidth(t.Context(), n, a)
+	res, err := bandwidthRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = delBandwidth(t.Context(), n, a) }()
+	defer func() { _ = bandwidthRoom.del(t.Context(), n, a) }()
 	_, _ = nstest.Command(a.NetNS, "ping", "-c20", "-i0.001", "-W1", "-s", "958", "10.7.0.1").CombinedOutput()
 	out := nstest.Run(t, "", "tc", "-s", "qdisc", "show", "dev", res.Interfaces[2].Name, "root")
 	if strings.Contains(out, "dropped 0,") || strings.Contains(out, "Sent 0 bytes") {
@@ -121,7 +119,7 @@ func TestBandwidthOneDirection(t *testing.T) {
 	} {
 		a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 		n := chained(t, "bandwidth", keys, prev)
-		res, err := addBandwidth(t.Context(), n, a)
+		res, err := bandwidthRoom.add(t.Context(), n, a)
 		if err != nil {
 			t.Fatal(keys, err)
 		}
@@ -134,7 +132,7 @@ func TestBandwidthOneDirection(t *testing.T) {
 		if !want.ifb && res != n.prev {
 			t.Errorf("%s: the result isn't the previous one's", keys)
 		}
-		if err := delBandwidth(t.Context(), n, a); err != nil {
+		if err := bandwidthRoom.del(t.Context(), n, a); err != nil {
 			t.Error(err)
 		}
 		removeLink(t, prev.Interfaces[0].Name)
@@ -152,26 +150,26 @@ func TestBandwidthTwoInterfaces(t *testing.T) {
 		n *Network
 		a Attachment
 	}{{n0, a0}, {n1, a1}} {
-		if _, err := addBandwidth(t.Context(), at.n, at.a); err != nil {
+		if _, err := bandwidthRoom.add(t.Context(), at.n, at.a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := strings.Count(ifbs(t), "bwp"); got != 2 {
 		t.Fatal(ifbs(t))
 	}
-	if err := delBandwidth(t.Context(), n0, a0); err != nil {
+	if err := bandwidthRoom.del(t.Context(), n0, a0); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkBandwidth(t.Context(), n1, a1, prev1); err != nil {
+	if err := bandwidthRoom.check(t.Context(), n1, a1, prev1); err != nil {
 		t.Error("the other's:", err)
 	}
-	if err := gcBandwidth(t.Context(), n1, []Attachment{a0}); err != nil {
+	if err := bandwidthRoom.gc(t.Context(), n1, []Attachment{a0}); err != nil {
 		t.Fatal(err)
 	}
 	if out := ifbs(t); out != "" {
 		t.Error("left behind by GC:", out)
 	}
-	if err := delBandwidth(t.Context(), n1, a1); err != nil {
+	if err := bandwidthRoom.del(t.Context(), n1, a1); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,14 +182,14 @@ func TestBandwidthGCWithoutAList(t *testing.T) {
 		a    Attachment
 		prev *Result
 	}{"lost": {lost, prev}, "lives": {lives, prev1}} {
-		if _, err := addBandwidth(t.Context(), chained(t, "bandwidth", bothLimits, p.prev), p.a); err != nil {
+		if _, err := bandwidthRoom.add(t.Context(), chained(t, "bandwidth", bothLimits, p.prev), p.a); err != nil {
 			t.Fatal(a, err)
 		}
 	}
 	n := chained(t, "bandwidth", bothLimits, prev1)
 	collect := func(want int) {
 		t.Helper()
-		if err := gcBandwidth(t.Context(), n, nil); err != nil {
+		if err := bandwidthRoom.gc(t.Context(), n, nil); err != nil {
 			t.Fatal(err)
 		}
 		if out := ifbs(t); strings.Count(out, "bwp") != want {
@@ -201,10 +199,10 @@ func TestBandwidthGCWithoutAList(t *testing.T) {
 	collect(2)
 	removeLink(t, prev.Interfaces[0].Name)
 	collect(1)
-	if err := checkBandwidth(t.Context(), n, lives, prev1); err != nil {
+	if err := bandwidthRoom.check(t.Context(), n, lives, prev1); err != nil {
 		t.Error("the other's:", err)
 	}
-	if err := delBandwidth(t.Context(), n, lives); err != nil {
+	if err := bandwidthRoom.del(t.Context(), n, lives); err != nil {
 		t.Error(err)
 	}
 }
@@ -213,15 +211,15 @@ func TestBandwidthGCWithoutAList(t *testing.T) {
 func TestBandwidthAgain(t *testing.T) {
 	a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 	n := chained(t, "bandwidth", bothLimits, prev)
-	if _, err := addBandwidth(t.Context(), n, a); err != nil {
+	if _, err := bandwidthRoom.add(t.Context(), n, a); err != nil {
 		t.Fatal(err)
 	}
 	before := ifbs(t) + nstest.Run(t, "", "tc", "qdisc") + nstest.Run(t, "", "tc", "filter", "show", "dev", prev.Interfaces[0].Name, "ingress")
-	if _, err := addBandwidth(t.Context(), n, a); asError(err).Code != CodeAttached {
+	if _, err := bandwidthRoom.add(t.Context(), n, a); asError(err).Code != CodeAttached {
 		t.Error("twice:", err)
 	}
 	ingress := chained(t, "bandwidth", `, "ingressRate": 8, "ingressBurst": 8`, prev)
-	if _, err := addBandwidth(t.Context(), ingress, a); asError(err).Code != CodeAttached {
+	if _, err := bandwidthRoom.add(t.Context(), ingress, a); asError(err).Code != CodeAttached {
 		t.Error("twice, the other way:", err)
 	}
 	if after := ifbs(t) + nstest.Run(t, "", "tc", "qdisc") + nstest.Run(t, "", "tc", "filter", "show", "dev", prev.Interfaces[0].Name, "ingress"); after != before {
@@ -230,14 +228,14 @@ func TestBandwidthAgain(t *testing.T) {
 	removeLink(t, prev.Interfaces[0].Name) // the container's end goes with it, and the ifb stays
 	a, prev = chainPtP(t, "c1", "10.7.0.2/24")
 	n = chained(t, "bandwidth", bothLimits, prev)
-	if _, err := addBandwidth(t.Context(), n, a); err != nil {
+	if _, err := bandwidthRoom.add(t.Context(), n, a); err != nil {
 		t.Error("after a death:", err)
 	}
-	if err := checkBandwidth(t.Context(), n, a, prev); err != nil {
+	if err := bandwidthRoom.check(t.Context(), n, a, prev); err != nil {
 		t.Error(err)
 	}
 	a.NetNS = ""
-	if err := delBandwidth(t.Context(), chained(t, "bandwidth", `, "ingressRate": "nonsense"`, nil), a); err != nil {
+	if err := bandwidthRoom.del(t.Context(), chained(t, "bandwidth", `, "ingressRate": "nonsense"`, nil), a); err != nil {
 		t.Error(err)
 	}
 	if out := ifbs(t); out != "" {
@@ -249,19 +247,19 @@ func TestBandwidthAgain(t *testing.T) {
 func TestBandwidthDelOfTheReferences(t *testing.T) {
 	n := chained(t, "bandwidth", "", nil)
 	a := Attachment{ContainerID: "c1", IfName: "eth0"}
-	name := ifbNames(n.name, a)[0]
+	name := bandwidth.IfbNames(n.name, a)[0]
 	nstest.Run(t, "", "ip", "link", "add", name, "type", "ifb")
-	if err := delBandwidth(t.Context(), n, a); err != nil || ifbs(t) != "" {
+	if err := bandwidthRoom.del(t.Context(), n, a); err != nil || ifbs(t) != "" {
 		t.Error(err, ifbs(t))
 	}
 	nstest.Run(t, "", "ip", "link", "add", name, "type", "bridge")
 	defer removeLink(t, name)
-	if err := delBandwidth(t.Context(), n, a); err != nil {
+	if err := bandwidthRoom.del(t.Context(), n, a); err != nil {
 		t.Error(err)
 	}
 	nstest.Run(t, "", "ip", "link", "show", name)
 	// The name that the reference gives c1 in mynet.
-	if got := ifbNames("mynet", a)[0]; got != "bwpf0bca4ac77cd" {
+	if got := bandwidth.IfbNames("mynet", a)[0]; got != "bwpf0bca4ac77cd" {
 		t.Error(got)
 	}
 }
@@ -299,7 +297,7 @@ func TestBandwidthRefuses(t *testing.T) {
 			if tt.ifName != "" {
 				a.IfName = tt.ifName
 			}
-			if _, err := addBandwidth(t.Context(), chained(t, "bandwidth", tt.keys, tt.prev), a); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := bandwidthRoom.add(t.Context(), chained(t, "bandwidth", tt.keys, tt.prev), a); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 			if after := nstest.Run(t, "", "ip", "-br", "link") + nstest.Run(t, "", "tc", "qdisc"); after != before {
@@ -310,7 +308,7 @@ func TestBandwidthRefuses(t *testing.T) {
 	// Whoever has a discipline on the host end already keeps it, and the ifb goes again.
 	host := prev.Interfaces[0].Name
 	nstest.Run(t, "", "tc", "qdisc", "add", "dev", host, "root", "handle", "5:", "tbf", "rate", "1mbit", "burst", "10kb", "limit", "10kb")
-	if _, err := addBandwidth(t.Context(), chained(t, "bandwidth", bothLimits, prev), a); asError(err).Code != CodeAttached || ifbs(t) != "" {
+	if _, err := bandwidthRoom.add(t.Context(), chained(t, "bandwidth", bothLimits, prev), a); asError(err).Code != CodeAttached || ifbs(t) != "" {
 		t.Error(err, ifbs(t))
 	}
 	if out := nstest.Run(t, "", "tc", "qdisc", "show", "dev", host); !strings.Contains(out, "tbf 5:") || strings.Contains(out, "ingress") {
@@ -331,42 +329,20 @@ func TestBandwidthCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, prev := chainPtP(t, "c1", "10.7.0.2/24")
 			n := chained(t, "bandwidth", bothLimits, prev)
-			res, err := addBandwidth(t.Context(), n, a)
+			res, err := bandwidthRoom.add(t.Context(), n, a)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() {
-				_ = delBandwidth(t.Context(), n, a)
+				_ = bandwidthRoom.del(t.Context(), n, a)
 				removeLink(t, prev.Interfaces[0].Name)
 			}()
 			words := strings.Fields(strings.NewReplacer("HOST", prev.Interfaces[0].Name, "IFB", res.Interfaces[2].Name).Replace(tt.change))
 			nstest.Run(t, "", words[0], words[1:]...)
-			if err := checkBandwidth(t.Context(), n, a, prev); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := bandwidthRoom.check(t.Context(), n, a, prev); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
-	}
-}
-
-// The limit that the kernel gets, at the edges.
-func TestBandwidthArithmetic(t *testing.T) {
-	for _, tt := range []struct {
-		l    limit
-		want rtnl.TBF
-	}{
-		{limit{8000, 8000}, rtnl.TBF{Rate: 1000, Buffer: time.Second, Limit: 1025}},
-		{limit{8e9, 8e6}, rtnl.TBF{Rate: 1e9, Buffer: time.Millisecond, Limit: 26e6}},
-		{limit{24, 8}, rtnl.TBF{Rate: 3, Buffer: (333333 * time.Microsecond).Truncate(64), Limit: 1}},
-		{limit{8e12, 8000}, rtnl.TBF{Rate: 1e12, Burst: 1000, Limit: math.MaxUint32}},                  // less than a microsecond
-		{limit{1e6, math.MaxInt32}, rtnl.TBF{Rate: 125000, Burst: 268435455, Limit: 268435455 + 3125}}, // 2147 s, as Kubernetes asks
-		{limit{8, 8 * (math.MaxUint32 - 1)}, rtnl.TBF{Rate: 1, Burst: math.MaxUint32 - 1, Limit: math.MaxUint32 - 1}},
-	} {
-		if problem := tt.l.problem(""); problem != nil {
-			t.Error(tt.l, problem)
-		}
-		if got := tt.l.tbf(0); got != tt.want {
-			t.Errorf("%v: got %+v, want %+v", tt.l, got, tt.want)
-		}
 	}
 }
 

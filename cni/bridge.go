@@ -31,7 +31,7 @@ func (n *Network) checkBridge() error {
 	case k.hairpin && k.promisc:
 		return invalidKey("hairpinMode", "cannot set hairpin mode and promiscuous mode at the same time")
 	case k.vlan != 0 && k.gateway() && n.hasAddresses():
-		if name := vlanGatewayName(k.name, k.vlan); len(name) > maxIfName {
+		if name := vlanGatewayName(k.name, k.vlan); len(name) > names.MaxLink {
 			return invalidKey("bridge", "invalid \"bridge\": its VLAN gateway "+quote(name)+" would be longer than 15 characters")
 		}
 	}

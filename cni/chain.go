@@ -58,8 +58,8 @@ func (n *Network) serve(p *plugin) {
 	if p == nil {
 		return
 	}
-	if p.keys != nil {
-		n.own = p.keys(n)
+	if p.read != nil {
+		n.room = p.read(n.reader())
 	}
 	if !p.heads || len(n.chain) == 0 {
 		return
@@ -247,16 +247,4 @@ func (n *Network) eachMember(a Attachment, first error, fn func(member) error) e
 		}
 	}
 	return joined(errs...)
-}
-
-// wrongTuning finds what is wrong with tuning's keys. GC and STATUS have no link, whose name may be part of a sysctl's.
-func wrongTuning(n *Network, a Attachment) error {
-	if a.IfName == "" {
-		a.IfName = "eth0"
-	}
-	if n.prevErr != nil {
-		return n.prevErr
-	}
-	_, err := n.tuning().tuning(a)
-	return err
 }

@@ -235,11 +235,11 @@ func (c *checking) hasRoute(want Route, table uint32) (found bool, _ error) {
 // hasRouteBySource looks into the tables that rules lead to from the attachment's addresses: a later plugin may have
 // moved the route there.
 func (c *checking) hasRouteBySource(want Route) (bool, error) {
-	for r, err := range c.inside.Rules(familyOf(want.Dst.Addr())) {
+	for r, err := range c.inside.Rules(result.Family(want.Dst.Addr())) {
 		if err != nil {
 			return false, err
 		}
-		own := slices.ContainsFunc(c.prev.IPs, func(ip IP) bool { return single(ip.Address.Addr()) == r.Src })
+		own := slices.ContainsFunc(c.prev.IPs, func(ip IP) bool { return result.Single(ip.Address.Addr()) == r.Src })
 		if !own || r.Table == 0 || r.OtherSelectors {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ func TestPortsOfTheDead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer Detach(t.Context(), other, next)
-			defer RemoveRules(other.rulesOwner(names.Lessee(next)))
+			defer rules.End(other.rulesOwner(names.Lessee(next)))
 			if err := publishFor(t, other, next, res, 8080); asError(err).Code != CodePortTaken {
 				t.Errorf("the live one's port: %v", err)
 			}
@@ -95,7 +96,7 @@ func TestPortOfTheDeadByItsRecord(t *testing.T) {
 		if err == nil && want != 0 || err != nil && asError(err).Code != want {
 			t.Errorf("port %d: %v", port, err)
 		}
-		if err := RemoveRules(p.network.rulesOwner(names.Lessee(a))); err != nil {
+		if err := rules.End(p.network.rulesOwner(names.Lessee(a))); err != nil {
 			t.Error(err)
 		}
 	}
@@ -208,7 +209,7 @@ func TestGCEndsRulesWithoutLeases(t *testing.T) {
 	if err := os.RemoveAll(p.network.ipam.dataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(Reclaim(t.Context(), p.network), gcPortmap(t.Context(), p.network, nil)); err != nil {
+	if err := errors.Join(Reclaim(t.Context(), p.network), portmapRoom.gc(t.Context(), p.network, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -138,14 +139,14 @@ func (d *detaching) elements() error {
 	owner := d.network.rulesOwner(names.Lessee(d.attachment))
 	addrs, known := d.addresses()
 	if !known {
-		return ignoreUnsupported(errors.Join(conn.DetachOwner(owner), endChained(conn, owner.Network, []nft.Owner{owner})))
+		return ignoreUnsupported(errors.Join(conn.DetachOwner(owner), rules.EndFollowing(conn, owner.Network, []nft.Owner{owner})))
 	}
 	err = conn.Detach(nft.Sender{Owner: owner, Masquerade: addrs, Guard: d.guard()})
 	if d.record.Boot == "" && len(d.record.Addrs) > 0 {
 		// host-local's lease: the reference may have attached it, by iptables.
 		err = errors.Join(err, conn.DetachIPTables(owner, d.record.Addrs))
 	}
-	return ignoreUnsupported(errors.Join(err, endLeading(conn, owner, addrs)))
+	return ignoreUnsupported(errors.Join(err, rules.EndLeading(conn, owner, addrs)))
 }
 
 // addresses says where to look for elements: the leases, else what the runtime handed back, with their subnets'
@@ -299,4 +300,10 @@ func (d *detaching) remove(ctx context.Context, conn *rtnl.Conn, index int) erro
 		return failed("failed to delete the link", err)
 	}
 	return nil
+}
+
+func deletion(o rtnl.Object) *rtnl.Batch {
+	var b rtnl.Batch
+	b.Delete(o)
+	return &b
 }

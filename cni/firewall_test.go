@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/dbus"
+	"github.com/swiftcni/swiftcni/internal/firewalld"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -50,19 +52,19 @@ func (w *portWorld) firewall(t *testing.T, id, keys string) *Network {
 func (w *portWorld) open(t *testing.T, id, keys string) (del func()) {
 	t.Helper()
 	n := w.firewall(t, id, keys)
-	res, err := addFirewall(t.Context(), n, w.containers[id])
+	res, err := firewallRoom.add(t.Context(), n, w.containers[id])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res != n.prev {
 		t.Errorf("result %+v, want %+v", res, n.prev)
 	}
-	if err := checkFirewall(t.Context(), n, w.containers[id], nil); err != nil {
+	if err := firewallRoom.check(t.Context(), n, w.containers[id], nil); err != nil {
 		t.Error("check:", err)
 	}
 	return func() {
 		t.Helper()
-		if err := delFirewall(t.Context(), n, w.containers[id]); err != nil {
+		if err := firewallRoom.del(t.Context(), n, w.containers[id]); err != nil {
 			t.Error("del:", err)
 		}
 	}
@@ -105,19 +107,19 @@ func TestFirewallDelWithoutResultAndGC(t *testing.T) {
 	w.open(t, "c1", "")
 	w.open(t, "c2", "")
 	bare, _ := parse(bareText(w))
-	if err := delFirewall(t.Context(), bare, w.containers["c1"]); err != nil {
+	if err := firewallRoom.del(t.Context(), bare, w.containers["c1"]); err != nil {
 		t.Fatal(err)
 	}
 	w.reaches(t, "c1", false, "deleted by owner")
 	w.reaches(t, "c2", true, "c2's own")
-	if err := gcFirewall(t.Context(), bare, nil); err != nil {
+	if err := firewallRoom.gc(t.Context(), bare, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := gcFirewall(t.Context(), bare, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
+	if err := firewallRoom.gc(t.Context(), bare, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
 		t.Fatal(err)
 	}
 	w.reaches(t, "c2", true, "valid")
-	if err := gcFirewall(t.Context(), bare, []Attachment{}); err != nil {
+	if err := firewallRoom.gc(t.Context(), bare, []Attachment{}); err != nil {
 		t.Fatal(err)
 	}
 	w.reaches(t, "c2", false, "collected")
@@ -134,7 +136,7 @@ func TestFirewallCheckChangesNothing(t *testing.T) {
 	n := w.firewall(t, "c1", "")
 	dropForwarding(t)
 	before := nstest.Run(t, "", "nft", "list", "ruleset")
-	if err := checkFirewall(t.Context(), n, w.containers["c1"], nil); err == nil {
+	if err := firewallRoom.check(t.Context(), n, w.containers["c1"], nil); err == nil {
 		t.Error("no error without ADD")
 	}
 	if after := nstest.Run(t, "", "nft", "list", "ruleset"); after != before {
@@ -142,7 +144,7 @@ func TestFirewallCheckChangesNothing(t *testing.T) {
 	}
 	w.open(t, "c1", "")
 	nstest.Run(t, "", "iptables", "-D", "FORWARD", "-m", "comment", "--comment", "CNI firewall plugin rules", "-j", "CNI-FORWARD")
-	err := checkFirewall(t.Context(), n, w.containers["c1"], nil)
+	err := firewallRoom.check(t.Context(), n, w.containers["c1"], nil)
 	if err == nil || !strings.Contains(err.Error(), "jump from chain ip filter FORWARD to CNI-FORWARD is missing") {
 		t.Error("check without the jump:", err)
 	}
@@ -194,12 +196,12 @@ func TestFirewallNamesLegacy(t *testing.T) {
 		t.Helper()
 		n, a := w.firewall(t, "c1", ""), w.containers["c1"]
 		ctx := process.WithWarn(t.Context(), func(text string) { list = append(list, text) })
-		if _, err := addFirewall(ctx, n, a); err != nil {
+		if _, err := firewallRoom.add(ctx, n, a); err != nil {
 			t.Fatal(err)
 		}
 		return list
 	}
-	status := func() error { return statusFirewall(t.Context(), w.firewall(t, "c1", "")) }
+	status := func() error { return firewallRoom.status(t.Context(), w.firewall(t, "c1", "")) }
 	expect := func(limited bool, why string) {
 		t.Helper()
 		got := warnings()
@@ -243,8 +245,8 @@ func startFirewalld(t *testing.T) (log string) {
 	start("dbus-daemon", "--system", "--nofork", "--nopidfile", "--address=unix:path="+dir+"/bus")
 	start("firewalld", "--nofork", "--nopid", "--system-config", dir, "--debug=1", "--log-target", "file", "--log-file", dir+"/log")
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if f, _ := dialFirewalld(); f != nil {
-			f.close()
+		if f, _ := firewalld.Dial(); f != nil {
+			f.Close()
 			if exec.Command("firewall-cmd", "--state").Run() == nil {
 				return dir + "/log"
 			}
@@ -276,7 +278,7 @@ func TestFirewalld(t *testing.T) {
 	w := newFirewallWorld(t, "")
 	n := w.firewall(t, "c1", `"backend":"firewalld",`)
 	a := w.containers["c1"]
-	if _, err := addFirewall(t.Context(), n, a); err == nil || asError(err).Key != "backend" {
+	if _, err := firewallRoom.add(t.Context(), n, a); err == nil || asError(err).Key != "backend" {
 		t.Errorf("without firewalld: %v", err)
 	}
 	log := startFirewalld(t)
@@ -291,13 +293,13 @@ func TestFirewalld(t *testing.T) {
 	w.open(t, "c2", `"backend":"firewalld",`)
 	w.open(t, "c2", `"backend":"firewalld",`)
 	for _, ip := range w.results["c1"].IPs {
-		if s := sources(); !strings.Contains(s, source(ip.Address.Addr())) {
+		if s := sources(); !strings.Contains(s, result.Single(ip.Address.Addr()).String()) {
 			t.Errorf("sources %s lack %s", s, ip.Address)
 		}
 	}
 	for keys, key := range map[string]string{`"firewalldZone":"nozone",`: "firewalldZone", `"firewalldZone":"public",`: "firewalldZone"} {
 		var e *Error
-		if _, err := addFirewall(t.Context(), w.firewall(t, "c1", keys), a); !errors.As(err, &e) || e.Key != key {
+		if _, err := firewallRoom.add(t.Context(), w.firewall(t, "c1", keys), a); !errors.As(err, &e) || e.Key != key {
 			t.Errorf("%s: %v", keys, err)
 		}
 	}
@@ -306,7 +308,7 @@ func TestFirewalld(t *testing.T) {
 	// A reload forgets them, and CHECK says what to do about it.
 	firewallCmd(t, "--reload")
 	w.reaches(t, "c1", false, "reloaded")
-	err := checkFirewall(t.Context(), n, a, nil)
+	err := firewallRoom.check(t.Context(), n, a, nil)
 	if err == nil || !strings.Contains(err.Error(), "firewall-cmd --permanent --zone=trusted --add-source=SUBNET") {
 		t.Errorf("check after a reload: %v", err)
 	}
@@ -319,21 +321,21 @@ func TestFirewalld(t *testing.T) {
 	w.open(t, "c1", "")
 	del()
 	for _, ip := range w.results["c1"].IPs {
-		if s := sources(); strings.Contains(s, source(ip.Address.Addr())) {
+		if s := sources(); strings.Contains(s, result.Single(ip.Address.Addr()).String()) {
 			t.Errorf("sources %s still have %s", s, ip.Address)
 		}
 	}
 	// DEL without prevResult finds them by the owner.
 	w.open(t, "c2", "")
 	bare, _ := parse(bareText(w))
-	if err := delFirewall(t.Context(), bare, w.containers["c2"]); err != nil {
+	if err := firewallRoom.del(t.Context(), bare, w.containers["c2"]); err != nil {
 		t.Error(err)
 	}
 	if s := strings.Fields(sources()); len(s) != 2 {
 		t.Errorf("left: %v", s)
 	}
 	text, err := os.ReadFile(log)
-	if err != nil || !strings.Contains(string(text), "zone.removeSource('trusted', '"+source(w.results["c1"].IPs[0].Address.Addr())+"')") {
+	if err != nil || !strings.Contains(string(text), "zone.removeSource('trusted', '"+result.Single(w.results["c1"].IPs[0].Address.Addr()).String()+"')") {
 		t.Error("removeSource doesn't name the zone:", err)
 	}
 	// A zone that the configuration names by now isn't the one that the source is in.
@@ -348,7 +350,7 @@ func TestFirewalld(t *testing.T) {
 
 func (w *portWorld) remove(t *testing.T, id, keys string) {
 	t.Helper()
-	if err := delFirewall(t.Context(), w.firewall(t, id, keys), w.containers[id]); err != nil {
+	if err := firewallRoom.del(t.Context(), w.firewall(t, id, keys), w.containers[id]); err != nil {
 		t.Error("del:", err)
 	}
 }
@@ -359,7 +361,7 @@ func TestFirewallStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = statusFirewall(t.Context(), n)
+		err = firewallRoom.status(t.Context(), n)
 		if code == 0 && err != nil || code != 0 && (err == nil || asError(err).Code != code) {
 			t.Errorf("%s: %v", keys, err)
 		}

@@ -8,8 +8,11 @@ import (
 	"errors"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/firewalld"
+	"github.com/swiftcni/swiftcni/internal/flows"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -158,7 +161,7 @@ func (g *collection) elements(dead []ipam.Record) error {
 		if err := conn.DetachOwner(owners...); err != nil {
 			return ignoreUnsupported(err)
 		}
-		return ignoreUnsupported(endChained(conn, g.network.name, owners))
+		return ignoreUnsupported(rules.EndFollowing(conn, g.network.name, owners))
 	}
 	for o := range g.valid {
 		add(o)
@@ -169,38 +172,8 @@ func (g *collection) elements(dead []ipam.Record) error {
 		return ignoreUnsupported(errors.Join(err, askErr))
 	}
 	removed, portsErr := conn.UnpublishExcept(g.network.name, owners)
-	forgetRemoved(removed)
-	return ignoreUnsupported(errors.Join(err, portsErr, conn.RevokeExcept(g.network.name, owners, forgetSources)))
-}
-
-// endChained takes out what portmap and firewall have of the dead. They can't tell who is, and once the evidence is gone
-// nobody could: a port would be taken for ever.
-func endChained(conn *nft.Conn, network string, dead []nft.Owner) error {
-	published, opened := map[nft.Owner]bool{}, map[nft.Owner]bool{}
-	for p, err := range conn.Published(network) {
-		if err != nil {
-			return err
-		}
-		published[p.Owner] = true
-	}
-	for o, err := range conn.Allowed(network) {
-		if err != nil {
-			return err
-		}
-		opened[o.Owner] = true
-	}
-	var err error
-	for _, owner := range dead {
-		if published[owner.Short()] {
-			removed, unpublishErr := conn.Unpublish(nft.Publication{Owner: owner})
-			forgetRemoved(removed)
-			err = errors.Join(err, unpublishErr)
-		}
-		if opened[owner.Short()] {
-			err = errors.Join(err, conn.Revoke(nft.Allowance{Owner: owner}, forgetSources))
-		}
-	}
-	return err
+	flows.EndRemoved(removed)
+	return ignoreUnsupported(errors.Join(err, portsErr, conn.RevokeExcept(g.network.name, owners, firewalld.Forget)))
 }
 
 // TidyRules takes out of the ruleset the sets and chains that no attachment uses any more, and takes over what an
@@ -212,20 +185,6 @@ func TidyRules() error {
 	}
 	defer conn.Close()
 	return ignoreUnsupported(conn.Tidy())
-}
-
-// RemoveRules takes out of the ruleset whatever is in it for an owner who is gone, as the caller knows: masquerade, spoof
-// check, ports and openings. UDP flows and firewalld's sources that came of them end too.
-func RemoveRules(o nft.Owner) error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return ignoreUnsupported(err)
-	}
-	defer conn.Close()
-	removed, err := conn.Unpublish(nft.Publication{Owner: o})
-	err = errors.Join(err, conn.DetachOwner(o), conn.Revoke(nft.Allowance{Owner: o}, forgetSources))
-	forgetRemoved(removed)
-	return ignoreUnsupported(err)
 }
 
 // links removes the network's host ends that no valid attachment has: they are known by index, and MAC or alias. A

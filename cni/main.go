@@ -10,8 +10,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/bandwidth"
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/firewall"
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/loopback"
+	"github.com/swiftcni/swiftcni/internal/portmap"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/sbr"
+	"github.com/swiftcni/swiftcni/internal/tuning"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 )
 
 // A plugin is what answers to one name. Verbs that it lacks succeed once the version gate is passed.
@@ -24,11 +32,12 @@ type plugin struct {
 	gc     func(context.Context, *Network, []Attachment) error
 	status func(context.Context, *Network) error
 
-	reads   concern            // keys that it judges before it does anything, beside its own
-	deaf    bool               // it has no use for CNI_ARGS, and so no opinion
-	heads   bool               // plugins in its key "chain" follow it
-	follows bool               // it can be a member of another's chain
-	keys    func(*Network) any // reads its own keys, once
+	reads   concern // keys that it judges before it does anything, beside its own
+	deaf    bool    // it has no use for CNI_ARGS, and so no opinion
+	heads   bool    // plugins in its key "chain" follow it
+	follows bool    // it can be a member of another's chain
+
+	read func(*jsontext.Reader) verbs.Plugin // reads its own keys, once, for a plugin that has a room of its own
 
 	// wrong finds what is wrong with a configuration beside what reads says. It must do without an attachment, whose zero
 	// value then stands for any.
@@ -47,24 +56,19 @@ func plugins() []plugin {
 			wrong: func(n *Network, _ Attachment) error { return n.checkHostLocal() }},
 		{name: static, reads: ofIPAM, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic,
 			wrong: func(n *Network, _ Attachment) error { return statusStatic(context.Background(), n) }},
-		{name: "loopback", deaf: true, add: addLoopback, del: delLoopback, check: checkLoopback,
-			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(nil) }},
+		{name: "loopback", read: loopback.Read, deaf: true, add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
 		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true,
 			wrong: func(n *Network, _ Attachment) error { _, err := n.pointToPoint(); return err }},
-		{name: "portmap", add: addPortmap, del: delPortmap, check: checkPortmap, gc: gcPortmap, status: statusPortmap,
-			deaf: true, follows: true, keys: func(n *Network) any { return n.parsePortmap() },
-			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.portmap().err) }},
-		{name: "firewall", since: version{0, 4, 0}, add: addFirewall, del: delFirewall, check: checkFirewall, gc: gcFirewall, status: statusFirewall,
-			deaf: true, follows: true, keys: func(n *Network) any { return n.parseFirewall() },
-			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.firewall().err) }},
-		{name: "bandwidth", since: version{0, 3, 0}, add: addBandwidth, del: delBandwidth, check: checkBandwidth, gc: gcBandwidth, status: statusBandwidth,
-			deaf: true, follows: true, keys: func(n *Network) any { return n.parseBandwidth() },
-			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.bandwidth().err) }},
-		{name: "sbr", add: addSBR, del: delSBR, check: checkSBR, status: statusSBR,
-			deaf: true, follows: true, keys: func(n *Network) any { return n.parseSBR() },
-			wrong: func(n *Network, _ Attachment) error { return n.wrongOwn(n.sbr().err) }},
-		{name: "tuning", add: addTuning, del: delTuning, check: checkTuning, gc: gcTuning, status: statusTuning,
-			follows: true, keys: func(n *Network) any { return n.parseTuning() }, wrong: wrongTuning},
+		{name: "portmap", read: portmap.Read, deaf: true, follows: true,
+			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		{name: "firewall", read: firewall.Read, since: version{0, 4, 0}, deaf: true, follows: true,
+			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		{name: "bandwidth", read: bandwidth.Read, since: version{0, 3, 0}, deaf: true, follows: true,
+			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		{name: "sbr", read: sbr.Read, deaf: true, follows: true,
+			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		{name: "tuning", read: tuning.Read, follows: true,
+			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
 	}
 }
 
@@ -75,17 +79,6 @@ func wrongBridged(n *Network, a Attachment) error {
 	}
 	_, err := n.mac(a)
 	return err
-}
-
-// wrongOwn is what is wrong with prevResult or else with a plugin's own keys.
-func (n *Network) wrongOwn(keys *Error) error {
-	switch {
-	case n.prevErr != nil:
-		return n.prevErr
-	case keys != nil:
-		return keys
-	}
-	return nil
 }
 
 // PluginNames returns the names that [Main] serves: the links to make in a plugin directory.
@@ -205,7 +198,7 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 	if err != nil {
 		return nil, nil, "", err
 	}
-	if !slices.Contains(verbs[:], verb) {
+	if !slices.Contains(commands[:], verb) {
 		return nil, nil, n.cniVersion, &Error{Code: CodeInvalidEnvironment, Msg: "unknown CNI_COMMAND: " + verb, Key: "CNI_COMMAND"}
 	}
 	if err := n.allow(verb); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/specversion"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/ipam"
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +16,12 @@ import (
 // A Network is a configuration that was read. It doesn't change, and many goroutines may use one.
 // Its defaults, limits and interplay are those of the reference plugins; docs/keys.md lists every key.
 type Network struct {
-	served             *plugin  // that "type" names, or the program's own; nil: there's none
-	own                any      // that plugin's own keys, if it isn't bridge or ptp
-	members            []member // that follow it
-	common             *common  // what the list or chain says that it's in; nil: it isn't
-	noCheck, noCollect bool     // keys "disableCheck" and "disableGC" of its list
-	err                error    // what is wrong with the configuration: an embedder's calls end with it, but for Detach
+	served             *plugin      // that "type" names, or the program's own; nil: there's none
+	room               verbs.Plugin // what the plugin has read of its own keys, if it has a room of its own
+	members            []member     // that follow it
+	common             *common      // what the list or chain says that it's in; nil: it isn't
+	noCheck, noCollect bool         // keys "disableCheck" and "disableGC" of its list
+	err                error        // what is wrong with the configuration: an embedder's calls end with it, but for Detach
 
 	cniVersion string // as written, 0.1.0 when absent
 	name       string

@@ -9,6 +9,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,6 @@ const (
 	maxInput  = 16 << 20 // bytes of a configuration; GC lists attachments by the thousand
 	maxName   = 255      // NAME_MAX (linux/limits.h): a network's name is a directory's
 	maxVLAN   = 4094     // IEEE 802.1Q
-	maxIfName = 15       // IFNAMSIZ less the final NUL (linux/if.h)
 	maxMTU    = 65535    // ETH_MAX_MTU (linux/if_ether.h)
 	maxQueues = 4096     // what the kernel takes as IFLA_NUM_TX_QUEUES
 )
@@ -288,7 +288,7 @@ func (b *bridgeKeys) parseName(r *jsontext.Reader) error {
 	if err := r.Str(&b.name); err != nil {
 		return err
 	}
-	if problem := ifNameProblem(b.name); problem != "" {
+	if problem := names.LinkProblem(b.name); problem != "" {
 		fault.Note(r, badBridgeName(b.name, problem))
 	}
 	return nil
@@ -300,7 +300,7 @@ func badBridgeName(name, problem string) *Error {
 	switch {
 	case name == "":
 		refusal = errors.New("LinkAttrs.Name cannot be empty")
-	case len(name) > maxIfName:
+	case len(name) > names.MaxLink:
 		refusal = unix.ERANGE
 	}
 	e := invalidKey("bridge", "failed to create bridge "+quote(name)+": could not add "+quote(name)+": "+refusal.Error())

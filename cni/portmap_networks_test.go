@@ -43,7 +43,7 @@ func portsOnTwoNetworks(t *testing.T, atOnce bool) {
 	var errs [2]error
 	var wg sync.WaitGroup
 	add := func(i int, n *Network, a Attachment) {
-		wg.Go(func() { _, errs[i] = addPortmap(t.Context(), n, a) })
+		wg.Go(func() { _, errs[i] = portmapRoom.add(t.Context(), n, a) })
 		if !atOnce {
 			wg.Wait()
 		}
@@ -64,23 +64,23 @@ func portsOnTwoNetworks(t *testing.T, atOnce bool) {
 		}
 	}
 	check := func() error {
-		return errors.Join(checkPortmap(t.Context(), first, a, w.results["c1"]), checkPortmap(t.Context(), second, b, res))
+		return errors.Join(portmapRoom.check(t.Context(), first, a, w.results["c1"]), portmapRoom.check(t.Context(), second, b, res))
 	}
 	if err := errors.Join(errs[0], errs[1], check()); err != nil {
 		t.Fatal(err)
 	}
 	answers("both", "c1:80")
-	if err := delPortmap(t.Context(), first, a); err != nil {
+	if err := portmapRoom.del(t.Context(), first, a); err != nil {
 		t.Error(err)
 	}
-	if err := checkPortmap(t.Context(), second, b, res); err != nil {
+	if err := portmapRoom.check(t.Context(), second, b, res); err != nil {
 		t.Error(err)
 	}
 	answers("one", "c1:80")
 	if got := portAnswer(t, "", "tcp", "127.0.0.1:8080"); got != "c1:80" {
 		t.Errorf("by 127.0.0.1: got %q", got)
 	}
-	if err := delPortmap(t.Context(), second, b); err != nil {
+	if err := portmapRoom.del(t.Context(), second, b); err != nil {
 		t.Error(err)
 	}
 	answers("none", "")

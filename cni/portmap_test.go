@@ -246,13 +246,13 @@ func TestTakenPort(t *testing.T) {
 	w := newPortWorld(t)
 	w.add(t, "c1", "", mapped)
 	n := w.conf(t, "c2", "", mapped)
-	_, err := addPortmap(t.Context(), n, w.containers["c2"])
+	_, err := portmapRoom.add(t.Context(), n, w.containers["c2"])
 	e := asError(err)
 	if err == nil || e.Code != CodePortTaken || !strings.Contains(e.Msg, "8080") || !strings.Contains(e.Msg, "container c1") {
 		t.Errorf("got %v", err)
 	}
 	// The refused ADD's DEL leaves the holder alone.
-	if err := delPortmap(t.Context(), n, w.containers["c2"]); err != nil {
+	if err := portmapRoom.del(t.Context(), n, w.containers["c2"]); err != nil {
 		t.Error(err)
 	}
 	if got := portAnswer(t, w.outside, "tcp", hostOutside4+":8080"); got != "c1:80" {
@@ -265,19 +265,19 @@ func TestPortmapGC(t *testing.T) {
 	w.add(t, "c1", "", mapped)
 	w.add(t, "c2", "", `{"hostPort":7070,"containerPort":80,"protocol":"udp"}`)
 	n := w.conf(t, "c1", "", "")
-	if err := gcPortmap(t.Context(), n, nil); err != nil {
+	if err := portmapRoom.gc(t.Context(), n, nil); err != nil {
 		t.Error(err)
 	}
 	if got := portOwners(t); got != "c1 c2" {
 		t.Errorf("after GC without a list: %s", got)
 	}
-	if err := gcPortmap(t.Context(), n, []Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+	if err := portmapRoom.gc(t.Context(), n, []Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
 		t.Error(err)
 	}
 	if got := portOwners(t); got != "c1" {
 		t.Errorf("after GC: %s", got)
 	}
-	if err := statusPortmap(t.Context(), n); err != nil {
+	if err := portmapRoom.status(t.Context(), n); err != nil {
 		t.Error("status:", err)
 	}
 }

@@ -199,11 +199,11 @@ func portmapConf(t testing.TB, name, keys, mappings, prev string) *Network {
 func (w *portWorld) add(t testing.TB, id, keys, mappings string) (del func()) {
 	t.Helper()
 	n, a := w.conf(t, id, keys, mappings), w.containers[id]
-	res, err := addPortmap(t.Context(), n, a)
+	res, err := portmapRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkPortmap(t.Context(), n, a, res); err != nil {
+	if err := portmapRoom.check(t.Context(), n, a, res); err != nil {
 		t.Error("check:", err)
 	}
 	deleted := false
@@ -213,7 +213,7 @@ func (w *portWorld) add(t testing.TB, id, keys, mappings string) (del func()) {
 		}
 		deleted = true
 		for range 2 {
-			if err := delPortmap(t.Context(), n, a); err != nil {
+			if err := portmapRoom.del(t.Context(), n, a); err != nil {
 				t.Error("DEL:", err)
 			}
 		}

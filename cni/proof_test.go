@@ -17,6 +17,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -69,13 +70,13 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 	}
 	conf, err := Parse(fmt.Appendf(nil, `{"cniVersion":"1.1.0","name":%q,"type":"firewall","prevResult":%s}`, n.name, text(t, res)))
 	if err == nil {
-		_, err = addFirewall(t.Context(), conf, a)
+		_, err = firewallRoom.add(t.Context(), conf, a)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := RemoveRules(n.rulesOwner(names.Lessee(a))); err != nil {
+		if err := rules.End(n.rulesOwner(names.Lessee(a))); err != nil {
 			t.Error(err)
 		}
 	})
@@ -84,7 +85,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 func publishFor(t *testing.T, n *Network, a Attachment, res *Result, hostPort int) error {
 	t.Helper()
 	conf := portmapConf(t, n.name, "", fmt.Sprintf(`{"hostPort":%d,"containerPort":80,"protocol":"tcp"}`, hostPort), text(t, res))
-	_, err := addPortmap(t.Context(), conf, a)
+	_, err := portmapRoom.add(t.Context(), conf, a)
 	return err
 }
 
@@ -298,7 +299,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			if err := Detach(t.Context(), p.network, a); err != nil {
 				t.Error(err)
 			}
-			if err := RemoveRules(p.network.rulesOwner(names.Lessee(a))); err != nil {
+			if err := rules.End(p.network.rulesOwner(names.Lessee(a))); err != nil {
 				t.Error(err)
 			}
 			var refused *Error

@@ -10,6 +10,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -173,7 +174,7 @@ func (c *checking) checkHostRoutes() error {
 		if !ip.Gateway.IsValid() {
 			continue
 		}
-		gw := single(ip.Gateway)
+		gw := result.Single(ip.Gateway)
 		on, err := c.host.HasAddr(c.hostEnd.Index, gw)
 		if err != nil {
 			return failed("list the host end's addresses", err)
@@ -181,7 +182,7 @@ func (c *checking) checkHostRoutes() error {
 		if !on {
 			return wrong("gateway " + gw.String() + " is not on " + quote(c.hostEnd.Name))
 		}
-		if err := c.checkHostRoute(single(ip.Address.Addr())); err != nil {
+		if err := c.checkHostRoute(result.Single(ip.Address.Addr())); err != nil {
 			return err
 		}
 	}
@@ -189,7 +190,7 @@ func (c *checking) checkHostRoutes() error {
 }
 
 func (c *checking) checkHostRoute(dst netip.Prefix) error {
-	for r, err := range c.host.Routes(rtnl.RouteFilter{Family: familyOf(dst.Addr()), Link: c.hostEnd.Index}) {
+	for r, err := range c.host.Routes(rtnl.RouteFilter{Family: result.Family(dst.Addr()), Link: c.hostEnd.Index}) {
 		if err != nil {
 			return failed("list the host's routes", err)
 		}

@@ -39,16 +39,6 @@ func (p *plan) checkPtP() error {
 	return nil
 }
 
-// single is the prefix that holds one address.
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
-
-func familyOf(a netip.Addr) uint8 {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
-
 func (p *plan) hasFamily(four bool) bool {
 	return slices.ContainsFunc(p.ips, func(ip IP) bool { return ip.Address.Addr().Is4() == four })
 }
@@ -71,10 +61,10 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 	}
 	link := p.names.Index
 	for _, gw := range p.hostGateways() {
-		b.Create(rtnl.Addr{Link: link, Prefix: single(gw), NoDAD: gw.Is6()})
+		b.Create(rtnl.Addr{Link: link, Prefix: result.Single(gw), NoDAD: gw.Is6()})
 	}
 	for _, ip := range p.ips {
-		r := rtnl.Route{Dst: single(ip.Address.Addr()), Link: link}
+		r := rtnl.Route{Dst: result.Single(ip.Address.Addr()), Link: link}
 		if r.Dst.Addr().Is4() {
 			r.Scope = rtnl.ScopeHost
 		}
@@ -104,7 +94,7 @@ func (p *plan) firstHostRoute() int {
 func (p *plan) gatewayRoutes(b *rtnl.Batch) {
 	for i, ip := range p.ips {
 		if !slices.ContainsFunc(p.ips[:i], func(other IP) bool { return other.Gateway == ip.Gateway }) {
-			r := rtnl.Route{Dst: single(ip.Gateway), Link: p.names.Peer, Src: ip.Address.Addr()}
+			r := rtnl.Route{Dst: result.Single(ip.Gateway), Link: p.names.Peer, Src: ip.Address.Addr()}
 			if ip.Gateway.Is4() {
 				r.Scope = rtnl.ScopeLink
 			}

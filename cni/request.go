@@ -6,9 +6,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/names"
 )
 
 // Attachment is a container's place on a network, which package spec explains.
@@ -23,14 +23,14 @@ const (
 	required
 )
 
-// verbs that look at more than the command, in the order of the table's columns.
-var verbs = [5]string{"ADD", "CHECK", "DEL", "GC", "STATUS"}
+// commands that look at more than the command, in the order of the table's columns.
+var commands = [5]string{"ADD", "CHECK", "DEL", "GC", "STATUS"}
 
 // variables is the specification's table, in the order in which the variables are looked at. CNI_COMMAND, which
 // every verb has, isn't in it.
 var variables = [...]struct {
 	name    string
-	needs   [len(verbs)]need
+	needs   [len(commands)]need
 	problem func(string) *Error
 }{
 	{name: "CNI_CONTAINERID", needs: [...]need{required, required, required, ignored, ignored}, problem: containerIDError},
@@ -43,7 +43,7 @@ var variables = [...]struct {
 // checkEnvironment walks the table: a bad value ends it at once, missing ones are named together. VERSION needs
 // nothing, and a verb that isn't one is refused after the configuration.
 func checkEnvironment(verb string, getenv func(string) string) error {
-	column := slices.Index(verbs[:], verb)
+	column := slices.Index(commands[:], verb)
 	if column < 0 {
 		return nil
 	}
@@ -135,12 +135,12 @@ func containerIDError(id string) *Error {
 }
 
 func ifNameError(name string) *Error {
-	problem := ifNameProblem(name)
+	problem := names.LinkProblem(name)
 	if problem == "" {
 		return nil
 	}
 	e := &Error{Code: CodeInvalidEnvironment, Msg: problem, Key: "CNI_IFNAME"}
-	if len(name) > maxIfName {
+	if len(name) > names.MaxLink {
 		e.Details = "interface name should be less than 16 characters"
 	}
 	return e
@@ -160,22 +160,4 @@ func validID(s string) bool {
 		}
 	}
 	return true
-}
-
-// ifNameProblem checks a link's name as the kernel would (dev_valid_name, net/core/dev.c).
-func ifNameProblem(name string) string {
-	switch {
-	case name == "":
-		return "interface name is empty"
-	case len(name) > maxIfName:
-		return "interface name is too long"
-	case name == "." || name == "..":
-		return "interface name is . or .."
-	case strings.ContainsAny(name, "/:") || strings.ContainsFunc(name, unicode.IsSpace):
-		return "interface name contains / or : or whitespace characters"
-	case strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsAny(name, "%\"\\"):
-		// The kernel expands % at creation; quotes would not survive in the ruleset's comments.
-		return `interface name contains %, ", \ or control characters`
-	}
-	return ""
 }

@@ -78,7 +78,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 	a, prev := sbrWorld(t)
 	before := routed(t, a)
 	n := chained(t, "sbr", "", prev)
-	res, err := addSBR(t.Context(), n, a)
+	res, err := sbrRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,11 +121,11 @@ func TestSBRRoutesBySource(t *testing.T) {
 	inUse(t, "fd00:b::1")
 	nstest.Run(t, a.NetNS, "ping", "-c1", "-W60", "-I", "fd00:6:1::2", "fd00:b::1")
 
-	if err := checkSBR(t.Context(), n, a, prev); err != nil {
+	if err := sbrRoom.check(t.Context(), n, a, prev); err != nil {
 		t.Error("check:", err)
 	}
 	for range 2 {
-		if err := delSBR(t.Context(), n, a); err != nil {
+		if err := sbrRoom.del(t.Context(), n, a); err != nil {
 			t.Error(err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestSBRKeepsWhatIsntItsOwn(t *testing.T) {
 	nstest.Run(t, a.NetNS, "ip", "rule", "add", "from", "10.6.1.2", "unreachable", "pref", "40000")
 	nstest.Run(t, a.NetNS, "ip", "route", "add", "203.0.113.9", "dev", "eth0", "table", "101")
 	n := chained(t, "sbr", "", prev)
-	if _, err := addSBR(t.Context(), n, a); err != nil {
+	if _, err := sbrRoom.add(t.Context(), n, a); err != nil {
 		t.Fatal(err)
 	}
 	after := routed(t, a)
@@ -164,7 +164,7 @@ func TestSBRKeepsWhatIsntItsOwn(t *testing.T) {
 	if out := nstest.Run(t, a.NetNS, "ip", "-6", "route", "show", "dev", "eth1"); !strings.Contains(out, "fe80::/64") {
 		t.Errorf("the link-local subnet is gone:\n%s", out)
 	}
-	if err := delSBR(t.Context(), n, a); err != nil {
+	if err := sbrRoom.del(t.Context(), n, a); err != nil {
 		t.Fatal(err)
 	}
 	after = routed(t, a)
@@ -181,14 +181,14 @@ func TestSBRDelWithoutTheInterface(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, prev := sbrWorld(t)
 			n := chained(t, "sbr", "", prev)
-			if _, err := addSBR(t.Context(), n, a); err != nil {
+			if _, err := sbrRoom.add(t.Context(), n, a); err != nil {
 				t.Fatal(err)
 			}
 			nstest.Run(t, a.NetNS, "ip", "link", "del", "eth1")
 			if bare {
 				n = chained(t, "sbr", "", nil)
 			}
-			if err := delSBR(t.Context(), n, a); err != nil {
+			if err := sbrRoom.del(t.Context(), n, a); err != nil {
 				t.Fatal(err)
 			}
 			if out := routed(t, a); strings.Contains(out, "from 10.6") || strings.Contains(out, "from fd00") {
@@ -197,7 +197,7 @@ func TestSBRDelWithoutTheInterface(t *testing.T) {
 		})
 	}
 	for _, path := range []string{"", "/run/netns/nobody"} {
-		if err := delSBR(t.Context(), chained(t, "sbr", "", nil), Attachment{ContainerID: "c1", IfName: "eth0", NetNS: path}); err != nil {
+		if err := sbrRoom.del(t.Context(), chained(t, "sbr", "", nil), Attachment{ContainerID: "c1", IfName: "eth0", NetNS: path}); err != nil {
 			t.Error(path, err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestSBRDelOfTheReferences(t *testing.T) {
 	a, prev := sbrWorld(t)
 	nstest.Run(t, a.NetNS, "ip", "rule", "add", "from", "10.6.1.2", "lookup", "100")
 	nstest.Run(t, a.NetNS, "ip", "rule", "add", "from", "10.6.0.2", "lookup", "101")
-	if err := delSBR(t.Context(), chained(t, "sbr", "", prev), a); err != nil {
+	if err := sbrRoom.del(t.Context(), chained(t, "sbr", "", prev), a); err != nil {
 		t.Fatal(err)
 	}
 	if out := routed(t, a); strings.Contains(out, "from 10.6.1.2") || !strings.Contains(out, "from 10.6.0.2 lookup 101") {
@@ -231,7 +231,7 @@ func TestSBRKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, prev := sbrWorld(t)
 			n := chained(t, "sbr", tt.keys, prev)
-			if _, err := addSBR(t.Context(), n, a); err != nil {
+			if _, err := sbrRoom.add(t.Context(), n, a); err != nil {
 				t.Fatal(err)
 			}
 			out := routed(t, a)
@@ -245,10 +245,10 @@ func TestSBRKeys(t *testing.T) {
 					t.Errorf("%q in\n%s", not, out)
 				}
 			}
-			if err := checkSBR(t.Context(), n, a, prev); err != nil {
+			if err := sbrRoom.check(t.Context(), n, a, prev); err != nil {
 				t.Error(err)
 			}
-			if err := delSBR(t.Context(), n, a); err != nil {
+			if err := sbrRoom.del(t.Context(), n, a); err != nil {
 				t.Fatal(err)
 			}
 			if out := routed(t, a); strings.Contains(out, "from 10.6") || strings.Contains(out, "from fd00") {
@@ -286,7 +286,7 @@ func TestSBRRefuses(t *testing.T) {
 			if tt.ifName != "" {
 				a.IfName = tt.ifName
 			}
-			if _, err := addSBR(t.Context(), chained(t, "sbr", tt.keys, tt.prev), a); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := sbrRoom.add(t.Context(), chained(t, "sbr", tt.keys, tt.prev), a); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 			if after := routed(t, a); after != before {
@@ -295,7 +295,7 @@ func TestSBRRefuses(t *testing.T) {
 		})
 	}
 	// Addresses that are all others' are nothing to route by, and no mistake.
-	if _, err := addSBR(t.Context(), chained(t, "sbr", "", &other), a); err != nil {
+	if _, err := sbrRoom.add(t.Context(), chained(t, "sbr", "", &other), a); err != nil {
 		t.Error("another's addresses:", err)
 	}
 	if after := routed(t, a); after != before {
@@ -307,11 +307,11 @@ func TestSBRRefuses(t *testing.T) {
 func TestSBRAgain(t *testing.T) {
 	a, prev := sbrWorld(t)
 	n := chained(t, "sbr", "", prev)
-	if _, err := addSBR(t.Context(), n, a); err != nil {
+	if _, err := sbrRoom.add(t.Context(), n, a); err != nil {
 		t.Fatal(err)
 	}
 	before := routed(t, a)
-	if _, err := addSBR(t.Context(), n, a); asError(err).Code != CodeAttached {
+	if _, err := sbrRoom.add(t.Context(), n, a); asError(err).Code != CodeAttached {
 		t.Error("twice:", err)
 	}
 	if after := routed(t, a); after != before {
@@ -320,7 +320,7 @@ func TestSBRAgain(t *testing.T) {
 	for name, spoil := range map[string]string{"rule": "ip rule del from 10.6.1.2", "routes": "ip -6 route flush table 101"} {
 		words := strings.Fields(spoil)
 		nstest.Run(t, a.NetNS, words[0], words[1:]...)
-		if err := checkSBR(t.Context(), n, a, prev); err == nil || !strings.Contains(err.Error(), "isn't routed by source") {
+		if err := sbrRoom.check(t.Context(), n, a, prev); err == nil || !strings.Contains(err.Error(), "isn't routed by source") {
 			t.Error(name, err)
 		}
 	}
@@ -346,7 +346,7 @@ func TestSBRConcurrently(t *testing.T) {
 		a.IfName = at.ifName
 		n := chained(t, "sbr", "", at.prev)
 		wg.Go(func() {
-			if _, err := addSBR(t.Context(), n, a); err != nil {
+			if _, err := sbrRoom.add(t.Context(), n, a); err != nil {
 				t.Error(err)
 			}
 		})

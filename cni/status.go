@@ -4,15 +4,13 @@ package cni
 
 import (
 	"context"
-	"io/fs"
 	"net/netip"
-	"path/filepath"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 func statusBridged(ctx context.Context, n *Network) error {
@@ -52,26 +50,12 @@ func (n *Network) statusLocal(ctx context.Context) error {
 		err = store.Close()
 	}
 	if err == nil || absent(err) {
-		err = writable(n.ipam.dataDir)
+		err = fault.Writable(n.ipam.dataDir)
 	}
 	if err != nil {
 		return unavailable("the lease store can't be used", err)
 	}
 	return nil
-}
-
-// writable asks whether a directory, or the nearest one above it that's there, can be written to.
-func writable(dir string) error {
-	for {
-		err := unix.Access(dir, unix.W_OK|unix.X_OK)
-		if err == nil {
-			return nil
-		}
-		if err != unix.ENOENT || dir == "/" {
-			return &fs.PathError{Op: "write to", Path: dir, Err: err}
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 func (n *Network) statusRules() error {

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/tuning"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -48,11 +50,11 @@ func (w *tuned) conf(t testing.TB, keys string) *Network {
 func (w *tuned) add(t testing.TB, keys string) *Result {
 	t.Helper()
 	n := w.conf(t, keys)
-	res, err := addTuning(t.Context(), n, w.Attachment)
+	res, err := tuningRoom.add(t.Context(), n, w.Attachment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkTuning(t.Context(), n, w.Attachment, nil); err != nil {
+	if err := tuningRoom.check(t.Context(), n, w.Attachment, nil); err != nil {
 		t.Errorf("%s: check: %v", keys, err)
 	}
 	return res
@@ -61,7 +63,7 @@ func (w *tuned) add(t testing.TB, keys string) *Result {
 func (w *tuned) del(t testing.TB) {
 	t.Helper()
 	for range 2 {
-		if err := delTuning(t.Context(), w.conf(t, ""), w.Attachment); err != nil {
+		if err := tuningRoom.del(t.Context(), w.conf(t, ""), w.Attachment); err != nil {
 			t.Error("del:", err)
 		}
 	}
@@ -168,7 +170,7 @@ func TestTuningSysctls(t *testing.T) {
 	if host := strings.TrimSpace(nstest.Run(t, "", "cat", "/proc/sys/net/core/somaxconn")); slices.Contains([]string{"77", "78", "79"}, host) {
 		t.Errorf("the host has %s", host)
 	}
-	err := checkTuning(t.Context(), w.conf(t, `"sysctl":{"net.core.somaxconn":"1"}`), w.Attachment, nil)
+	err := tuningRoom.check(t.Context(), w.conf(t, `"sysctl":{"net.core.somaxconn":"1"}`), w.Attachment, nil)
 	if err == nil || !strings.Contains(err.Error(), "is 1, current value is 79") {
 		t.Error("check:", err)
 	}
@@ -179,29 +181,15 @@ func TestTuningSysctls(t *testing.T) {
 		`"net.ipv4":"1"`:                      "net.ipv4",
 		`"net.ipv4.conf.eth9.arp_filter":"1"`: "no such file",
 	} {
-		_, err := addTuning(t.Context(), w.conf(t, `"sysctl":{`+keys+`}`), w.Attachment)
+		_, err := tuningRoom.add(t.Context(), w.conf(t, `"sysctl":{`+keys+`}`), w.Attachment)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", keys, err)
 		}
 	}
 	for _, key := range []string{"kernel.x", "net", "net.", "../kernel.x", "net/../kernel/x", "net/../../etc/passwd", "vm.swappiness", "xnet.core.somaxconn", "", "net.\\u0000"} {
-		_, err := addTuning(t.Context(), w.conf(t, `"sysctl":{"`+key+`":"1"}`), w.Attachment)
+		_, err := tuningRoom.add(t.Context(), w.conf(t, `"sysctl":{"`+key+`":"1"}`), w.Attachment)
 		if err == nil || !strings.Contains(err.Error(), "sysctl") {
 			t.Errorf("%q: %v", key, err)
-		}
-	}
-}
-
-func TestSysctlFiles(t *testing.T) {
-	for key, want := range map[string]string{
-		"net.ipv4.conf.IFNAME.x": "/proc/sys/net/ipv4/conf/a.b/x",
-		"net/ipv4/conf/IFNAME/x": "/proc/sys/net/ipv4/conf/a.b/x",
-		"net..core./x":           "/proc/sys/net/core/x",
-		"net.IFNAME.IFNAME":      "/proc/sys/net/a.b/IFNAME",
-		"kernel.net.x":           "", "IFNAME.net": "", "net/../vm/x": "/proc/sys/net/vm/x", // dots are separators
-	} {
-		if got, ok := sysctlFile(key, "a.b"); ok != (want != "") || got != want {
-			t.Errorf("%s: %s, %v", key, got, ok)
 		}
 	}
 }
@@ -211,7 +199,7 @@ func TestTuningRefused(t *testing.T) {
 	w := newTuned(t)
 	before := w.state(t)
 	for _, keys := range []string{`"txQLen":9,"mtu":20`, `"promisc":true,"mac":"01:00:00:00:00:00"`} {
-		if _, err := addTuning(t.Context(), w.conf(t, keys), w.Attachment); err == nil {
+		if _, err := tuningRoom.add(t.Context(), w.conf(t, keys), w.Attachment); err == nil {
 			t.Errorf("%s: no error", keys)
 		}
 		if after := w.state(t); after != before {
@@ -230,12 +218,12 @@ func TestTuningCheckTellsTheDifference(t *testing.T) {
 		`"allmulti":true`:           "allmulti of eth0 is true",
 		`"txQLen":1`:                "txQLen of eth0 is 1",
 	} {
-		if err := checkTuning(t.Context(), w.conf(t, keys), w.Attachment, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if err := tuningRoom.check(t.Context(), w.conf(t, keys), w.Attachment, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", keys, err)
 		}
 	}
 	nstest.Run(t, w.NetNS, "ip", "link", "set", "eth0", "promisc", "on")
-	if err := checkTuning(t.Context(), w.conf(t, `"promisc":false`), w.Attachment, nil); err != nil {
+	if err := tuningRoom.check(t.Context(), w.conf(t, `"promisc":false`), w.Attachment, nil); err != nil {
 		t.Error("a capture isn't ours to judge:", err)
 	}
 }
@@ -267,10 +255,10 @@ func TestTuningKeepsContainersApart(t *testing.T) {
 	w.ContainerID, w.IfName = "a", "b_eth0"
 	w.add(t, `"mtu":1300`)
 	other := &tuned{Attachment{ContainerID: "a_b", IfName: "eth0", NetNS: w.NetNS}, w.dir}
-	if _, err := addTuning(t.Context(), other.conf(t, `"mtu":1200`), other.Attachment); err == nil {
+	if _, err := tuningRoom.add(t.Context(), other.conf(t, `"mtu":1200`), other.Attachment); err == nil {
 		t.Error("no error for a file that's another's")
 	}
-	if err := delTuning(t.Context(), other.conf(t, ""), other.Attachment); err != nil {
+	if err := tuningRoom.del(t.Context(), other.conf(t, ""), other.Attachment); err != nil {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(w.dir); len(left) != 1 {
@@ -302,15 +290,36 @@ func TestTuningGC(t *testing.T) {
 	}
 	n := w.conf(t, "")
 	for _, valid := range [][]Attachment{nil, {{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth0"}}} {
-		if err := gcTuning(t.Context(), n, valid); err != nil {
+		if err := tuningRoom.gc(t.Context(), n, valid); err != nil {
 			t.Fatal(err)
 		}
 		files("c1_eth0.json", "c2_eth0.json", "c9_eth0.json")
 	}
-	if err := gcTuning(t.Context(), n, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
+	if err := tuningRoom.gc(t.Context(), n, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
 		t.Fatal(err)
 	}
 	files("c2_eth0.json", "c9_eth0.json")
+}
+
+// saved is what a file says of its attachment.
+type saved struct {
+	Network     string `json:"network"`
+	ContainerID string `json:"containerID"`
+	Boot        string `json:"boot"`
+	TrueBoot    bool   `json:"trueBoot"`
+	NetNS       uint64 `json:"netns"`
+	HostEnd     int    `json:"hostEnd"`
+}
+
+func (s saved) write(t *testing.T, dir string) {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, s.ContainerID+"_eth0.json"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // GC without a list removes what is provably dead's: of another boot, or of a host end that isn't there.
@@ -324,27 +333,22 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	nstest.Run(t, "", "ip", "link", "add", "name", "saved0", "index", strconv.Itoa(live.Index), "address", live.MAC.String(), "type", "veth", "peer", "name", "saved1")
 	t.Cleanup(func() { nstest.Run(t, "", "ip", "link", "delete", "saved0") })
 	for id, s := range map[string]saved{
-		"live":      {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: live.Index},
-		"gone":      {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: gone.Index},
-		"elsewhere": {boot: host.Boot, netns: host.NetNS.Ino + 1, hostEnd: names.Of("net", "elsewhere", "eth0", 0).Index},
-		"macvlan":   {boot: host.Boot, netns: host.NetNS.Ino},
-		"forged":    {boot: host.Boot, netns: host.NetNS.Ino, hostEnd: gone.Index}, // not that owner's
-		"reboot":    {boot: "another", trueBoot: true, netns: host.NetNS.Ino},
-		"mounted":   {boot: "another", netns: host.NetNS.Ino}, // or so it looks
+		"live":      {Boot: host.Boot, NetNS: host.NetNS.Ino, HostEnd: live.Index},
+		"gone":      {Boot: host.Boot, NetNS: host.NetNS.Ino, HostEnd: gone.Index},
+		"elsewhere": {Boot: host.Boot, NetNS: host.NetNS.Ino + 1, HostEnd: names.Of("net", "elsewhere", "eth0", 0).Index},
+		"macvlan":   {Boot: host.Boot, NetNS: host.NetNS.Ino},
+		"forged":    {Boot: host.Boot, NetNS: host.NetNS.Ino, HostEnd: gone.Index}, // not that owner's
+		"reboot":    {Boot: "another", TrueBoot: true, NetNS: host.NetNS.Ino},
+		"mounted":   {Boot: "another", NetNS: host.NetNS.Ino}, // or so it looks
 		"unknown":   {},
 	} {
-		s.network, s.containerID = "net", id
-		if err := os.WriteFile(filepath.Join(w.dir, id+"_eth0.json"), s.encode(), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		s.Network, s.ContainerID = "net", id
+		s.write(t, w.dir)
 	}
-	theirs := saved{network: "other", containerID: "c1", boot: "another", trueBoot: true}
-	if err := os.WriteFile(filepath.Join(w.dir, "c1_eth0.json"), theirs.encode(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	saved{Network: "other", ContainerID: "c1", Boot: "another", TrueBoot: true}.write(t, w.dir)
 	dead := func(dry bool) string {
 		t.Helper()
-		list, err := ForgetDead(w.dir, nil, dry)
+		list, err := tuning.ForgetDead(w.dir, nil, dry)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,7 +357,7 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	if got := dead(true); got != "[other/c1/eth0 net/gone/eth0 net/reboot/eth0]" {
 		t.Error("dry:", got)
 	}
-	if err := gcTuning(t.Context(), w.conf(t, ""), nil); err != nil {
+	if err := tuningRoom.gc(t.Context(), w.conf(t, ""), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := dead(false); got != "[other/c1/eth0]" { // which is another network's
@@ -367,42 +371,17 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	}
 }
 
-func TestTuningAllowlist(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "allowlist.conf")
-	ask := &tuning{sysctls: []namedSysctl{{"net.ipv4.conf.IFNAME.arp_filter", "1"}, {"net.core.somaxconn", "1"}}}
-	check := func(text, want string) {
-		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		err := ask.checkAllowed(file)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-	if err := ask.checkAllowed(file); err != nil {
-		t.Error("no list:", err)
-	}
-	check("", "net.ipv4.conf.IFNAME.arp_filter is not allowed")
-	check("^net.ipv4.conf.IFNAME.[a-z_]*$\n", "net.core.somaxconn is not allowed")
-	check("  ^net.ipv4.conf.IFNAME.[a-z_]*$\n\nsomax", "")
-	check("somax\n(?i)net\n", "line 2")
-	if err := (&tuning{}).checkAllowed(file); err != nil {
-		t.Error("nothing asked:", err)
-	}
-}
-
 func TestTuningRefusesTheHost(t *testing.T) {
 	w := newTuned(t)
 	w.NetNS = "/proc/thread-self/ns/net"
-	if _, err := addTuning(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil || asError(err).Code != CodeInvalidNetNS {
+	if _, err := tuningRoom.add(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil || asError(err).Code != CodeInvalidNetNS {
 		t.Error(err)
 	}
 	w.NetNS = "/nowhere"
-	if _, err := addTuning(t.Context(), w.conf(t, ""), w.Attachment); err == nil || asError(err).Key != "CNI_NETNS" {
+	if _, err := tuningRoom.add(t.Context(), w.conf(t, ""), w.Attachment); err == nil || asError(err).Key != "CNI_NETNS" {
 		t.Error(err)
 	}
-	if err := statusTuning(t.Context(), w.conf(t, "")); err != nil {
+	if err := tuningRoom.status(t.Context(), w.conf(t, "")); err != nil {
 		t.Error("status:", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
-	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +25,6 @@ func driverless(t *testing.T) string {
 // A namespace that's there but can't be opened still has what sbr and tuning made: DEL must come again.
 func TestDelOfAnUnreachableNamespaceFails(t *testing.T) {
 	w := newTuned(t)
-	w.add(t, `"mtu":1300`)
 	a := w.Attachment
 	gone := filepath.Join(t.TempDir(), "left") // by a namespace's end, a plain file
 	if err := os.WriteFile(gone, nil, 0o600); err != nil {
@@ -34,10 +32,11 @@ func TestDelOfAnUnreachableNamespaceFails(t *testing.T) {
 	}
 	for path, fails := range map[string]bool{driverless(t): true, gone: false, gone + "/x": false, "/nowhere": false, "/proc/999999999/ns/net": false} {
 		a.NetNS = path
-		if err := delSBR(t.Context(), chained(t, "sbr", "", nil), a); (err != nil) != fails {
+		if err := sbrRoom.del(t.Context(), chained(t, "sbr", "", nil), a); (err != nil) != fails {
 			t.Errorf("DEL of sbr in %s: %v", path, err)
 		}
-		if err := restore(a, rtnl.Link{Name: "eth0", MTU: 1500}); (err != nil) != fails {
+		w.add(t, `"mtu":1300`)
+		if err := tuningRoom.del(t.Context(), w.conf(t, ""), a); (err != nil) != fails {
 			t.Errorf("DEL of tuning in %s: %v", path, err)
 		}
 	}
@@ -53,7 +52,7 @@ func TestTuningSavesAllOrNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.dir, "full"), make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := addTuning(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil {
+	if _, err := tuningRoom.add(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil {
 		t.Error("ADD succeeded on a full disk")
 	}
 	if list, err := os.ReadDir(w.dir); err != nil || len(list) != 1 {
@@ -69,13 +68,13 @@ func TestTuningGCTellsWhatItCantRead(t *testing.T) {
 	if err := unix.Mount(driverless(t), file, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := gcTuning(t.Context(), w.conf(t, ""), []Attachment{}); err == nil {
+	if err := tuningRoom.gc(t.Context(), w.conf(t, ""), []Attachment{}); err == nil {
 		t.Error("GC succeeded without having read ", file)
 	}
 	if err := unix.Unmount(file, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := gcTuning(t.Context(), w.conf(t, ""), []Attachment{}); err != nil {
+	if err := tuningRoom.gc(t.Context(), w.conf(t, ""), []Attachment{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(file); !os.IsNotExist(err) {

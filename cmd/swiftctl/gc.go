@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/tuning"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -151,7 +152,7 @@ func (c *collecting) rules(confs []*netconf) error {
 // saved removes what tuning saved.
 func (c *collecting) saved(confs []*netconf) (err error) {
 	for _, dir := range tuningDirs(confs) {
-		owners, dirErr := cni.ForgetDead(dir, c.networks, c.dry)
+		owners, dirErr := tuning.ForgetDead(dir, c.networks, c.dry)
 		err = join(err, dirErr)
 		for _, o := range owners {
 			c.of(o.Network, o.ContainerID, o.IfName).Tuning = true
@@ -162,7 +163,7 @@ func (c *collecting) saved(confs []*netconf) (err error) {
 
 // tuningDirs are where the plugin tuning keeps what it saves.
 func tuningDirs(confs []*netconf) []string {
-	dirs := []string{cni.DefaultTuningDir}
+	dirs := []string{tuning.DefaultDir}
 	for _, c := range confs {
 		for _, p := range c.plugins {
 			var keys struct{ DataDir string }

@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -208,7 +208,7 @@ func (n *node) readRules() error {
 			return ifSupported(err)
 		}
 		h, m := n.of(p.Owner), p.Mapping
-		h.element, h.ours = true, h.ours || p.Note == cni.NoteVeth
+		h.element, h.ours = true, h.ours || p.Note == rules.NoteVeth
 		h.Ports = append(h.Ports, port{m.Protocol.String(), m.HostIP, m.HostPort, p.Target.Addr(), p.Target.Port(),
 			m.HostText() + " -> " + p.Target.String(), m.Protocol})
 	}

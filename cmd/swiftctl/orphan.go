@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
@@ -120,7 +121,7 @@ func (s *sweeping) network(list []*held) (err error) {
 
 func (s *sweeping) remove(h *held) error {
 	if !s.dry {
-		if err := cni.RemoveRules(h.owner()); err != nil {
+		if err := rules.End(h.owner()); err != nil {
 			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/sha512"
@@ -166,4 +167,25 @@ func RulesOwners(network string, list []spec.Attachment) []nft.Owner {
 		owners[i] = RulesOwner(network, Lessee(a))
 	}
 	return owners
+}
+
+// MaxLink is how long a link's name may be, in bytes: IFNAMSIZ less the final NUL (linux/if.h).
+const MaxLink = 15
+
+// LinkProblem checks a link's name as the kernel would (dev_valid_name, net/core/dev.c).
+func LinkProblem(name string) string {
+	switch {
+	case name == "":
+		return "interface name is empty"
+	case len(name) > MaxLink:
+		return "interface name is too long"
+	case name == "." || name == "..":
+		return "interface name is . or .."
+	case strings.ContainsAny(name, "/:") || strings.ContainsFunc(name, unicode.IsSpace):
+		return "interface name contains / or : or whitespace characters"
+	case strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsAny(name, "%\"\\"):
+		// The kernel expands % at creation; quotes would not survive in the ruleset's comments.
+		return `interface name contains %, ", \ or control characters`
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"golang.org/x/sys/unix"
 )
 
 // In is a copy of a result, to be printed in a version's form.
@@ -36,4 +37,15 @@ func Specified(gw netip.Addr) netip.Addr {
 		return netip.Addr{}
 	}
 	return gw
+}
+
+// Single is the prefix that holds one address.
+func Single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// Family is AF_INET or AF_INET6.
+func Family(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package firewall
 
 import (
 	"net/netip"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -70,7 +71,7 @@ func statusLegacy(conn *nft.Conn, network string) error {
 		ps = []nft.Packet{{}, {IPv6: true}}
 	}
 	if _, by := stoppedByLegacy(ps...); by != "" {
-		return &Error{Code: CodeLimited, Msg: "chain FORWARD of " + by + " drops what the host forwards for containers", Key: "backend",
+		return &spec.Error{Code: spec.CodeLimited, Msg: "chain FORWARD of " + by + " drops what the host forwards for containers", Key: "backend",
 			Details: "no rule of nftables leads past iptables-legacy; swiftctl doctor says what to do"}
 	}
 	return nil

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package bandwidth
 
 import (
 	"context"
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"strconv"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/sha512"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +22,8 @@ import (
 // shaped. The reference names it by network and container, so a container's second attachment to a network can't
 // have that name: it gets one of its own. Whose an ifb is, index and MAC say, as with the host ends of veths.
 
-// ifbNames are the names that an attachment's ifb can have: the reference's, and our own.
-func ifbNames(network string, a Attachment) [2]string {
+// IfbNames are the names that an attachment's ifb can have: the reference's, and our own.
+func IfbNames(network string, a spec.Attachment) [2]string {
 	name := func(of string) string {
 		sum := sha512.Sum512([]byte(of))
 		return "bwp" + hex.EncodeToString(sum[:6])
@@ -29,12 +32,12 @@ func ifbNames(network string, a Attachment) [2]string {
 }
 
 // ifbOf are the index and the MAC of an attachment's ifb.
-func ifbOf(network string, a Attachment, attempt int) names.Names {
+func ifbOf(network string, a spec.Attachment, attempt int) names.Names {
 	return names.Of(network, a.ContainerID, "ifb of "+a.IfName, attempt)
 }
 
 // isIfbOf reports whether a link is the ifb that this package made for an attachment.
-func isIfbOf(network string, a Attachment, l rtnl.Link) bool {
+func isIfbOf(network string, a spec.Attachment, l rtnl.Link) bool {
 	for attempt := range names.Attempts {
 		if nm := ifbOf(network, a, attempt); l.Index == nm.Index && l.MAC.String() == nm.MAC.String() {
 			return true
@@ -45,10 +48,10 @@ func isIfbOf(network string, a Attachment, l rtnl.Link) bool {
 
 // findIfb returns the attachment's ifb, whoever made it. One without an index of ours is the reference's, and that's
 // every interface's of the container.
-func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
-	for _, name := range ifbNames(network, a) {
+func findIfb(conn *rtnl.Conn, network string, a spec.Attachment) (rtnl.Link, error) {
+	for _, name := range IfbNames(network, a) {
 		l, err := conn.Link(name)
-		if absent(err) {
+		if fault.Absent(err) {
 			continue
 		}
 		if err != nil || l.Kind == "ifb" && (l.Index < names.Least || isIfbOf(network, a, l)) {
@@ -66,17 +69,17 @@ func findIfb(conn *rtnl.Conn, network string, a Attachment) (rtnl.Link, error) {
 
 // removeIfb returns when the link is unlisted.
 func removeIfb(ctx context.Context, conn *rtnl.Conn, index int) error {
-	if err := conn.Remove(ctx, index); err != nil && !absent(err) {
-		return failed("failed to delete the ifb", err)
+	if err := conn.Remove(ctx, index); err != nil && !fault.Absent(err) {
+		return fault.Wrap("failed to delete the ifb", err)
 	}
 	return nil
 }
 
 // createIfb makes the link, down and with its shaper: a discipline on a link that's up costs an RCU grace period.
 func (s *shaping) createIfb() error {
-	known, which := ifbNames(s.network.name, s.attachment), 0
+	known, which := IfbNames(s.call.Network, s.attachment), 0
 	for attempt := 0; attempt < names.Attempts; {
-		nm := ifbOf(s.network.name, s.attachment, attempt)
+		nm := ifbOf(s.call.Network, s.attachment, attempt)
 		s.ifb = rtnl.Link{Kind: "ifb", Index: nm.Index, Name: known[which], MAC: nm.MAC, MTU: s.hostEnd.MTU, TxQueueLen: rtnl.NoTxQueue}
 		var b rtnl.Batch
 		b.Create(s.ifb)
@@ -89,14 +92,14 @@ func (s *shaping) createIfb() error {
 			return lacking("ifb links (CONFIG_IFB)", err)
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return failed("adding link", err)
+			return fault.Wrap("adding link", err)
 		}
 		switch there, lookUp := s.host.Link(known[which]); {
-		case absent(lookUp):
+		case fault.Absent(lookUp):
 			attempt++ // the index is a stranger's
 		case lookUp != nil:
-			return failed("failed to lookup "+quote(known[which]), lookUp)
-		case there.Kind == "ifb" && (there.Index < names.Least || isIfbOf(s.network.name, s.attachment, there)):
+			return fault.Wrap("failed to lookup "+strconv.Quote(known[which]), lookUp)
+		case there.Kind == "ifb" && (there.Index < names.Least || isIfbOf(s.call.Network, s.attachment, there)):
 			if err := s.replaceIfb(there, err); err != nil {
 				return err
 			}
@@ -104,10 +107,10 @@ func (s *shaping) createIfb() error {
 		case which == 0:
 			which = 1
 		default:
-			return failed("adding link", err)
+			return fault.Wrap("adding link", err)
 		}
 	}
-	return wrong("adding link: all names for an ifb are taken")
+	return fault.Wrong("adding link: all names for an ifb are taken")
 }
 
 // replaceIfb removes an ifb that's left of an attachment that ended without DEL. While the host end's packets are
@@ -115,8 +118,8 @@ func (s *shaping) createIfb() error {
 func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 	err := s.host.Do(creation(rtnl.Ingress{Link: s.hostEnd.Index}))
 	if errors.Is(err, fs.ErrExist) {
-		return &Error{Code: CodeAttached, Key: "CNI_CONTAINERID", Err: cause,
-			Msg: "adding link: the bandwidth of " + s.attachment.IfName + " is limited already by " + quote(there.Name) + "; DEL removes it"}
+		return &spec.Error{Code: spec.CodeAttached, Key: "CNI_CONTAINERID", Err: cause,
+			Msg: "adding link: the bandwidth of " + s.attachment.IfName + " is limited already by " + strconv.Quote(there.Name) + "; DEL removes it"}
 	}
 	if err == nil {
 		err = s.host.Do(deletion(rtnl.Ingress{Link: s.hostEnd.Index}))
@@ -124,11 +127,11 @@ func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 	if err != nil {
 		return s.lacksIngress(err)
 	}
-	return failed("remove a stale ifb", s.host.Do(deletion(rtnl.Link{Index: there.Index})))
+	return fault.Wrap("remove a stale ifb", s.host.Do(deletion(rtnl.Link{Index: there.Index})))
 }
 
 func (s *shaping) alias() string {
-	return names.Alias(s.network.rulesOwner(names.Lessee(s.attachment)))
+	return names.Alias(s.call.Owner(s.attachment))
 }
 
 func creation(o rtnl.Object) *rtnl.Batch {
@@ -143,23 +146,23 @@ func deletion(o rtnl.Object) *rtnl.Batch {
 	return &b
 }
 
-// gcBandwidth removes the ifbs of whoever isn't valid or, if nobody said who is, those that no link redirects to any more:
+// GC removes the ifbs of whoever isn't valid or, if nobody said who is, those that no link redirects to any more:
 // the host end that did is gone. Those that the reference made don't say whose they are.
-func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
-	if k := n.bandwidth(); k.err != nil {
+func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
+	if k.err != nil {
 		return k.err
 	}
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
-		return failed("open a netlink socket", err)
+		return fault.Wrap("open a netlink socket", err)
 	}
 	defer conn.Close()
 	var list []rtnl.Link
 	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "ifb"}) {
 		if err != nil {
-			return failed("list links", err)
+			return fault.Wrap("list links", err)
 		}
-		if names.InNetwork(n.name, l) {
+		if names.InNetwork(c.Network, l) {
 			list = append(list, l)
 		}
 	}
@@ -170,7 +173,7 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 	if valid == nil {
 		used, err = redirectedTo(conn)
 	} else {
-		used = ifbsOf(n.name, valid)
+		used = ifbsOf(c.Network, valid)
 	}
 	if err != nil {
 		return err
@@ -186,13 +189,13 @@ func gcBandwidth(_ context.Context, n *Network, valid []Attachment) error {
 		return nil
 	}
 	if err := conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
-		return failed("delete links", err)
+		return fault.Wrap("delete links", err)
 	}
 	return nil
 }
 
 // ifbsOf are the indexes that attachments' ifbs can have.
-func ifbsOf(network string, valid []Attachment) map[int]bool {
+func ifbsOf(network string, valid []spec.Attachment) map[int]bool {
 	used := map[int]bool{}
 	for _, a := range valid {
 		for attempt := range names.Attempts {
@@ -207,15 +210,15 @@ func redirectedTo(conn *rtnl.Conn) (map[int]bool, error) {
 	var veths []int
 	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
 		if err != nil {
-			return nil, failed("list links", err)
+			return nil, fault.Wrap("list links", err)
 		}
 		veths = append(veths, l.Index)
 	}
 	used := map[int]bool{}
 	for _, index := range veths {
 		for r, err := range conn.Redirects(index) {
-			if err != nil && !absent(err) { // a link may go meanwhile
-				return nil, failed("list filters", err)
+			if err != nil && !fault.Absent(err) { // a link may go meanwhile
+				return nil, fault.Wrap("list filters", err)
 			}
 			used[r.To] = true
 		}

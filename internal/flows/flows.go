@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+// Package flows ends flows of UDP that would go on by port mappings that are gone.
+package flows
 
 import (
 	"errors"
@@ -42,10 +43,10 @@ func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
 	return t, ok
 }
 
-// forgetStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
+// EndStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
 // Others to the same port, that only pass through the host, are left alone, and so are those to ports that another attachment
 // of the container has, for which this one waits.
-func forgetStale(p nft.Publication, waiting []nft.PortTakenError) {
+func EndStale(p nft.Publication, waiting []nft.PortTakenError) {
 	for _, a := range p.Addrs {
 		ports := udpPorts{}
 		for _, m := range p.Ports {
@@ -102,8 +103,8 @@ func hostMatches(conn *rtnl.Conn, ports udpPorts) []conntrack.Match {
 	return list
 }
 
-// forgetRemoved ends flows to containers by mappings that are gone.
-func forgetRemoved(removed []nft.Published) {
+// EndRemoved ends flows to containers by mappings that are gone.
+func EndRemoved(removed []nft.Published) {
 	for _, ipv6 := range []bool{false, true} {
 		ports := udpPorts{}
 		gone := map[netip.AddrPort]bool{} // the containers' ends

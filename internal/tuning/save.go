@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package tuning
 
 import (
 	"errors"
@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +30,7 @@ type saved struct {
 	hostEnd              int // index of the link that bridge or ptp made; 0 where they didn't
 }
 
-func (k *tuningKeys) file(a Attachment) string {
+func (k *Keys) file(a spec.Attachment) string {
 	return filepath.Join(k.dataDir, a.ContainerID+"_"+a.IfName+".json")
 }
 
@@ -73,21 +76,21 @@ func first(old, now rtnl.Link) rtnl.Link {
 }
 
 // save keeps a link's attributes. created reports whether there was nothing before.
-func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool, err error) {
+func (k *Keys) save(c *verbs.Call, a spec.Attachment, now rtnl.Link) (created bool, err error) {
 	old, err := k.load(a)
 	switch {
-	case absent(err):
+	case fault.Absent(err):
 		created = true
 	case err != nil:
-		return false, failed("read the saved attributes", err)
+		return false, fault.Wrap("read the saved attributes", err)
 	}
-	s, err := savedOf(n, a)
+	s, err := savedOf(c, a)
 	if err != nil {
 		return false, err
 	}
 	s.link = first(old.link, now)
 	if err := os.MkdirAll(k.dataDir, 0o700); err != nil {
-		return false, failed("save the link's attributes", err)
+		return false, fault.Wrap("save the link's attributes", err)
 	}
 	// Whole or absent at any instant.
 	file := k.file(a)
@@ -97,7 +100,7 @@ func (k *tuningKeys) save(n *Network, a Attachment, now rtnl.Link) (created bool
 	if err != nil {
 		_ = os.Remove(file + ".tmp")
 	}
-	return created, failed("save the link's attributes", err)
+	return created, fault.Wrap("save the link's attributes", err)
 }
 
 func (s *saved) encode() []byte {
@@ -145,7 +148,7 @@ type anothersError struct{ file, containerID string }
 func (e *anothersError) Error() string { return e.file + " is container " + e.containerID + "'s" }
 
 // load reads what was saved for an attachment. A file that isn't JSON holds nothing.
-func (k *tuningKeys) load(a Attachment) (saved, error) {
+func (k *Keys) load(a spec.Attachment) (saved, error) {
 	text, err := os.ReadFile(k.file(a))
 	if err != nil {
 		return saved{}, err
@@ -211,24 +214,24 @@ func readSwitch(r *jsontext.Reader, to *rtnl.Switch) error {
 }
 
 // forget removes what was saved.
-func (k *tuningKeys) forget(a Attachment) error {
+func (k *Keys) forget(a spec.Attachment) error {
 	_ = os.Remove(k.file(a) + ".tmp")
 	err := os.Remove(k.file(a))
-	if absent(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
+	if fault.Absent(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
 		return nil
 	}
-	return failed("remove the saved attributes", err)
+	return fault.Wrap("remove the saved attributes", err)
 }
 
 // forgetExcept removes what was saved for a network's attachments that aren't valid. Files of the reference don't say
 // whose network's they are, and stay.
-func (k *tuningKeys) forgetExcept(n *Network, valid []Attachment) error {
+func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 	keep := map[string]bool{}
 	for _, a := range valid {
 		keep[k.file(a)] = true
 	}
 	return eachSaved(k.dataDir, func(file string, s saved) error {
-		if s.network != n.name || keep[strings.TrimSuffix(file, ".tmp")] {
+		if s.network != c.Network || keep[strings.TrimSuffix(file, ".tmp")] {
 			return nil
 		}
 		return removeSaved(file)
@@ -238,7 +241,7 @@ func (k *tuningKeys) forgetExcept(n *Network, valid []Attachment) error {
 // eachSaved reads the files in a directory, those too that a killed process left half done. It goes on after an error.
 func eachSaved(dir string, each func(file string, s saved) error) error {
 	entries, err := os.ReadDir(dir)
-	if absent(err) {
+	if fault.Absent(err) {
 		return nil
 	}
 	for _, e := range entries {
@@ -247,7 +250,7 @@ func eachSaved(dir string, each func(file string, s saved) error) error {
 			continue
 		}
 		text, readErr := os.ReadFile(file)
-		if absent(readErr) {
+		if fault.Absent(readErr) {
 			continue // by a DEL meanwhile
 		}
 		if readErr != nil {
@@ -256,11 +259,11 @@ func eachSaved(dir string, each func(file string, s saved) error) error {
 		}
 		err = errors.Join(err, each(file, decodeSaved(text)))
 	}
-	return failed("saved attributes", err)
+	return fault.Wrap("saved attributes", err)
 }
 
 func removeSaved(file string) error {
-	if err := os.Remove(file); err != nil && !absent(err) {
+	if err := os.Remove(file); err != nil && !fault.Absent(err) {
 		return err
 	}
 	return nil

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package portmap
 
 import (
 	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// portmapKeys are portmap's own. err is the first that's wrong; what DEL can use is read all the same.
-type portmapKeys struct {
+// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+type Keys struct {
 	ports      []nft.PortMapping
 	backend    string
 	snat       bool
@@ -23,23 +25,19 @@ type portmapKeys struct {
 	markChain  string
 	words      [2][]string // conditionsV4, conditionsV6
 	conditions [2][]nft.Condition
-	err        *Error
+	err        *spec.Error
 }
 
 // conditionKeys are the keys of the conditions, by family.
 var conditionKeys = [2]string{"conditionsV4", "conditionsV6"}
 
-// portmap are portmap's keys.
-func (n *Network) portmap() *portmapKeys { return n.own.(*portmapKeys) }
-
-// parsePortmap reads portmap's keys.
-func (n *Network) parsePortmap() *portmapKeys {
-	k := &portmapKeys{snat: true}
-	r := n.reader()
-	var mappings []portMapping
+// Read reads the plugin's keys.
+func Read(r *jsontext.Reader) verbs.Plugin {
+	k := &Keys{snat: true}
+	var mappings []mapping
 	err := r.Object(func(key string) error { return k.field(r, key, &mappings) })
 	k.err = fault.First(r, err)
-	problems := []func() *Error{k.checkMarks, k.checkBackend, func() *Error { return k.checkPorts(mappings) }}
+	problems := []func() *spec.Error{k.checkMarks, k.checkBackend, func() *spec.Error { return k.checkPorts(mappings) }}
 	if len(mappings) > 0 { // else nobody asks under which conditions
 		problems = append(problems, k.checkConditions)
 	}
@@ -51,8 +49,11 @@ func (n *Network) parsePortmap() *portmapKeys {
 	return k
 }
 
+// Wrong is the first key that's wrong.
+func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
+
 // field reads one key of the top level.
-func (k *portmapKeys) field(r *jsontext.Reader, key string, mappings *[]portMapping) (err error) {
+func (k *Keys) field(r *jsontext.Reader, key string, mappings *[]mapping) (err error) {
 	switch key {
 	case "backend":
 		k.backend = ""
@@ -78,7 +79,7 @@ func (k *portmapKeys) field(r *jsontext.Reader, key string, mappings *[]portMapp
 			}
 			*mappings = nil
 			_, err := r.List(func() error {
-				m := portMapping{path: r.Path()}
+				m := mapping{path: r.Path()}
 				err := r.Object(func(key string) error { return m.field(r, key) })
 				*mappings = append(*mappings, m)
 				return err
@@ -89,15 +90,15 @@ func (k *portmapKeys) field(r *jsontext.Reader, key string, mappings *[]portMapp
 	return err
 }
 
-// portMapping is a mapping as it's written.
-type portMapping struct {
+// mapping is a mapping as it's written.
+type mapping struct {
 	path                    string
 	hostPort, containerPort int
 	protocol                string
 	hostIP                  string
 }
 
-func (m *portMapping) field(r *jsontext.Reader, key string) error {
+func (m *mapping) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "hostport":
 		return r.Integer(&m.hostPort)
@@ -112,8 +113,8 @@ func (m *portMapping) field(r *jsontext.Reader, key string) error {
 }
 
 // parse returns the mapping, or the key that's wrong.
-func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
-	wrong := func(key, msg, expected string) (nft.PortMapping, *Error) {
+func (m *mapping) parse() (p nft.PortMapping, err *spec.Error) {
+	wrong := func(key, msg, expected string) (nft.PortMapping, *spec.Error) {
 		return p, fault.Expected(m.path+"."+key, msg, expected)
 	}
 	for _, port := range []struct {
@@ -134,12 +135,12 @@ func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
 	case "sctp":
 		p.Protocol = nft.SCTP
 	default:
-		return wrong("protocol", "unknown protocol "+quote(m.protocol), `"tcp", "udp" or "sctp"`)
+		return wrong("protocol", "unknown protocol "+strconv.Quote(m.protocol), `"tcp", "udp" or "sctp"`)
 	}
 	if m.hostIP != "" {
 		a, err := netip.ParseAddr(m.hostIP)
 		if err != nil || a.Zone() != "" {
-			return wrong("hostIP", "invalid host address "+quote(m.hostIP), "an IP address")
+			return wrong("hostIP", "invalid host address "+strconv.Quote(m.hostIP), "an IP address")
 		}
 		p.HostIP = a.Unmap()
 	}
@@ -147,8 +148,8 @@ func (m *portMapping) parse() (p nft.PortMapping, err *Error) {
 }
 
 // checkPorts takes the mappings that are right, and returns what's wrong with the first that isn't.
-func (k *portmapKeys) checkPorts(mappings []portMapping) (first *Error) {
-	note := func(e *Error) {
+func (k *Keys) checkPorts(mappings []mapping) (first *spec.Error) {
+	note := func(e *spec.Error) {
 		if first == nil {
 			first = e
 		}
@@ -171,7 +172,7 @@ func (k *portmapKeys) checkPorts(mappings []portMapping) (first *Error) {
 				fresh = append(fresh, at)
 				seen[at] = mapped{p.ContainerPort, m.path}
 			case before.port != p.ContainerPort:
-				note(invalidKey(m.path, "host port "+p.HostText()+" is mapped twice: by "+before.path+" and "+m.path))
+				note(fault.Key(m.path, "host port "+p.HostText()+" is mapped twice: by "+before.path+" and "+m.path))
 			}
 		}
 		// The same mapping again is as good as once, also where one is for any address and the other for 0.0.0.0.
@@ -189,17 +190,17 @@ func (k *portmapKeys) checkPorts(mappings []portMapping) (first *Error) {
 	return first
 }
 
-func (k *portmapKeys) checkMarks() *Error {
+func (k *Keys) checkMarks() *spec.Error {
 	switch {
 	case k.markChain != "" && k.hasMarkBit:
-		return invalidKey("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
+		return fault.Key("externalSetMarkChain", "Cannot specify externalSetMarkChain and markMasqBit")
 	case k.hasMarkBit && (k.markBit < 0 || k.markBit > 31):
 		return fault.Expected("markMasqBit", "MasqMarkBit must be between 0 and 31", "that, got "+strconv.Itoa(k.markBit))
 	}
 	return nil
 }
 
-func (k *portmapKeys) checkBackend() *Error {
+func (k *Keys) checkBackend() *spec.Error {
 	var iptables, nftables []string
 	for i, words := range k.words {
 		switch {
@@ -210,7 +211,7 @@ func (k *portmapKeys) checkBackend() *Error {
 			nftables = append(nftables, conditionKeys[i])
 		}
 	}
-	mixed := func(backend, other string, keys []string) *Error {
+	mixed := func(backend, other string, keys []string) *spec.Error {
 		return fault.Expected(keys[0], backend+" backend was requested but configuration contains "+other+"-specific options ["+strings.Join(keys, " ")+"]", "")
 	}
 	switch k.backend {
@@ -227,7 +228,7 @@ func (k *portmapKeys) checkBackend() *Error {
 			return mixed("nftables", "iptables", iptables)
 		}
 	default:
-		return fault.Expected("backend", "unrecognized backend "+quote(k.backend), `"iptables" or "nftables"`)
+		return fault.Expected("backend", "unrecognized backend "+strconv.Quote(k.backend), `"iptables" or "nftables"`)
 	}
 	return nil
 }

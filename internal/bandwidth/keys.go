@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package bandwidth
 
 import (
 	"math"
 	"strconv"
 	"time"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -18,21 +20,17 @@ type limit struct{ rate, burst int }
 // limits are an attachment's, named as its container sees them: ingress comes to it.
 type limits struct{ ingress, egress limit }
 
-// bandwidthKeys are bandwidth's own. err is the first that's wrong.
-type bandwidthKeys struct {
+// Keys are the plugin's own. err is the first that's wrong.
+type Keys struct {
 	limits
-	err *Error
+	err *spec.Error
 }
 
-// bandwidth are bandwidth's keys.
-func (n *Network) bandwidth() *bandwidthKeys { return n.own.(*bandwidthKeys) }
-
-// parseBandwidth reads bandwidth's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
-func (n *Network) parseBandwidth() *bandwidthKeys {
-	k := &bandwidthKeys{}
+// Read reads the plugin's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
+func Read(r *jsontext.Reader) verbs.Plugin {
+	k := &Keys{}
 	var fromRuntime limits
 	top := false
-	r := n.reader()
 	err := r.Object(func(key string) error {
 		if key == "runtimeconfig" {
 			return r.Object(func(key string) error {
@@ -60,6 +58,9 @@ func (n *Network) parseBandwidth() *bandwidthKeys {
 	return k
 }
 
+// Wrong is the first key that's wrong.
+func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
+
 func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 	var to *int
 	switch key {
@@ -78,8 +79,8 @@ func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 }
 
 // problem says what's wrong with a direction's limit; keys is what its keys begin with.
-func (l limit) problem(keys string) *Error {
-	wrong := func(key, msg, expected string) *Error { return fault.Expected(keys+key, msg, expected) }
+func (l limit) problem(keys string) *spec.Error {
+	wrong := func(key, msg, expected string) *spec.Error { return fault.Expected(keys+key, msg, expected) }
 	switch {
 	case l.rate != 0 && l.burst == 0:
 		return wrong("Burst", "if rate is set, burst must also be set", "")

@@ -1,39 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package sbr
 
 import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// firstSBRTable is where the search for a table begins, as the reference's does.
-const firstSBRTable = 100
+// firstTable is where the search for a table begins, as the reference's does.
+const firstTable = 100
 
-// sbrProtocol marks our rules, so that DEL knows them. Of the numbers that rtnetlink.h leaves to others
+// ruleProtocol marks our rules, so that DEL knows them. Of the numbers that rtnetlink.h leaves to others
 // nobody is known to use it.
-const sbrProtocol = 211
+const ruleProtocol = 211
 
-// sbrKeys are sbr's own. err is the first that's wrong.
-type sbrKeys struct {
+// Keys are the plugin's own. err is the first that's wrong.
+type Keys struct {
 	table       uint32 // 0: one is chosen for each address
 	gateways    []netip.Addr
 	sourceHints bool
-	err         *Error
+	err         *spec.Error
 }
 
-// sbr are sbr's keys.
-func (n *Network) sbr() *sbrKeys { return n.own.(*sbrKeys) }
-
-// parseSBR reads sbr's keys.
-func (n *Network) parseSBR() *sbrKeys {
-	k := &sbrKeys{}
-	r := n.reader()
+// Read reads the plugin's keys.
+func Read(r *jsontext.Reader) verbs.Plugin {
+	k := &Keys{}
 	err := r.Object(func(key string) error {
 		switch key {
 		case "table":
@@ -52,7 +50,10 @@ func (n *Network) parseSBR() *sbrKeys {
 	return k
 }
 
-func (k *sbrKeys) parseGateways(r *jsontext.Reader) error {
+// Wrong is the first key that's wrong.
+func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
+
+func (k *Keys) parseGateways(r *jsontext.Reader) error {
 	k.gateways = nil
 	_, err := r.List(func() error {
 		var text string
@@ -66,7 +67,7 @@ func (k *sbrKeys) parseGateways(r *jsontext.Reader) error {
 		case err != nil || gw.Zone() != "":
 			r.Wrong("invalid static gateway IP address: "+text, "")
 		case len(k.gateways) == 2:
-			fault.Note(r, invalidKey("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
+			fault.Note(r, fault.Key("gateways", "gateways list cannot contain more than 2 entries (one IPv4, one IPv6)"))
 		case before >= 0:
 			r.Wrong("gateways list contains multiple "+family(gw)+" addresses: "+k.gateways[before].String()+" and "+text, "")
 		default:
@@ -84,22 +85,22 @@ func family(a netip.Addr) string {
 	return "IPv6"
 }
 
-// sbrPlan is what an ADD changes, decided without I/O.
-type sbrPlan struct {
+// plan is what an ADD changes, decided without I/O.
+type plan struct {
 	rules []rtnl.Rule
 	made  []rtnl.Route // in tables of their own
 	gone  []rtnl.Route // from the main table
 	hints []rtnl.Route // in the main table, with their source
 }
 
-// newSBRPlan decides which of the interface's routes in the main table go to which address's table: those that name
+// newPlan decides which of the interface's routes in the main table go to which address's table: those that name
 // the address's subnet as source or gateway, and those that name neither. What belongs to no address stays, and the
 // link-local subnet of IPv6, without which there's no neighbour discovery, stays as well.
-func newSBRPlan(k *sbrKeys, ips []IP, link int, main []rtnl.Route, tables []uint32) *sbrPlan {
-	p := &sbrPlan{}
+func newPlan(k *Keys, ips []spec.IP, link int, main []rtnl.Route, tables []uint32) *plan {
+	p := &plan{}
 	moved := make([]bool, len(main))
 	for i, ip := range ips {
-		p.rules = append(p.rules, rtnl.Rule{Src: single(ip.Address.Addr()), Table: tables[i], Protocol: sbrProtocol})
+		p.rules = append(p.rules, rtnl.Rule{Src: result.Single(ip.Address.Addr()), Table: tables[i], Protocol: ruleProtocol})
 		if k.table != 0 {
 			continue
 		}
@@ -127,7 +128,7 @@ func newSBRPlan(k *sbrKeys, ips []IP, link int, main []rtnl.Route, tables []uint
 	for j, r := range main {
 		switch {
 		case !moved[j]:
-		case k.sourceHints && r.Dst.Bits() > 0 && slices.ContainsFunc(ips, func(ip IP) bool { return ip.Address.Masked() == r.Dst }):
+		case k.sourceHints && r.Dst.Bits() > 0 && slices.ContainsFunc(ips, func(ip spec.IP) bool { return ip.Address.Masked() == r.Dst }):
 			p.hint(r, ips)
 		default:
 			p.gone = append(p.gone, r)
@@ -137,7 +138,7 @@ func newSBRPlan(k *sbrKeys, ips []IP, link int, main []rtnl.Route, tables []uint
 }
 
 // hint gives the route of a subnet its source, if it lacks one.
-func (p *sbrPlan) hint(r rtnl.Route, ips []IP) {
+func (p *plan) hint(r rtnl.Route, ips []spec.IP) {
 	if r.Src.IsValid() {
 		return
 	}
@@ -152,7 +153,7 @@ func (p *sbrPlan) hint(r rtnl.Route, ips []IP) {
 }
 
 // gatewayOf is the address's gateway: what the configuration says of its family, or IPAM.
-func (k *sbrKeys) gatewayOf(ip IP) (gw netip.Addr, configured bool) {
+func (k *Keys) gatewayOf(ip spec.IP) (gw netip.Addr, configured bool) {
 	for _, gw := range k.gateways {
 		if gw.Is4() == ip.Address.Addr().Is4() {
 			return gw, true
@@ -161,7 +162,7 @@ func (k *sbrKeys) gatewayOf(ip IP) (gw netip.Addr, configured bool) {
 	return result.Specified(ip.Gateway), false
 }
 
-func belongs(r rtnl.Route, ip IP, gw netip.Addr) bool {
+func belongs(r rtnl.Route, ip spec.IP, gw netip.Addr) bool {
 	switch {
 	case r.Dst.Addr().Is4() != ip.Address.Addr().Is4():
 		return false
@@ -177,7 +178,7 @@ func inTable(r rtnl.Route, table uint32) rtnl.Route {
 }
 
 // adds fills the tables, routes on the link first since gateways are looked for there, and then leads to them.
-func (p *sbrPlan) adds(b *rtnl.Batch) {
+func (p *plan) adds(b *rtnl.Batch) {
 	for _, r := range p.made {
 		if !r.Gateway.IsValid() {
 			b.Append(r)
@@ -194,7 +195,7 @@ func (p *sbrPlan) adds(b *rtnl.Batch) {
 }
 
 // removes empties the main table, gateways' users first.
-func (p *sbrPlan) removes(b *rtnl.Batch) {
+func (p *plan) removes(b *rtnl.Batch) {
 	for _, r := range slices.Backward(p.gone) {
 		b.Delete(r)
 	}
@@ -204,7 +205,7 @@ func (p *sbrPlan) removes(b *rtnl.Batch) {
 }
 
 // undo takes adds back, whichever of them were made.
-func (p *sbrPlan) undo(b *rtnl.Batch) {
+func (p *plan) undo(b *rtnl.Batch) {
 	for _, r := range p.rules {
 		b.Delete(r)
 	}
@@ -214,7 +215,7 @@ func (p *sbrPlan) undo(b *rtnl.Batch) {
 }
 
 // restore takes removes back.
-func (p *sbrPlan) restore(b *rtnl.Batch) {
+func (p *plan) restore(b *rtnl.Batch) {
 	for _, r := range p.hints {
 		b.Delete(r)
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+// Package bandwidth is the plugin that limits what a container sends and receives.
+package bandwidth
 
 import (
 	"context"
@@ -8,10 +9,12 @@ import (
 	"io/fs"
 	"strconv"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/undo"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +24,8 @@ import (
 
 // shaping is one attachment whose limits are set or looked at.
 type shaping struct {
-	network    *Network
-	attachment Attachment
+	call       *verbs.Call
+	attachment spec.Attachment
 	limits     limits
 	host       *rtnl.Conn
 	hostEnd    rtnl.Link
@@ -30,18 +33,18 @@ type shaping struct {
 	undo       undo.List
 }
 
-func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) {
-	k := n.bandwidth()
-	if err := n.checkChained(k.err, "must be called as chained plugin"); err != nil {
+// Add sets the limits.
+func (k *Keys) Add(_ context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+	if err := c.CheckFollows(k.err, "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
 	if err := netns.RefuseOwn(a); err != nil {
 		return nil, err
 	}
 	if k.limits == (limits{}) {
-		return n.passOn(), nil
+		return c.PassOn(), nil
 	}
-	s, err := n.shaping(a, k.limits)
+	s, err := k.shaping(c, a)
 	if err != nil {
 		return nil, err
 	}
@@ -51,29 +54,29 @@ func addBandwidth(_ context.Context, n *Network, a Attachment) (*Result, error) 
 		return nil, err
 	}
 	if !k.egress.isSet() {
-		return n.passOn(), nil
+		return c.PassOn(), nil
 	}
-	res := result.In(n.prev, n.cniVersion)
-	res.Interfaces = append(append([]Interface(nil), n.prev.Interfaces...), Interface{Name: s.ifb.Name, MAC: s.ifb.MAC.String()})
+	res := result.In(c.Prev, c.CNIVersion)
+	res.Interfaces = append(append([]spec.Interface(nil), c.Prev.Interfaces...), spec.Interface{Name: s.ifb.Name, MAC: s.ifb.MAC.String()})
 	return res, nil
 }
 
 // shaping opens a socket on the host and finds the host's end of the container's link, which the result must name.
-func (n *Network) shaping(a Attachment, l limits) (*shaping, error) {
-	if len(n.prev.Interfaces) == 0 {
-		return nil, invalidKey("prevResult", "no interfaces provided")
+func (k *Keys) shaping(c *verbs.Call, a spec.Attachment) (*shaping, error) {
+	if len(c.Prev.Interfaces) == 0 {
+		return nil, fault.Key("prevResult", "no interfaces provided")
 	}
 	host, err := rtnl.CurrentNetNSID()
 	if err != nil {
-		return nil, failed("identify the host's network namespace", err)
+		return nil, fault.Wrap("identify the host's network namespace", err)
 	}
 	inside, err := containerLink(a, host)
 	if err != nil {
 		return nil, err
 	}
-	s := &shaping{network: n, attachment: a, limits: l}
+	s := &shaping{call: c, attachment: a, limits: k.limits}
 	if s.host, err = rtnl.Dial(nil); err != nil {
-		return nil, failed("open a netlink socket", err)
+		return nil, fault.Wrap("open a netlink socket", err)
 	}
 	if err := s.findHostEnd(inside); err != nil {
 		s.host.Close()
@@ -83,7 +86,7 @@ func (n *Network) shaping(a Attachment, l limits) (*shaping, error) {
 }
 
 // containerLink looks at the container's end, which must be a veth's.
-func containerLink(a Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
+func containerLink(a spec.Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
 	ns, err := netns.Open(a, host)
 	if err != nil {
 		return rtnl.Link{}, err
@@ -91,28 +94,28 @@ func containerLink(a Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
 	defer ns.Close()
 	conn, err := rtnl.Dial(ns)
 	if err != nil {
-		return rtnl.Link{}, failed("open a netlink socket in the container", err)
+		return rtnl.Link{}, fault.Wrap("open a netlink socket in the container", err)
 	}
 	defer conn.Close()
 	l, err := conn.Link(a.IfName)
 	if err == nil && (l.Kind != "veth" || l.PeerIndex <= 0) {
 		err = errors.New("it is not a veth")
 	}
-	return l, failed("container interface "+a.IfName+" has no veth peer", err)
+	return l, fault.Wrap("container interface "+a.IfName+" has no veth peer", err)
 }
 
 func (s *shaping) findHostEnd(inside rtnl.Link) error {
 	l, err := s.host.LinkByIndex(inside.PeerIndex)
 	if err != nil || l.Kind != "veth" || l.PeerIndex != inside.Index {
-		return wrong("veth peer with index " + strconv.Itoa(inside.PeerIndex) + " is not in host ns")
+		return fault.Wrong("veth peer with index " + strconv.Itoa(inside.PeerIndex) + " is not in host ns")
 	}
-	for _, i := range s.network.prev.Interfaces {
+	for _, i := range s.call.Prev.Interfaces {
 		if i.Sandbox == "" && i.Name == l.Name {
 			s.hostEnd = l
 			return nil
 		}
 	}
-	return fault.Because(wrong("no veth peer of container interface found in host ns"), "prevResult doesn't name "+quote(l.Name))
+	return fault.Because(fault.Wrong("no veth peer of container interface found in host ns"), "prevResult doesn't name "+strconv.Quote(l.Name))
 }
 
 // shape sets the limits. The ifb is made first and alone, since what follows names it by an index that could be
@@ -158,7 +161,7 @@ type shapingStep struct {
 func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 	var refused rtnl.Refused
 	if err != nil && !errors.As(err, &refused) {
-		return failed("limit the bandwidth", err)
+		return fault.Wrap("limit the bandwidth", err)
 	}
 	because := make([]error, len(steps))
 	for _, e := range refused {
@@ -170,12 +173,12 @@ func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 			s.undo.Push(step.what, func() error { return s.host.Do(deletion(step.undo)) })
 		case err == nil || step.what == "" || first != nil:
 		case errors.Is(err, fs.ErrExist):
-			first = &Error{Code: CodeAttached, Err: err, Key: "CNI_CONTAINERID",
-				Msg: step.what + ": " + quote(s.hostEnd.Name) + " has a queueing discipline already (" + err.Error() + ")"}
+			first = &spec.Error{Code: spec.CodeAttached, Err: err, Key: "CNI_CONTAINERID",
+				Msg: step.what + ": " + strconv.Quote(s.hostEnd.Name) + " has a queueing discipline already (" + err.Error() + ")"}
 		case step.lacks != nil:
 			first = step.lacks(err)
 		default:
-			first = failed(step.what, err)
+			first = fault.Wrap(step.what, err)
 		}
 	}
 	return first
@@ -183,7 +186,7 @@ func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 
 // lacking is a kernel without something.
 func lacking(what string, err error) error {
-	return &Error{Code: CodeInternal, Err: err, Msg: "the kernel lacks " + what + ", which a limit needs: " + err.Error()}
+	return &spec.Error{Code: spec.CodeInternal, Err: err, Msg: "the kernel lacks " + what + ", which a limit needs: " + err.Error()}
 }
 
 // lacksTBF, lacksIngress and lacksFilter tell a module that's missing from other refusals: the kernel says ENOENT of
@@ -192,54 +195,54 @@ func (s *shaping) lacksTBF(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return lacking("the queueing discipline tbf (CONFIG_NET_SCH_TBF)", err)
 	}
-	return failed("create qdisc", err)
+	return fault.Wrap("create qdisc", err)
 }
 
 func (s *shaping) lacksIngress(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return lacking("the queueing discipline ingress (CONFIG_NET_SCH_INGRESS)", err)
 	}
-	return failed("create ingress qdisc", err)
+	return fault.Wrap("create ingress qdisc", err)
 }
 
 func (s *shaping) lacksFilter(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return lacking("the filter u32 or the action mirred (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)", err)
 	}
-	return failed("add filter", err)
+	return fault.Wrap("add filter", err)
 }
 
-// delBandwidth removes the ifb, whatever the configuration says today. The host end's disciplines go with the host
+// Del removes the ifb, whatever the configuration says today. The host end's disciplines go with the host
 // end, which is another plugin's to remove: taking them away before would cost an RCU grace period, some 5 ms.
-func delBandwidth(ctx context.Context, n *Network, a Attachment) error {
+func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
-		return failed("open a netlink socket", err)
+		return fault.Wrap("open a netlink socket", err)
 	}
 	defer conn.Close()
-	ifb, err := findIfb(conn, n.name, a)
-	if absent(err) {
+	ifb, err := findIfb(conn, c.Network, a)
+	if fault.Absent(err) {
 		return nil
 	}
 	if err != nil {
-		return failed("look for the ifb", err)
+		return fault.Wrap("look for the ifb", err)
 	}
 	return removeIfb(ctx, conn, ifb.Index)
 }
 
-func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) error {
-	k := n.bandwidth()
+// Check compares the limits with those that are set.
+func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
 	switch {
-	case n.prevErr != nil:
-		return n.prevErr
+	case c.PrevErr != nil:
+		return c.PrevErr
 	case k.err != nil:
 		return k.err
-	case prev == nil:
+	case c.Prev == nil:
 		return fault.Expected("prevResult", "must be called as a chained plugin", "the result of the plugin before")
 	case k.limits == (limits{}):
 		return nil
 	}
-	s, err := n.shaping(a, k.limits)
+	s, err := k.shaping(c, a)
 	if err != nil {
 		return err
 	}
@@ -252,8 +255,8 @@ func checkBandwidth(_ context.Context, n *Network, a Attachment, prev *Result) e
 	if !k.egress.isSet() {
 		return nil
 	}
-	if s.ifb, err = findIfb(s.host, n.name, a); err != nil {
-		return failed("look for the ifb", err)
+	if s.ifb, err = findIfb(s.host, c.Network, a); err != nil {
+		return fault.Wrap("look for the ifb", err)
 	}
 	return s.checkTBF(k.egress.tbf(s.ifb.Index), s.ifb.Name)
 }
@@ -262,21 +265,22 @@ func (s *shaping) checkTBF(want rtnl.TBF, link string) error {
 	got, err := s.host.TBF(want.Link)
 	switch {
 	case errors.Is(err, rtnl.ErrNotTBF):
-		return fault.Because(wrong("Failed to find qdisc"), "on "+quote(link))
+		return fault.Because(fault.Wrong("Failed to find qdisc"), "on "+strconv.Quote(link))
 	case err != nil:
-		return failed("look at "+quote(link), err)
+		return fault.Wrap("look at "+strconv.Quote(link), err)
 	case got.Rate != want.Rate:
-		return fault.Because(wrong("Rate doesn't match"), "on "+quote(link))
+		return fault.Because(fault.Wrong("Rate doesn't match"), "on "+strconv.Quote(link))
 	case got.Limit != want.Limit:
-		return fault.Because(wrong("Limit doesn't match"), "on "+quote(link))
+		return fault.Because(fault.Wrong("Limit doesn't match"), "on "+strconv.Quote(link))
 	case want.Burst == 0 && got.Buffer != want.Buffer:
-		return fault.Because(wrong("Buffer doesn't match"), "on "+quote(link))
+		return fault.Because(fault.Wrong("Buffer doesn't match"), "on "+strconv.Quote(link))
 	}
 	return nil
 }
 
-func statusBandwidth(_ context.Context, n *Network) error {
-	if k := n.bandwidth(); k.err != nil {
+// Status says what is wrong with the keys.
+func (k *Keys) Status(context.Context, *verbs.Call) error {
+	if k.err != nil {
 		return k.err
 	}
 	return nil

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package tuning
 
 import (
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// DefaultTuningDir is where the plugin tuning keeps what links were, if its key "dataDir" doesn't say otherwise.
-const DefaultTuningDir = defaultTuningDir
-
 // savedOf begins what is saved for an attachment with whose it is, and what will prove its death: this boot, this namespace,
 // and the host end, where the result shows one that bridge or ptp made.
-func savedOf(n *Network, a Attachment) (saved, error) {
+func savedOf(c *verbs.Call, a spec.Attachment) (saved, error) {
 	host, err := hostid.Read()
 	if err != nil {
 		return saved{}, err
 	}
-	s := saved{network: n.name, containerID: a.ContainerID, boot: host.Boot, trueBoot: host.BootIsReal(), netns: host.NetNS.Ino}
-	for _, i := range n.prev.Interfaces {
+	s := saved{network: c.Network, containerID: a.ContainerID, boot: host.Boot, trueBoot: host.BootIsReal(), netns: host.NetNS.Ino}
+	for _, i := range c.Prev.Interfaces {
 		for attempt := range names.Attempts {
-			if nm := names.Of(n.name, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.Link {
+			if nm := names.Of(c.Network, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.Link {
 				s.hostEnd = nm.Index
 			}
 		}
@@ -61,7 +61,7 @@ func (s *saved) dead(o nft.Owner, p *proof.Proof) bool {
 func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ error) {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
-		return nil, failed("open a netlink socket", err)
+		return nil, fault.Wrap("open a netlink socket", err)
 	}
 	defer conn.Close()
 	proof, err := proof.New(conn)

@@ -5,68 +5,12 @@ package cni
 import (
 	"errors"
 	"net/netip"
-	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
-	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/nft"
 )
-
-// Elements of the dead: what portmap, firewall and masquerade have of an attachment ends with its proof of death, and
-// what leads to an address ends before another container has it.
-
-// endElements returns what removes the elements of a dead attachment, those of portmap and firewall too, before its leases
-// end: they would lead to the address's next owner.
-func (n *Network) endElements() func(ipam.Record) error {
-	asked, empty := false, false
-	return func(r ipam.Record) error {
-		conn, err := nft.Dial()
-		if err != nil {
-			return ignoreUnsupported(err)
-		}
-		defer conn.Close()
-		if !asked { // after a boot there are many dead, and usually no rules
-			asked = true
-			empty, err = conn.Empty()
-		}
-		if err != nil || empty {
-			return ignoreUnsupported(err)
-		}
-		return n.endElementsOf(conn, r)
-	}
-}
-
-func (n *Network) endElementsOf(conn *nft.Conn, r ipam.Record) (err error) {
-	owner := n.rulesOwner(r.Owner)
-	prefixes, addrs := r.Prefixes, r.Addrs
-	if len(prefixes) < len(addrs) {
-		err, prefixes = conn.DetachOwner(owner), nil
-	} else {
-		err = conn.Detach(nft.Sender{Owner: owner, Masquerade: prefixes, Guard: &nft.Guard{HostLink: r.Link}})
-	}
-	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
-	err = errors.Join(err, portsErr, conn.Revoke(nft.Allowance{Owner: owner, Addrs: addrs}, forgetSources))
-	forgetRemoved(removed)
-	return ignoreUnsupported(err)
-}
-
-// endLeading ends what portmap and firewall have left of an owner whose addresses are about to be free, as when they were taken
-// out of the list while it was attached: otherwise its ports would lead to the next holder. It's one send of questions.
-func endLeading(conn *nft.Conn, owner nft.Owner, list []netip.Prefix) error {
-	var addrs []netip.Addr
-	for _, p := range list {
-		addrs = append(addrs, p.Addr())
-	}
-	if addrs == nil {
-		return nil
-	}
-	owners, err := conn.OwnersOf(addrs...)
-	if err != nil || !slices.Contains(owners, owner.Short()) {
-		return err
-	}
-	return endChained(conn, owner.Network, []nft.Owner{owner})
-}
 
 // endStrangers ends what leads to the attachment's addresses for owners who had them before: dead ones, and those of other
 // plugins, which have lost them to this one. It's asked only where somebody may have had an address and given it up
@@ -88,7 +32,7 @@ func (at *attaching) endStrangers() error {
 	own, proof := at.network.rulesOwner(names.Lessee(at.attachment)).Short(), proof.On(at.host, at.conn)
 	for _, o := range owners {
 		if o != own && proof.DeadOwner(o) {
-			err = errors.Join(err, RemoveRules(o))
+			err = errors.Join(err, rules.End(o))
 		}
 	}
 	return ignoreUnsupported(err)
@@ -137,7 +81,7 @@ func deadInRuleset(p *proof.Proof, conn *nft.Conn, network string) ([]nft.Owner,
 		if err != nil {
 			return nil, err
 		}
-		ours[published.Owner] = ours[published.Owner] || published.Note == NoteVeth
+		ours[published.Owner] = ours[published.Owner] || published.Note == rules.NoteVeth
 	}
 	var dead []nft.Owner
 	for o, made := range ours {

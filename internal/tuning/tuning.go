@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+// Package tuning is the plugin that sets sysctls of a container's namespace and attributes of its link.
+package tuning
 
 import (
 	"context"
@@ -10,16 +11,19 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 // The plugin tuning sets sysctls of a container's namespace and attributes of its link.
 
-func addTuning(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-	k := n.tuning()
-	t, err := n.checkTuning(k, a)
+// Add makes the settings, and keeps what the link was.
+func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+	t, err := k.check(c, a)
 	if err != nil {
 		return nil, err
 	}
@@ -34,20 +38,20 @@ func addTuning(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 			return nil, err
 		}
 		defer conn.Close()
-		if err := k.change(n, a, t, conn); err != nil {
+		if err := k.change(c, a, t, conn); err != nil {
 			return nil, err
 		}
 	}
-	return t.result(n, a), nil
+	return t.result(c, a), nil
 }
 
-// checkTuning says what is wrong with the configuration, or what it asks for.
-func (n *Network) checkTuning(k *tuningKeys, a Attachment) (*tuning, error) {
+// check says what is wrong with the configuration, or what it asks for.
+func (k *Keys) check(c *verbs.Call, a spec.Attachment) (*tuning, error) {
 	switch {
-	case n.prevErr != nil:
-		return nil, n.prevErr
-	case k.err == nil && n.prev == nil:
-		return nil, invalidKey("prevResult", "Required prevResult missing")
+	case c.PrevErr != nil:
+		return nil, c.PrevErr
+	case k.err == nil && c.Prev == nil:
+		return nil, fault.Key("prevResult", "Required prevResult missing")
 	}
 	return k.tuning(a)
 }
@@ -58,12 +62,12 @@ func (t *tuning) set(ctx context.Context, ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	settings := slices.Clone(t.settings)
 	conn, err := rtnl.DialWith(ctx, ns, settings)
 	if err != nil {
-		return nil, failed("open a netlink socket in the container", err)
+		return nil, fault.Wrap("open a netlink socket in the container", err)
 	}
 	for i, s := range settings {
 		if s.Err != nil {
 			conn.Close()
-			return nil, &Error{Code: CodeInternal, Msg: s.Err.Error(), Details: "set sysctl " + t.sysctls[i].key + " to " + quote(s.Value),
+			return nil, &spec.Error{Code: spec.CodeInternal, Msg: s.Err.Error(), Details: "set sysctl " + t.sysctls[i].key + " to " + strconv.Quote(s.Value),
 				Key: "sysctl." + t.sysctls[i].key, Err: s.Err}
 		}
 	}
@@ -71,16 +75,16 @@ func (t *tuning) set(ctx context.Context, ns *rtnl.NetNS) (*rtnl.Conn, error) {
 }
 
 // change saves what the link was, and changes it by one message.
-func (k *tuningKeys) change(n *Network, a Attachment, t *tuning, conn *rtnl.Conn) error {
+func (k *Keys) change(c *verbs.Call, a spec.Attachment, t *tuning, conn *rtnl.Conn) error {
 	if !t.changesLink() {
 		return nil
 	}
 	was, err := conn.Link(a.IfName)
 	if err != nil {
-		return failed("failed to get "+quote(a.IfName), err)
+		return fault.Wrap("failed to get "+strconv.Quote(a.IfName), err)
 	}
 	old := before(was, t.link)
-	created, err := k.save(n, a, old)
+	created, err := k.save(c, a, old)
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,7 @@ func (k *tuningKeys) change(n *Network, a Attachment, t *tuning, conn *rtnl.Conn
 		// One message may have done a part of what it asks for.
 		var undo rtnl.Batch
 		undo.Set(old)
-		err = errors.Join(failed("change "+quote(a.IfName), err), failed("undo", conn.Do(&undo)))
+		err = errors.Join(fault.Wrap("change "+strconv.Quote(a.IfName), err), fault.Wrap("undo", conn.Do(&undo)))
 		if created {
 			err = errors.Join(err, k.forget(a))
 		}
@@ -100,11 +104,11 @@ func (k *tuningKeys) change(n *Network, a Attachment, t *tuning, conn *rtnl.Conn
 }
 
 // result is the previous plugin's, with the MAC as it was asked for.
-func (t *tuning) result(n *Network, a Attachment) *Result {
-	if t.mac == "" || len(n.prev.Interfaces) == 0 {
-		return n.passOn()
+func (t *tuning) result(c *verbs.Call, a spec.Attachment) *spec.Result {
+	if t.mac == "" || len(c.Prev.Interfaces) == 0 {
+		return c.PassOn()
 	}
-	res := result.In(n.prev, n.cniVersion)
+	res := result.In(c.Prev, c.CNIVersion)
 	res.Interfaces = slices.Clone(res.Interfaces)
 	for i := range res.Interfaces {
 		if res.Interfaces[i].Name == a.IfName {
@@ -114,10 +118,9 @@ func (t *tuning) result(n *Network, a Attachment) *Result {
 	return res
 }
 
-// delTuning gives the link its attributes back, where it's still there, and removes what was saved in any case. Sysctls die
+// Del gives the link its attributes back, where it's still there, and removes what was saved in any case. Sysctls die
 // with the namespace.
-func delTuning(_ context.Context, n *Network, a Attachment) error {
-	k := n.tuning()
+func (k *Keys) Del(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
 	s, err := k.load(a)
 	var anothers *anothersError
 	switch {
@@ -130,7 +133,7 @@ func delTuning(_ context.Context, n *Network, a Attachment) error {
 }
 
 // restore does what can be done: who is gone needs nothing.
-func restore(a Attachment, l rtnl.Link) error {
+func restore(a spec.Attachment, l rtnl.Link) error {
 	if a.NetNS == "" {
 		return nil
 	}
@@ -144,7 +147,7 @@ func restore(a Attachment, l rtnl.Link) error {
 	defer ns.Close()
 	conn, err := rtnl.Dial(ns)
 	if err != nil {
-		return failed("open a netlink socket in the container", err)
+		return fault.Wrap("open a netlink socket in the container", err)
 	}
 	defer conn.Close()
 	var b rtnl.Batch
@@ -153,8 +156,9 @@ func restore(a Attachment, l rtnl.Link) error {
 	return nil
 }
 
-func checkTuning(_ context.Context, n *Network, a Attachment, _ *Result) error {
-	t, err := n.checkTuning(n.tuning(), a)
+// Check compares what was asked for with what is.
+func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
+	t, err := k.check(c, a)
 	if err != nil {
 		return err
 	}
@@ -171,12 +175,12 @@ func checkTuning(_ context.Context, n *Network, a Attachment, _ *Result) error {
 	}
 	conn, err := rtnl.Dial(ns)
 	if err != nil {
-		return failed("open a netlink socket in the container", err)
+		return fault.Wrap("open a netlink socket in the container", err)
 	}
 	defer conn.Close()
 	l, err := conn.Link(a.IfName)
 	if err != nil {
-		return failed("Cannot find container link "+a.IfName, err)
+		return fault.Wrap("Cannot find container link "+a.IfName, err)
 	}
 	return t.checkLink(l)
 }
@@ -186,7 +190,7 @@ func (t *tuning) checkSysctls() error {
 	for _, s := range t.settings {
 		text, err := os.ReadFile(s.Path)
 		if err != nil {
-			return failed("read a sysctl", err)
+			return fault.Wrap("read a sysctl", err)
 		}
 		if now := strings.TrimSuffix(string(text), "\n"); !slices.Equal(strings.Fields(now), strings.Fields(s.Value)) {
 			return differs("value of "+s.Path, s.Value, now)
@@ -196,7 +200,7 @@ func (t *tuning) checkSysctls() error {
 }
 
 func differs(what, want, now string) error {
-	return &Error{Code: CodeInternal, Msg: "Error: Tuning configured " + what + " is " + want + ", current value is " + now}
+	return &spec.Error{Code: spec.CodeInternal, Msg: "Error: Tuning configured " + what + " is " + want + ", current value is " + now}
 }
 
 // checkLink compares what was asked for. Promiscuity that nobody asked for is a capture's.
@@ -217,22 +221,22 @@ func (t *tuning) checkLink(l rtnl.Link) error {
 	return nil
 }
 
-// gcTuning removes what was saved for attachments that aren't valid or, without a list, that are provably dead.
-func gcTuning(_ context.Context, n *Network, valid []Attachment) error {
+// GC removes what was saved for attachments that aren't valid or, without a list, that are provably dead.
+func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
 	if valid == nil {
-		_, err := ForgetDead(n.tuning().dataDir, []string{n.name}, false)
+		_, err := ForgetDead(k.dataDir, []string{c.Network}, false)
 		return err
 	}
-	return n.tuning().forgetExcept(n, valid)
+	return k.forgetExcept(c, valid)
 }
 
-func statusTuning(_ context.Context, n *Network) error {
-	k := n.tuning()
-	if _, err := k.tuning(Attachment{IfName: "eth0"}); err != nil {
+// Status says what is wrong with the keys, or with the directory.
+func (k *Keys) Status(context.Context, *verbs.Call) error {
+	if _, err := k.tuning(spec.Attachment{IfName: "eth0"}); err != nil {
 		return err
 	}
-	if err := writable(k.dataDir); err != nil {
-		return unavailable("the directory for saved attributes can't be used", err)
+	if err := fault.Writable(k.dataDir); err != nil {
+		return fault.Unavailable("the directory for saved attributes can't be used", err)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package tuning
 
 import (
 	"net"
@@ -10,24 +10,27 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/pattern"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// defaultTuningDir keeps what link attributes were, for DEL.
-	defaultTuningDir = "/run/cni/tuning"
+	// DefaultDir keeps what link attributes were, for DEL.
+	DefaultDir = "/run/cni/tuning"
 	// allowlist is the administrator's list of sysctls that may be set, if it's there.
 	allowlist = "/etc/cni/tuning/allowlist.conf"
 	// maxTxQueue is what net_device.tx_queue_len holds without the kernel reading it as negative.
 	maxTxQueue = 1<<31 - 1
+	maxMTU     = 65535 // ETH_MAX_MTU (linux/if_ether.h)
 )
 
-// A tuningSet is what one place of the configuration asks for: the top level, or args.cni.
-type tuningSet struct {
+// wishes are what one place of the configuration asks for: the top level, or args.cni.
+type wishes struct {
 	sysctls  []namedSysctl
 	mac      string
 	mtu      *int
@@ -39,27 +42,34 @@ type tuningSet struct {
 // A namedSysctl is a name as it's written, and the text to write.
 type namedSysctl struct{ key, value string }
 
-// tuningKeys are tuning's own. err is the first that's wrong; what DEL can use is read all the same.
-type tuningKeys struct {
-	top, args  tuningSet
+// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+type Keys struct {
+	top, args  wishes
 	runtimeMAC string
 	dataDir    string
-	err        *Error
+	err        *spec.Error
 }
 
-// tuning are tuning's keys.
-func (n *Network) tuning() *tuningKeys { return n.own.(*tuningKeys) }
-
-// parseTuning reads tuning's keys.
-func (n *Network) parseTuning() *tuningKeys {
-	k := &tuningKeys{dataDir: defaultTuningDir}
-	r := n.reader()
+// Read reads the plugin's keys.
+func Read(r *jsontext.Reader) verbs.Plugin {
+	k := &Keys{dataDir: DefaultDir}
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k
 }
 
-func (k *tuningKeys) field(r *jsontext.Reader, key string) error {
+// Wrong finds what is wrong with the keys. GC and STATUS have no link, whose name may be part of a sysctl's.
+func (k *Keys) Wrong(a spec.Attachment) *spec.Error {
+	if a.IfName == "" {
+		a.IfName = "eth0"
+	}
+	if _, err := k.tuning(a); err != nil {
+		return fault.Of(err)
+	}
+	return nil
+}
+
+func (k *Keys) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "datadir":
 		return r.Text("an absolute path", func(s string) bool {
@@ -88,7 +98,7 @@ func (k *tuningKeys) field(r *jsontext.Reader, key string) error {
 }
 
 // field reads a key that both places have.
-func (t *tuningSet) field(r *jsontext.Reader, key string) error {
+func (t *wishes) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "sysctl":
 		return t.parseSysctls(r)
@@ -107,7 +117,7 @@ func (t *tuningSet) field(r *jsontext.Reader, key string) error {
 }
 
 // parseSysctls reads names and values. Names keep their case, which the path has; one that comes twice is an error.
-func (t *tuningSet) parseSysctls(r *jsontext.Reader) error {
+func (t *wishes) parseSysctls(r *jsontext.Reader) error {
 	t.sysctls = nil
 	seen := map[string]bool{}
 	return r.Object(func(string) error {
@@ -138,7 +148,7 @@ func (t *tuning) changesLink() bool {
 
 // tuning puts together what all places ask of an attachment: args.cni replaces what the top level says, and its sysctls
 // join the others.
-func (k *tuningKeys) tuning(a Attachment) (*tuning, error) {
+func (k *Keys) tuning(a spec.Attachment) (*tuning, error) {
 	if k.err != nil {
 		return nil, k.err
 	}
@@ -149,7 +159,7 @@ func (k *tuningKeys) tuning(a Attachment) (*tuning, error) {
 	if err := t.chooseMAC(k, a); err != nil {
 		return nil, err
 	}
-	for _, from := range []tuningSet{k.top, k.args} {
+	for _, from := range []wishes{k.top, k.args} {
 		if from.mtu != nil {
 			t.link.MTU = *from.mtu
 		}
@@ -173,7 +183,7 @@ func (k *tuningKeys) tuning(a Attachment) (*tuning, error) {
 }
 
 // chooseMAC takes the last place that names one.
-func (t *tuning) chooseMAC(k *tuningKeys, a Attachment) error {
+func (t *tuning) chooseMAC(k *Keys, a spec.Attachment) error {
 	for _, from := range []struct{ key, text string }{
 		{"mac", k.top.mac}, {"CNI_ARGS MAC", a.MAC}, {"runtimeConfig.mac", k.runtimeMAC}, {"args.cni.mac", k.args.mac},
 	} {
@@ -192,14 +202,14 @@ func (t *tuning) chooseMAC(k *tuningKeys, a Attachment) error {
 	return nil
 }
 
-func (t *tuning) addSysctls(k *tuningKeys, ifName string) error {
+func (t *tuning) addSysctls(k *Keys, ifName string) error {
 	at := map[string]int{}
-	for i, from := range []tuningSet{k.top, k.args} {
+	for i, from := range []wishes{k.top, k.args} {
 		for _, s := range from.sysctls {
 			file, ok := sysctlFile(s.key, ifName)
 			if !ok {
 				key := []string{"sysctl.", "args.cni.sysctl."}[i] + s.key
-				return fault.Expected(key, "invalid net sysctl key: "+quote(strings.ReplaceAll(s.key, ".", "/")), "a name below net.")
+				return fault.Expected(key, "invalid net sysctl key: "+strconv.Quote(strings.ReplaceAll(s.key, ".", "/")), "a name below net.")
 			}
 			if j, twice := at[file]; twice {
 				t.sysctls[j], t.settings[j].Value = s, s.value
@@ -229,11 +239,11 @@ func (t *tuning) checkAllowed(file string) error {
 		return nil
 	}
 	text, err := os.ReadFile(file)
-	if absent(err) {
+	if fault.Absent(err) {
 		return nil
 	}
 	if err != nil {
-		return failed("read the list of allowed sysctls", err)
+		return fault.Wrap("read the list of allowed sysctls", err)
 	}
 	var allowed []pattern.Pattern
 	var lines []string
@@ -245,7 +255,7 @@ func (t *tuning) checkAllowed(file string) error {
 		}
 		p, err := pattern.Parse(line)
 		if err != nil {
-			return &Error{Code: CodeInternal, Msg: file + ": line " + strconv.Itoa(number) + ": " + quote(line) +
+			return &spec.Error{Code: spec.CodeInternal, Msg: file + ": line " + strconv.Itoa(number) + ": " + strconv.Quote(line) +
 				" isn't a regular expression of characters, ., classes, groups, |, ^, $ and repetitions", Key: "sysctl"}
 		}
 		allowed, lines = append(allowed, p), append(lines, line)

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package portmap
 
 import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
 // checkConditions reads the conditions of either syntax. One that can't be carried is refused rather than ignored.
-func (k *portmapKeys) checkConditions() *Error {
+func (k *Keys) checkConditions() *spec.Error {
 	for family, list := range k.words {
 		if len(list) == 0 {
 			continue
@@ -28,7 +32,7 @@ func (k *portmapKeys) checkConditions() *Error {
 		}
 		if problem != "" {
 			key := conditionKeys[family]
-			return invalidKey(key, `invalid "`+key+`": `+problem)
+			return fault.Key(key, `invalid "`+key+`": `+problem)
 		}
 		k.conditions[family] = cs
 	}
@@ -90,13 +94,13 @@ func iptablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 			c.Field = nft.DestinationType
 		case "-m", "--match":
 			if value != "addrtype" && value != "comment" || not {
-				return nil, quote(option+" "+value) + " can't be carried by nftables here" + iptablesExpected
+				return nil, strconv.Quote(option+" "+value) + " can't be carried by nftables here" + iptablesExpected
 			}
 			continue
 		case "--comment":
 			continue
 		default:
-			return nil, quote(option) + " can't be carried by nftables here" + iptablesExpected
+			return nil, strconv.Quote(option) + " can't be carried by nftables here" + iptablesExpected
 		}
 		values := []string{value}
 		switch c.Field {
@@ -108,7 +112,7 @@ func iptablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 			values = strings.Split(value, ",")
 		}
 		if not && len(values) > 1 && (c.Field == nft.Source || c.Field == nft.Destination) {
-			return nil, "! isn't possible with several addresses, got " + quote(value)
+			return nil, "! isn't possible with several addresses, got " + strconv.Quote(value)
 		}
 		if cs, problem = appendCondition(cs, c, values, four); problem != "" {
 			return nil, problem
@@ -138,7 +142,7 @@ func nftablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 		}
 		values := nftablesValues(&w)
 		if values == nil {
-			return nil, quote(text) + " has no value" + nftablesExpected
+			return nil, strconv.Quote(text) + " has no value" + nftablesExpected
 		}
 		if cs, problem = appendCondition(cs, c, values, four); problem != "" {
 			return nil, problem
@@ -154,7 +158,7 @@ func nftablesField(w *words, four bool) (c nft.Condition, text, problem string) 
 	switch text {
 	case "ip", "ip6":
 		if (text == "ip") != four {
-			return c, text, quote(text) + " is of the other family"
+			return c, text, strconv.Quote(text) + " is of the other family"
 		}
 		text = "ip " + w.next()
 	case "fib":
@@ -174,7 +178,7 @@ func nftablesField(w *words, four bool) (c nft.Condition, text, problem string) 
 	case "fib daddr type":
 		c.Field = nft.DestinationType
 	default:
-		return c, text, quote(text) + " can't be carried here" + nftablesExpected
+		return c, text, strconv.Quote(text) + " can't be carried here" + nftablesExpected
 	}
 	return c, text, ""
 }
@@ -221,23 +225,23 @@ func appendCondition(cs []nft.Condition, c nft.Condition, values []string, four 
 func setCondition(c *nft.Condition, value string, four bool) (problem string) {
 	switch c.Field {
 	case nft.InLink, nft.OutLink:
-		if problem := ifNameProblem(strings.TrimSuffix(value, "*")); problem != "" {
-			return problem + ", got " + quote(value)
+		if problem := names.LinkProblem(strings.TrimSuffix(value, "*")); problem != "" {
+			return problem + ", got " + strconv.Quote(value)
 		}
 		c.Link = value
 		return ""
 	case nft.SourceType, nft.DestinationType:
 		if c.Type = strings.ToLower(value); !slices.Contains(nft.AddressTypes(), c.Type) {
-			return "expected a type of address (" + strings.Join(nft.AddressTypes(), ", ") + "), got " + quote(value)
+			return "expected a type of address (" + strings.Join(nft.AddressTypes(), ", ") + "), got " + strconv.Quote(value)
 		}
 		return ""
 	}
 	p, ok := parseMasked(value)
 	if !ok {
-		return "expected an IP address or prefix, got " + quote(value)
+		return "expected an IP address or prefix, got " + strconv.Quote(value)
 	}
 	if p.Addr().Is4() != four {
-		return "expected an address of the key's family, got " + quote(value)
+		return "expected an address of the key's family, got " + strconv.Quote(value)
 	}
 	c.Prefix = p
 	return ""

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+package firewall
 
 import (
-	"net/netip"
 	"slices"
+	"strconv"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -19,35 +21,34 @@ const (
 	backendFirewalld = "firewalld"
 )
 
-// firewallKeys are firewall's own. err is the first that's wrong; what DEL can use is read all the same.
-type firewallKeys struct {
+// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+type Keys struct {
 	backend    string
 	adminChain string
 	zone       string
 	ingress    nft.Ingress
-	err        *Error
+	err        *spec.Error
 }
 
-// firewall are firewall's keys.
-func (n *Network) firewall() *firewallKeys { return n.own.(*firewallKeys) }
-
-// parseFirewall reads firewall's keys.
-func (n *Network) parseFirewall() *firewallKeys {
-	k := &firewallKeys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
-	r := n.reader()
+// Read reads the plugin's keys.
+func Read(r *jsontext.Reader) verbs.Plugin {
+	k := &Keys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k
 }
 
-func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
+// Wrong is the first key that's wrong.
+func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
+
+func (k *Keys) field(r *jsontext.Reader, key string) (err error) {
 	switch key {
 	case "backend":
 		err = r.Str(&k.backend)
 		switch k.backend {
 		case "", backendIPTables, backendNFTables, backendFirewalld:
 		default:
-			fault.Note(r, fault.Expected("backend", "unrecognized backend "+quote(k.backend), `"iptables", "nftables" or "firewalld"`))
+			fault.Note(r, fault.Expected("backend", "unrecognized backend "+strconv.Quote(k.backend), `"iptables", "nftables" or "firewalld"`))
 			k.backend = ""
 		}
 	case "iptablesadminchainname":
@@ -73,7 +74,7 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 		case nft.IngressIsolated.String():
 			k.ingress = nft.IngressIsolated
 		default:
-			fault.Note(r, fault.Expected("ingressPolicy", "unknown ingress policy: "+quote(s), `"open", "same-bridge" or "isolated"`))
+			fault.Note(r, fault.Expected("ingressPolicy", "unknown ingress policy: "+strconv.Quote(s), `"open", "same-bridge" or "isolated"`))
 		}
 	}
 	return err
@@ -81,24 +82,21 @@ func (k *firewallKeys) field(r *jsontext.Reader, key string) (err error) {
 
 // opening says what the owner's way through the firewall is: all addresses of the result, as the reference takes them.
 // The bridge is the result's first interface.
-func (k *firewallKeys) opening(n *Network, a Attachment) nft.Allowance {
+func (k *Keys) opening(c *verbs.Call, a spec.Attachment) nft.Allowance {
 	o := nft.Allowance{
-		Owner:      n.rulesOwner(names.Lessee(a)),
+		Owner:      c.Owner(a),
 		AdminChain: k.adminChain,
 	}
-	if n.prev == nil {
+	if c.Prev == nil {
 		return o
 	}
-	for _, ip := range n.prev.IPs {
+	for _, ip := range c.Prev.IPs {
 		if !slices.Contains(o.Addrs, ip.Address.Addr()) {
 			o.Addrs = append(o.Addrs, ip.Address.Addr())
 		}
 	}
-	if is := n.prev.Interfaces; len(is) > 0 && is[0].Sandbox == "" && ifNameProblem(is[0].Name) == "" {
+	if is := c.Prev.Interfaces; len(is) > 0 && is[0].Sandbox == "" && names.LinkProblem(is[0].Name) == "" {
 		o.Bridge, o.Ingress = is[0].Name, k.ingress
 	}
 	return o
 }
-
-// source is how firewalld calls an address.
-func source(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }

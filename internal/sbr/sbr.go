@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cni
+// Package sbr is the plugin that routes by source.
+package sbr
 
 import (
 	"context"
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/result"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -17,9 +21,9 @@ import (
 
 // sourceRouting is one attachment in its container, which it keeps locked against other calls of the plugin.
 type sourceRouting struct {
-	keys       *sbrKeys
-	attachment Attachment
-	ips        []IP // of the interface, as far as they're known
+	keys       *Keys
+	attachment spec.Attachment
+	ips        []spec.IP // of the interface, as far as they're known
 	ns         *rtnl.NetNS
 	conn       *rtnl.Conn
 	link       int // index of the interface; 0 is gone
@@ -28,49 +32,49 @@ type sourceRouting struct {
 // noResult is what the plugin says when it follows none.
 const noResult = "This plugin must be called as chained plugin"
 
-func addSBR(ctx context.Context, n *Network, a Attachment) (*Result, error) {
-	k := n.sbr()
-	if err := n.checkChained(k.err, noResult); err != nil {
+// Add routes by source.
+func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+	if err := c.CheckFollows(k.err, noResult); err != nil {
 		return nil, err
 	}
-	s, err := n.sourceRouting(ctx, k, a)
+	s, err := k.sourceRouting(ctx, c, a)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	switch {
-	case len(n.prev.IPs) == 0: // where all are others', there's nothing to do
-		return nil, invalidKey("prevResult", "No IP addresses supplied on interface: "+a.IfName)
+	case len(c.Prev.IPs) == 0: // where all are others', there's nothing to do
+		return nil, fault.Key("prevResult", "No IP addresses supplied on interface: "+a.IfName)
 	case s.link == 0 && k.table == 0: // a table that's configured has its routes from elsewhere
-		return nil, wrong("Cannot find network interface " + a.IfName)
+		return nil, fault.Wrong("Cannot find network interface " + a.IfName)
 	}
 	if err := s.add(); err != nil {
 		return nil, err
 	}
-	return n.passOn(), nil
+	return c.PassOn(), nil
 }
 
 // sourceRouting opens and locks the container's namespace, and finds the interface.
-func (n *Network) sourceRouting(ctx context.Context, k *sbrKeys, a Attachment) (*sourceRouting, error) {
+func (k *Keys) sourceRouting(ctx context.Context, c *verbs.Call, a spec.Attachment) (*sourceRouting, error) {
 	host, err := rtnl.CurrentNetNSID()
 	if err != nil {
-		return nil, failed("identify the host's network namespace", err)
+		return nil, fault.Wrap("identify the host's network namespace", err)
 	}
-	s := &sourceRouting{keys: k, attachment: a, ips: n.interfaceIPs(a.IfName)}
+	s := &sourceRouting{keys: k, attachment: a, ips: interfaceIPs(c.Prev, a.IfName)}
 	if s.ns, err = netns.Enter(a, host); err != nil {
 		return nil, err
 	}
 	if err = s.ns.Lock(ctx); err == nil {
 		if s.conn, err = rtnl.Dial(s.ns); err == nil {
 			s.link, err = s.conn.Index(a.IfName)
-			if absent(err) {
+			if fault.Absent(err) {
 				err = nil
 			}
 		}
 	}
 	if err != nil {
 		s.close()
-		return nil, failed("look into the container", err)
+		return nil, fault.Wrap("look into the container", err)
 	}
 	return s, nil
 }
@@ -83,12 +87,12 @@ func (s *sourceRouting) close() {
 }
 
 // interfaceIPs are those of prevResult that are an interface's. One that names no interface is everybody's.
-func (n *Network) interfaceIPs(ifName string) (list []IP) {
-	if n.prev == nil {
+func interfaceIPs(prev *spec.Result, ifName string) (list []spec.IP) {
+	if prev == nil {
 		return nil
 	}
-	for _, ip := range n.prev.IPs {
-		if i := ip.Interface; i >= 0 && i < len(n.prev.Interfaces) && n.prev.Interfaces[i].Name != ifName {
+	for _, ip := range prev.IPs {
+		if i := ip.Interface; i >= 0 && i < len(prev.Interfaces) && prev.Interfaces[i].Name != ifName {
 			continue
 		}
 		list = append(list, ip)
@@ -114,20 +118,20 @@ func (s *sourceRouting) add() error {
 	if err != nil {
 		return err
 	}
-	p := newSBRPlan(s.keys, s.ips, s.link, routes, tables)
+	p := newPlan(s.keys, s.ips, s.link, routes, tables)
 	var old, adds, removes rtnl.Batch
 	for _, r := range stale {
 		old.Delete(r)
 	}
 	if err := s.conn.Do(&old); err != nil && !fault.OnlyAbsent(err) {
-		return failed("delete rules of an earlier attachment", err)
+		return fault.Wrap("delete rules of an earlier attachment", err)
 	}
 	p.adds(&adds)
 	if err := s.conn.Do(&adds); err != nil {
 		var undo rtnl.Batch
 		p.undo(&undo)
 		_ = s.conn.Do(&undo)
-		return failed("route by source", err)
+		return fault.Wrap("route by source", err)
 	}
 	// Only now, when whatever could be refused is there.
 	p.removes(&removes)
@@ -136,7 +140,7 @@ func (s *sourceRouting) add() error {
 		p.undo(&undo)
 		p.restore(&undo)
 		_ = s.conn.Do(&undo)
-		return failed("remove routes from the main table", err)
+		return fault.Wrap("remove routes from the main table", err)
 	}
 	return nil
 }
@@ -144,7 +148,7 @@ func (s *sourceRouting) add() error {
 func (s *sourceRouting) rules() (list []rtnl.Rule, _ error) {
 	for r, err := range s.conn.Rules(0) {
 		if err != nil {
-			return nil, failed("Failed to list all rules", err)
+			return nil, fault.Wrap("Failed to list all rules", err)
 		}
 		list = append(list, r)
 	}
@@ -155,7 +159,7 @@ func (s *sourceRouting) rules() (list []rtnl.Rule, _ error) {
 func (s *sourceRouting) routes(table uint32) (list []rtnl.Route, _ error) {
 	for r, err := range s.conn.Routes(rtnl.RouteFilter{Link: s.link, Table: table}) {
 		if err != nil {
-			return nil, failed("Unable to list routes", err)
+			return nil, fault.Wrap("Unable to list routes", err)
 		}
 		if r.Link == s.link {
 			list = append(list, r)
@@ -168,7 +172,7 @@ func (s *sourceRouting) routes(table uint32) (list []rtnl.Route, _ error) {
 // interface that's gone; anything else is there already.
 func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) {
 	for _, r := range rules {
-		if r.Protocol != sbrProtocol || !s.isOwn(r.Src, nil) {
+		if r.Protocol != ruleProtocol || !s.isOwn(r.Src, nil) {
 			continue
 		}
 		used, err := s.isUsed(r.Table)
@@ -176,7 +180,7 @@ func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) 
 			return nil, err
 		}
 		if used && s.keys.table == 0 {
-			return nil, &Error{Code: CodeAttached, Key: "CNI_IFNAME", Msg: "what comes from " + r.Src.Addr().String() + " is routed by source already; DEL ends that"}
+			return nil, &spec.Error{Code: spec.CodeAttached, Key: "CNI_IFNAME", Msg: "what comes from " + r.Src.Addr().String() + " is routed by source already; DEL ends that"}
 		}
 		stale = append(stale, r)
 	}
@@ -186,19 +190,19 @@ func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) 
 // isOwn reports whether a rule's source is an address of the attachment's, or one of more.
 func (s *sourceRouting) isOwn(src netip.Prefix, more []netip.Addr) bool {
 	return src.IsSingleIP() && (slices.Contains(more, src.Addr()) ||
-		slices.ContainsFunc(s.ips, func(ip IP) bool { return ip.Address.Addr() == src.Addr() }))
+		slices.ContainsFunc(s.ips, func(ip spec.IP) bool { return ip.Address.Addr() == src.Addr() }))
 }
 
 func (s *sourceRouting) isUsed(table uint32) (bool, error) {
 	for _, err := range s.conn.Routes(rtnl.RouteFilter{Table: table}) {
-		return err == nil, failed("Failed to list all routes", err)
+		return err == nil, fault.Wrap("Failed to list all routes", err)
 	}
 	return false, nil
 }
 
 // chooseTables picks a table for each address that no rule names and that has no routes, or the one that's configured.
 func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error) {
-	table := uint32(firstSBRTable)
+	table := uint32(firstTable)
 	for range s.ips {
 		if s.keys.table != 0 {
 			list = append(list, s.keys.table)
@@ -222,12 +226,12 @@ func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error)
 	return list, nil
 }
 
-// delSBR removes the rules of the interface's addresses and what their tables hold of it.
-func delSBR(ctx context.Context, n *Network, a Attachment) error {
+// Del removes the rules of the interface's addresses and what their tables hold of it.
+func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	s, err := n.sourceRouting(ctx, n.sbr(), a)
+	s, err := k.sourceRouting(ctx, c, a)
 	if netns.Gone(err) {
 		return nil
 	}
@@ -243,7 +247,7 @@ func delSBR(ctx context.Context, n *Network, a Attachment) error {
 	if s.link != 0 {
 		for addr, err := range s.conn.Addrs(s.link, 0) {
 			if err != nil {
-				return failed("Failed to list all addrs", err)
+				return fault.Wrap("Failed to list all addrs", err)
 			}
 			addrs = append(addrs, addr.Prefix.Addr())
 		}
@@ -258,7 +262,7 @@ func delSBR(ctx context.Context, n *Network, a Attachment) error {
 		return nil
 	}
 	if err := s.conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
-		return failed("Failed to delete rule", err)
+		return fault.Wrap("Failed to delete rule", err)
 	}
 	return nil
 }
@@ -266,9 +270,9 @@ func delSBR(ctx context.Context, n *Network, a Attachment) error {
 // end removes a rule if it's the attachment's. Ours say so. The reference's look like anybody's, but for their table;
 // and ours that lead nowhere are left of some interface that's gone, and whose addresses nobody knows any more.
 func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) error {
-	ours := r.Protocol == sbrProtocol
+	ours := r.Protocol == ruleProtocol
 	configured := s.keys.table != 0 && r.Table == s.keys.table
-	chosen := s.keys.table == 0 && r.Table >= firstSBRTable && (r.Table < 253 || r.Table > 255)
+	chosen := s.keys.table == 0 && r.Table >= firstTable && (r.Table < 253 || r.Table > 255)
 	if r.OtherSelectors || !ours && (r.Protocol != 0 || !chosen && !configured) {
 		return nil
 	}
@@ -290,19 +294,18 @@ func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) erro
 	return err
 }
 
-// checkSBR finds a rule for each address, and in a table that was chosen a route by the interface.
-func checkSBR(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	k := n.sbr()
-	if err := n.checkChained(k.err, noResult); err != nil {
+// Check finds a rule for each address, and in a table that was chosen a route by the interface.
+func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
+	if err := c.CheckFollows(k.err, noResult); err != nil {
 		return err
 	}
-	s, err := n.sourceRouting(ctx, k, a)
+	s, err := k.sourceRouting(ctx, c, a)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	if s.link == 0 && k.table == 0 {
-		return wrong("Cannot find network interface " + a.IfName)
+		return fault.Wrong("Cannot find network interface " + a.IfName)
 	}
 	rules, err := s.rules()
 	if err != nil {
@@ -318,7 +321,7 @@ func checkSBR(ctx context.Context, n *Network, a Attachment, prev *Result) error
 
 func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
 	for _, r := range rules {
-		if r.Src != single(addr) || r.OtherSelectors || s.keys.table == 0 && r.Table < firstSBRTable || s.keys.table != 0 && r.Table != s.keys.table {
+		if r.Src != result.Single(addr) || r.OtherSelectors || s.keys.table == 0 && r.Table < firstTable || s.keys.table != 0 && r.Table != s.keys.table {
 			continue
 		}
 		if s.keys.table != 0 {
@@ -329,11 +332,15 @@ func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
 			return err
 		}
 	}
-	return wrong("what comes from " + addr.String() + " isn't routed by source")
+	return fault.Wrong("what comes from " + addr.String() + " isn't routed by source")
 }
 
-func statusSBR(_ context.Context, n *Network) error {
-	if k := n.sbr(); k.err != nil {
+// GC has nothing to do: what was made goes with the container.
+func (k *Keys) GC(context.Context, *verbs.Call, []spec.Attachment) error { return nil }
+
+// Status says what is wrong with the keys.
+func (k *Keys) Status(context.Context, *verbs.Call) error {
+	if k.err != nil {
 		return k.err
 	}
 	return nil

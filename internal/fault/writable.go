@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fault
+
+import (
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Writable asks whether a directory, or the nearest one above it that's there, can be written to.
+func Writable(dir string) error {
+	for {
+		err := unix.Access(dir, unix.W_OK|unix.X_OK)
+		if err == nil {
+			return nil
+		}
+		if err != unix.ENOENT || dir == "/" {
+			return &fs.PathError{Op: "write to", Path: dir, Err: err}
+		}
+		dir = filepath.Dir(dir)
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tuning
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSysctlFiles(t *testing.T) {
+	for key, want := range map[string]string{
+		"net.ipv4.conf.IFNAME.x": "/proc/sys/net/ipv4/conf/a.b/x",
+		"net/ipv4/conf/IFNAME/x": "/proc/sys/net/ipv4/conf/a.b/x",
+		"net..core./x":           "/proc/sys/net/core/x",
+		"net.IFNAME.IFNAME":      "/proc/sys/net/a.b/IFNAME",
+		"kernel.net.x":           "", "IFNAME.net": "", "net/../vm/x": "/proc/sys/net/vm/x", // dots are separators
+	} {
+		if got, ok := sysctlFile(key, "a.b"); ok != (want != "") || got != want {
+			t.Errorf("%s: %s, %v", key, got, ok)
+		}
+	}
+}
+
+func TestTuningAllowlist(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "allowlist.conf")
+	ask := &tuning{sysctls: []namedSysctl{{"net.ipv4.conf.IFNAME.arp_filter", "1"}, {"net.core.somaxconn", "1"}}}
+	check := func(text, want string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := ask.checkAllowed(file)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if err := ask.checkAllowed(file); err != nil {
+		t.Error("no list:", err)
+	}
+	check("", "net.ipv4.conf.IFNAME.arp_filter is not allowed")
+	check("^net.ipv4.conf.IFNAME.[a-z_]*$\n", "net.core.somaxconn is not allowed")
+	check("  ^net.ipv4.conf.IFNAME.[a-z_]*$\n\nsomax", "")
+	check("somax\n(?i)net\n", "line 2")
+	if err := (&tuning{}).checkAllowed(file); err != nil {
+		t.Error("nothing asked:", err)
+	}
+}
