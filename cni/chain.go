@@ -34,6 +34,7 @@ type memberText struct {
 type common struct {
 	name, cniVersion string
 	keys             []jsontext.Override // runtimeConfig and args, as far as they're there
+	list             bool                // it's a list's
 }
 
 // parseChain keeps each member's text. What is in it is looked at when the network is known.

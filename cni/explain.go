@@ -28,8 +28,8 @@ func Explain(n *Network, a Attachment) (string, error) {
 	if n.err != nil {
 		return "", n.err
 	}
-	if n.plugin != "bridge" && n.plugin != "ptp" {
-		return "", invalidKey("type", `"type" is `+quote(n.plugin)+", and only bridge and ptp have a plan that can be told")
+	if n = n.connecting(); n == nil {
+		return "", invalidKey("type", "only bridge and ptp have a plan that can be told")
 	}
 	if a.NetNS == "" {
 		a.NetNS = "/proc/self/ns/net" // it's only named
@@ -76,6 +76,22 @@ func Explain(n *Network, a Attachment) (string, error) {
 		text += "leases     ask the plugin " + n.ipam.plugin + ", which isn't done now: addresses, and what follows from them, are left out\n"
 	}
 	return e.text.String() + text, nil
+}
+
+// connecting is the network of the first plugin that makes links, or nil.
+func (n *Network) connecting() *Network {
+	if n.plugin == "bridge" || n.plugin == "ptp" {
+		return n
+	}
+	for _, m := range n.members {
+		if m.network == nil {
+			continue
+		}
+		if of := m.network.connecting(); of != nil {
+			return of
+		}
+	}
+	return nil
 }
 
 // explanation is the part of it that precedes the plan.

@@ -41,16 +41,14 @@ func parseList(text []byte) (*Network, error) {
 	case len(l.plugins) == 0:
 		return nil, invalidKey("plugins", "the list has no plugins")
 	}
-	l.cniVersion = l.version()
+	l.cniVersion, l.list = l.version(), true
 	first := readMember(l.plugins[0], &l.common)
 	if first.network == nil {
 		return nil, inList(first)
 	}
 	n := first.network
 	n.noCheck, n.noCollect = l.noCheck, l.noCollect
-	if n.err = inList(first); n.served == nil {
-		return n, n.err
-	}
+	n.err = inList(first)
 	for _, p := range l.plugins[1:] {
 		m := readMember(p, &l.common)
 		if n.follow(m); n.err == nil {

@@ -156,3 +156,29 @@ func TestListDelegates(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Facts tells of each plugin what follows from its keys, defaults and all that its list or chain says.
+func TestFacts(t *testing.T) {
+	n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge","isDefaultGateway":true,"ipMasq":true,"capabilities":{"ips":true,"mac":false},
+		"ipam":{"type":"host-local","subnet":"10.9.0.0/24","dataDir":"/x"},"chain":[{"type":"firewall","firewalldZone":"home"}]},
+		{"type":"tuning"},{"type":"flannel","capabilities":{"portMappings":true}},7]}`))
+	if err == nil || n == nil {
+		t.Fatal(n, err)
+	}
+	var got []string
+	for _, f := range n.Facts() {
+		got = append(got, fmt.Sprintln(f.Name, f.InChain, f.Capabilities, f.Bridge, f.Gateway, f.Gateways, f.Masquerade, f.LeaseDir, f.Zone, f.SavedDir))
+		if !strings.Contains(string(f.Config), `"cniVersion": "1.0.0"`) {
+			t.Errorf("%s gets %s", f.Name, f.Config)
+		}
+	}
+	want := []string{
+		fmt.Sprintln("bridge", false, map[string]bool{"ips": true, "mac": false}, "cni0", true, []string{"10.9.0.1/24"}, true, "/x", "", ""),
+		fmt.Sprintln("firewall", true, map[string]bool{"ips": true, "mac": false}, "", false, []string{}, false, "", "home", ""),
+		fmt.Sprintln("tuning", false, map[string]bool{}, "", false, []string{}, false, "", "", defaultTuningDir),
+		fmt.Sprintln("flannel", false, map[string]bool{"portMappings": true}, "", false, []string{}, false, "", "", ""),
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, ""), strings.Join(want, ""))
+	}
+}

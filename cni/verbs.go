@@ -36,7 +36,7 @@ func Attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
 // address that it releases. ctx bounds that program.
 func Detach(ctx context.Context, n *Network, a Attachment) error {
 	if n.served == nil {
-		return n.err
+		return joined(detachMembers(ctx, n.members, a), n.err)
 	}
 	return n.served.detach(ctx, n, a)
 }

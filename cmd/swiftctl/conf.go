@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -66,14 +65,6 @@ func readBounded(r io.Reader, name string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// confList is a network configuration list (CNI specification, section 1).
-type confList struct {
-	CNIVersion  string
-	CNIVersions []string
-	Name        string
-	Plugins     []map[string]json.RawMessage
-}
-
 func hasKey(keys map[string]json.RawMessage, name string) bool {
 	for key := range keys {
 		if strings.EqualFold(key, name) {
@@ -81,27 +72,4 @@ func hasKey(keys map[string]json.RawMessage, name string) bool {
 		}
 	}
 	return false
-}
-
-// inject puts name and version into a plugin's configuration, over its own.
-func (l *confList) inject(plugin map[string]json.RawMessage) ([]byte, error) {
-	for key, value := range map[string]string{"name": l.Name, "cniVersion": l.version()} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			return nil, err
-		}
-		plugin[key] = text
-	}
-	return json.Marshal(plugin)
-}
-
-// version is the newest known of those that the list names.
-func (l *confList) version() string {
-	known := cni.Versions()
-	for _, v := range slices.Backward(known) {
-		if slices.Contains(l.CNIVersions, v) || l.CNIVersion == v {
-			return v
-		}
-	}
-	return l.CNIVersion
 }

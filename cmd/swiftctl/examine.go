@@ -207,7 +207,7 @@ func (x *examination) network(c *netconf) error {
 }
 
 func (x *examination) bridge(c *netconf, live []*held) {
-	name, bridge := c.network.Name(), c.keys.Bridge
+	name, bridge := c.network.Name(), c.main.Bridge
 	if bridge == "" {
 		return
 	}
@@ -217,7 +217,7 @@ func (x *examination) bridge(c *netconf, live []*held) {
 		}
 	}
 	has := x.node.links.bridgeAddrs[bridge]
-	for _, gw := range c.keys.gateways() {
+	for _, gw := range c.main.Gateways {
 		used := slices.ContainsFunc(live, func(h *held) bool {
 			return h.Bridge == bridge && slices.ContainsFunc(h.Addresses, gw.Masked().Contains)
 		})
@@ -229,7 +229,7 @@ func (x *examination) bridge(c *netconf, live []*held) {
 
 // forwarding looks at what every gateway needs.
 func (x *examination) forwarding(c *netconf, live []*held) error {
-	if !c.keys.IsGateway && !c.keys.IsDefaultGateway && c.keys.Bridge != "" {
+	if !c.main.Gateway {
 		return nil
 	}
 	for _, f := range []struct {

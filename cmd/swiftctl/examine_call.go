@@ -5,12 +5,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"slices"
 
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/facts"
 )
 
 // Each live attachment that libcni's cache knows is given to the plugins' own CHECK, with the configuration that it was
@@ -33,40 +33,36 @@ func (x *examination) called(ctx context.Context, h *held) {
 	if err != nil {
 		return // nobody keeps one, or another version of libcni
 	}
-	plugins, err := pluginsOf(known.Config)
-	if err != nil {
+	n, _ := cni.Parse(known.Config) // the plugins that can be read say themselves what is wrong
+	if n == nil {
 		return
 	}
 	_, err = os.Stat(known.netns())
-	for _, p := range plugins {
-		if slices.Contains(cni.PluginNames(), p.kind) && !delegates(p) && (err == nil || slices.Contains(outsidePlugins, p.kind)) {
+	for _, p := range n.Facts() {
+		// Where another program has the addresses, CHECK runs that, which may do more than look: dhcp's asks for the lease.
+		// A chain is checked by its first plugin.
+		if slices.Contains(cni.PluginNames(), p.Name) && !p.Delegates && !p.InChain && (err == nil || slices.Contains(outsidePlugins, p.Name)) {
 			x.callCheck(ctx, h, known, p)
 		}
 	}
 }
 
-// delegates reports whether a plugin's CHECK runs another program. That may do more than look: dhcp's asks for the lease.
-func delegates(p member) bool {
-	var keys struct{ IPAM struct{ Type string } }
-	return json.Unmarshal(p.text, &keys) == nil && !slices.Contains([]string{"", "host-local", "static"}, keys.IPAM.Type)
-}
-
-func (x *examination) callCheck(ctx context.Context, h *held, known *cached, p member) {
+func (x *examination) callCheck(ctx context.Context, h *held, known *cached, p facts.Plugin) {
 	conf, wants, err := known.call(p)
-	if err != nil || !wants || p.kind == "firewall" && x.hasFirewalld() {
+	if err != nil || !wants || p.Name == "firewall" && x.hasFirewalld() {
 		return // firewalld's zones are judged by what they do
 	}
 	env := map[string]string{"CNI_COMMAND": "CHECK", "CNI_CONTAINERID": h.ContainerID, "CNI_IFNAME": h.IfName,
 		"CNI_NETNS": known.netns(), "CNI_PATH": defaultIPAMPath}
-	_, err = cni.Call(ctx, p.kind, func(name string) string { return env[name] }, bytes.NewReader(conf))
+	_, err = cni.Call(ctx, p.Name, func(name string) string { return env[name] }, bytes.NewReader(conf))
 	var said *cni.Error
 	switch {
 	case err == nil, errors.As(err, &said) && said.Code == cni.CodeIncompatibleVersion:
 		return // no CHECK at that version
 	}
 	remedy := "attach the container again"
-	if slices.Contains(outsidePlugins, p.kind) {
+	if slices.Contains(outsidePlugins, p.Name) {
 		remedy = "swiftctl sync"
 	}
-	x.add("check", h.Network, h.who(), p.kind+" says: "+oneLine(err), remedy)
+	x.add("check", h.Network, h.who(), p.Name+" says: "+oneLine(err), remedy)
 }

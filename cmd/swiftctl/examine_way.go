@@ -171,8 +171,8 @@ func (x *examination) hasUFW(a netip.Addr) bool {
 
 // zone is firewalld's for a network's containers.
 func (x *examination) zone(h *held) string {
-	if c := x.conf(h.Network); c != nil && c.zone() != "" {
-		return c.zone()
+	if c := x.conf(h.Network); c != nil && c.has("firewall") {
+		return c.plugin("firewall").Zone
 	}
 	return "trusted"
 }

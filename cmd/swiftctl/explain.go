@@ -76,8 +76,8 @@ func explain(w io.Writer, path string, a cni.Attachment) error {
 	}
 	var others []string
 	for _, p := range c.plugins {
-		if p.kind != c.network.Plugin() {
-			others = append(others, p.kind)
+		if p.Name != c.main.Name {
+			others = append(others, p.Name)
 		}
 	}
 	if others != nil {

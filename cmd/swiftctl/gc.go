@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,9 +165,8 @@ func tuningDirs(confs []*netconf) []string {
 	dirs := []string{tuning.DefaultDir}
 	for _, c := range confs {
 		for _, p := range c.plugins {
-			var keys struct{ DataDir string }
-			if p.kind == "tuning" && json.Unmarshal(p.text, &keys) == nil && keys.DataDir != "" && !slices.Contains(dirs, keys.DataDir) {
-				dirs = append(dirs, keys.DataDir)
+			if p.SavedDir != "" && !slices.Contains(dirs, p.SavedDir) {
+				dirs = append(dirs, p.SavedDir)
 			}
 		}
 	}

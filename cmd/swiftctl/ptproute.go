@@ -14,7 +14,7 @@ import (
 // missingRoutes are the host routes that an attachment of ptp should have and hasn't. Without a configuration, it's ptp's if its
 // host end has the gateway's address.
 func (n *node) missingRoutes(h *held, c *netconf) (missing []rtnl.Route, err error) {
-	if h.link.Index == 0 || h.link.Master != 0 || c != nil && c.keys.Bridge != "" {
+	if h.link.Index == 0 || h.link.Master != 0 || c != nil && c.main.Bridge != "" {
 		return nil, nil
 	}
 	conn, err := rtnl.Dial(nil)

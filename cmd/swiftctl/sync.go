@@ -171,7 +171,7 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 		return a, false
 	}
 	a.Owner = h.owner()
-	if c.keys.IPMasq {
+	if c.main.Masquerade {
 		for _, p := range n.links.addrs(h.link) {
 			// Addresses that the container gave itself aren't ours.
 			if slices.Contains(h.Addresses, p.Addr()) {
@@ -180,7 +180,7 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 		}
 		slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
 	}
-	if c.keys.MACSpoofChk && c.keys.Bridge != "" {
+	if c.main.SpoofCheck {
 		if mac := n.links.peerMACs[h.link.Index]; mac != nil {
 			a.Guard = &nft.Guard{HostLink: h.link.Name, MAC: mac}
 		}

@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/facts"
 )
 
 // chained calls the plugins whose rules depend on what only the runtime knows, with what libcni remembers of that.
 func (s *syncing) chained(ctx context.Context) (err error) {
 	for _, c := range s.confs {
 		for _, p := range c.plugins {
-			if p.kind != "portmap" && p.kind != "firewall" {
+			if p.Name != "portmap" && p.Name != "firewall" {
 				continue
 			}
 			for _, h := range s.node.list {
@@ -32,11 +33,11 @@ func (s *syncing) chained(ctx context.Context) (err error) {
 }
 
 // again adds one attachment to one plugin again. Both of them replace what an owner has by itself.
-func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) error {
+func (s *syncing) again(ctx context.Context, c *netconf, p facts.Plugin, h *held) error {
 	known, err := readCache(s.cache, h)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("libcni's cache in %s doesn't know it: what %s did for it, if anything, comes back when the container is started again", s.cache, p.kind)
+			err = fmt.Errorf("libcni's cache in %s doesn't know it: what %s did for it, if anything, comes back when the container is started again", s.cache, p.Name)
 		}
 		return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
 	}
@@ -47,7 +48,7 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 	call := func(verb string) error {
 		env := map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": h.ContainerID, "CNI_IFNAME": h.IfName,
 			"CNI_NETNS": known.netns(), "CNI_PATH": defaultIPAMPath}
-		_, err := cni.Call(ctx, p.kind, func(name string) string { return env[name] }, bytes.NewReader(conf))
+		_, err := cni.Call(ctx, p.Name, func(name string) string { return env[name] }, bytes.NewReader(conf))
 		return err
 	}
 	if call("CHECK") == nil {
@@ -55,11 +56,11 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 	}
 	if !s.dry {
 		if err := join(s.rebuild(p), call("ADD")); err != nil {
-			return fmt.Errorf("%s/%s: %s: %w", h.Network, h.who(), p.kind, err)
+			return fmt.Errorf("%s/%s: %s: %w", h.Network, h.who(), p.Name, err)
 		}
 	}
 	what := "its way through the firewall"
-	if p.kind == "portmap" {
+	if p.Name == "portmap" {
 		what = "its ports"
 	}
 	s.tell(h, s.verb("restored", "restore"), what)
@@ -67,8 +68,8 @@ func (s *syncing) again(ctx context.Context, c *netconf, p member, h *held) erro
 }
 
 // rebuild makes the rules that lead to all ports anew, once: ADD only notices those that are gone.
-func (s *syncing) rebuild(p member) error {
-	if p.kind != "portmap" || s.rebuilt {
+func (s *syncing) rebuild(p facts.Plugin) error {
+	if p.Name != "portmap" || s.rebuilt {
 		return nil
 	}
 	s.rebuilt = true
@@ -137,14 +138,14 @@ func (c *cached) netns() string {
 
 // call is the plugin's configuration as libcni would give it: with the result, and what the plugin is capable of. wants
 // is false where it has nothing to do.
-func (c *cached) call(p member) (conf []byte, wants bool, err error) {
+func (c *cached) call(p facts.Plugin) (conf []byte, wants bool, err error) {
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(p.text, &keys); err != nil {
+	if err := json.Unmarshal(p.Config, &keys); err != nil {
 		return nil, false, err
 	}
 	runtime := map[string]json.RawMessage{}
 	for name, value := range c.CapabilityArgs {
-		if p.capabilities[name] {
+		if p.Capabilities[name] {
 			runtime[name] = value
 		}
 	}
@@ -155,5 +156,5 @@ func (c *cached) call(p member) (conf []byte, wants bool, err error) {
 	}
 	keys["prevResult"] = c.Result
 	conf, err = json.Marshal(keys)
-	return conf, p.kind != "portmap" || hasKey(keys, "runtimeConfig"), err
+	return conf, p.Name != "portmap" || hasKey(keys, "runtimeConfig"), err
 }
