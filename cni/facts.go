@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"github.com/swiftcni/swiftcni/internal/facts"
+	"github.com/swiftcni/swiftcni/internal/firewall"
+	"github.com/swiftcni/swiftcni/internal/tuning"
 )
 
 // Facts tells swiftctl what the network's plugins mean for the host, in the order in which they attach. Its type is this
@@ -22,11 +24,11 @@ func (n *Network) addFacts(list []facts.Plugin, within map[string]bool) []facts.
 		f.LeaseDir = n.ipam.dataDir
 	}
 	b := &n.bridge
-	switch own := n.own.(type) {
-	case *firewallKeys:
-		f.Zone = own.zone
-	case *tuningKeys:
-		f.SavedDir = own.dataDir
+	switch keys := n.room.(type) {
+	case *firewall.Keys:
+		f.Zone = keys.Zone()
+	case *tuning.Keys:
+		f.SavedDir = keys.Dir()
 	}
 	switch n.plugin {
 	case "bridge":

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/tuning"
 )
 
 // listed is a list of bridge, portmap with a port, and firewall; more follows them.
@@ -175,7 +176,7 @@ func TestFacts(t *testing.T) {
 	want := []string{
 		fmt.Sprintln("bridge", false, map[string]bool{"ips": true, "mac": false}, "cni0", true, []string{"10.9.0.1/24"}, true, "/x", "", ""),
 		fmt.Sprintln("firewall", true, map[string]bool{"ips": true, "mac": false}, "", false, []string{}, false, "", "home", ""),
-		fmt.Sprintln("tuning", false, map[string]bool{}, "", false, []string{}, false, "", "", defaultTuningDir),
+		fmt.Sprintln("tuning", false, map[string]bool{}, "", false, []string{}, false, "", "", tuning.DefaultDir),
 		fmt.Sprintln("flannel", false, map[string]bool{"portMappings": true}, "", false, []string{}, false, "", "", ""),
 	}
 	if !slices.Equal(got, want) {

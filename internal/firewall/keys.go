@@ -41,6 +41,9 @@ func Read(r *jsontext.Reader) verbs.Plugin {
 // Wrong is the first key that's wrong.
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
 
+// Zone is firewalld's that the container's addresses are put into.
+func (k *Keys) Zone() string { return k.zone }
+
 func (k *Keys) field(r *jsontext.Reader, key string) (err error) {
 	switch key {
 	case "backend":

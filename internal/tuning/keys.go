@@ -69,6 +69,9 @@ func (k *Keys) Wrong(a spec.Attachment) *spec.Error {
 	return nil
 }
 
+// Dir is where what link attributes were is kept.
+func (k *Keys) Dir() string { return k.dataDir }
+
 func (k *Keys) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "datadir":
