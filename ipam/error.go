@@ -13,7 +13,7 @@ var (
 	// ErrReadOnly is returned for a change through a store that [OpenReadOnly] opened.
 	ErrReadOnly = errors.New("the lease store was opened for reading")
 
-	// ErrInvalid is what a request, owner or name that can't be used is in errors.Is.
+	// ErrInvalid is wrapped by the error for a request, an owner or a name that can't be used.
 	ErrInvalid = errors.New("invalid")
 
 	errLongLine = errors.New("resolv.conf: line too long")

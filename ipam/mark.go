@@ -33,10 +33,10 @@ type History struct {
 	// owner's MAC, and the next owner should announce its own.
 	OtherMACs bool
 	// OtherMACs6 is the same for IPv6 addresses, and also true if [Request].OtherMAC6 was set and an IPv6 address has been
-	// given twice. IPv6 ranges are mostly so large that this never happens: nobody can know an address that's new.
+	// given twice. IPv6 ranges are mostly so large that this never happens: a new address isn't known to any neighbour.
 	OtherMACs6 bool
 	// EndedLately: leases ended within the last 50 ms. The kernel may still be about to free the nftables elements that
-	// went with them, and who closes a socket of nftables then waits for it, about 10 ms.
+	// went with them, and closing a socket of nftables then waits for it, about 10 ms.
 	EndedLately bool
 }
 

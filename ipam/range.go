@@ -20,9 +20,11 @@ type Range struct {
 type RangeSet []Range
 
 // RangeError says why a range or a list of range sets can't be used, in host-local's words.
-type RangeError string
+type RangeError struct{ Reason string }
 
-func (e RangeError) Error() string { return string(e) }
+func (e *RangeError) Error() string { return e.Reason }
+
+func rangeError(reason string) error { return &RangeError{reason} }
 
 // OverlapError tells of two range sets that share an address.
 type OverlapError struct{ A, B int }
@@ -31,8 +33,8 @@ func (e *OverlapError) Error() string {
 	return "range set " + strconv.Itoa(e.A) + " overlaps with " + strconv.Itoa(e.B)
 }
 
-// Canonical returns r with its defaults filled in and IPv4-mapped addresses as IPv4, or a [RangeError].
-// Network and broadcast address are refused neither as Start nor as End: who names them gets them.
+// Canonical returns r with its defaults filled in and IPv4-mapped addresses as IPv4, or a [*RangeError].
+// The network and broadcast addresses are allowed as Start and End, for ranges that name them.
 func (r Range) Canonical() (Range, error) {
 	subnet, err := canonicalSubnet(r.Subnet)
 	if err != nil {
@@ -44,7 +46,7 @@ func (r Range) Canonical() (Range, error) {
 		c.Gateway = first
 	}
 	outside := func(key string, addr netip.Addr) error {
-		return RangeError(key + " " + addr.String() + " not in network " + subnet.String())
+		return rangeError(key + " " + addr.String() + " not in network " + subnet.String())
 	}
 	if c.Start.IsValid() {
 		after := c.End.IsValid() && c.End.Is4() == c.Start.Is4() && c.Start.Compare(c.End) > 0
@@ -62,14 +64,14 @@ func (r Range) Canonical() (Range, error) {
 	}
 	c.End = lastOf(subnet)
 	if c.Start.Compare(c.End) > 0 { // only the broadcast address, given as the start
-		return Range{}, RangeError("RangeStart " + c.Start.String() + " is after RangeEnd " + c.End.String() + " in network " + subnet.String())
+		return Range{}, rangeError("RangeStart " + c.Start.String() + " is after RangeEnd " + c.End.String() + " in network " + subnet.String())
 	}
 	return c, nil
 }
 
 func canonicalSubnet(p netip.Prefix) (netip.Prefix, error) {
 	if !p.IsValid() {
-		return p, RangeError("IP <nil> not v4 nor v6")
+		return p, rangeError("IP <nil> not v4 nor v6")
 	}
 	addr, bits := p.Addr(), p.Bits()
 	shown := p
@@ -77,13 +79,13 @@ func canonicalSubnet(p netip.Prefix) (netip.Prefix, error) {
 		shown = netip.PrefixFrom(addr.Unmap(), bits-96)
 	}
 	if bits > addr.BitLen()-2 {
-		return p, RangeError("Network " + shown.String() + " too small to allocate from")
+		return p, rangeError("Network " + shown.String() + " too small to allocate from")
 	}
 	if addr.Is4In6() {
-		return p, RangeError("IPNet IP and Mask version mismatch")
+		return p, rangeError("IPNet IP and Mask version mismatch")
 	}
 	if network := p.Masked().Addr(); addr != network {
-		return p, RangeError("Network has host bits set. For a subnet mask of length " + strconv.Itoa(bits) +
+		return p, rangeError("Network has host bits set. For a subnet mask of length " + strconv.Itoa(bits) +
 			" the network address is " + network.String())
 	}
 	return p, nil
@@ -121,10 +123,10 @@ func (r Range) overlaps(o Range) bool {
 // String is the range's bounds, "10.1.0.1-10.1.3.254".
 func (r Range) String() string { return r.Start.String() + "-" + r.End.String() }
 
-// Canonical returns s with each range made canonical, or a [RangeError].
+// Canonical returns s with each range made canonical, or a [*RangeError].
 func (s RangeSet) Canonical() (RangeSet, error) {
 	if len(s) == 0 {
-		return nil, RangeError("empty range set")
+		return nil, rangeError("empty range set")
 	}
 	c := make(RangeSet, len(s))
 	for i, r := range s {
@@ -133,13 +135,13 @@ func (s RangeSet) Canonical() (RangeSet, error) {
 			return nil, err
 		}
 		if c[i].Start.Is4() != c[0].Start.Is4() {
-			return nil, RangeError("mixed address families")
+			return nil, rangeError("mixed address families")
 		}
 	}
 	for i, a := range c {
 		for _, b := range c[i+1:] {
 			if a.overlaps(b) {
-				return nil, RangeError("subnets " + a.String() + " and " + b.String() + " overlap")
+				return nil, rangeError("subnets " + a.String() + " and " + b.String() + " overlap")
 			}
 		}
 	}
@@ -171,17 +173,17 @@ func (s RangeSet) String() string {
 	return b.String()
 }
 
-// CanonicalSets returns the range sets of a configuration in canonical form. The error is a [RangeError], or
+// CanonicalSets returns the range sets of a configuration in canonical form. The error is a [*RangeError], or
 // an [*OverlapError] where each set is right by itself: a caller with more to say about sets says it before.
 func CanonicalSets(sets []RangeSet) ([]RangeSet, error) {
 	if len(sets) == 0 {
-		return nil, RangeError("no IP ranges specified")
+		return nil, rangeError("no IP ranges specified")
 	}
 	c := make([]RangeSet, len(sets))
 	for i, s := range sets {
 		var err error
 		if c[i], err = s.Canonical(); err != nil {
-			return nil, RangeError("invalid range set " + strconv.Itoa(i) + ": " + err.Error())
+			return nil, rangeError("invalid range set " + strconv.Itoa(i) + ": " + err.Error())
 		}
 	}
 	for i := range c {

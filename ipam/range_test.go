@@ -56,7 +56,7 @@ func TestCanonicalRange(t *testing.T) {
 		got := r.String() + " " + r.Gateway.String()
 		if err != nil {
 			got = err.Error()
-			if _, ok := as[RangeError](err); !ok {
+			if _, ok := as[*RangeError](err); !ok {
 				t.Errorf("%s: %T is no RangeError", tt.in, err)
 			}
 		}

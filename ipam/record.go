@@ -30,7 +30,7 @@ type Record struct {
 	NetNS uint64 // inode of the host-side network namespace
 	Link  string // name of the host-side link
 	Index int    // its index
-	MAC   string // its hardware address, or the container's: the caller's choice
+	MAC   string // hardware address of the link or of the container, as the caller of Reserve gave it; not interpreted
 
 	// TrueBoot says that Boot is known to be the kernel's own. Anybody can mount a file over the kernel's, so two IDs
 	// that differ prove two boots only if both are known. It's set for [Request].Alive and by [Store.Records].

@@ -19,7 +19,7 @@ func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	return r, len(r.Addrs) > 0, err
 }
 
-// Release ends the leases of an owner. Releasing nothing is no error. A lease that isn't the owner's is never
+// Release ends the leases of an owner. Releasing an owner without leases is not an error. A lease that isn't the owner's is never
 // removed, whatever the sidecar says of it. The order, leases before the record, is what lets a crash between
 // them be mended.
 func (s *Store) Release(o Owner) error {

@@ -21,14 +21,15 @@ type Request struct {
 	OtherMAC6 bool
 
 	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
-	// proven, lets leases be reclaimed. It's asked of records with evidence alone; nil is true.
+	// proven, lets leases be reclaimed. It's asked only of records with evidence. A nil Alive treats
+	// every attachment as alive.
 	Alive func(Record) bool
 
 	// TrueBoot says whether Record.Boot is known to be the kernel's own. It's asked once a boot. See [Record].TrueBoot.
 	TrueBoot func() bool
 
 	// Ending is called before the leases of a dead attachment end, for what else the caller keeps by its
-	// addresses. Its error keeps them. Nil is nothing to do.
+	// addresses. Its error keeps them. Nil means no cleanup.
 	Ending func(Record) error
 }
 
@@ -67,7 +68,7 @@ func (q *Request) validate() error {
 		return err
 	}
 	if len(q.Sets) == 0 {
-		return RangeError("no IP ranges specified")
+		return rangeError("no IP ranges specified")
 	}
 	for _, set := range q.Sets {
 		for _, r := range set {
@@ -76,7 +77,7 @@ func (q *Request) validate() error {
 			}
 		}
 		if len(set) == 0 {
-			return RangeError("empty range set")
+			return rangeError("empty range set")
 		}
 	}
 	return q.Record.validEvidence()
