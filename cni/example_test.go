@@ -49,6 +49,25 @@ func ExampleAttach() {
 	// Output: 10.77.0.2/24 via 10.77.0.1
 }
 
+// A list of plugins is one network: the same calls run all of them.
+func ExampleParse() {
+	n, err := cni.Parse([]byte(`{ "cniVersion": "1.0.0", "name": "web", "plugins": [
+		{ "type": "bridge", "isGateway": true, "ipam": { "type": "host-local", "subnet": "10.78.0.0/24" } },
+		{ "type": "portmap" },
+		{ "type": "firewall" } ],
+		"runtimeConfig": { "portMappings": [ { "hostPort": 8080, "containerPort": 80, "protocol": "tcp" } ] } }`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(n.Name(), n.Plugins())
+	// What is wrong with any of them is found before anything is touched, and a network is there all the same, for Detach.
+	n, err = cni.Parse([]byte(`{ "cniVersion": "1.0.0", "name": "web", "plugins": [ { "type": "bridge" }, { "type": "portmap", "snat": 1 } ] }`))
+	fmt.Println(n.Name(), err)
+	// Output:
+	// web [bridge portmap firewall]
+	// web plugins[1]: invalid "snat": expected a boolean, got a number
+}
+
 // Errors carry the specification's code, the key at fault, and their cause.
 func ExampleError() {
 	_, err := cni.Parse([]byte(`{ "cniVersion": "1.0.0", "name": "n", "type": "bridge", "ipam": { "type": "host-local", "subnet": 10 } }`))

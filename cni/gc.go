@@ -176,17 +176,6 @@ func (g *collection) elements(dead []ipam.Record) error {
 	return ignoreUnsupported(errors.Join(err, portsErr, conn.RevokeExcept(g.network.name, owners, firewalld.Forget)))
 }
 
-// TidyRules takes out of the ruleset the sets and chains that no attachment uses any more, and takes over what an
-// earlier version made.
-func TidyRules() error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return ignoreUnsupported(err)
-	}
-	defer conn.Close()
-	return ignoreUnsupported(conn.Tidy())
-}
-
 // links removes the network's host ends that no valid attachment has: they are known by index, and MAC or alias. A
 // link that's there proves nobody's death.
 func (g *collection) links() error {

@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -140,7 +140,7 @@ func (n *node) needs(l nft.Leftover) bool {
 		return n.links.withAny([]netip.Addr{l.Addr}).Index != 0
 	}
 	for _, veth := range n.links.veths {
-		if _, ours := cni.OwnerOf(veth); l.Bridge != "" && n.links.names[veth.Master] == l.Bridge && !ours {
+		if _, ours := names.OwnerOf(veth); l.Bridge != "" && n.links.names[veth.Master] == l.Bridge && !ours {
 			return true
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
@@ -79,7 +79,7 @@ func (l *links) readVeths(conn *rtnl.Conn) error {
 			return err
 		}
 		l.veths[link.Index] = link
-		if o, ok := cni.OwnerOf(link); ok {
+		if o, ok := names.OwnerOf(link); ok {
 			l.owned[o] = link
 			if p, err := conn.Peer(link); err == nil {
 				l.peerMACs[link.Index] = p.MAC

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
 )
@@ -39,7 +39,7 @@ func (l *links) mayHold(h *held) bool {
 	addrs := h.targets()
 	for i, prefixes := range l.peers {
 		has := slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return slices.Contains(addrs, p.Addr()) })
-		if o, known := cni.OwnerOf(l.veths[i]); has && (!known || o.Short() == h.owner().Short()) {
+		if o, known := names.OwnerOf(l.veths[i]); has && (!known || o.Short() == h.owner().Short()) {
 			return true
 		}
 	}
@@ -82,7 +82,7 @@ func (s *sweeping) run(chosen func(*held) bool) (err error) {
 		err = join(err, s.network(of))
 	}
 	if !s.dry {
-		err = join(err, cni.TidyRules())
+		err = join(err, rules.Tidy())
 	}
 	return err
 }

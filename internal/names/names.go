@@ -150,6 +150,14 @@ func Owner(network string, l rtnl.Link) (ipam.Owner, bool) {
 	return ipam.Owner{}, false
 }
 
+// OwnerOf says whose host end a link is, of whatever network, as [Owner] does. Of an owner whose text is longer than 255 bytes
+// nothing is known.
+func OwnerOf(l rtnl.Link) (nft.Owner, bool) {
+	network, _, _ := strings.Cut(l.Alias, "/")
+	o, ok := Owner(network, l)
+	return RulesOwner(network, o), ok
+}
+
 // Lessee is an attachment as the leases know it.
 func Lessee(a spec.Attachment) ipam.Owner {
 	return ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName}

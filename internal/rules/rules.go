@@ -118,3 +118,14 @@ func End(o nft.Owner) error {
 // NoteVeth is kept with a published address that bridge or ptp has attached: the owner's names then tell by which links
 // it can be proven dead, whatever becomes of its lease.
 const NoteVeth = "veth"
+
+// Tidy takes out of the ruleset the sets and chains that no attachment uses any more, and takes over what an earlier version
+// made.
+func Tidy() error {
+	conn, err := nft.Dial()
+	if err != nil {
+		return fault.Unsupported(err)
+	}
+	defer conn.Close()
+	return fault.Unsupported(conn.Tidy())
+}
