@@ -7,7 +7,8 @@ import "golang.org/x/sys/unix"
 // reusedName is in the sidecar, until the next boot, once an IPv6 address was given that isn't new.
 const reusedName = "@reused"
 
-// noteReused finds out whether any IPv6 address was given twice since the boot, with those that are given now.
+// noteReused finds out whether any IPv6 address was given twice since the boot, with those that are
+// given now.
 func (r *reservation) noteReused() {
 	s := r.s
 	var st unix.Stat_t
@@ -20,8 +21,8 @@ func (r *reservation) noteReused() {
 	}
 }
 
-// isNew tells whether an address is beyond all that its set has given. Where a set has given none, it's one that
-// the network didn't have before if others have.
+// isNew tells whether an address is beyond all that its set has given. Where a set has given none,
+// it's one that the network didn't have before if others have.
 func (r *reservation) isNew(p *pick) bool {
 	if p.hint.existed {
 		return p.hint.last.Is6() && p.addr.Compare(p.hint.last) > 0

@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	// bootPrefix begins the name of an empty directory for each boot that the sidecar has served. A reservation
-	// writes its leases there before they appear, so that the first one after a boot fails without a system call
-	// of its own asking.
+	// bootPrefix begins the name of an empty directory for each boot that the sidecar has served. A
+	// reservation writes its leases there before they appear, so that the first one after a boot
+	// fails without a system call of its own asking.
 	bootPrefix = "@boot."
-	// trueSuffix ends the name of an empty directory beside it, if the boot is known to be the kernel's. It's asked
-	// once a boot, so that a record needs no field for it, and an older version reads the record as it always did.
+	// trueSuffix ends the name of an empty directory beside it, if the boot is known to be the
+	// kernel's. It's asked once a boot, so that a record needs no field for it, and an older
+	// version reads the record as it always did.
 	trueSuffix = ".true"
 )
 
@@ -38,8 +39,9 @@ func (s *Store) serve(boot string) error {
 	return nil
 }
 
-// NoteBoot keeps in mind that a boot's ID is the kernel's own, as certain says. It's asked only where that isn't
-// known yet, and without a sidecar not at all. Nothing depends on success: an ID that isn't known proves less.
+// NoteBoot keeps in mind that a boot's ID is the kernel's own, as certain says. It's asked only
+// where that isn't known yet, and without a sidecar not at all. Nothing depends on success: an ID
+// that isn't known proves less.
 func (s *Store) NoteBoot(boot string, certain func() bool) {
 	if boot == "" || certain == nil || s.readOnly || s.side < 0 || s.isDir(bootPrefix+boot+trueSuffix) || s.isShared() || !certain() {
 		return
@@ -64,8 +66,8 @@ func (s *Store) forgetBoots(boots []string, boot string, records []Record) {
 	}
 }
 
-// Witness sets what a record's text doesn't say, TrueBoot and Shared, for whoever judges by a record that [Store.Lookup]
-// gave.
+// Witness sets what a record's text doesn't say, TrueBoot and Shared, for whoever judges by a
+// record that [Store.Lookup] gave.
 func (s *Store) Witness(r *Record) {
 	if r.Boot == "" || s.side < 0 {
 		return
@@ -81,7 +83,8 @@ func (s *Store) Witness(r *Record) {
 	r.TrueBoot, r.Shared = known, s.shared
 }
 
-// Types of file systems that several hosts can use at once, by statfs(2), beyond those of x/sys/unix.
+// Types of file systems that several hosts can use at once, by statfs(2), beyond those of
+// x/sys/unix.
 const (
 	magicCeph   = 0x00c36400 // fs/ceph/super.h
 	magicGFS2   = 0x01161970 // linux/gfs2_ondisk.h

@@ -17,7 +17,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 
 	errLongLine = errors.New("resolv.conf: line too long")
-	// errRebuild says that this boot has no link in the sidecar yet, or that the sidecar is missing or damaged.
+	// errRebuild says that this boot has no link in the sidecar yet, or that the sidecar is missing
+	// or damaged.
 	errRebuild = errors.New("the index must be rebuilt")
 	// errUnmarked says that the sidecar can't be trusted and can't be mended either.
 	errUnmarked = errors.New("the index doesn't agree with the leases")
@@ -39,8 +40,8 @@ func (e *SetError) Error() string {
 	return "failed to allocate for range " + strconv.Itoa(e.Set) + ": " + e.Err.Error()
 }
 
-// Unwrap returns the reason: a [*DuplicateError], [*TakenError], [*GatewayError], [*ExhaustedError] or
-// [*fs.PathError].
+// Unwrap returns the reason: a [*DuplicateError], [*TakenError], [*GatewayError], [*ExhaustedError]
+// or [*fs.PathError].
 func (e *SetError) Unwrap() error { return e.Err }
 
 // DuplicateError refuses an owner a second address of one range set.

@@ -11,8 +11,8 @@ import (
 
 const hintPrefix = "last_reserved_ip."
 
-// hint is the file in which a range set's last reserved address is kept, to go on from there. It decides
-// nothing: whatever it says, an address is given once.
+// hint is the file in which a range set's last reserved address is kept, to go on from there. It
+// decides nothing: whatever it says, an address is given once.
 type hint struct {
 	name string
 	fd   int // -1 where there's no file yet

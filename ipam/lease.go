@@ -111,8 +111,8 @@ func (s *Store) readLease(name string) (leaseFile, error) {
 	return l, nil
 }
 
-// staged is a lease's content on its way: a file without a name, or with one in the sidecar where the file
-// system has no such files.
+// staged is a lease's content on its way: a file without a name, or with one in the sidecar where
+// the file system has no such files.
 type staged struct {
 	fd      int
 	content string
@@ -121,8 +121,8 @@ type staged struct {
 
 const stagedName = "@lease"
 
-// stage writes a lease's content aside, so that publish makes it appear whole. It does so in the directory of a
-// boot, unless that's unset; errRebuild says that there's none yet.
+// stage writes a lease's content aside, so that publish makes it appear whole. It does so in the
+// directory of a boot, unless that's unset; errRebuild says that there's none yet.
 func (s *Store) stage(content, boot string) (staged, error) {
 	t := staged{fd: -1, content: content}
 	dir, name := s.fd, "."
@@ -184,8 +184,8 @@ func (s *Store) drop(t *staged) {
 	t.fd = -1
 }
 
-// publish makes t the lease of addr. EEXIST says that the address is taken. An owner's leases have the same
-// content, so all of them are links to one file.
+// publish makes t the lease of addr. EEXIST says that the address is taken. An owner's leases have
+// the same content, so all of them are links to one file.
 func (s *Store) publish(t *staged, addr netip.Addr) error {
 	name := addr.String()
 	s.changed = true

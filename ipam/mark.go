@@ -8,13 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The lease directory's modification time carries a mark in its nanoseconds. The mark says that the sidecar agrees with
-// the leases, and in its lowest bits four facts. They are kept here since the time is read and set anyway: a file of their
-// own would be one more system call to read in each Reserve, and two to write in each Release. Whoever else changes the
-// directory takes the mark away, and with it the facts: then the leases are read, other MACs are taken for granted, and
-// what ended lately isn't known.
+// The lease directory's modification time carries a mark in its nanoseconds. The mark says that the
+// sidecar agrees with the leases, and in its lowest bits four facts. They are kept here since the
+// time is read and set anyway: a file of their own would be one more system call to read in each
+// Reserve, and two to write in each Release. Whoever else changes the directory takes the mark
+// away, and with it the facts: then the leases are read, other MACs are taken for granted, and what
+// ended lately isn't known.
 
-// markFlags are the facts that a mark tells besides agreement: two of the leases' form, and two of the [History].
+// markFlags are the facts that a mark tells besides agreement: two of the leases' form, and two of
+// the [History].
 type markFlags int64
 
 const (
@@ -25,18 +27,21 @@ const (
 	flagBits  = 4
 )
 
-// A History is what a network remembers of leases that ended. It's a help, not a proof: a directory that another program
-// has changed remembers no end, and takes other MACs for granted.
+// A History is what a network remembers of leases that ended. It's a help, not a proof: a directory
+// that another program has changed remembers no end, and takes other MACs for granted.
 type History struct {
-	// OtherMACs: some owner of an address may have had, since the boot, a MAC that doesn't follow from the address. It's
-	// one that asked for it ([Request].OtherMAC), or another program's. Neighbours may then know an address by its last
-	// owner's MAC, and the next owner should announce its own.
+	// OtherMACs: some owner of an address may have had, since the boot, a MAC that doesn't follow
+	// from the address. It's one that asked for it ([Request].OtherMAC), or another program's.
+	// Neighbours may then know an address by its last owner's MAC, and the next owner should
+	// announce its own.
 	OtherMACs bool
-	// OtherMACs6 is the same for IPv6 addresses, and also true if [Request].OtherMAC6 was set and an IPv6 address has been
-	// given twice. IPv6 ranges are mostly so large that this never happens: a new address isn't known to any neighbour.
+	// OtherMACs6 is the same for IPv6 addresses, and also true if [Request].OtherMAC6 was set and
+	// an IPv6 address has been given twice. IPv6 ranges are mostly so large that this never
+	// happens: a new address isn't known to any neighbour.
 	OtherMACs6 bool
-	// EndedLately: leases ended within the last 50 ms. The kernel may still be about to free the nftables elements that
-	// went with them, and closing a socket of nftables then waits for it, about 10 ms.
+	// EndedLately: leases ended within the last 50 ms. The kernel may still be about to free the
+	// nftables elements that went with them, and closing a socket of nftables then waits for it,
+	// about 10 ms.
 	EndedLately bool
 }
 
@@ -46,8 +51,9 @@ func (s *Store) History() History {
 	return History{OtherMACs: macs, OtherMACs6: macs || s.reused, EndedLately: s.flags&flagEnded != 0}
 }
 
-// ReadHistory reads a network's history without its lock, by one stat(2), and so never waits. An empty dir is
-// [DefaultDir]. OtherMACs6 isn't known without a store. A directory that can't be read has no history.
+// ReadHistory reads a network's history without its lock, by one stat(2), and so never waits. An
+// empty dir is [DefaultDir]. OtherMACs6 isn't known without a store. A directory that can't be read
+// has no history.
 func ReadHistory(dir, network string) History {
 	if dir == "" {
 		dir = DefaultDir
@@ -60,10 +66,10 @@ func ReadHistory(dir, network string) History {
 	return History{OtherMACs: flags&flagMACs != 0, EndedLately: flags&flagEnded != 0}
 }
 
-// mark is the nanosecond part of the modification time by which the lease directory says that the sidecar
-// agrees with it. It depends on the second and on the directory, so that neither a time set by the kernel nor
-// a copy of the directory carries it, but for one chance in 62 million. A file system with coarser times
-// can't keep it: there each operation reads all leases.
+// mark is the nanosecond part of the modification time by which the lease directory says that the
+// sidecar agrees with it. It depends on the second and on the directory, so that neither a time set
+// by the kernel nor a copy of the directory carries it, but for one chance in 62 million. A file
+// system with coarser times can't keep it: there each operation reads all leases.
 func mark(sec int64, ino uint64, flags markFlags) int64 {
 	x := uint64(sec)*0x9e3779b97f4a7c15 ^ ino*0xd6e8feb86659fd93
 	x ^= x >> 32
@@ -102,11 +108,12 @@ func readMark(st *unix.Stat_t) (flags markFlags, ok bool) {
 	return flags, true
 }
 
-// lastingLately is longer than the kernel takes to free the elements of an attachment that has ended.
+// lastingLately is longer than the kernel takes to free the elements of an attachment that has
+// ended.
 const lastingLately = 50 * time.Millisecond
 
-// setMark says that the sidecar agrees with the leases, in case it does and a change took the mark away. Who
-// isn't allowed to set times works without the mark.
+// setMark says that the sidecar agrees with the leases, in case it does and a change took the mark
+// away. Who isn't allowed to set times works without the mark.
 func (s *Store) setMark() {
 	if !s.marked || !s.changed {
 		return

@@ -23,8 +23,8 @@ func openAt(dir int, name string, flags int, mode uint32) (int, error) {
 	}
 }
 
-// openInside is openAt that follows no symbolic link anywhere in name, so that nobody who may write to one of its
-// directories can lead elsewhere.
+// openInside is openAt that follows no symbolic link anywhere in name, so that nobody who may write
+// to one of its directories can lead elsewhere.
 func openInside(dir int, name string, flags int, mode uint32) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_SYMLINKS}
 	for {

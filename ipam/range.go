@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Range is a run of addresses of one subnet. A zero Start means the address after the subnet's first, a zero
-// End the last one (for IPv4 the one before the broadcast address), a zero Gateway the address after the
-// subnet's first. The gateway is never given to a container, and needn't lie in the subnet.
+// Range is a run of addresses of one subnet. A zero Start means the address after the subnet's
+// first, a zero End the last one (for IPv4 the one before the broadcast address), a zero Gateway
+// the address after the subnet's first. The gateway is never given to a container, and needn't lie
+// in the subnet.
 type Range struct {
 	Subnet              netip.Prefix
 	Start, End, Gateway netip.Addr
@@ -33,8 +34,9 @@ func (e *OverlapError) Error() string {
 	return "range set " + strconv.Itoa(e.A) + " overlaps with " + strconv.Itoa(e.B)
 }
 
-// Canonical returns r with its defaults filled in and IPv4-mapped addresses as IPv4, or a [*RangeError].
-// The network and broadcast addresses are allowed as Start and End, for ranges that name them.
+// Canonical returns r with its defaults filled in and IPv4-mapped addresses as IPv4, or a
+// [*RangeError]. The network and broadcast addresses are allowed as Start and End, for ranges that
+// name them.
 func (r Range) Canonical() (Range, error) {
 	subnet, err := canonicalSubnet(r.Subnet)
 	if err != nil {
@@ -173,8 +175,9 @@ func (s RangeSet) String() string {
 	return b.String()
 }
 
-// CanonicalSets returns the range sets of a configuration in canonical form. The error is a [*RangeError], or
-// an [*OverlapError] where each set is right by itself: a caller with more to say about sets says it before.
+// CanonicalSets returns the range sets of a configuration in canonical form. The error is a
+// [*RangeError], or an [*OverlapError] where each set is right by itself: a caller with more to say
+// about sets says it before.
 func CanonicalSets(sets []RangeSet) ([]RangeSet, error) {
 	if len(sets) == 0 {
 		return nil, rangeError("no IP ranges specified")

@@ -10,20 +10,21 @@ import (
 	"strings"
 )
 
-// Owner is what holds leases: an interface of a container, by the names that CNI gives it. A lease written by
-// host-local before 0.7 names no interface.
+// Owner is what holds leases: an interface of a container, by the names that CNI gives it. A lease
+// written by host-local before 0.7 names no interface.
 type Owner struct{ ContainerID, IfName string }
 
 // String is the owner as "c1/eth0".
 func (o Owner) String() string { return o.ContainerID + "/" + o.IfName }
 
-// Record is what the sidecar knows of an owner: its addresses, and the evidence by which its death can be
-// proven. A record without a Boot has no evidence, and its leases are ended by DEL and GC alone.
+// Record is what the sidecar knows of an owner: its addresses, and the evidence by which its death
+// can be proven. A record without a Boot has no evidence, and its leases are ended by DEL and GC
+// alone.
 type Record struct {
 	Owner Owner
 	Addrs []netip.Addr // of all its leases in this network
-	// Prefixes are addresses with their subnets' lengths, as they were given. They are hints: there are none of
-	// what host-local gave, and may be some of what isn't held any more.
+	// Prefixes are addresses with their subnets' lengths, as they were given. They are hints: there
+	// are none of what host-local gave, and may be some of what isn't held any more.
 	Prefixes []netip.Prefix
 
 	Boot  string // boot ID, /proc/sys/kernel/random/boot_id
@@ -32,11 +33,12 @@ type Record struct {
 	Index int    // its index
 	MAC   string // hardware address of the link or of the container, as the caller of Reserve gave it; not interpreted
 
-	// TrueBoot says that Boot is known to be the kernel's own. Anybody can mount a file over the kernel's, so two IDs
-	// that differ prove two boots only if both are known. It's set for [Request].Alive and by [Store.Records].
+	// TrueBoot says that Boot is known to be the kernel's own. Anybody can mount a file over the
+	// kernel's, so two IDs that differ prove two boots only if both are known. It's set for
+	// [Request].Alive and by [Store.Records].
 	TrueBoot bool
-	// Shared says that the record may have been made on another host, as its directory is on a file system that
-	// several can use, or on one of which that isn't known. It's set where TrueBoot is.
+	// Shared says that the record may have been made on another host, as its directory is on a file
+	// system that several can use, or on one of which that isn't known. It's set where TrueBoot is.
 	Shared bool
 }
 
@@ -48,9 +50,9 @@ const (
 	recordVersion = "1"
 )
 
-// recordName is the name of an owner's record in the sidecar. It's "c1:eth0", since neither name can hold a
-// colon; an owner that doesn't look like CNI's goes by a hash, and its record's text repeats it. Names of
-// other things in the sidecar begin with "@", names of records never do.
+// recordName is the name of an owner's record in the sidecar. It's "c1:eth0", since neither name
+// can hold a colon; an owner that doesn't look like CNI's goes by a hash, and its record's text
+// repeats it. Names of other things in the sidecar begin with "@", names of records never do.
 func recordName(o Owner) string {
 	if o.plain() {
 		return o.ContainerID + ":" + o.IfName

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// Lookup returns what's known of an owner, also where host-local made its leases; ok says whether it holds
-// any. Addrs are those that it really holds. Where it has none of its own, the old leases of its container
-// count, as host-local has it, and the record's Owner has no IfName.
+// Lookup returns what's known of an owner, also where host-local made its leases; ok says whether
+// it holds any. Addrs are those that it really holds. Where it has none of its own, the old leases
+// of its container count, as host-local has it, and the record's Owner has no IfName.
 func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	if err := o.validate(); err != nil {
 		return Record{}, false, err
@@ -19,9 +19,9 @@ func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	return r, len(r.Addrs) > 0, err
 }
 
-// Release ends the leases of an owner. Releasing an owner without leases is not an error. A lease that isn't the owner's is never
-// removed, whatever the sidecar says of it. The order, leases before the record, is what lets a crash between
-// them be mended.
+// Release ends the leases of an owner. Releasing an owner without leases is not an error. A lease
+// that isn't the owner's is never removed, whatever the sidecar says of it. The order, leases
+// before the record, is what lets a crash between them be mended.
 func (s *Store) Release(o Owner) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -48,8 +48,8 @@ func (s *Store) Release(o Owner) error {
 	return err
 }
 
-// ReleaseAll is Release for each of these records, which [Store.Records] gave and nobody has changed since. It's
-// cheaper: neither is read again.
+// ReleaseAll is Release for each of these records, which [Store.Records] gave and nobody has
+// changed since. It's cheaper: neither is read again.
 func (s *Store) ReleaseAll(records []Record) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -91,8 +91,8 @@ func (s *Store) end(r *Record) error {
 	return err
 }
 
-// find looks an owner up, by the sidecar or, where that can't be mended, by reading all leases. It sets
-// hasLast if there is a record, even one without leases.
+// find looks an owner up, by the sidecar or, where that can't be mended, by reading all leases. It
+// sets hasLast if there is a record, even one without leases.
 func (s *Store) find(o Owner) (Record, error) {
 	s.last, s.hasLast = Record{}, false
 	for range 2 { // the sidecar may turn out damaged, and is mended then

@@ -14,28 +14,29 @@ type Request struct {
 	Want   []netip.Addr // addresses to be given; each must lie in a set of its own
 	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
 
-	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's next owner will
-	// have another one, or that an earlier owner's may not have. See [History].
+	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's
+	// next owner will have another one, or that an earlier owner's may not have. See [History].
 	OtherMAC bool
 	// OtherMAC6 says the same of its IPv6 addresses alone. See [History].
 	OtherMAC6 bool
 
-	// Alive says whether the attachment that a record describes may exist. Only its false, which must be
-	// proven, lets leases be reclaimed. It's asked only of records with evidence. A nil Alive treats
-	// every attachment as alive.
+	// Alive says whether the attachment that a record describes may exist. Only its false, which
+	// must be proven, lets leases be reclaimed. It's asked only of records with evidence. A nil
+	// Alive treats every attachment as alive.
 	Alive func(Record) bool
 
-	// TrueBoot says whether Record.Boot is known to be the kernel's own. It's asked once a boot. See [Record].TrueBoot.
+	// TrueBoot says whether Record.Boot is known to be the kernel's own. It's asked once a boot.
+	// See [Record].TrueBoot.
 	TrueBoot func() bool
 
-	// Ending is called before the leases of a dead attachment end, for what else the caller keeps by its
-	// addresses. Its error keeps them. Nil means no cleanup.
+	// Ending is called before the leases of a dead attachment end, for what else the caller keeps
+	// by its addresses. Its error keeps them. Nil means no cleanup.
 	Ending func(Record) error
 }
 
-// Reserve gives the owner an address of each set, in their order, or nothing at all. Where the owner's earlier
-// attachment is provably dead, its leases end and the same addresses are given again if they can be. Errors
-// are [*SetError], [*UnusedError], [ErrInvalid] and [*fs.PathError].
+// Reserve gives the owner an address of each set, in their order, or nothing at all. Where the
+// owner's earlier attachment is provably dead, its leases end and the same addresses are given
+// again if they can be. Errors are [*SetError], [*UnusedError], [ErrInvalid] and [*fs.PathError].
 func (s *Store) Reserve(req Request) ([]Lease, error) {
 	if s.readOnly {
 		return nil, ErrReadOnly
@@ -249,8 +250,8 @@ func (r *reservation) pick(i int, p *pick) error {
 	return nil
 }
 
-// publish makes the record appear and then the leases: a crash between them leaves a record that promises
-// too much, which every reader verifies.
+// publish makes the record appear and then the leases: a crash between them leaves a record that
+// promises too much, which every reader verifies.
 func (r *reservation) publish() error {
 	err := r.picks[0].err
 	if err != nil {

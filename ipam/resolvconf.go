@@ -17,9 +17,9 @@ type DNS struct {
 // maxResolvLine is the longest line that host-local takes.
 const maxResolvLine = 64 << 10
 
-// ParseResolvConf reads a resolv.conf(5) as host-local does: several search or options lines add up, the last
-// domain wins, comments are whole lines, and what isn't known is passed over. The only error is a line of
-// 64 KiB or more.
+// ParseResolvConf reads a resolv.conf(5) as host-local does: several search or options lines add
+// up, the last domain wins, comments are whole lines, and what isn't known is passed over. The only
+// error is a line of 64 KiB or more.
 func ParseResolvConf(text []byte) (DNS, error) {
 	var dns DNS
 	for line := range bytes.Lines(text) {

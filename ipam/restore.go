@@ -4,15 +4,16 @@ package ipam
 
 import "golang.org/x/sys/unix"
 
-// Trusted reports whether the sidecar is the truth. It isn't if another program has changed or lost leases
-// since the last operation, nor in a directory that's new.
+// Trusted reports whether the sidecar is the truth. It isn't if another program has changed or lost
+// leases since the last operation, nor in a directory that's new.
 func (s *Store) Trusted() (bool, error) {
 	err := s.look()
 	return s.marked, err
 }
 
-// Restore gives leases back to attachments that live though their leases were lost, as when the directory was wiped: each record names an owner, its addresses and its evidence. An address that has a lease stays its
-// holder's. Then the sidecar is made to agree.
+// Restore gives leases back to attachments that live though their leases were lost, as when the
+// directory was wiped: each record names an owner, its addresses and its evidence. An address that
+// has a lease stays its holder's. Then the sidecar is made to agree.
 func (s *Store) Restore(live []Record) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -59,7 +60,8 @@ func (s *Store) restoreLeases(r *Record) error {
 	return nil
 }
 
-// restoreEvidence completes a record that was made from leases alone. The leases' directory isn't touched.
+// restoreEvidence completes a record that was made from leases alone. The leases' directory isn't
+// touched.
 func (s *Store) restoreEvidence(live *Record) error {
 	r, ok, err := s.readRecord(live.Owner)
 	if err != nil || !ok || r.Boot != "" {

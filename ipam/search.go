@@ -36,7 +36,8 @@ func (r *reservation) take(i int, p *pick) error {
 	}
 }
 
-// advance moves p to the next address that has no lease. Nobody else makes any meanwhile, so it'll be free.
+// advance moves p to the next address that has no lease. Nobody else makes any meanwhile, so it'll
+// be free.
 func (r *reservation) advance(i int, p *pick) bool {
 	if p.wanted {
 		return false
@@ -98,8 +99,8 @@ func (r *reservation) takenError(set int, a netip.Addr) error {
 	return &TakenError{Addr: a, RangeSet: r.req.Sets[set], Owner: l.owner}
 }
 
-// reclaim is the last resort: for a requested address the end of a dead holder, else the end of every dead
-// attachment in the set. It reads all records, and p goes on from where the walk began.
+// reclaim is the last resort: for a requested address the end of a dead holder, else the end of
+// every dead attachment in the set. It reads all records, and p goes on from where the walk began.
 func (r *reservation) reclaim(i int, p *pick) error {
 	if p.wanted {
 		return r.reclaimWanted(i, p.addr)

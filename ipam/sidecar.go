@@ -23,7 +23,8 @@ func (s *Store) sidePath(name string) string {
 	return path
 }
 
-// readRecord reads an owner's record. A text that isn't one is treated as none, and ends the sidecar's trust.
+// readRecord reads an owner's record. A text that isn't one is treated as none, and ends the
+// sidecar's trust.
 func (s *Store) readRecord(o Owner) (Record, bool, error) {
 	name := recordName(o)
 	r, ok, err := s.readRecordNamed(name)
@@ -63,8 +64,8 @@ func (s *Store) readRecordNamed(name string) (Record, bool, error) {
 	return r, ok, nil
 }
 
-// writeRecord publishes a record, whole, in place of an earlier one if replace is set. errRebuild says that
-// the sidecar doesn't exist any more.
+// writeRecord publishes a record, whole, in place of an earlier one if replace is set. errRebuild
+// says that the sidecar doesn't exist any more.
 func (s *Store) writeRecord(r *Record, replace bool) error {
 	text, err := r.text()
 	if err != nil {
@@ -109,9 +110,10 @@ func (s *Store) unlinkRecord(o Owner) error {
 	return nil
 }
 
-// rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended, records
-// without leases go, leases without records get one. For a request of a boot that has no directory yet, records of
-// other boots that it denies life go with their leases. Without a request nobody is asked.
+// rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended,
+// records without leases go, leases without records get one. For a request of a boot that has no
+// directory yet, records of other boots that it denies life go with their leases. Without a request
+// nobody is asked.
 func (s *Store) rebuild(req *Request) error {
 	if req == nil {
 		req = &Request{}
@@ -150,8 +152,8 @@ func (s *Store) rebuild(req *Request) error {
 	if err != nil {
 		return err
 	}
-	// What reconcile left in held are other programs' leases. In a boot that the sidecar has served before, whoever
-	// changed the leases is unknown.
+	// What reconcile left in held are other programs' leases. In a boot that the sidecar has served
+	// before, whoever changed the leases is unknown.
 	if len(held) > 0 || known && !fresh || !known && s.wasUsed() {
 		s.flags |= flagMACs
 	}
@@ -182,8 +184,8 @@ func (s *Store) remove(name string) {
 	}
 }
 
-// makeSidecar makes the directory of the records and opens it anew, since it may be gone. The lease directory's
-// parent exists, and nobody but its owner can make it another.
+// makeSidecar makes the directory of the records and opens it anew, since it may be gone. The lease
+// directory's parent exists, and nobody but its owner can make it another.
 func (s *Store) makeSidecar() error {
 	if s.side >= 0 {
 		unix.Close(s.side)
@@ -208,8 +210,8 @@ func (s *Store) makeSidecar() error {
 	return nil
 }
 
-// sortOut reads all records, and removes what's none. It returns the boots that have directories, too: what stands in
-// the place of one and isn't, is removed for a boot's request.
+// sortOut reads all records, and removes what's none. It returns the boots that have directories,
+// too: what stands in the place of one and isn't, is removed for a boot's request.
 func (s *Store) sortOut(boot string) (records []Record, boots []string, err error) {
 	for name, err := range s.names(s.side, ".") {
 		if err != nil {
@@ -236,7 +238,8 @@ func (s *Store) sortOut(boot string) (records []Record, boots []string, err erro
 	return records, boots, nil
 }
 
-// endPrior ends the record of an earlier boot, if a request proves its attachment dead. One that can't be ended stays.
+// endPrior ends the record of an earlier boot, if a request proves its attachment dead. One that
+// can't be ended stays.
 func (s *Store) endPrior(req *Request, r *Record) (ended bool, err error) {
 	if r.Boot == req.Record.Boot || !s.dead(req, r) || req.Ending != nil && req.Ending(*r) != nil {
 		return false, nil
@@ -244,8 +247,8 @@ func (s *Store) endPrior(req *Request, r *Record) (ended bool, err error) {
 	return true, s.end(r)
 }
 
-// reconcile makes the records describe what's held, rightly and completely, but for those that ended ends. It returns
-// those that were there before and stay.
+// reconcile makes the records describe what's held, rightly and completely, but for those that
+// ended ends. It returns those that were there before and stay.
 func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, ended func(*Record) (bool, error)) (kept []Record, err error) {
 	for i := range records {
 		r := &records[i]

@@ -40,25 +40,27 @@ type Store struct {
 	buf       [512]byte       // for what's read; longer things get a buffer of their own
 }
 
-// Open makes the network's directory if it is missing, and locks it. dir is the configuration's dataDir, or "" for
-// [DefaultDir].
+// Open makes the network's directory if it is missing, and locks it. dir is the configuration's
+// dataDir, or "" for [DefaultDir].
 //
-// Another user of the network's leases, this package's or host-local, may hold the lock: usually for a millisecond, and
-// while it removes a link for some 20. Open waits until the lock is free or ctx ends, whose error it returns then; a
-// context that can't end, such as [context.Background], waits for as long as it takes. Other errors are [ErrInvalid] for a
-// network's name that can't name a directory, and [*fs.PathError].
+// Another user of the network's leases, this package's or host-local, may hold the lock: usually
+// for a millisecond, and while it removes a link for some 20. Open waits until the lock is free or
+// ctx ends, whose error it returns then; a context that can't end, such as [context.Background],
+// waits for as long as it takes. Other errors are [ErrInvalid] for a network's name that can't name
+// a directory, and [*fs.PathError].
 func Open(ctx context.Context, dir, network string) (*Store, error) {
 	return open(ctx, dir, network, openCreate)
 }
 
-// OpenExisting is [Open] for those who only give back: the error for a directory that doesn't exist is fs.ErrNotExist.
+// OpenExisting is [Open] for those who only give back: the error for a directory that doesn't exist
+// is fs.ErrNotExist.
 func OpenExisting(ctx context.Context, dir, network string) (*Store, error) {
 	return open(ctx, dir, network, openExisting)
 }
 
-// OpenReadOnly is [OpenExisting] for those who only look. It makes and changes nothing, so each look-up reads all leases
-// if the sidecar is out of date. It locks, and so may wait, as Open does; only a directory without a lock, which nobody
-// has used yet, isn't locked.
+// OpenReadOnly is [OpenExisting] for those who only look. It makes and changes nothing, so each
+// look-up reads all leases if the sidecar is out of date. It locks, and so may wait, as Open does;
+// only a directory without a lock, which nobody has used yet, isn't locked.
 func OpenReadOnly(ctx context.Context, dir, network string) (*Store, error) {
 	return open(ctx, dir, network, openReadOnly)
 }
@@ -100,7 +102,8 @@ func open(ctx context.Context, dir, network string, mode openMode) (*Store, erro
 		unix.Close(s.fd)
 		return nil, err
 	}
-	// Without it, for whatever reason, the store isn't marked; who needs it then makes it, or learns why not.
+	// Without it, for whatever reason, the store isn't marked; who needs it then makes it, or
+	// learns why not.
 	if fd, err := openInside(s.fd, s.sidePath(""), pathFlags, 0); err == nil {
 		s.side = fd
 	}

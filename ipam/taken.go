@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// takenDir holds the bitmap of taken addresses: a file for each block that ever had a lease, named by the
-	// block's first address.
+	// takenDir holds the bitmap of taken addresses: a file for each block that ever had a lease,
+	// named by the block's first address.
 	takenDir   = "@taken"
 	blockBits  = 15 // addresses of a block, as a power of two
 	blockBytes = 1 << blockBits / 8
 )
 
-// The bitmap finds the next free address of a nearly full range without asking for each. It exists from the
-// first reservation that met a run of taken addresses until somebody else changes the leases, and while the
-// mark says that it's kept, every change here is written to it.
+// The bitmap finds the next free address of a nearly full range without asking for each. It exists
+// from the first reservation that met a run of taken addresses until somebody else changes the
+// leases, and while the mark says that it's kept, every change here is written to it.
 
 type block [blockBytes]byte
 
@@ -69,8 +69,8 @@ func at(base netip.Addr, place int) netip.Addr {
 
 func takenPath(base netip.Addr) string { return takenDir + "/" + base.String() }
 
-// setTaken notes an address's lease or its end, if the bitmap is kept. A bitmap that can't be written is given
-// up.
+// setTaken notes an address's lease or its end, if the bitmap is kept. A bitmap that can't be
+// written is given up.
 func (s *Store) setTaken(a netip.Addr, taken bool) error {
 	if s.flags&flagTaken == 0 {
 		return nil

@@ -12,23 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxTries bounds how often a change starts anew because others changed the ruleset in between. Each time another program's
-// change has succeeded, so that many in a row means a host that does nothing else.
+// maxTries bounds how often a change starts anew because others changed the ruleset in between.
+// Each time another program's change has succeeded, so that many in a row means a host that does
+// nothing else.
 const maxTries = 200
 
-// ErrInterrupted is the error of a change, a listing or a check that other programs' changes of the ruleset overtook 200
-// times in a row. It can be tried again.
+// ErrInterrupted is the error of a change, a listing or a check that other programs' changes of the
+// ruleset overtook 200 times in a row. It can be tried again.
 var ErrInterrupted = errors.New("nft: other programs change the ruleset without pause")
 
-// Attach puts senders into the ruleset, all of them or none. In the common case this is a single send of one transaction,
-// and one answer. If the kernel says that rules are missing, Attach builds them. If it says that keys are taken, Attach takes
-// them over: an address has one owner, the last to be attached, since a dead owner's element may have been left. Attaching
-// the same sender again changes nothing.
+// Attach puts senders into the ruleset, all of them or none. In the common case this is a single
+// send of one transaction, and one answer. If the kernel says that rules are missing, Attach builds
+// them. If it says that keys are taken, Attach takes them over: an address has one owner, the last
+// to be attached, since a dead owner's element may have been left. Attaching the same sender again
+// changes nothing.
 //
 // Each refusal costs an RCU grace period, about 10 ms.
 //
-// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
-// [ErrInterrupted].
+// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it
+// lacks, [ErrInterrupted].
 func (c *Conn) Attach(list ...Sender) error {
 	es, whole, err := elementsOf(list)
 	if err != nil || len(es) == 0 {
@@ -73,9 +75,10 @@ func elementsOf(list []Sender) (es []element, rules Ruleset, err error) {
 	return es, rules, nil
 }
 
-// Build builds what of a ruleset is missing, and replaces the rules of its chains by what they should be. Attach
-// does it by itself, but has to be refused first: call Build where the rules are likely missing, as on a host
-// whose bridge was missing too, or to repair them after a firewall's flush.
+// Build builds what of a ruleset is missing, and replaces the rules of its chains by what they
+// should be. Attach does it by itself, but has to be refused first: call Build where the rules are
+// likely missing, as on a host whose bridge was missing too, or to repair them after a firewall's
+// flush.
 //
 // It takes over what an earlier version made, and takes out the sets that have no members.
 func (c *Conn) Build(r Ruleset) error {
@@ -87,7 +90,8 @@ func (c *Conn) Build(r Ruleset) error {
 	return lacking(c.reshape(r.needs(), sparing(r.Subnets)))
 }
 
-// replace creates elements some of whose keys are taken: what is right stays, what is another's goes.
+// replace creates elements some of whose keys are taken: what is right stays, what is another's
+// goes.
 func (c *Conn) replace(es []element) error {
 	found, generation, err := c.lookUp(es)
 	if err != nil {
@@ -100,8 +104,8 @@ func (c *Conn) replace(es []element) error {
 	return c.commit(&b, &generation)
 }
 
-// replacement creates those of some elements that weren't found as they should be, and deletes what is there instead. No
-// element of all is deleted for another.
+// replacement creates those of some elements that weren't found as they should be, and deletes what
+// is there instead. No element of all is deleted for another.
 func (c *Conn) replacement(b *batch, all, some []element, found []*element) error {
 	stale, err := c.stale(all, found)
 	if err != nil {
@@ -120,8 +124,8 @@ func (c *Conn) replacement(b *batch, all, some []element, found []*element) erro
 	return nil
 }
 
-// stale returns what followed from elements that were found and isn't among new ones: a guarded link's last MAC, an address's
-// last subnet.
+// stale returns what followed from elements that were found and isn't among new ones: a guarded
+// link's last MAC, an address's last subnet.
 func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	var ask []element
 	for _, e := range dense(found) {
@@ -146,8 +150,8 @@ func holds(es []element, e element) bool {
 	return false
 }
 
-// lookUp gets elements by their keys, nil for one that isn't there, and the generation of the ruleset in which
-// they were so.
+// lookUp gets elements by their keys, nil for one that isn't there, and the generation of the
+// ruleset in which they were so.
 func (c *Conn) lookUp(es []element) (found []*element, generation uint32, err error) {
 	replies, generation, err := c.askIn(lookUps(es))
 	if err != nil {
@@ -185,8 +189,8 @@ func decodeLookUps(es []element, replies []reply) ([]*element, error) {
 	return found, nil
 }
 
-// askIn asks, and says of which generation the answers are: that before the first of them, so a change
-// in the middle shows too.
+// askIn asks, and says of which generation the answers are: that before the first of them, so a
+// change in the middle shows too.
 func (c *Conn) askIn(ms []netlink.Message) ([]reply, uint32, error) {
 	replies, err := c.ask(append([]netlink.Message{getGeneration()}, ms...))
 	if err != nil {

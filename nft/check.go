@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckSender says whether a sender, and the rules that its elements are for, are in the ruleset as Attach
-// made them. Errors: *MissingError for the first that is missing or different.
+// CheckSender says whether a sender, and the rules that its elements are for, are in the ruleset as
+// Attach made them. Errors: *MissingError for the first that is missing or different.
 func (c *Conn) CheckSender(a Sender) error {
 	if err := a.check(false); err != nil {
 		return err
@@ -65,7 +65,8 @@ func (c *Conn) checkRules(a Sender) error {
 	return nil
 }
 
-// differs says what of a chain isn't as it should be: nothing, itself, or its rules. Rules behind ours are another's.
+// differs says what of a chain isn't as it should be: nothing, itself, or its rules. Rules behind
+// ours are another's.
 func (c *Conn) differs(want chain) (what string, err error) {
 	var b batch
 	b.chain(want)
@@ -128,7 +129,8 @@ func sameExpressions(got, want []byte) bool {
 	return !g.next() && w.err == nil && g.err == nil
 }
 
-// sameExpression lets the kernel add attributes that are zero: it fills in what was left at its default.
+// sameExpression lets the kernel add attributes that are zero: it fills in what was left at its
+// default.
 func sameExpression(got, want []byte) bool {
 	name, _ := attribute(want, unix.NFTA_EXPR_NAME)
 	if gotName, _ := attribute(got, unix.NFTA_EXPR_NAME); !bytes.Equal(gotName, name) {
@@ -147,7 +149,8 @@ func sameExpression(got, want []byte) bool {
 	}
 	for g := (attributes{rest: gotData}); g.next(); {
 		asked, _ := attribute(wantData, g.kind)
-		// Of a translation the kernel also tells the ends of its ranges, and flags that follow from them.
+		// Of a translation the kernel also tells the ends of its ranges, and flags that follow from
+		// them.
 		if string(name) == "nat\x00" && g.kind >= unix.NFTA_NAT_REG_ADDR_MAX {
 			continue
 		}
@@ -169,8 +172,8 @@ func covers(got, want []byte) bool {
 	return w.err == nil
 }
 
-// coversAttribute compares values as bytes or else, since a nested attribute's header may say so or not, as
-// lists of attributes.
+// coversAttribute compares values as bytes or else, since a nested attribute's header may say so or
+// not, as lists of attributes.
 func coversAttribute(got []byte, w attributes) bool {
 	value, err := attribute(got, w.kind)
 	if err != nil || value == nil {

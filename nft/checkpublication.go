@@ -2,8 +2,8 @@
 
 package nft
 
-// CheckPublication says whether a publication, and the rules that its elements are for, are in the ruleset as Publish made
-// them. Errors: *MissingError for the first that is missing or different.
+// CheckPublication says whether a publication, and the rules that its elements are for, are in the
+// ruleset as Publish made them. Errors: *MissingError for the first that is missing or different.
 func (c *Conn) CheckPublication(p Publication) error {
 	if err := p.check(); err != nil {
 		return err
@@ -37,7 +37,8 @@ func (c *Conn) CheckPublication(p Publication) error {
 	return c.checkPortRules(&p)
 }
 
-// held returns the elements of mappings that wait, as another attachment of the container has their ports: and what is that one's.
+// held returns the elements of mappings that wait, as another attachment of the container has their
+// ports: and what is that one's.
 func (p *Publication) held(es []element, found []*element) (waiting []element, theirs map[string]bool) {
 	theirs = map[string]bool{}
 	for i, f := range found {
@@ -52,7 +53,8 @@ func (p *Publication) held(es []element, found []*element) (waiting []element, t
 	return waiting, theirs
 }
 
-// sameElement compares what was found with what should be, but for others that wait. A note may be missing.
+// sameElement compares what was found with what should be, but for others that wait. A note may be
+// missing.
 func sameElement(f *element, e element) bool {
 	keepAwaited(&e, *f)
 	if is, ok := f.published(); ok && is.note == "" {

@@ -14,8 +14,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
-// receiveLen is what the kernel aims a dump's datagrams at. A refusal quotes the refused message and may
-// be longer: its end is given up.
+// receiveLen is what the kernel aims a dump's datagrams at. A refusal quotes the refused message
+// and may be longer: its end is given up.
 const receiveLen = 8 << 10
 
 // A Conn is a socket to the nf_tables of one network namespace. One goroutine at a time may use it.
@@ -26,8 +26,8 @@ type Conn struct {
 	waiting  []byte // the part of buffer that wasn't looked at
 }
 
-// Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet, so a
-// kernel without nf_tables, but with nfnetlink, shows only in the first call.
+// Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet,
+// so a kernel without nf_tables, but with nfnetlink, shows only in the first call.
 func Dial() (*Conn, error) {
 	s, err := nlsock.Open(unix.NETLINK_NETFILTER)
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
@@ -39,22 +39,23 @@ func Dial() (*Conn, error) {
 	return &Conn{socket: s}, nil
 }
 
-// Close closes the socket. If anything was deleted from the ruleset in the last few milliseconds, by any process,
-// the kernel first frees it, which takes an RCU grace period, about 10 ms; so does the end of the process with an
-// open Conn. Callers that can't wait should hand the descriptor ([Conn.FD]) to another process, or close from another
-// goroutine.
+// Close closes the socket. If anything was deleted from the ruleset in the last few milliseconds,
+// by any process, the kernel first frees it, which takes an RCU grace period, about 10 ms; so does
+// the end of the process with an open Conn. Callers that can't wait should hand the descriptor
+// ([Conn.FD]) to another process, or close from another goroutine.
 func (c *Conn) Close() error { return c.socket.Close() }
 
 // FD returns the socket's descriptor. The Conn still owns it.
 func (c *Conn) FD() int { return c.socket.FD() }
 
-// commit sends a transaction. generation, if not nil, is the ruleset's generation that the transaction was
-// made for: in any other the kernel refuses it with ERESTART (Linux 4.10; older ones ignore it).
+// commit sends a transaction. generation, if not nil, is the ruleset's generation that the
+// transaction was made for: in any other the kernel refuses it with ERESTART (Linux 4.10; older
+// ones ignore it).
 //
-// The kernel answers while it handles sendmsg(2), so when that returns all answers wait at the socket. An
-// ack of a transaction's END is understood since 6.10 only, so the last change asks for it: its answer comes last,
-// after a refusal of the commit, which carries BEGIN's number. A transaction that isn't even begun gets one
-// refusal with that number, and nothing else.
+// The kernel answers while it handles sendmsg(2), so when that returns all answers wait at the
+// socket. An ack of a transaction's END is understood since 6.10 only, so the last change asks for
+// it: its answer comes last, after a refusal of the commit, which carries BEGIN's number. A
+// transaction that isn't even begun gets one refusal with that number, and nothing else.
 func (c *Conn) commit(b *batch, generation *uint32) error {
 	ms := b.messages()
 	if len(ms) == 0 {
@@ -116,8 +117,8 @@ func (c *Conn) number(ms []netlink.Message) (first uint32) {
 	return first
 }
 
-// receive returns the next message that answers number first or a later one, valid until the next receive.
-// EAGAIN says that none waits.
+// receive returns the next message that answers number first or a later one, valid until the next
+// receive. EAGAIN says that none waits.
 func (c *Conn) receive(first uint32) (netlink.Message, error) {
 	for {
 		if len(c.waiting) == 0 {
@@ -166,8 +167,8 @@ type reply struct {
 // askAtOnce bounds how many answers wait at the socket: more than its buffer holds would be lost.
 const askAtOnce = 32
 
-// ask sends look-ups that are answered by one message each, and returns the answers in their order. A look-up
-// that finds nothing has errno ENOENT; any other refusal is an error.
+// ask sends look-ups that are answered by one message each, and returns the answers in their order.
+// A look-up that finds nothing has errno ENOENT; any other refusal is an error.
 func (c *Conn) ask(ms []netlink.Message) ([]reply, error) {
 	replies := make([]reply, 0, len(ms))
 	for len(ms) > 0 {
@@ -195,8 +196,9 @@ func (c *Conn) ask(ms []netlink.Message) ([]reply, error) {
 	return replies, nil
 }
 
-// dump sends a request for a list and gives each entry, behind its nfgenmsg, to entry. The ruleset may change
-// while the kernel lists: then dump returns errChanged, and what it gave is no true list.
+// dump sends a request for a list and gives each entry, behind its nfgenmsg, to entry. The ruleset
+// may change while the kernel lists: then dump returns errChanged, and what it gave is no true
+// list.
 func (c *Conn) dump(m netlink.Message, entry func([]byte) error) error {
 	m.Header.Flags = netlink.Request | netlink.Dump
 	ms := []netlink.Message{m}

@@ -138,9 +138,10 @@ func decodeElement(b []byte, s set) (element, error) {
 	return e, as.err
 }
 
-// comment finds the comment in the userdata of a rule or an element: a list of type, length and value, one
-// byte each for the first two, where type 0 is the comment (libnftnl/udata.h). Userdata is opaque to the
-// kernel, so any program may have put anything there: what isn't such a list has no comment.
+// comment finds the comment in the userdata of a rule or an element: a list of type, length and
+// value, one byte each for the first two, where type 0 is the comment (libnftnl/udata.h). Userdata
+// is opaque to the kernel, so any program may have put anything there: what isn't such a list has
+// no comment.
 func comment(userdata []byte) string {
 	for len(userdata) >= 2 {
 		n := 2 + int(userdata[1])

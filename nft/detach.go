@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detach takes a sender out of the ruleset. Its prefixes, the same as for Attach, and its guard's link are hints where to
-// look: an element found there is removed only if it's this owner's. It is not an error if nothing is found.
-// Where the hints are lost, [Conn.DetachOwner] looks everywhere.
+// Detach takes a sender out of the ruleset. Its prefixes, the same as for Attach, and its guard's
+// link are hints where to look: an element found there is removed only if it's this owner's. It is
+// not an error if nothing is found. Where the hints are lost, [Conn.DetachOwner] looks everywhere.
 //
-// It also removes what the CNI project's bridge plugin, with its nftables backend, left for this owner: its
-// masquerade rules and its spoof check. If it left nothing, that costs one more question in the same send.
+// It also removes what the CNI project's bridge plugin, with its nftables backend, left for this
+// owner: its masquerade rules and its spoof check. If it left nothing, that costs one more question
+// in the same send.
 //
 // Errors are those of [Conn.Attach].
 func (c *Conn) Detach(a Sender) error {
@@ -30,7 +31,8 @@ func (c *Conn) Detach(a Sender) error {
 			}
 			return errors.Join(err, c.detachReference(a.Owner, present))
 		}
-		// ENOENT: what should follow from an element isn't there; in kernels older than generations somebody else may have been faster.
+		// ENOENT: what should follow from an element isn't there; in kernels older than generations
+		// somebody else may have been faster.
 		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return err
@@ -39,9 +41,10 @@ func (c *Conn) Detach(a Sender) error {
 	return ErrInterrupted
 }
 
-// detach asks for the elements and for the reference's chains at once, and deletes the owner's elements if the
-// ruleset hasn't changed since. It returns which of the chains are there, and whether a set had no other members.
-// What follows from an element is there too; if careful, it's asked for.
+// detach asks for the elements and for the reference's chains at once, and deletes the owner's
+// elements if the ruleset hasn't changed since. It returns which of the chains are there, and
+// whether a set had no other members. What follows from an element is there too; if careful, it's
+// asked for.
 func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err error) {
 	es, chains, sets := a.heads(), probes(a.Owner), a.ownSets()
 	ms := lookUps(es)
@@ -77,7 +80,8 @@ func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err e
 	return present, last, c.commit(&b, &generation)
 }
 
-// following adds to the owner's heads what follows from them, and what an earlier version made instead of a head that isn't there.
+// following adds to the owner's heads what follows from them, and what an earlier version made
+// instead of a head that isn't there.
 func (c *Conn) following(a Sender, own []element, careful bool) ([]element, error) {
 	var ask []element
 	for _, e := range own {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Elements are what every attach and detach sends, and their messages are simple, so they are encoded here in place:
-// by the library that takes a plugin a tenth of a millisecond, most of it for a connection that isn't one.
+// Elements are what every attach and detach sends, and their messages are simple, so they are
+// encoded here in place: by the library that takes a plugin a tenth of a millisecond, most of it
+// for a connection that isn't one.
 
 // elementsPerMessage keeps the list of elements under the 64 KiB that an attribute holds.
 const elementsPerMessage = 256
@@ -50,7 +51,8 @@ func elementList(es []element) []byte {
 			b = appendBytes(b, unix.NFTA_DATA_VALUE, e.data)
 		}
 		if e.comment != "" {
-			// libnftnl's form: kind 0, the length, and the text with a zero byte (libnftnl/udata.h).
+			// libnftnl's form: kind 0, the length, and the text with a zero byte
+			// (libnftnl/udata.h).
 			b = appendHeader(b, unix.NFTA_SET_ELEM_USERDATA, 2+len(e.comment)+1)
 			b = append(b, 0, byte(len(e.comment)+1))
 			b = append(b, e.comment...)

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file alone knows google/nftables, and only as an encoder: its connection would open a socket for
-// each flush and wait twice for each object. What it encodes is caught on its way to that socket.
+// This file alone knows google/nftables, and only as an encoder: its connection would open a socket
+// for each flush and wait twice for each object. What it encodes is caught on its way to that
+// socket.
 
-// A batch is the messages of one transaction: tables, sets, chains and rules, and then elements. The zero batch is
-// empty and ready.
+// A batch is the messages of one transaction: tables, sets, chains and rules, and then elements.
+// The zero batch is empty and ready.
 type batch struct {
 	library  nftables.Conn
 	used     bool // the library has messages
@@ -24,7 +25,8 @@ type batch struct {
 	lastID   uint32
 }
 
-// messages returns the batch's messages without the frame of a transaction, with no answer asked for.
+// messages returns the batch's messages without the frame of a transaction, with no answer asked
+// for.
 func (b *batch) messages() []netlink.Message {
 	if !b.used {
 		return b.elements
@@ -54,8 +56,8 @@ func (b *batch) lib() *nftables.Conn {
 	return &b.library
 }
 
-// create adds elements; the transaction is refused if their keys are taken. Without NLM_F_EXCL the kernel would take
-// an element that's there for success, and leave it with its owner.
+// create adds elements; the transaction is refused if their keys are taken. Without NLM_F_EXCL the
+// kernel would take an element that's there for success, and leave it with its owner.
 func (b *batch) create(es []element) {
 	b.elements = encodeElements(b.elements, unix.NFT_MSG_NEWSETELEM, netlink.Create|netlink.Excl, es)
 }
@@ -74,8 +76,8 @@ func keysOf(es []element) []element {
 	return keys
 }
 
-// object returns the library's description of a set. A joined key isn't marked as a concatenation: that is for sets with
-// intervals.
+// object returns the library's description of a set. A joined key isn't marked as a concatenation:
+// that is for sets with intervals.
 func (s set) object() *nftables.Set {
 	o := &nftables.Set{Table: s.table.object(), Name: s.name, IsMap: s.key.isMap()}
 	key, value := s.key.parts()
@@ -126,8 +128,8 @@ func (t table) object() *nftables.Table {
 // set adds a set. One that's there isn't changed.
 func (b *batch) set(s set) {
 	o := s.object()
-	// It only needs to differ within the batch; the library would count it up in a variable that its
-	// connections share without a lock.
+	// It only needs to differ within the batch; the library would count it up in a variable that
+	// its connections share without a lock.
 	b.lastID++
 	o.ID = b.lastID
 	_ = b.lib().AddSet(o, nil) // fails for anonymous sets only
@@ -135,8 +137,8 @@ func (b *batch) set(s set) {
 
 func (b *batch) deleteSet(s set) { b.lib().DelSet(s.object()) }
 
-// chain adds a chain, and replaces its rules by what they should be within the transaction: building twice, even at
-// once, makes nothing double.
+// chain adds a chain, and replaces its rules by what they should be within the transaction:
+// building twice, even at once, makes nothing double.
 func (b *batch) chain(c chain) {
 	o := b.addChain(c)
 	b.lib().FlushChain(o)

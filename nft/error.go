@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// An Error is a change or look-up that the kernel refused. Its Errno is there for errors.Is, also as
-// fs.ErrNotExist, fs.ErrExist and fs.ErrPermission.
+// An Error is a change or look-up that the kernel refused. Its Errno is there for errors.Is, also
+// as fs.ErrNotExist, fs.ErrExist and fs.ErrPermission.
 type Error struct {
 	Change string        // "create element inet swiftcni masq4"
 	Step   int           // its place among the changes or look-ups of one send, from 0; [Whole] is none of them
@@ -47,7 +47,8 @@ func (e *UnsupportedError) Unwrap() error { return e.Err }
 // Is makes errors.Is(err, errors.ErrUnsupported) true.
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// A MissingError is what [Conn.CheckSender] and its like found absent or different. It is fs.ErrNotExist.
+// A MissingError is what [Conn.CheckSender] and its like found absent or different. It is
+// fs.ErrNotExist.
 type MissingError struct {
 	Owner Owner
 	What  string // "element inet swiftcni masq4 10.1.0.2", "rules of chain inet swiftcni postrouting"
@@ -96,8 +97,8 @@ func (e *Error) explain() error {
 	return e
 }
 
-// lacking is explain for a transaction that creates all that it refers to: there ENOENT is a kind of object
-// that the kernel doesn't know.
+// lacking is explain for a transaction that creates all that it refers to: there ENOENT is a kind
+// of object that the kernel doesn't know.
 func lacking(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Errno != syscall.ENOENT {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An evaluation runs a rule's expressions for a packet, as the kernel does it: they load values into registers, whose
-// 64 bytes are 4 registers of 16 or 16 of 4, and compare them.
+// An evaluation runs a rule's expressions for a packet, as the kernel does it: they load values
+// into registers, whose 64 bytes are 4 registers of 16 or 16 of 4, and compare them.
 type evaluation struct {
 	step
 	packet *Packet
@@ -73,7 +73,8 @@ func numberOf(data []byte, kind int) uint32 {
 	return binary.BigEndian.Uint32(b)
 }
 
-// registerAt is where a register's bytes begin (enum nft_registers); beyond the end for the verdict's.
+// registerAt is where a register's bytes begin (enum nft_registers); beyond the end for the
+// verdict's.
 func registerAt(number uint32) int {
 	switch {
 	case number >= unix.NFT_REG32_00 && number <= unix.NFT_REG32_15:

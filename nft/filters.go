@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filters are all chains and rules of the host, of all programs, as they were read: they tell what becomes of a packet.
-// Reading them takes as long as there are rules, so they aren't for attaching.
+// Filters are all chains and rules of the host, of all programs, as they were read: they tell what
+// becomes of a packet. Reading them takes as long as there are rules, so they aren't for attaching.
 type Filters struct {
 	bases   []baseChain
 	dormant []string // tables
@@ -39,7 +39,8 @@ type baseChain struct {
 	drops    bool // its policy
 }
 
-// A Barrier is another program's chain that drops a packet. No chain of another table can let a packet past it.
+// A Barrier is another program's chain that drops a packet. No chain of another table can let a
+// packet past it.
 type Barrier struct {
 	Table string // "ip filter"
 	Chain string // "FORWARD"
@@ -47,7 +48,8 @@ type Barrier struct {
 
 func (b Barrier) String() string { return b.Table + " " + b.Chain }
 
-// Filters reads the rules of the families that packets are forwarded in, and of bridges. They are listed again if they change meanwhile.
+// Filters reads the rules of the families that packets are forwarded in, and of bridges. They are
+// listed again if they change meanwhile.
 func (c *Conn) Filters() (*Filters, error) {
 	for range maxTries {
 		f := &Filters{rules: map[table]map[string][]heldRule{}, sets: map[table]map[string]*listedSet{}}
@@ -133,8 +135,8 @@ func (f *Filters) Has(in, chain string) bool {
 	return false
 }
 
-// Stops returns the first chain of another program that is sure to drop a packet that the host forwards, and whether there
-// is one. A rule that may let it through is taken for one that does.
+// Stops returns the first chain of another program that is sure to drop a packet that the host
+// forwards, and whether there is one. A rule that may let it through is taken for one that does.
 func (f *Filters) Stops(p Packet) (Barrier, bool) {
 	for _, b := range f.at(unix.NF_INET_FORWARD, "", p.family()) {
 		o := f.walk(b, &p)
@@ -145,8 +147,9 @@ func (f *Filters) Stops(p Packet) (Barrier, bool) {
 	return Barrier{}, false
 }
 
-// Translates returns a rule of another program that may send a packet that comes to the host elsewhere for the sake of its
-// port, as the nft program names it: "ip nat DOCKER handle 7". "" is that there's none.
+// Translates returns a rule of another program that may send a packet that comes to the host
+// elsewhere for the sake of its port, as the nft program names it: "ip nat DOCKER handle 7". "" is
+// that there's none.
 func (f *Filters) Translates(p Packet) (rule string) {
 	for _, b := range f.at(unix.NF_INET_PRE_ROUTING, "nat", p.family()) {
 		if rule = f.walk(b, &p).translates; rule != "" {
@@ -156,8 +159,8 @@ func (f *Filters) Translates(p Packet) (rule string) {
 	return ""
 }
 
-// BaseChains returns the names of our own tables' base chains, each of which the kernel visits for each packet or
-// connection.
+// BaseChains returns the names of our own tables' base chains, each of which the kernel visits for
+// each packet or connection.
 func (f *Filters) BaseChains() (names []string) {
 	for _, b := range f.bases {
 		if b.table == masqueradeTable {

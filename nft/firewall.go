@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Ingress is a policy that says which hosts and containers may open connections to a bridge's containers. Two bridges
-// with any other policy than IngressOpen don't reach each other.
+// An Ingress is a policy that says which hosts and containers may open connections to a bridge's
+// containers. Two bridges with any other policy than IngressOpen don't reach each other.
 type Ingress uint8
 
 // Policies, from the laxest to the strictest.
@@ -30,19 +30,20 @@ const DefaultAdminChain = "CNI-ADMIN"
 
 // An Allowance is the way through the host's firewall for one owner.
 //
-// An nftables chain that accepts a packet doesn't keep the chains of other tables from dropping it. So the addresses
-// are elements of sets in our own table, whose rules mark what is from an address, and what answers to it; and in
-// the tables that iptables-nft keeps, "ip filter" and "ip6 filter", one rule at the head of FORWARD leads
-// to the chain CNI-FORWARD, whose rule accepts what is marked. Table and chain are made where they are missing, since a
-// firewall that comes later adds its rules behind ours. The sets can't be in those tables: iptables
-// calls a table with a set in it incompatible, and lists it no more. The mark lives within the hook: it's cleared before the
-// first of these chains and after the last.
+// An nftables chain that accepts a packet doesn't keep the chains of other tables from dropping it.
+// So the addresses are elements of sets in our own table, whose rules mark what is from an address,
+// and what answers to it; and in the tables that iptables-nft keeps, "ip filter" and "ip6 filter",
+// one rule at the head of FORWARD leads to the chain CNI-FORWARD, whose rule accepts what is
+// marked. Table and chain are made where they are missing, since a firewall that comes later adds
+// its rules behind ours. The sets can't be in those tables: iptables calls a table with a set in it
+// incompatible, and lists it no more. The mark lives within the hook: it's cleared before the first
+// of these chains and after the last.
 type Allowance struct {
 	Owner Owner
 	// Addrs are the container's addresses.
 	Addrs []netip.Addr
-	// Delegated keeps the addresses in sets that no rule looks at: another program opens the way, and is to be told when
-	// they go.
+	// Delegated keeps the addresses in sets that no rule looks at: another program opens the way,
+	// and is to be told when they go.
 	Delegated bool
 	// AdminChain is the chain that CNI-FORWARD visits first; "" is [DefaultAdminChain].
 	AdminChain string
@@ -51,8 +52,8 @@ type Allowance struct {
 	Ingress Ingress
 }
 
-// AcceptMark is the bit of a packet's mark that means "accept" between the firewall's first chain and its last one, both of
-// the forward hook. Another program's use of that bit ends there.
+// AcceptMark is the bit of a packet's mark that means "accept" between the firewall's first chain
+// and its last one, both of the forward hook. Another program's use of that bit ends there.
 const AcceptMark = 0x1000
 
 var (
@@ -64,7 +65,8 @@ var (
 	sameBridge = set{masqueradeTable, "samebridge", linkPair}
 )
 
-// noLink stands for container and interface where a network itself owns an element. No container has that ID.
+// noLink stands for container and interface where a network itself owns an element. No container
+// has that ID.
 const noLink = "-"
 
 func openSet(a netip.Addr, delegated bool) set {
@@ -83,8 +85,8 @@ func (o *Allowance) elements() []element {
 	return es
 }
 
-// policy returns the keys of the bridge's elements: who has the first has a policy, who has both lets its containers
-// reach each other.
+// policy returns the keys of the bridge's elements: who has the first has a policy, who has both
+// lets its containers reach each other.
 func (o *Allowance) policy() []element {
 	if o.Bridge == "" {
 		return nil
@@ -146,8 +148,9 @@ func (o *Allowance) check() error {
 
 // CheckChainName returns an error that says why iptables wouldn't take a name for a chain, or nil.
 func CheckChainName(name string) error {
-	// XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less the zero byte; what iptables reads as an option, a negation or a space
-	// is no name. Its built-in chains and our own can't be led to from ours.
+	// XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less the zero byte; what iptables reads
+	// as an option, a negation or a space is no name. Its built-in chains and our own can't be led
+	// to from ours.
 	switch {
 	case name == "" || len(name) > 28 || name[0] == '-' || name[0] == '!':
 	case bytes.ContainsFunc([]byte(name), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }):

@@ -17,15 +17,15 @@ type firewallState struct {
 	repair     []portFamily // whose detours must be looked at
 }
 
-// Allow opens the way for a container. In the common case this is one send of questions and one transaction of elements,
-// whatever the number of containers. An address has one owner, the last that was allowed. Allowing the same again changes
-// nothing.
+// Allow opens the way for a container. In the common case this is one send of questions and one
+// transaction of elements, whatever the number of containers. An address has one owner, the last
+// that was allowed. Allowing the same again changes nothing.
 //
-// A bridge's policy is that of its network's last Allowance. Where networks share a bridge, the strictest counts for as
-// long as its network has containers.
+// A bridge's policy is that of its network's last Allowance. Where networks share a bridge, the
+// strictest counts for as long as its network has containers.
 //
-// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
-// [ErrInterrupted].
+// Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it
+// lacks, [ErrInterrupted].
 func (c *Conn) Allow(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err
@@ -67,7 +67,8 @@ func (c *Conn) Allow(o Allowance) error {
 	return ErrInterrupted
 }
 
-// take adds those elements that aren't there, and takes over those that are another's. It returns whether none was.
+// take adds those elements that aren't there, and takes over those that are another's. It returns
+// whether none was.
 func take(b *batch, es []element, found []*element) bool {
 	plain := true
 	for i, e := range es {

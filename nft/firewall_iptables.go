@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tables that iptables-nft keeps take rules in its own form only, extensions of xtables included: with anything
-// else in a table the iptables programs list it no more.
+// The tables that iptables-nft keeps take rules in its own form only, extensions of xtables
+// included: with anything else in a table the iptables programs list it no more.
 
 const (
 	forwardChain = "FORWARD"
@@ -30,7 +30,8 @@ func filterTable(f portFamily) table {
 	return table{pick[byte](f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6), "filter"}
 }
 
-// usualUse is how often CNI-FORWARD is used when all is as always: its two rules, and the one that leads to it.
+// usualUse is how often CNI-FORWARD is used when all is as always: its two rules, and the one that
+// leads to it.
 const usualUse = 3
 
 // detourQuestions asks for the chains that the way through iptables' tables consists of.
@@ -39,9 +40,10 @@ func detourQuestions(f portFamily, admin string) []netlink.Message {
 	return []netlink.Message{getChain(t, forwardChain), getChain(t, cniForward), getChain(t, admin)}
 }
 
-// needsDetour says, by the answers, whether the rules must be looked at: not where a chain that only we use in its usual
-// form is used as often as always. Any other name of the administrator's chain can't be told apart in that way. A chain
-// FORWARD that isn't there is made, since the firewall that comes later adds its own rules to it, behind ours.
+// needsDetour says, by the answers, whether the rules must be looked at: not where a chain that
+// only we use in its usual form is used as often as always. Any other name of the administrator's
+// chain can't be told apart in that way. A chain FORWARD that isn't there is made, since the
+// firewall that comes later adds its own rules to it, behind ours.
 func needsDetour(replies []reply, admin string) bool {
 	forward, ours, admins := replies[0], replies[1], replies[2]
 	if forward.errno == 0 && !isForwardHook(forward.data) {
@@ -65,8 +67,9 @@ func chainUse(data []byte) uint32 {
 	return binary.BigEndian.Uint32(use)
 }
 
-// A detour is which of our rules, and whether the chain that the kernel visits, iptables' tables have. Without the
-// extensions of xtables (NFT_COMPAT) there's no iptables-nft, so that nothing is lacking.
+// A detour is which of our rules, and whether the chain that the kernel visits, iptables' tables
+// have. Without the extensions of xtables (NFT_COMPAT) there's no iptables-nft, so that nothing is
+// lacking.
 type detour struct{ forward, jump, admin, accept, needless bool }
 
 func (d detour) whole() bool { return d.forward && d.jump && d.admin && d.accept || d.needless }
@@ -155,8 +158,8 @@ func xtComment(text string) expr.Any {
 	return &expr.Match{Name: "comment", Info: &c}
 }
 
-// xtMark is "-m mark --mark 0x1000/0x1000", revision 1 (struct xt_mark_mtinfo1, linux/netfilter/xt_mark.h), as all
-// versions of iptables-nft read it.
+// xtMark is "-m mark --mark 0x1000/0x1000", revision 1 (struct xt_mark_mtinfo1,
+// linux/netfilter/xt_mark.h), as all versions of iptables-nft read it.
 func xtMark() expr.Any {
 	info := xt.Unknown(markInfo())
 	return &expr.Match{Name: "mark", Rev: markRevision, Info: &info}
@@ -216,8 +219,8 @@ func jumpsTo(exprs []byte, to string) bool {
 	return jumps && !narrows
 }
 
-// acceptsMark says whether a rule accepts what has our mark, in the form of xtables or, as newer versions of iptables
-// write it when they restore it, in nftables' own.
+// acceptsMark says whether a rule accepts what has our mark, in the form of xtables or, as newer
+// versions of iptables write it when they restore it, in nftables' own.
 func acceptsMark(exprs []byte) bool {
 	marked, accepts := false, false
 	expressions(exprs, func(name string, data []byte) {

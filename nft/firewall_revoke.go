@@ -21,8 +21,9 @@ type Allowed struct {
 	Delegated bool // as in the Allowance
 }
 
-// Allowed ranges over the allowed addresses of a network's containers ("" is all networks), sorted by owner and address. An
-// error ends it: [*Error], or [ErrInterrupted] if other programs' changes kept overtaking the listing.
+// Allowed ranges over the allowed addresses of a network's containers ("" is all networks), sorted
+// by owner and address. An error ends it: [*Error], or [ErrInterrupted] if other programs' changes
+// kept overtaking the listing.
 func (c *Conn) Allowed(network string) iter.Seq2[Allowed, error] {
 	return listing(func() ([]Allowed, error) {
 		es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
@@ -46,12 +47,15 @@ func allowedBy(es []element) []Allowed {
 	return list
 }
 
-// Revoke takes an owner's addresses out of the ruleset. If tell isn't nil, it's called with the delegated ones before they
-// are removed, possibly twice with the same; its error keeps them. The addresses say where to look: an element found there
-// is removed only if it's this owner's. Without addresses, Revoke looks through all elements. It is not an error if nothing is found. A
-// bridge's policy stays, for its other containers, until [Conn.RevokeExcept] or the next [Conn.Allow] finds it unused.
+// Revoke takes an owner's addresses out of the ruleset. If tell isn't nil, it's called with the
+// delegated ones before they are removed, possibly twice with the same; its error keeps them. The
+// addresses say where to look: an element found there is removed only if it's this owner's. Without
+// addresses, Revoke looks through all elements. It is not an error if nothing is found. A bridge's
+// policy stays, for its other containers, until [Conn.RevokeExcept] or the next [Conn.Allow] finds
+// it unused.
 //
-// It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables for these addresses.
+// It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables
+// for these addresses.
 func (c *Conn) Revoke(o Allowance, tell func([]Allowed) error) error {
 	if err := o.check(); err != nil {
 		return err
@@ -115,8 +119,9 @@ func tellDelegated(es []element, tell func([]Allowed) error) error {
 	return tell(list)
 }
 
-// RevokeExcept is garbage collection: it removes all addresses of a network, except those of the valid owners, and tells of
-// them as Revoke does. If none is left, it also removes the policies that the network gave to bridges.
+// RevokeExcept is garbage collection: it removes all addresses of a network, except those of the
+// valid owners, and tells of them as Revoke does. If none is left, it also removes the policies
+// that the network gave to bridges.
 func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err
@@ -151,16 +156,17 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 		return err
 	}
 	order.By(dead, func(a, b element) int { return cmp.Compare(a.set.name, b.set.name) })
-	for some := range slices.Chunk(dead, removeAtOnce) {
-		if err := c.remove(some); err != nil {
+	for chunk := range slices.Chunk(dead, removeAtOnce) {
+		if err := c.remove(chunk); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// CheckAllowance says whether an allowance, and the rules that it's for, are in the ruleset as Allow made them. It changes
-// nothing. Errors: *MissingError for the first that is missing or different.
+// CheckAllowance says whether an allowance, and the rules that it's for, are in the ruleset as
+// Allow made them. It changes nothing. Errors: *MissingError for the first that is missing or
+// different.
 func (c *Conn) CheckAllowance(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err

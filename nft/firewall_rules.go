@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// firewallIn and firewallOut are the first and the last of the firewall's chains in the forward hook. Those of iptables
-// have priority 0 (NF_IP_PRI_FILTER, linux/netfilter_ipv4.h) and are between them.
+// firewallIn and firewallOut are the first and the last of the firewall's chains in the forward
+// hook. Those of iptables have priority 0 (NF_IP_PRI_FILTER, linux/netfilter_ipv4.h) and are
+// between them.
 const (
 	firewallIn  = "firewall-in"
 	firewallOut = "firewall-out"
@@ -53,7 +54,8 @@ func unmark() portRule {
 	return portRule{"meta mark & 0x00001000 != 0x00000000 meta mark set meta mark & 0xffffefff", append(es, setMark(^uint32(AcceptMark), 0)...)}
 }
 
-// separate drops what goes between bridges that have policies, and from a bridge to itself if that isn't allowed.
+// separate drops what goes between bridges that have policies, and from a bridge to itself if that
+// isn't allowed.
 func separate() portRule {
 	return portRule{"iifname @policied oifname @policied iifname . oifname != @samebridge drop", []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
@@ -67,8 +69,8 @@ func separate() portRule {
 	}}
 }
 
-// established are the bits of ct state for established and related (1 << ctinfo+1, NF_CT_STATE_BIT in
-// linux/netfilter/nf_conntrack_common.h).
+// established are the bits of ct state for established and related (1 << ctinfo+1, NF_CT_STATE_BIT
+// in linux/netfilter/nf_conntrack_common.h).
 const established = 1<<1 | 1<<2
 
 // markRule marks what comes from the addresses of a set, or answers to them.

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnersOf returns the owners, by their short names, whose published ports lead to an address or whose way through the
-// firewall is that address's. It's one send, however much others have.
+// OwnersOf returns the owners, by their short names, whose published ports lead to an address or
+// whose way through the firewall is that address's. It's one send, however much others have.
 func (c *Conn) OwnersOf(addrs ...netip.Addr) ([]Owner, error) {
 	var es []element
 	for _, a := range addrs {
@@ -34,7 +34,8 @@ func (c *Conn) OwnersOf(addrs ...netip.Addr) ([]Owner, error) {
 	return owners, err
 }
 
-// Empty reports whether the ruleset has none of our tables, as after a boot, so that no owner has anything in it.
+// Empty reports whether the ruleset has none of our tables, as after a boot, so that no owner has
+// anything in it.
 func (c *Conn) Empty() (bool, error) {
 	var ms []netlink.Message
 	for _, t := range []table{masqueradeTable, guardTable} {
@@ -49,8 +50,8 @@ func (c *Conn) Empty() (bool, error) {
 	return err == nil, err
 }
 
-// MayForward reports whether the ruleset has any set for port mappings or allowances, so that some may exist. It's one
-// question.
+// MayForward reports whether the ruleset has any set for port mappings or allowances, so that some
+// may exist. It's one question.
 func (c *Conn) MayForward() (leads bool, err error) {
 	names := firewallSets()
 	err = c.setNames(func(name string) {
@@ -62,7 +63,8 @@ func (c *Conn) MayForward() (leads bool, err error) {
 	return leads, err
 }
 
-// there returns those of some sets that exist: a question, where listing each of them would take one for each.
+// there returns those of some sets that exist: a question, where listing each of them would take
+// one for each.
 func (c *Conn) there(sets []set) (list []set, err error) {
 	err = c.setNames(func(name string) {
 		for _, s := range sets {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The old iptables, iptables-legacy, keeps its rules in tables of x_tables, beside nf_tables: each of the two may drop what the
-// other accepts. Only what it made is read here.
+// The old iptables, iptables-legacy, keeps its rules in tables of x_tables, beside nf_tables: each
+// of the two may drop what the other accepts. Only what it made is read here.
 
 // Numbers of its calls (linux/netfilter_ipv4/ip_tables.h; those of IPv6 are the same).
 const (
@@ -35,8 +35,8 @@ func (t *LegacyTable) String() string {
 	return pick(t.family, "iptables", "ip6tables") + "-legacy " + t.name
 }
 
-// ReadLegacy reads a table of iptables-legacy, of the family that an address has; nil without an error is that there's none. It loads no
-// module, and makes no table: a file tells which there are.
+// ReadLegacy reads a table of iptables-legacy, of the family that an address has; nil without an
+// error is that there's none. It loads no module, and makes no table: a file tells which there are.
 func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	f := familyOf(of)
 	if has, err := hasLegacy(pick(f, "/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"), name); !has || err != nil {
@@ -57,7 +57,8 @@ func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	return nil, ErrInterrupted
 }
 
-// hasLegacy looks for a table's name in the file that the kernel lists them in, which isn't there without x_tables.
+// hasLegacy looks for a table's name in the file that the kernel lists them in, which isn't there
+// without x_tables.
 func hasLegacy(path, name string) (bool, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || err == unix.EACCES {
@@ -158,8 +159,9 @@ func (t *LegacyTable) steps(at int, p *Packet) (list []step) {
 	return list
 }
 
-// ContainerChains are those that the CNI project's plugins made for one container each, for ports and masquerade. Neither they
-// nor the rules that lead to them go with the container, as far as this package is concerned.
+// ContainerChains are those that the CNI project's plugins made for one container each, for ports
+// and masquerade. Neither they nor the rules that lead to them go with the container, as far as
+// this package is concerned.
 func (t *LegacyTable) ContainerChains() (names []string) {
 	for _, name := range t.Chains() {
 		if strings.HasPrefix(name, referencePrefix) && len(name) == iptablesChainLen {
@@ -169,7 +171,8 @@ func (t *LegacyTable) ContainerChains() (names []string) {
 	return names
 }
 
-// ContainerChains are what the CNI project's plugins call the chains of an owner's container in iptables.
+// ContainerChains are what the CNI project's plugins call the chains of an owner's container in
+// iptables.
 func ContainerChains(o Owner) []string {
 	return []string{iptablesChain(referencePrefix, o), iptablesChain(referenceDNATFor, o)}
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// legacyEntry is a rule of iptables-legacy: struct ipt_entry or ip6t_entry, its matches and its target
-// (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h).
+// legacyEntry is a rule of iptables-legacy: struct ipt_entry or ip6t_entry, its matches and its
+// target (linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h).
 type legacyEntry struct {
 	family  portFamily
 	at      int // its place in the table
@@ -75,7 +75,8 @@ func (e *legacyEntry) step(p *Packet) step {
 	return s
 }
 
-// standard is what the target without a name does: a verdict, which is negative, or a place to go to.
+// standard is what the target without a name does: a verdict, which is negative, or a place to go
+// to.
 func (e *legacyEntry) standard(s *step, verdict int) {
 	goes := e.head[pick(e.family, 82, 131)]&pick[byte](e.family, 2, 4) != 0 // IPT_F_GOTO, IP6T_F_GOTO
 	switch {

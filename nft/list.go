@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Senders ranges over what is attached to a network ("" is all networks), sorted by owner, read from the
-// elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
-// whose comment is no owner, are left out. An error ends it: [*Error], or [ErrInterrupted] if other
-// programs' changes kept overtaking the listing.
+// Senders ranges over what is attached to a network ("" is all networks), sorted by owner, read
+// from the elements' comments. Owners are short ones ([Owner.Short]). Elements that another program
+// made, or whose comment is no owner, are left out. An error ends it: [*Error], or [ErrInterrupted]
+// if other programs' changes kept overtaking the listing.
 func (c *Conn) Senders(network string) iter.Seq2[Sender, error] {
 	return listing(func() ([]Sender, error) {
 		es, err := c.list()
@@ -73,8 +73,8 @@ func senders(es []element, network string) []Sender {
 	return as
 }
 
-// DetachOwner removes all elements of these owners as senders. It looks through all elements, so call [Conn.Detach] if
-// the addresses are known. It is not an error if nothing is found.
+// DetachOwner removes all elements of these owners as senders. It looks through all elements, so
+// call [Conn.Detach] if the addresses are known. It is not an error if nothing is found.
 func (c *Conn) DetachOwner(owners ...Owner) error {
 	short := map[Owner]bool{}
 	hashes := map[string]bool{}
@@ -93,8 +93,8 @@ func (c *Conn) DetachOwner(owners ...Owner) error {
 	return err
 }
 
-// DetachExcept takes out all that belongs to a network, except what belongs to the valid owners: garbage
-// collection. It treats the masquerade rules of the CNI project's own plugins alike.
+// DetachExcept takes out all that belongs to a network, except what belongs to the valid owners:
+// garbage collection. It treats the masquerade rules of the CNI project's own plugins alike.
 func (c *Conn) DetachExcept(network string, valid []Owner) error {
 	if err := (Owner{network, "-", "-"}).check(); err != nil {
 		return err
@@ -112,7 +112,8 @@ func (c *Conn) DetachExcept(network string, valid []Owner) error {
 		func(hash string) bool { return strings.HasPrefix(hash, prefix) && !keepHashes[hash] })
 }
 
-// purge takes out the elements of chosen owners, and the reference's masquerade rules with a chosen hash.
+// purge takes out the elements of chosen owners, and the reference's masquerade rules with a chosen
+// hash.
 func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) error {
 	es, err := c.list()
 	if err != nil {
@@ -122,8 +123,8 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 		o, ok := parseOwner(e.owner())
 		return !ok || !chosen(o)
 	})
-	for some := range slices.Chunk(es, removeAtOnce) {
-		if err := c.remove(some); err != nil {
+	for chunk := range slices.Chunk(es, removeAtOnce) {
+		if err := c.remove(chunk); err != nil {
 			return err
 		}
 	}
@@ -134,7 +135,8 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 	return errors.Join(err, c.Tidy())
 }
 
-// removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged for it.
+// removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged
+// for it.
 const removeAtOnce = 64
 
 // remove deletes elements that are still what they were when they were listed.
@@ -160,9 +162,10 @@ func (c *Conn) remove(es []element) error {
 // maxListings bounds how often elements are listed for a list that no change went through.
 const maxListings = 10
 
-// list returns all elements of all our sets, none if there's no such set. The kernel goes through a set in
-// pieces and may pass over an element when others go meanwhile, so a list made while the ruleset changed is made
-// again. Where it never stays still, what any of the listings had is the answer.
+// list returns all elements of all our sets, none if there's no such set. The kernel goes through a
+// set in pieces and may pass over an element when others go meanwhile, so a list made while the
+// ruleset changed is made again. Where it never stays still, what any of the listings had is the
+// answer.
 func (c *Conn) list() ([]element, error) { return c.listIn(c.sets) }
 
 // listIn is list for the sets that a function finds.

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// masqueradeChain returns the chain of masquerade: its rules follow from which sets there are. A nat chain has nothing
-// after a "return" but its policy, which is to accept: the chains of port mappings are visited all the same.
+// masqueradeChain returns the chain of masquerade: its rules follow from which sets there are. A
+// nat chain has nothing after a "return" but its policy, which is to accept: the chains of port
+// mappings are visited all the same.
 func masqueradeChain(sets []set) chain {
 	// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
 	c := chain{masqueradeTable, postrouting, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, nil}

@@ -10,14 +10,15 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// Earlier versions had a set and a base chain for each subnet: masq4-10.1.0.0/24, masq6-fd00-1--/64.
+// Earlier versions had a set and a base chain for each subnet: masq4-10.1.0.0/24,
+// masq6-fd00-1--/64.
 const (
 	oldMasq4 = "masq4-"
 	oldMasq6 = "masq6-"
 )
 
-// oldMasqueradeSet returns the set that an earlier version had for the masqueraded addresses of a prefix's subnet. Its
-// chain had the same name.
+// oldMasqueradeSet returns the set that an earlier version had for the masqueraded addresses of a
+// prefix's subnet. Its chain had the same name.
 func oldMasqueradeSet(p netip.Prefix) set {
 	s := p.Masked().String()
 	if p.Addr().Is4() {
@@ -117,14 +118,14 @@ func (c *Conn) absent(es, replaced []element) (fresh []element, err error) {
 	for _, e := range replaced {
 		goes[e.id()] = true
 	}
-	for some := range slices.Chunk(es, removeAtOnce) {
-		found, _, err := c.lookUp(some)
+	for chunk := range slices.Chunk(es, removeAtOnce) {
+		found, _, err := c.lookUp(chunk)
 		if err != nil {
 			return nil, err
 		}
 		for i, f := range found {
-			if id := some[i].id(); (f == nil || goes[id]) && !seen[id] {
-				fresh = append(fresh, some[i])
+			if id := chunk[i].id(); (f == nil || goes[id]) && !seen[id] {
+				fresh = append(fresh, chunk[i])
 				seen[id] = true
 			}
 		}

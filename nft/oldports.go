@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Earlier versions had one map for the ports of all protocols, which Debian 11's nft can list and not load: ports4,
-// hostports4, and with "-" and a hash those of conditions. Each had base chains of its own, and so had each
-// subnet whose containers had ports, hairpin4-10.1.0.0/24, and masqall4.
+// Earlier versions had one map for the ports of all protocols, which Debian 11's nft can list and
+// not load: ports4, hostports4, and with "-" and a hash those of conditions. Each had base chains
+// of its own, and so had each subnet whose containers had ports, hairpin4-10.1.0.0/24, and
+// masqall4.
 const (
 	oldPortsName     = "ports"
 	oldHostPortsName = "hostports"
@@ -182,8 +183,9 @@ func (c *Conn) takeOverPorts(t *takeover, o *oldPorts) error {
 	return nil
 }
 
-// oldCondition makes the rule that asks a group's conditions of the one in its old chain. Their hash doesn't say what they are;
-// they stood before the question whether the packet is for the host.
+// oldCondition makes the rule that asks a group's conditions of the one in its old chain. Their
+// hash doesn't say what they are; they stood before the question whether the packet is for the
+// host.
 func (c *Conn) oldCondition(g portGroup) (rules []netlink.Message, err error) {
 	err = c.dump(listRules(masqueradeTable, g.oldChainName(prerouting)), func(data []byte) error {
 		r, err := decodeRule(data)
@@ -206,7 +208,8 @@ func conditionExpressions(exprs []byte) []byte {
 	return nil
 }
 
-// oldConditionRule is the rule of a group's chain of conditions, with expressions as the kernel lists them.
+// oldConditionRule is the rule of a group's chain of conditions, with expressions as the kernel
+// lists them.
 func (g portGroup) oldConditionRule(conditions []byte) netlink.Message {
 	var b batch
 	b.chain(portChain{name: g.chainName(whenChain), rules: []portRule{jump("", nil, g.chainName(portsChain))}}.chain())

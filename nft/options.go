@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options names the kernel's options (net/netfilter/Kconfig and its siblings) that a message takes beyond NF_TABLES. The
-// kernel answers ENOENT whichever of them is missing.
+// options names the kernel's options (net/netfilter/Kconfig and its siblings) that a message takes
+// beyond NF_TABLES. The kernel answers ENOENT whichever of them is missing.
 func options(m netlink.Message) string {
 	if len(m.Data) < genMessageLen {
 		return ""

@@ -11,18 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Owner is whose an element is: a container's place on a network, as the CNI specification identifies
-// it. Owners are comparable.
+// An Owner is whose an element is: a container's place on a network, as the CNI specification
+// identifies it. Owners are comparable.
 type Owner struct{ Network, ContainerID, IfName string }
 
 const (
-	// maxComment is what the nft program accepts as a comment (NFTNL_UDATA_COMMENT_MAXLEN, libnftnl/udata.h).
+	// maxComment is what the nft program accepts as a comment (NFTNL_UDATA_COMMENT_MAXLEN,
+	// libnftnl/udata.h).
 	maxComment = 128
 	// maxOwner leaves room behind the owner for the MAC in a guard's comment, " 02:42:ac:13:01:02".
 	maxOwner = maxComment - 18
 	// maxNetwork leaves room for a recognizable container ID behind a long network name.
 	maxNetwork = 44
-	// cutMark begins the hash of what was cut. CNI allows it in no name, so a cut name is never another's whole one.
+	// cutMark begins the hash of what was cut. CNI allows it in no name, so a cut name is never
+	// another's whole one.
 	cutMark = "~"
 	// hashLen is the length of that hash, 128 bits in hex.
 	hashLen = 32
@@ -32,9 +34,9 @@ const (
 func (o Owner) String() string { return o.Network + "/" + o.ContainerID + "/" + o.IfName }
 
 // Short returns the owner as the comments name it, and as [Conn.Senders] returns it: the owner
-// itself, unless its text is longer than 110 bytes or its network's name longer than 44. A longer name is
-// cut and ends with "~" and a hash of all of it, so that different owners stay different. Short of a
-// short owner changes nothing.
+// itself, unless its text is longer than 110 bytes or its network's name longer than 44. A longer
+// name is cut and ends with "~" and a hash of all of it, so that different owners stay different.
+// Short of a short owner changes nothing.
 func (o Owner) Short() Owner {
 	o.Network = cut(o.Network, maxNetwork)
 	o.ContainerID = cut(o.ContainerID, max(maxOwner-len(o.Network)-len(o.IfName)-2, hashLen+1))

@@ -110,8 +110,8 @@ func link16(name string) partly {
 	return known(b)
 }
 
-// State of connection tracking, as bits (NF_CT_STATE_BIT, linux/netfilter/nf_conntrack_common.h; XT_CONNTRACK_STATE_SNAT and
-// _DNAT, linux/netfilter/xt_conntrack.h).
+// State of connection tracking, as bits (NF_CT_STATE_BIT, linux/netfilter/nf_conntrack_common.h;
+// XT_CONNTRACK_STATE_SNAT and _DNAT, linux/netfilter/xt_conntrack.h).
 const (
 	stateNew  = 1 << 3
 	stateSNAT = 1 << 6

@@ -97,23 +97,25 @@ func (m PortMapping) place(g portGroup) groupPlace {
 // A Publication is the port mappings of one owner.
 type Publication struct {
 	Owner Owner
-	// Addrs are the container's addresses that ports lead to, at most one of each family, each with its
-	// subnet's length. A mapping is made for each family that has an address.
+	// Addrs are the container's addresses that ports lead to, at most one of each family, each with
+	// its subnet's length. A mapping is made for each family that has an address.
 	Addrs []netip.Prefix
 	// Ports are the mappings.
 	Ports []PortMapping
-	// Mark is the bit of a packet's mark by which connections of these mappings are known until they're masqueraded; 0 is
-	// [MasqueradeMark]. Other programs may use other bits.
+	// Mark is the bit of a packet's mark by which connections of these mappings are known until
+	// they're masqueraded; 0 is [MasqueradeMark]. Other programs may use other bits.
 	Mark uint32
-	// Hairpin lets the container and its neighbours in the subnet reach the mappings by the host's addresses, and
-	// the host by 127.0.0.1: such connections are masqueraded. For 127.0.0.1 the link to the container needs the sysctl route_localnet.
+	// Hairpin lets the container and its neighbours in the subnet reach the mappings by the host's
+	// addresses, and the host by 127.0.0.1: such connections are masqueraded. For 127.0.0.1 the
+	// link to the container needs the sysctl route_localnet.
 	Hairpin bool
 	// MasqueradeAll masquerades every connection by the mappings. It goes beyond Hairpin.
 	MasqueradeAll bool
-	// Note is a word of at most 6 bytes that's kept with the addresses, for whoever wonders later what they belong to.
+	// Note is a word of at most 6 bytes that's kept with the addresses, for whoever wonders later
+	// what they belong to.
 	Note string
-	// Conditions4 and Conditions6 narrow the mappings of a family to packets that match all of them. The host's
-	// mapping with conditions goes before one without.
+	// Conditions4 and Conditions6 narrow the mappings of a family to packets that match all of
+	// them. The host's mapping with conditions goes before one without.
 	Conditions4, Conditions6 []Condition
 }
 

@@ -25,7 +25,8 @@ const (
 	DestinationType                       // what the destination is to them; mappings are for those that are local
 )
 
-// addressTypes are the types of addresses (RTN_*, linux/rtnetlink.h), as the nft program calls them.
+// addressTypes are the types of addresses (RTN_*, linux/rtnetlink.h), as the nft program calls
+// them.
 var addressTypes = [...]string{unix.RTN_UNSPEC: "unspec", unix.RTN_UNICAST: "unicast", unix.RTN_LOCAL: "local",
 	unix.RTN_BROADCAST: "broadcast", unix.RTN_ANYCAST: "anycast", unix.RTN_MULTICAST: "multicast", unix.RTN_BLACKHOLE: "blackhole",
 	unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit"}
@@ -43,7 +44,8 @@ type Condition struct {
 	Or     []Condition  // others that will do as well; they have none in turn
 }
 
-// Alternatives returns how many combinations of conditions there are, each of which is a rule for packets that match it.
+// Alternatives returns how many combinations of conditions there are, each of which is a rule for
+// packets that match it.
 func Alternatives(cs []Condition) int {
 	n := 1
 	for _, c := range cs {
@@ -146,7 +148,8 @@ func (c Condition) check(f portFamily) error {
 	return nil
 }
 
-// exprs returns the condition as the nft program compiles it, but for the check of the family that comes before.
+// exprs returns the condition as the nft program compiles it, but for the check of the family that
+// comes before.
 func (c Condition) exprs() []expr.Any {
 	op := expr.CmpOpEq
 	if c.Not {
@@ -182,8 +185,9 @@ func (c Condition) exprs() []expr.Any {
 	return compare(offset, op, c.Prefix)
 }
 
-// compare compares an address in the network header with a prefix. A prefix of whole bytes is compared without a
-// mask, as the nft program does it too: so rules that a firewall saved and restored are still the same.
+// compare compares an address in the network header with a prefix. A prefix of whole bytes is
+// compared without a mask, as the nft program does it too: so rules that a firewall saved and
+// restored are still the same.
 func compare(offset uint32, op expr.CmpOp, p netip.Prefix) []expr.Any {
 	addr := p.Masked().Addr().AsSlice()
 	if p.Bits()%8 == 0 && p.Bits() > 0 {

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A portChain is a base chain, whose policy is to accept, with its rules. All are of the table of masquerade.
+// A portChain is a base chain, whose policy is to accept, with its rules. All are of the table of
+// masquerade.
 type portChain struct {
 	name  string
 	hook  hook
@@ -28,7 +29,8 @@ func (c portChain) chain() chain { return chain{masqueradeTable, c.name, c.hook,
 
 func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
 
-// Chains of port mappings. The mappings of a group under conditions have two more: whose rule asks them, and that it jumps to.
+// Chains of port mappings. The mappings of a group under conditions have two more: whose rule asks
+// them, and that it jumps to.
 const (
 	portsChain     = "ports"
 	preroutePorts  = "prerouting-ports"
@@ -41,9 +43,9 @@ const (
 // chainName is the name of a group's own chain.
 func (g portGroup) chainName(s string) string { return g.family.name(s) + "-" + g.hash }
 
-// portChains returns the chains that follow from which sets there are: those of conditions first, as another leads to them. Only a
-// connection's first packet visits those of kind nat, and only one for an address of the host's goes further than
-// the first rule.
+// portChains returns the chains that follow from which sets there are: those of conditions first,
+// as another leads to them. Only a connection's first packet visits those of kind nat, and only one
+// for an address of the host's goes further than the first rule.
 func portChains(sets []set) (cs []chain) {
 	groups := groupsOf(sets)
 	if len(groups) == 0 {
@@ -61,8 +63,8 @@ func portChains(sets []set) (cs []chain) {
 			all.rules = append(all.rules, g.rules(sets)...)
 		}
 	}
-	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet shares. The nft program has names
-	// of priorities for the hooks where they're usual.
+	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet
+	// shares. The nft program has names of priorities for the hooks where they're usual.
 	local := jump("fib daddr type local ", []expr.Any{
 		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(unix.RTN_LOCAL)}}, portsChain)
@@ -73,8 +75,8 @@ func portChains(sets []set) (cs []chain) {
 		chain{masqueradeTable, localnetChain, hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}, []portRule{localnet()}})
 }
 
-// condition returns the chain that leads to a group's chain where the packet matches all conditions, by a rule for each
-// combination that will do.
+// condition returns the chain that leads to a group's chain where the packet matches all
+// conditions, by a rule for each combination that will do.
 func (g portGroup) condition(cs []Condition) chain {
 	c := portChain{name: g.chainName(whenChain)}
 	for _, one := range alternatives(cs) {
@@ -87,7 +89,8 @@ func (g portGroup) conditionRule(cs []Condition) portRule {
 	var es []expr.Any
 	text, checked := "", false
 	for _, c := range cs {
-		// The nft program checks the family right before it first looks into the header, and doesn't print it then.
+		// The nft program checks the family right before it first looks into the header, and
+		// doesn't print it then.
 		if c.ofAddress() && !checked {
 			es, checked = append(es, g.family.only()...), true
 		}
@@ -109,8 +112,8 @@ func groupsOf(sets []set) (groups []portGroup) {
 	return groups
 }
 
-// rules mark what may be masqueraded, and send it to containers. A mapping for one of the host's addresses goes before one
-// for all.
+// rules mark what may be masqueraded, and send it to containers. A mapping for one of the host's
+// addresses goes before one for all.
 func (g portGroup) rules(sets []set) (rules []portRule) {
 	for _, r := range rolesOf(sets, hostSNATName, snatName) {
 		if r.family == g.family && r.arg == g.hash {
@@ -156,12 +159,14 @@ func (g portGroup) dnat(p Protocol, host bool) portRule {
 	return portRule{fmt.Sprintf("%sdnat %s to %s%s dport map @%s", only, family, key, p, s.name), es}
 }
 
-// destinationPort loads the port, which stands at byte 2 of the headers of all protocols that have one.
+// destinationPort loads the port, which stands at byte 2 of the headers of all protocols that have
+// one.
 func destinationPort(at int) expr.Any {
 	return &expr.Payload{DestRegister: register(uint32(at)), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
 }
 
-// register returns the 4 bytes n of the registers, by the name that the kernel prints: a whole one's where one begins.
+// register returns the 4 bytes n of the registers, by the name that the kernel prints: a whole
+// one's where one begins.
 func register(n uint32) uint32 {
 	if n%4 == 0 {
 		return unix.NFT_REG_1 + n/4
@@ -179,9 +184,10 @@ func (f portFamily) only() []expr.Any {
 
 func (f portFamily) onlyText() string { return pick(f, "meta nfproto ipv4", "meta nfproto ipv6") }
 
-// masqueradeRules masquerade connections by our mappings that come back into the subnet, where the answer wouldn't pass the host, and
-// those from 127.0.0.1, where it wouldn't leave the container; IPv6 has no route_localnet. Ours are those that have the
-// mark: others, such as Services of Kubernetes, lead to the same containers and keep the client's address.
+// masqueradeRules masquerade connections by our mappings that come back into the subnet, where the
+// answer wouldn't pass the host, and those from 127.0.0.1, where it wouldn't leave the container;
+// IPv6 has no route_localnet. Ours are those that have the mark: others, such as Services of
+// Kubernetes, lead to the same containers and keep the client's address.
 func masqueradeRules(sets []set) (rules []portRule) {
 	var looped [32]bool
 	for _, r := range rolesOf(sets, hairpinName, masqAllName, snatName) {
@@ -238,8 +244,9 @@ func ours(bit int) ([]expr.Any, string) {
 	return es, fmt.Sprintf("ct status dnat meta mark & 0x%08[1]x == 0x%08[1]x", 1<<bit)
 }
 
-// localnet drops what claims on a wire to be for the host's loopback: with route_localnet, which 127.0.0.1 needs, the
-// kernel would let a link's neighbours at what listens on the host's loopback alone (as in CVE-2020-8558).
+// localnet drops what claims on a wire to be for the host's loopback: with route_localnet, which
+// 127.0.0.1 needs, the kernel would let a link's neighbours at what listens on the host's loopback
+// alone (as in CVE-2020-8558).
 func localnet() portRule {
 	es := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIF, Register: unix.NFT_REG_1},

@@ -31,16 +31,18 @@ func (e *PortTakenError) Error() string {
 // Is makes errors.Is(err, fs.ErrExist) true.
 func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 
-// Publish maps ports, in one transaction however many there are. In the common case it asks whether the rules are there,
-// and sends the elements. Its cost doesn't depend on the number of ports that others have.
+// Publish maps ports, in one transaction however many there are. In the common case it asks whether
+// the rules are there, and sends the elements. Its cost doesn't depend on the number of ports that
+// others have.
 //
-// Publishing again replaces the owner's mappings. A container's address has one owner, the last to publish it: the mappings
-// of an earlier owner, which is dead by then, are removed. If another container has a port, nothing changes and the error
-// is a [*PortTakenError]. If another attachment of the same container has it, the port stays with that one and leads here
-// once it's unpublished there: Publish returns such ports.
+// Publishing again replaces the owner's mappings. A container's address has one owner, the last to
+// publish it: the mappings of an earlier owner, which is dead by then, are removed. If another
+// container has a port, nothing changes and the error is a [*PortTakenError]. If another attachment
+// of the same container has it, the port stays with that one and leads here once it's unpublished
+// there: Publish returns such ports.
 //
-// Other errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it lacks,
-// [ErrInterrupted].
+// Other errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature
+// that it lacks, [ErrInterrupted].
 func (c *Conn) Publish(p Publication) (waiting []PortTakenError, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -85,8 +87,9 @@ func (c *Conn) buildFor(p *Publication, es []element) error {
 	return lacking(c.reshape(p.needs(), sparing(p.Addrs)))
 }
 
-// lacksRules asks for those sets that may be missing where others are there, and whether somebody has emptied a chain, as
-// "nft flush table" does: elements find their sets then, and no packet finds them.
+// lacksRules asks for those sets that may be missing where others are there, and whether somebody
+// has emptied a chain, as "nft flush table" does: elements find their sets then, and no packet
+// finds them.
 func (c *Conn) lacksRules(p *Publication) (bool, error) {
 	var ms []netlink.Message
 	for _, a := range p.Addrs {
@@ -113,7 +116,8 @@ func (c *Conn) lacksRules(p *Publication) (bool, error) {
 	return slices.ContainsFunc(replies, func(r reply) bool { return r.errno != 0 }), nil
 }
 
-// A usage is how often a chain is used at least, by its own rules and by those that jump to it, unless it's empty.
+// A usage is how often a chain is used at least, by its own rules and by those that jump to it,
+// unless it's empty.
 type usage struct {
 	chain string
 	least uint32
@@ -158,9 +162,11 @@ func (c *Conn) present(chains []chain) ([]chain, error) {
 func (e element) id() string { return e.set.name + " " + string(e.key) }
 
 const (
-	// largeBatch is what a socket sends by default (net.core.wmem_default, at least 160 KiB), with room.
+	// largeBatch is what a socket sends by default (net.core.wmem_default, at least 160 KiB), with
+	// room.
 	largeBatch = 128 << 10
-	// quotedBatch is from where on refusals that quote what they refuse wouldn't fit the receive buffer together.
+	// quotedBatch is from where on refusals that quote what they refuse wouldn't fit the receive
+	// buffer together.
 	quotedBatch = 32 << 10
 )
 
@@ -177,7 +183,8 @@ func (c *Conn) commitLarge(b *batch, generation *uint32) error {
 		_ = unix.SetsockoptInt(c.socket.FD(), unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	}
 	if n > largeBatch {
-		// The kernel doubles the number and wants room beyond the bytes. Without the privilege the send says EMSGSIZE.
+		// The kernel doubles the number and wants room beyond the bytes. Without the privilege the
+		// send says EMSGSIZE.
 		_ = unix.SetsockoptInt(c.socket.FD(), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+4096)
 	}
 	return c.commit(b, generation)

@@ -17,9 +17,11 @@ const (
 	masqueradesAll     = 'm'
 )
 
-// A publishedAddress is what the comment in the set of published addresses says behind the owner, "/24 3 h13+ note": the
-// subnet's length, the number of mappings, what is masqueraded and by which bit of the mark, whether others wait for its
-// ports, and the publication's note, unless it's the one word too many for a comment. So the other elements of an owner follow from this one and those of the mappings.
+// A publishedAddress is what the comment in the set of published addresses says behind the owner,
+// "/24 3 h13+ note": the subnet's length, the number of mappings, what is masqueraded and by which
+// bit of the mark, whether others wait for its ports, and the publication's note, unless it's the
+// one word too many for a comment. So the other elements of an owner follow from this one and those
+// of the mappings.
 type publishedAddress struct {
 	netip.Prefix
 	mappings    int
@@ -106,7 +108,8 @@ func (v publishedAddress) mapping(at groupPlace, containerPort uint16, owner str
 	return es
 }
 
-// complete returns all elements of an owner, given those of its addresses and mappings; ok is false where they aren't all.
+// complete returns all elements of an owner, given those of its addresses and mappings; ok is false
+// where they aren't all.
 func complete(heads []element, addrs []netip.Prefix) (own []element, ok bool) {
 	notes := map[netip.Addr]*publishedAddress{}
 	for _, e := range heads {

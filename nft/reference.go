@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the CNI project's own plugins leave in nftables: a node may have been upgraded while containers ran.
+// What the CNI project's own plugins leave in nftables: a node may have been upgraded while
+// containers ran.
 var (
 	referenceMasquerade = table{unix.NFPROTO_INET, "cni_plugins_masquerade"}
 	referenceGuard      = table{unix.NFPROTO_BRIDGE, "nat"}
@@ -24,8 +25,9 @@ const (
 	maxChainName = 255
 )
 
-// referenceHash is what the comment of the reference's masquerade rules begins with: a hash of the network, a
-// dash, and a hash of interface and container. It identifies the owner; what follows is for people.
+// referenceHash is what the comment of the reference's masquerade rules begins with: a hash of the
+// network, a dash, and a hash of interface and container. It identifies the owner; what follows is
+// for people.
 func referenceHash(o Owner) string {
 	return hash16(o.Network) + "-" + hash16(o.IfName+":"+o.ContainerID)
 }
@@ -35,14 +37,15 @@ func hash16(s string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// referenceChains are the two chains of the reference's spoof check for an owner: rules of the first, which the
-// base chain jumps to, jump to the second.
+// referenceChains are the two chains of the reference's spoof check for an owner: rules of the
+// first, which the base chain jumps to, jump to the second.
 func referenceChains(o Owner) [2]string {
 	name := "cni-br-iface-" + o.ContainerID + "-" + o.IfName
 	return [2]string{name, name + "-mac"}
 }
 
-// probes are the chains whose presence says that the reference left something, each found by its name.
+// probes are the chains whose presence says that the reference left something, each found by its
+// name.
 func probes(o Owner) []chain {
 	cs := []chain{{table: referenceMasquerade, name: referenceChecks}}
 	for _, name := range referenceChains(o) {
@@ -54,7 +57,8 @@ func probes(o Owner) []chain {
 	return cs
 }
 
-// detachReference removes what the reference left for one owner: in present are those of its probes that exist.
+// detachReference removes what the reference left for one owner: in present are those of its probes
+// that exist.
 func (c *Conn) detachReference(o Owner, present []chain) error {
 	var checks, guard bool
 	for _, p := range present {
@@ -89,8 +93,8 @@ func (c *Conn) detachReference(o Owner, present []chain) error {
 	return nil
 }
 
-// deleteRules deletes the rules of a chain whose comment is chosen. A rule's handle is never given to another, so
-// no generation is needed; what others delete meanwhile makes it start anew.
+// deleteRules deletes the rules of a chain whose comment is chosen. A rule's handle is never given
+// to another, so no generation is needed; what others delete meanwhile makes it start anew.
 func (c *Conn) deleteRules(t table, chain string, chosen func(comment string) bool) error {
 	for range maxTries {
 		var b batch

@@ -12,15 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The CNI project's firewall plugin keeps its rules in iptables' table filter. Those for addresses say nothing of their owner, and
-// those for bridges' policies ("ingressPolicy") stay when the last container goes.
+// The CNI project's firewall plugin keeps its rules in iptables' table filter. Those for addresses
+// say nothing of their owner, and those for bridges' policies ("ingressPolicy") stay when the last
+// container goes.
 
-// isolationStages are the chains of policies. The first, which FORWARD leads to, sends what leaves a bridge to the second,
-// which drops what is for a bridge; and an isolated bridge has a rule in it that drops what stays within.
+// isolationStages are the chains of policies. The first, which FORWARD leads to, sends what leaves
+// a bridge to the second, which drops what is for a bridge; and an isolated bridge has a rule in it
+// that drops what stays within.
 var isolationStages = [...]string{"CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"}
 
-// Policies lists the rules of bridges' policies that the CNI project's firewall plugin made by iptables-nft: of each family and
-// bridge the first. An error ends it.
+// Policies lists the rules of bridges' policies that the CNI project's firewall plugin made by
+// iptables-nft: of each family and bridge the first. An error ends it.
 func (c *Conn) Policies() iter.Seq2[Leftover, error] { return listing(c.policies) }
 
 func (c *Conn) policies() (list []Leftover, err error) {
@@ -96,7 +98,8 @@ func ruleAddr(exprs []byte) (addr netip.Addr) {
 	return addr
 }
 
-// sharedPorts are the chains that the CNI project's portmap plugin leads to its containers' from, and marks by.
+// sharedPorts are the chains that the CNI project's portmap plugin leads to its containers' from,
+// and marks by.
 const sharedPorts = "CNI-HOSTPORT-"
 
 // sharedLeftovers are the names of those chains, where no container's is left.

@@ -13,30 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The CNI project's plugins, with their iptables backend, give each container a chain in the table nat, and lead to it by
-// a rule for each address or port. Where iptables is iptables-nft these are chains and rules of nftables like any others.
+// The CNI project's plugins, with their iptables backend, give each container a chain in the table
+// nat, and lead to it by a rule for each address or port. Where iptables is iptables-nft these are
+// chains and rules of nftables like any others.
 
 const (
 	natPostrouting   = "POSTROUTING"
 	referenceDNAT    = "CNI-HOSTPORT-DNAT"
 	referencePrefix  = "CNI-"
 	referenceDNATFor = "CNI-DN-"
-	// iptablesChainLen is XT_EXTENSION_MAXNAMELEN without the zero byte (linux/netfilter/x_tables.h).
+	// iptablesChainLen is XT_EXTENSION_MAXNAMELEN without the zero byte
+	// (linux/netfilter/x_tables.h).
 	iptablesChainLen = 28
 )
 
 // natTables are where iptables-nft keeps the families' tables nat.
 var natTables = [...]table{{unix.NFPROTO_IPV4, "nat"}, {unix.NFPROTO_IPV6, "nat"}}
 
-// iptablesChain is what the reference calls a container's chain. The interface's name is no part of it.
+// iptablesChain is what the reference calls a container's chain. The interface's name is no part of
+// it.
 func iptablesChain(prefix string, o Owner) string {
 	sum := sha512.Sum512([]byte(o.Network + o.ContainerID))
 	return prefix + hex.EncodeToString(sum[:])[:iptablesChainLen-len(prefix)]
 }
 
-// DetachIPTables removes what the CNI project's bridge plugin, with its iptables backend, left in iptables-nft's tables for an
-// owner: the rules for its addresses that lead to its container's chain, and the chain once no rule does. Detach doesn't, as
-// it would have to ask each time: call it for what the reference attached. It is not an error if nothing is found. Rules of the old
+// DetachIPTables removes what the CNI project's bridge plugin, with its iptables backend, left in
+// iptables-nft's tables for an owner: the rules for its addresses that lead to its container's
+// chain, and the chain once no rule does. Detach doesn't, as it would have to ask each time: call
+// it for what the reference attached. It is not an error if nothing is found. Rules of the old
 // iptables, which aren't in nftables, stay.
 func (c *Conn) DetachIPTables(o Owner, addrs []netip.Addr) error {
 	if err := o.check(); err != nil {
@@ -52,7 +56,8 @@ func (c *Conn) DetachIPTables(o Owner, addrs []netip.Addr) error {
 	})
 }
 
-// unhook deletes the chosen rules that lead from one chain to another in each table nat, and the other chain if none is left.
+// unhook deletes the chosen rules that lead from one chain to another in each table nat, and the
+// other chain if none is left.
 func (c *Conn) unhook(from, to string, chosen func(exprs []byte) bool) error {
 	var ask []chain
 	for _, t := range natTables {
@@ -117,7 +122,8 @@ type Leftover struct {
 	Kind  LeftoverKind // what it was for
 	Where string       // "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df", "rule of inet cni_plugins_masquerade masq_checks"
 	Text  string       // the rule's own comment, may be empty
-	// Bridge is whose policy it is, and Addr what it lets through the firewall: their owners are unknown.
+	// Bridge is whose policy it is, and Addr what it lets through the firewall: their owners are
+	// unknown.
 	Bridge string
 	Addr   netip.Addr
 	// IPTables says that it's in a table of iptables-nft.
@@ -136,8 +142,8 @@ const (
 	LeftoverFirewall   LeftoverKind = "way through the firewall"
 )
 
-// Leftovers lists what the CNI project's plugins left, for these owners and for others. It goes through whole tables.
-// An error ends it.
+// Leftovers lists what the CNI project's plugins left, for these owners and for others. It goes
+// through whole tables. An error ends it.
 func (c *Conn) Leftovers(owners []Owner) iter.Seq2[Leftover, error] {
 	return listing(func() ([]Leftover, error) { return c.leftovers(owners) })
 }

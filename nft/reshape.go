@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The table of masquerade is the host's, not a network's: which chains it has, and with which rules, follows from the sets
-// that are there. So whoever lacks a set reads which there are, and makes all rules anew in one transaction, bound to
-// the generation that was read: packets see the old rules or the new ones.
+// The table of masquerade is the host's, not a network's: which chains it has, and with which
+// rules, follows from the sets that are there. So whoever lacks a set reads which there are, and
+// makes all rules anew in one transaction, bound to the generation that was read: packets see the
+// old rules or the new ones.
 
 // A need is what a change needs besides what there is.
 type need struct {
@@ -51,19 +52,19 @@ func (c *Conn) survey() (survey, error) {
 	return s, err
 }
 
-// Tidy takes over what an earlier version made, and removes sets and chains without members. Garbage
-// collection does it by itself; where there's nothing to do it changes nothing.
+// Tidy takes over what an earlier version made, and removes sets and chains without members.
+// Garbage collection does it by itself; where there's nothing to do it changes nothing.
 func (c *Conn) Tidy() error { return c.tidy(nil) }
 
-// Rebuild makes the rules that the sets of masquerade and port mappings are for anew, whatever has become of them. Conditions of
-// mappings it can't know: Publish makes those.
+// Rebuild makes the rules that the sets of masquerade and port mappings are for anew, whatever has
+// become of them. Conditions of mappings it can't know: Publish makes those.
 func (c *Conn) Rebuild() error { return c.reshape(need{rules: true}, func(role) bool { return true }) }
 
 // tidy is Tidy that spares some sets.
 func (c *Conn) tidy(spared func(role) bool) error { return c.reshape(need{}, spared) }
 
-// sparing spares the sets whose number can't grow, and those of the lengths of some subnets: the next attachment will need
-// them, and be refused first if they aren't there, which takes 10 ms.
+// sparing spares the sets whose number can't grow, and those of the lengths of some subnets: the
+// next attachment will need them, and be refused first if they aren't there, which takes 10 ms.
 func sparing(subnets []netip.Prefix) func(role) bool {
 	return func(r role) bool {
 		if !r.hasLength() {
@@ -73,8 +74,8 @@ func sparing(subnets []netip.Prefix) func(role) bool {
 	}
 }
 
-// reshape makes sets and rules what is wanted besides what there is. It takes over what an earlier version made, and takes out
-// the sets that have no members, and aren't wanted or spared.
+// reshape makes sets and rules what is wanted besides what there is. It takes over what an earlier
+// version made, and takes out the sets that have no members, and aren't wanted or spared.
 func (c *Conn) reshape(want need, spared func(role) bool) error {
 	for range maxTries {
 		s, err := c.survey()
@@ -101,7 +102,8 @@ func (c *Conn) reshape(want need, spared func(role) bool) error {
 	return ErrInterrupted
 }
 
-// withoutMembers returns the sets that have none, but for some. Those that are made together stay together.
+// withoutMembers returns the sets that have none, but for some. Those that are made together stay
+// together.
 func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err error) {
 	lives := map[role]bool{}
 	for _, x := range s.sets {
@@ -124,7 +126,8 @@ func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err er
 	return empty, nil
 }
 
-// membersOf lists a set. That it's whole shows when the change made of it is committed to the generation before it.
+// membersOf lists a set. That it's whole shows when the change made of it is committed to the
+// generation before it.
 func (c *Conn) membersOf(s set) (es []element, err error) {
 	err = c.dump(listElements(s), func(data []byte) error {
 		return decodeElements(data, s, func(e element) { es = append(es, e) })
@@ -155,8 +158,8 @@ func (c *Conn) reshaping(b *batch, s survey, want need, empty []set) error {
 	return nil
 }
 
-// shape adds the sets that there are to be, and makes the rules that follow from them. A chain that follows from none
-// of them any more goes.
+// shape adds the sets that there are to be, and makes the rules that follow from them. A chain that
+// follows from none of them any more goes.
 func (b *batch) shape(s survey, sets []set, want need) {
 	if len(sets)+len(s.sets)+len(s.old) > 0 {
 		b.lib().AddTable(masqueradeTable.object())
@@ -195,7 +198,8 @@ func (b *batch) chains(s survey, sets []set, conditions []chain) {
 	}
 }
 
-// chainsOf returns the chains that follow from sets. Those without rules have rules that don't follow from them.
+// chainsOf returns the chains that follow from sets. Those without rules have rules that don't
+// follow from them.
 func chainsOf(sets []set) (cs []chain) {
 	if c := masqueradeChain(sets); c.rules != nil {
 		cs = append(cs, c)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Restore puts many attachments into the ruleset, with all rules that they need, in one transaction: as after a
-// firewall's flush. What is there and right stays; addresses that another owner has are taken over, so name only attachments that live.
-// Errors are those of [Conn.Attach].
+// Restore puts many attachments into the ruleset, with all rules that they need, in one
+// transaction: as after a firewall's flush. What is there and right stays; addresses that another
+// owner has are taken over, so name only attachments that live. Errors are those of [Conn.Attach].
 func (c *Conn) Restore(list []Sender) error {
 	es, rules, err := elementsOf(list)
 	if err != nil {
@@ -46,12 +46,12 @@ func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) 
 	}
 	b := new(batch)
 	b.shape(s, orderedSets(append(rules.needs().sets, s.sets...)), rules.needs())
-	for some := range slices.Chunk(es, removeAtOnce) {
-		found, _, err := c.lookUp(some) // a change since the survey is refused
+	for chunk := range slices.Chunk(es, removeAtOnce) {
+		found, _, err := c.lookUp(chunk) // a change since the survey is refused
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := c.replacement(b, es, some, found); err != nil {
+		if err := c.replacement(b, es, chunk, found); err != nil {
 			return nil, 0, err
 		}
 	}

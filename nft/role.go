@@ -12,8 +12,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/order"
 )
 
-// A role is what a set of the table "inet swiftcni" is for. Its name says all of it: so the rules that look into the set follow
-// from the name. With 4 or 6 for the family they are called
+// A role is what a set of the table "inet swiftcni" is for. Its name says all of it: so the rules
+// that look into the set follow from the name. With 4 or 6 for the family they are called
 //
 //	masq4            masqueraded addresses: the comment says the subnet's length too
 //	own4-24          those of subnets of a length, each with its subnet: what goes there isn't masqueraded
@@ -26,8 +26,8 @@ import (
 //	masqall4         those whose mapped traffic is masqueraded wherever it's from
 //	standby4, …      mappings of an attachment whose ports another attachment of the container has
 //
-// Sets of ports end in "-" and a hash where conditions narrow the mappings, and those of masquerading mappings in "." and a
-// number where the mark's bit isn't the usual one.
+// Sets of ports end in "-" and a hash where conditions narrow the mappings, and those of
+// masquerading mappings in "." and a number where the mark's bit isn't the usual one.
 type role struct {
 	head   string
 	family portFamily
@@ -49,8 +49,8 @@ const (
 	hostName        = "host" // and a protocol's
 )
 
-// MasqueradeMark is the bit of a packet's mark that says, from the host's port on to the end of its way through the host, that it may
-// be masqueraded: the reference's portmap has the same.
+// MasqueradeMark is the bit of a packet's mark that says, from the host's port on to the end of its
+// way through the host, that it may be masqueraded: the reference's portmap has the same.
 const MasqueradeMark = 0x2000
 
 const usualBit = 13 // of MasqueradeMark
@@ -153,7 +153,8 @@ func (s set) role() role {
 	return r
 }
 
-// rolesOf returns the roles of sets that have one of some heads: by family, and in the order of the heads.
+// rolesOf returns the roles of sets that have one of some heads: by family, and in the order of the
+// heads.
 func rolesOf(sets []set, heads ...string) (roles []role) {
 	for _, s := range sets {
 		if r := s.role(); slices.Contains(heads, r.head) {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Ruleset is the part of the host's ruleset that doesn't depend on the containers. [Conn.Attach] builds it
-// when it's missing.
+// A Ruleset is the part of the host's ruleset that doesn't depend on the containers. [Conn.Attach]
+// builds it when it's missing.
 type Ruleset struct {
 	Subnets []netip.Prefix // what to masquerade; host bits don't matter
 	Guard   bool           // whether MACs are guarded
@@ -46,7 +46,8 @@ func familyName(family byte) string {
 	return "family " + strconv.Itoa(int(family))
 }
 
-// A chain is a chain of the ruleset with its rules: a base chain, whose policy is to accept, where it has a hook.
+// A chain is a chain of the ruleset with its rules: a base chain, whose policy is to accept, where
+// it has a hook.
 type chain struct {
 	table table
 	name  string
@@ -67,7 +68,8 @@ const (
 
 // guardChain drops spoofed frames.
 func guardChain() chain {
-	// NF_BR_PRE_ROUTING and NF_BR_PRI_NAT_DST_BRIDGED (linux/netfilter_bridge.h): the nft program calls that priority dstnat.
+	// NF_BR_PRE_ROUTING and NF_BR_PRI_NAT_DST_BRIDGED (linux/netfilter_bridge.h): the nft program
+	// calls that priority dstnat.
 	return chain{guardTable, prerouting, hook{"filter", prerouting, "dstnat", 0, -300}, []portRule{guardRule()}}
 }
 

@@ -13,21 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Sender is one owner's container as the source of traffic: which of its addresses are masqueraded, and which MAC it
-// may send from. The owner's ports and its way through the firewall are a [Publication] and an [Allowance].
+// A Sender is one owner's container as the source of traffic: which of its addresses are
+// masqueraded, and which MAC it may send from. The owner's ports and its way through the firewall
+// are a [Publication] and an [Allowance].
 type Sender struct {
 	Owner Owner
 
-	// Masquerade lists the container's addresses whose traffic is masqueraded when it leaves the address's
-	// own subnet, each with its subnet's length: 10.1.0.2/24. Multicast (224.0.0.0/4, ff00::/8) isn't masqueraded.
+	// Masquerade lists the container's addresses whose traffic is masqueraded when it leaves the
+	// address's own subnet, each with its subnet's length: 10.1.0.2/24. Multicast (224.0.0.0/4,
+	// ff00::/8) isn't masqueraded.
 	Masquerade []netip.Prefix
 
-	// Guard, if there is one, drops frames that enter the bridge from the container with a MAC not its own.
+	// Guard, if there is one, drops frames that enter the bridge from the container with a MAC not
+	// its own.
 	Guard *Guard
 }
 
-// A Guard binds a bridge's port to one source MAC. It sees frames that arrive at the port, before the
-// bridge learns from them or forwards them.
+// A Guard binds a bridge's port to one source MAC. It sees frames that arrive at the port, before
+// the bridge learns from them or forwards them.
 type Guard struct {
 	// HostLink is the host end's name, at most 15 bytes.
 	HostLink string
@@ -57,7 +60,8 @@ func (e element) guard() (Guard, bool) {
 	return Guard{string(link), mac}, err == nil && len(mac) == macLen && len(link) > 0
 }
 
-// prefix decodes an element of a set of masqueraded addresses: the address, with its subnet's length.
+// prefix decodes an element of a set of masqueraded addresses: the address, with its subnet's
+// length.
 func (e element) prefix() (netip.Prefix, bool) {
 	addr, ok := netip.AddrFromSlice(e.key)
 	if p, old := oldSubnet(e.set.name); old {
@@ -101,7 +105,8 @@ func masqueradeElement(p netip.Prefix, owner string) element {
 	return element{set: familyOf(p.Addr()).masqueraded(), key: p.Addr().AsSlice(), comment: owner + " /" + strconv.Itoa(p.Bits())}
 }
 
-// follower returns the element that an attachment has besides this one: an address with its subnet, a link with its MAC.
+// follower returns the element that an attachment has besides this one: an address with its subnet,
+// a link with its MAC.
 func (e element) follower() (f element, ok bool) {
 	if g, ok := e.guard(); ok && e.set == guarded {
 		return element{set: allowed, key: allowedKey(g), comment: e.owner()}, true

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A set is one of our sets. All are plain hash tables: one with intervals is copied whole at each commit, and the
-// gotos of a verdict map are all validated at each commit that adds one.
+// A set is one of our sets. All are plain hash tables: one with intervals is copied whole at each
+// commit, and the gotos of a verdict map are all validated at each commit that adds one.
 type set struct {
 	table table
 	name  string
@@ -96,7 +96,8 @@ func (k keyKind) len() (n int) {
 // masqueraded returns the set of the masqueraded addresses.
 func (f portFamily) masqueraded() set { return role{head: masqName, family: f}.set() }
 
-// own returns the set of the masqueraded addresses whose subnets have a length. A subnet of one address has no other, and so no set.
+// own returns the set of the masqueraded addresses whose subnets have a length. A subnet of one
+// address has no other, and so no set.
 func (f portFamily) own(bits int) set {
 	return role{head: ownName, family: f, arg: strconv.Itoa(bits)}.set()
 }

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A settling publishes elements some of whose keys are taken: by this owner itself, by who had the address before, by
-// another attachment of the container, or by another container, which is an error.
+// A settling publishes elements some of whose keys are taken: by this owner itself, by who had the
+// address before, by another attachment of the container, or by another container, which is an
+// error.
 type settling struct {
 	p        *Publication
 	replaced map[string]bool // owners whose elements go
@@ -94,7 +95,8 @@ func (s *settling) choose(es []element, found []*element) {
 	}
 }
 
-// refusal is the error where another container has a port. It tells the note of the holders' addresses.
+// refusal is the error where another container has a port. It tells the note of the holders'
+// addresses.
 func (c *Conn) refusal(s *settling) error {
 	held := make([]*PortTakenError, 0, len(s.waiting)+1)
 	for i := range s.waiting {
@@ -134,7 +136,7 @@ func (e *PortTakenError) holds(f *element) (v publishedAddress, ok bool) {
 
 // change makes of all elements what is wanted.
 func (s *settling) change(b *batch, all []element) {
-	there, wanted := map[string]bool{}, map[string]*element{}
+	present, wanted := map[string]bool{}, map[string]*element{}
 	for i := range s.want {
 		wanted[s.want[i].id()] = &s.want[i]
 	}
@@ -148,7 +150,7 @@ func (s *settling) change(b *batch, all []element) {
 			keepAwaited(w, e)
 		}
 		if w != nil && w.comment == e.comment && string(w.data) == string(e.data) {
-			there[e.id()] = true
+			present[e.id()] = true
 			continue
 		}
 		gone = append(gone, e)
@@ -159,7 +161,7 @@ func (s *settling) change(b *batch, all []element) {
 	handOver(b, all, gone)
 	sortBySet(s.want)
 	for _, e := range s.want {
-		if !there[e.id()] {
+		if !present[e.id()] {
 			b.create([]element{e})
 		}
 	}
@@ -204,7 +206,8 @@ func markAwaited(b *batch, all, mappings []element) {
 	}
 }
 
-// handOver gives the ports of mappings that go to those that wait for them: of several to the one that comes first by its name.
+// handOver gives the ports of mappings that go to those that wait for them: of several to the one
+// that comes first by its name.
 func handOver(b *batch, all, gone []element) {
 	free, going := map[groupPlace]bool{}, map[string]bool{}
 	for _, e := range gone {

@@ -22,9 +22,9 @@ type Published struct {
 	Waiting bool           // another attachment of the container has the port until it's unpublished
 }
 
-// Published ranges over the port mappings of a network's containers ("" is all networks), sorted by owner and port.
-// Mappings under conditions are among them. An error ends it: [*Error], or [ErrInterrupted] if other programs' changes kept
-// overtaking the listing.
+// Published ranges over the port mappings of a network's containers ("" is all networks), sorted by
+// owner and port. Mappings under conditions are among them. An error ends it: [*Error], or
+// [ErrInterrupted] if other programs' changes kept overtaking the listing.
 func (c *Conn) Published(network string) iter.Seq2[Published, error] {
 	return listing(func() ([]Published, error) {
 		es, err := c.listPorts()
@@ -56,12 +56,14 @@ func published(es []element) []Published {
 	return ps
 }
 
-// Unpublish takes an owner's port mappings out of the ruleset and returns them. Addresses, ports and conditions, the same
-// as for Publish, say where to look: an element found there is removed only if it's this owner's. The address's element
-// counts the mappings, so that any that weren't named are searched for. That takes a listing of all mappings, as does a
-// publication without addresses. It is not an error if nothing is found.
+// Unpublish takes an owner's port mappings out of the ruleset and returns them. Addresses, ports
+// and conditions, the same as for Publish, say where to look: an element found there is removed
+// only if it's this owner's. The address's element counts the mappings, so that any that weren't
+// named are searched for. That takes a listing of all mappings, as does a publication without
+// addresses. It is not an error if nothing is found.
 //
-// It also removes what the CNI project's portmap plugin left for this container, in nftables or in iptables-nft's tables.
+// It also removes what the CNI project's portmap plugin left for this container, in nftables or in
+// iptables-nft's tables.
 func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -72,7 +74,8 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 		if err == nil {
 			return removed, c.unpublishReference(p.Owner)
 		}
-		// ENOENT: what should follow from an element isn't there; in kernels older than generations somebody else may have been faster.
+		// ENOENT: what should follow from an element isn't there; in kernels older than generations
+		// somebody else may have been faster.
 		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return nil, err
@@ -140,7 +143,8 @@ func (p *Publication) keys() []element {
 	return es
 }
 
-// lengthSets returns the sets, of subnets of a length, that the publication may be the last member of.
+// lengthSets returns the sets, of subnets of a length, that the publication may be the last member
+// of.
 func (p *Publication) lengthSets() (sets []set) {
 	for _, a := range p.Addrs {
 		if s, ok := p.address(a, 0).set(); ok && s.role().hasLength() {
@@ -150,8 +154,8 @@ func (p *Publication) lengthSets() (sets []set) {
 	return sets
 }
 
-// UnpublishExcept takes out the port mappings of a network, except those of the valid owners, and returns them:
-// garbage collection.
+// UnpublishExcept takes out the port mappings of a network, except those of the valid owners, and
+// returns them: garbage collection.
 func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, error) {
 	if err := (Owner{network, "-", "-"}).check(); err != nil {
 		return nil, err
@@ -170,8 +174,8 @@ func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, erro
 		return !ok || o.Network != short || keep[o]
 	})
 	removed := published(es)
-	for some := range slices.Chunk(unawaited(es), removeAtOnce) {
-		if err := c.remove(some); err != nil {
+	for chunk := range slices.Chunk(unawaited(es), removeAtOnce) {
+		if err := c.remove(chunk); err != nil {
 			return nil, err
 		}
 	}
@@ -206,14 +210,15 @@ func unawaited(es []element) []element {
 	return rest
 }
 
-// referencePorts are the tables of the CNI project's portmap plugin, and its chains whose rules say whose they are.
+// referencePorts are the tables of the CNI project's portmap plugin, and its chains whose rules say
+// whose they are.
 var (
 	referencePorts      = [...]table{{unix.NFPROTO_IPV4, "cni_hostport"}, {unix.NFPROTO_IPV6, "cni_hostport"}}
 	referencePortChains = [...]string{"hostports", "hostip_hostports", "masquerading"}
 )
 
-// unpublishReference removes the reference's rules for a container. They're commented with its ID alone; iptables' are in a
-// chain of the container's.
+// unpublishReference removes the reference's rules for a container. They're commented with its ID
+// alone; iptables' are in a chain of the container's.
 func (c *Conn) unpublishReference(o Owner) error {
 	var chains []chain
 	for _, t := range referencePorts {

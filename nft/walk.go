@@ -4,14 +4,16 @@ package nft
 
 import "cmp"
 
-// A walk follows one packet through the chains of a table. Not all is known of the packet, nor of what each condition
-// means, so rules may match, and a walk finds what can come of it: what it doesn't find can't happen.
+// A walk follows one packet through the chains of a table. Not all is known of the packet, nor of
+// what each condition means, so rules may match, and a walk finds what can come of it: what it
+// doesn't find can't happen.
 type walk struct {
 	steps func(chain string) []step
 	known map[place]outcome
 }
 
-// likelihood is whether a condition holds, as far as it can be told. The weakest of a rule's is the rule's.
+// likelihood is whether a condition holds, as far as it can be told. The weakest of a rule's is the
+// rule's.
 type likelihood uint8
 
 const (
@@ -84,7 +86,8 @@ func (w *walk) chain(name string, port bool) outcome {
 	return o
 }
 
-// step adds what can come of a rule that may match, and reports whether nothing comes behind it if it does.
+// step adds what can come of a rule that may match, and reports whether nothing comes behind it if
+// it does.
 func (w *walk) step(s step, port bool, o *outcome) (ends bool) {
 	switch s.does {
 	case accepts:

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// Conditions and targets of xtables, which the rules of both iptables consist of. Their forms are those of linux/netfilter/xt_*.h.
+// Conditions and targets of xtables, which the rules of both iptables consist of. Their forms are
+// those of linux/netfilter/xt_*.h.
 
 // xtMatch says whether a condition holds for a packet, and whether that's for its very port.
 func (p *Packet) xtMatch(name string, revision uint32, info []byte) (holds likelihood, port bool) {
@@ -93,7 +94,8 @@ func (p *Packet) xtPorts(info []byte, tcp bool) (likelihood, bool) {
 	return holds, exact
 }
 
-// xtMultiport reads struct xt_multiport_v1: direction, count, 15 ports, 15 marks that a range begins, inversion.
+// xtMultiport reads struct xt_multiport_v1: direction, count, 15 ports, 15 marks that a range
+// begins, inversion.
 func (p *Packet) xtMultiport(revision uint32, info []byte) (likelihood, bool) {
 	const destination = 1
 	if revision != 1 || len(info) < 48 || p.Port == 0 || info[0] != destination || info[47] != 0 || slices.Max(info[32:47]) != 0 {

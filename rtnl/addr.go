@@ -36,8 +36,8 @@ func (s Scope) String() string {
 	return strconv.Itoa(int(s))
 }
 
-// An Addr is an address on a link. An IPv4 address of a prefix shorter than /31 is given its broadcast address,
-// the last of the prefix. Link and Prefix identify it.
+// An Addr is an address on a link. An IPv4 address of a prefix shorter than /31 is given its
+// broadcast address, the last of the prefix. Link and Prefix identify it.
 type Addr struct {
 	// Link is the link's index.
 	Link int
@@ -50,7 +50,8 @@ type Addr struct {
 	// NoDAD takes an IPv6 address into use without looking for duplicates (IFA_F_NODAD).
 	NoDAD bool
 
-	// Tentative: duplicate address detection is under way, and the address isn't used yet. Read only.
+	// Tentative: duplicate address detection is under way, and the address isn't used yet. Read
+	// only.
 	Tentative bool
 	// DADFailed: a duplicate was seen, and the address stays tentative for good. Read only.
 	DADFailed bool

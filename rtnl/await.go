@@ -19,8 +19,9 @@ type wait struct {
 	done  func() bool
 }
 
-// await joins the group and then looks, since changes before that send no event. Where events are lost it looks again.
-// It returns [os.ErrDeadlineExceeded] if the state isn't reached within the timeout.
+// await joins the group and then looks, since changes before that send no event. Where events are
+// lost it looks again. It returns [os.ErrDeadlineExceeded] if the state isn't reached within the
+// timeout.
 func (c *Conn) await(w wait, timeout time.Duration) (err error) {
 	deadline := time.Now().Add(timeout)
 	if err := c.sock.JoinGroup(w.group); err != nil {

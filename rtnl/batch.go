@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Batch is a list of changes, held as the bytes of their messages. The zero Batch is empty and ready.
-// Building one makes no system call, and no allocation once its buffer has grown. A step is a change's place
-// in it, counted from 0.
+// A Batch is a list of changes, held as the bytes of their messages. The zero Batch is empty and
+// ready. Building one makes no system call, and no allocation once its buffer has grown. A step is
+// a change's place in it, counted from 0.
 //
-// What can't be sent (a name that's too long, an address without a link) is remembered and becomes the error
-// of [Conn.Do], which then sends nothing.
+// What can't be sent (a name that's too long, an address without a link) is remembered and becomes
+// the error of [Conn.Do], which then sends nothing.
 type Batch struct {
 	enc   encoder
 	steps []int    // offset of each message in enc.buf
@@ -48,7 +48,8 @@ var verbNames = [...]string{"create", "ensure", "set", "delete", "append", "prep
 
 func (v verb) String() string { return verbNames[v] }
 
-// flags are the request's flags (linux/netlink.h). Links know no NLM_F_REPLACE (rtnl_newlink refuses it).
+// flags are the request's flags (linux/netlink.h). Links know no NLM_F_REPLACE (rtnl_newlink
+// refuses it).
 func (v verb) flags() uint16 {
 	switch v {
 	case create:
@@ -63,28 +64,29 @@ func (v verb) flags() uint16 {
 	return unix.NLM_F_REQUEST
 }
 
-// Create adds an object that must not exist yet. One that exists is refused as [io/fs.ErrExist]. For a [Route] that is any
-// route to the same destination in the same table with the same priority.
+// Create adds an object that must not exist yet. One that exists is refused as [io/fs.ErrExist].
+// For a [Route] that is any route to the same destination in the same table with the same priority.
 func (b *Batch) Create(o Object) { b.add(create, o) }
 
-// Ensure adds an object, or changes the one that exists to equal it. A [Veth] that exists is refused, since it can't be
-// changed.
+// Ensure adds an object, or changes the one that exists to equal it. A [Veth] that exists is
+// refused, since it can't be changed.
 func (b *Batch) Ensure(o Object) { b.add(ensure, o) }
 
-// Set changes an object that must exist. Zero fields stay as they are. Links, bridges, ports and neighbours can be set; an
-// address or a route is its own identity.
+// Set changes an object that must exist. Zero fields stay as they are. Links, bridges, ports and
+// neighbours can be set; an address or a route is its own identity.
 func (b *Batch) Set(o Object) { b.add(set, o) }
 
-// Delete removes an object. Only the fields that identify it are used. An object that is missing is refused as
-// [io/fs.ErrNotExist].
+// Delete removes an object. Only the fields that identify it are used. An object that is missing is
+// refused as [io/fs.ErrNotExist].
 func (b *Batch) Delete(o Object) { b.add(remove, o) }
 
-// Append adds a route after others to the same destination with the same priority, which go on to be used.
-// Only an identical route, gateway included, is refused as [io/fs.ErrExist].
+// Append adds a route after others to the same destination with the same priority, which go on to
+// be used. Only an identical route, gateway included, is refused as [io/fs.ErrExist].
 func (b *Batch) Append(r Route) { b.add(appendTo, r) }
 
-// Prepend is Append, but the new IPv4 route goes before the others and is used in their place, as when a route
-// is sent with NLM_F_CREATE alone. IPv6 makes one route with several next hops of them either way.
+// Prepend is Append, but the new IPv4 route goes before the others and is used in their place, as
+// when a route is sent with NLM_F_CREATE alone. IPv6 makes one route with several next hops of them
+// either way.
 func (b *Batch) Prepend(r Route) { b.add(prependTo, r) }
 
 // Len returns the number of changes.
@@ -96,7 +98,8 @@ func (b *Batch) Reset() {
 	b.enc.buf, b.steps, b.ns, b.err = b.enc.buf[:0], b.steps[:0], b.ns[:0], nil
 }
 
-// add switches on the type rather than call a method of it, so that the object needn't escape to the heap.
+// add switches on the type rather than call a method of it, so that the object needn't escape to
+// the heap.
 func (b *Batch) add(v verb, o Object) {
 	switch o := o.(type) {
 	case Link:
@@ -172,8 +175,9 @@ func (b *Batch) message(step int) []byte {
 	return m[:binary.NativeEndian.Uint32(m)]
 }
 
-// String decodes the batch's own bytes: one line a change, in iproute2's words. A link that's only known by
-// index is shown by the name that an earlier or later change of the batch gives it, or else by number.
+// String decodes the batch's own bytes: one line a change, in iproute2's words. A link that's only
+// known by index is shown by the name that an earlier or later change of the batch gives it, or
+// else by number.
 func (b *Batch) String() string {
 	var s strings.Builder
 	w := b.words(&s)

@@ -8,16 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// userHZ is the clock of the kernel's userspace times (USER_HZ, 100 on every architecture that Go runs on).
+// userHZ is the clock of the kernel's userspace times (USER_HZ, 100 on every architecture that Go
+// runs on).
 const userHZ = 100
 
-// A Bridge is a switch made of its ports. Give it a MAC when it's created: one without follows the lowest
-// MAC of its ports, and changes when they come and go.
+// A Bridge is a switch made of its ports. Give it a MAC when it's created: one without follows the
+// lowest MAC of its ports, and changes when they come and go.
 type Bridge struct {
 	Link
 	// VLANFiltering makes the ports obey [PortVLAN]. A kernel without it refuses On (EOPNOTSUPP).
 	VLANFiltering Switch
-	// AgeingTime is for how long a learnt MAC is kept, in steps of 10 ms. The kernel's default is 300 s.
+	// AgeingTime is for how long a learnt MAC is kept, in steps of 10 ms. The kernel's default is
+	// 300 s.
 	AgeingTime time.Duration
 	// McastSnooping keeps multicast from ports that didn't ask for it. The kernel's default is On.
 	McastSnooping Switch

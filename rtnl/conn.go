@@ -14,16 +14,16 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
-// Limits of one datagram. The kernel answers each refused message with a datagram that quotes it, and what
-// doesn't fit the socket's receive buffer (212,992 bytes, some 800 a short answer) is lost; what's sent
-// must fit the send buffer of the same size.
+// Limits of one datagram. The kernel answers each refused message with a datagram that quotes it,
+// and what doesn't fit the socket's receive buffer (212,992 bytes, some 800 a short answer) is
+// lost; what's sent must fit the send buffer of the same size.
 const (
 	maxSteps = 128
 	maxBytes = 64 << 10
 )
 
-// A Conn is a socket in one network namespace, for one goroutine at a time. It stays in that namespace
-// whatever its threads do later. Close it.
+// A Conn is a socket in one network namespace, for one goroutine at a time. It stays in that
+// namespace whatever its threads do later. Close it.
 type Conn struct {
 	sock *nlsock.Socket
 	nl   *netlink.Conn // see netlink
@@ -35,9 +35,10 @@ type Conn struct {
 	event  func(netlink.Message) // while a group is joined: what comes unasked
 }
 
-// Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the system calls are
-// socket and setsockopt, with a namespace also open, setns twice and close. A netlink.Dial takes 9, or 18. Nothing in it
-// waits for other programs. Errors are those of the system calls.
+// Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the
+// system calls are socket and setsockopt, with a namespace also open, setns twice and close. A
+// netlink.Dial takes 9, or 18. Nothing in it waits for other programs. Errors are those of the
+// system calls.
 func Dial(ns *NetNS) (*Conn, error) {
 	var sock *nlsock.Socket
 	var err error
@@ -59,13 +60,13 @@ func dialed(sock *nlsock.Socket, err error) (*Conn, error) {
 // Close closes the socket.
 func (c *Conn) Close() error { return c.sock.Close() }
 
-// Do sends a batch and waits until the kernel has handled it: one system call to send and, when nothing is
-// refused, one to receive, for each 128 changes. The batch can be sent again.
+// Do sends a batch and waits until the kernel has handled it: one system call to send and, when
+// nothing is refused, one to receive, for each 128 changes. The batch can be sent again.
 //
-// If changes were refused, the error is a [Refused], and all others were made. If the batch holds something
-// that can't be sent, it's an [*Error] or wraps errors.ErrUnsupported, and nothing was sent. Any other error
-// is the socket's: which changes were made isn't known then. ENOBUFS among them means that the kernel
-// handled the batch but answers were lost.
+// If changes were refused, the error is a [Refused], and all others were made. If the batch holds
+// something that can't be sent, it's an [*Error] or wraps errors.ErrUnsupported, and nothing was
+// sent. Any other error is the socket's: which changes were made isn't known then. ENOBUFS among
+// them means that the kernel handled the batch but answers were lost.
 func (c *Conn) Do(b *Batch) error {
 	if err := b.invalid(); err != nil {
 		return err
@@ -87,8 +88,8 @@ func (c *Conn) Do(b *Batch) error {
 	return nil
 }
 
-// send sends a datagram of steps from first on, and returns the step after its last. Only the last message asks
-// for an acknowledgement, since each is a datagram of its own; refusals come unasked.
+// send sends a datagram of steps from first on, and returns the step after its last. Only the last
+// message asks for an acknowledgement, since each is a datagram of its own; refusals come unasked.
 func (c *Conn) send(b *Batch, first int) (next int, err error) {
 	c.msgs = c.msgs[:0]
 	size := 0
@@ -110,7 +111,8 @@ func (c *Conn) send(b *Batch, first int) (next int, err error) {
 	return next, c.sock.SendMessages(c.msgs)
 }
 
-// answers receives until the last of the steps from first up to next is answered, and appends the refusals.
+// answers receives until the last of the steps from first up to next is answered, and appends the
+// refusals.
 func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, error) {
 	start := c.seq - uint32(next-first) + 1
 	for {
@@ -123,7 +125,8 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 			return refused, err
 		}
 		for _, m := range ms {
-			// Any other number is a late answer to an earlier request, which failed with the socket's error, or an event.
+			// Any other number is a late answer to an earlier request, which failed with the
+			// socket's error, or an event.
 			step := m.Header.Sequence - start
 			if m.Header.Type != netlink.Error || step >= uint32(next-first) {
 				continue
@@ -139,8 +142,8 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 	}
 }
 
-// netlink returns the socket as a netlink.Conn, for what isn't on an attachment's path: to make one seeds a random
-// number generator, which takes 10 us and 4 page faults.
+// netlink returns the socket as a netlink.Conn, for what isn't on an attachment's path: to make one
+// seeds a random number generator, which takes 10 us and 4 page faults.
 func (c *Conn) netlink() *netlink.Conn {
 	if c.nl == nil {
 		c.nl = netlink.NewConn(c.sock, 0)

@@ -13,8 +13,8 @@ import (
 // errShort is a message, or a known attribute, that ends before its meaning does.
 var errShort = errors.New("rtnl: message from the kernel is cut short")
 
-// attrs walks over attributes. Values are parts of the walked slice, and lengths are checked here only.
-// Attributes that the caller doesn't know are the caller's to skip: newer kernels send more.
+// attrs walks over attributes. Values are parts of the walked slice, and lengths are checked here
+// only. Attributes that the caller doesn't know are the caller's to skip: newer kernels send more.
 type attrs struct {
 	rest []byte
 	typ  int    // without the flag bits

@@ -2,25 +2,30 @@
 
 // Package rtnl changes links, addresses, routes and neighbours through rtnetlink.
 //
-// A [Batch] is a list of changes, built in memory without a system call. A [Conn] is a socket in one network
-// namespace. [Conn.Do] sends a batch at once and, in the common case, reads one answer. A change is a verb and
-// a noun: [Batch.Create], [Batch.Ensure], [Batch.Set] or [Batch.Delete] of a [Link], [Veth], [Bridge], [Addr],
-// [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
+// A [Batch] is a list of changes, built in memory without a system call. A [Conn] is a socket in
+// one network namespace. [Conn.Do] sends a batch at once and, in the common case, reads one answer.
+// A change is a verb and a noun: [Batch.Create], [Batch.Ensure], [Batch.Set] or [Batch.Delete] of a
+// [Link], [Veth], [Bridge], [Addr], [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress],
+// [Redirect] or [Rule].
 //
 //	var b rtnl.Batch
 //	b.Create(rtnl.Veth{Link: rtnl.Link{Name: "host0", State: rtnl.Up}, Peer: rtnl.Link{Name: "eth0", NetNS: ns}})
 //	err := conn.Do(&b)
 //
-// Zero means unset everywhere: a zero field isn't sent. Where zero is a real value, a named one stands for it
-// ([NoMaster], [Off]). An error of the kernel is an [*Error] that names the change. It is [io/fs.ErrNotExist] for an object
-// that is missing and [io/fs.ErrExist] for a name or an index in use, whatever errno the kernel picked.
+// Zero means unset everywhere: a zero field isn't sent. Where zero is a real value, a named one
+// stands for it ([NoMaster], [Off]). An error of the kernel is an [*Error] that names the change.
+// It is [io/fs.ErrNotExist] for an object that is missing and [io/fs.ErrExist] for a name or an
+// index in use, whatever errno the kernel picked.
 //
-// A batch is not a transaction: the kernel carries on after a change that it refuses, so [Refused] lists all refusals.
+// A batch is not a transaction: the kernel carries on after a change that it refuses, so [Refused]
+// lists all refusals.
 //
-// Each call waits for the kernel, which changes links one program at a time (RTNL): usually for microseconds, and for as
-// long as another program's removal of many links takes. A listing is read as a whole before anything is yielded, and
-// starts again if a change overtakes it; its error, yielded last, is an [*Error], [ErrInterrupted] or the socket's.
+// Each call waits for the kernel, which changes links one program at a time (RTNL): usually for
+// microseconds, and for as long as another program's removal of many links takes. A listing is read
+// as a whole before anything is yielded, and starts again if a change overtakes it; its error,
+// yielded last, is an [*Error], [ErrInterrupted] or the socket's.
 //
-// Look-ups come in two sorts. [Conn.Index], [Conn.Name], [Conn.MAC] and [Conn.Flags] are one ioctl(2) on the same
-// socket, and wait for no change. [Conn.Link] and its like are messages, and tell everything.
+// Look-ups come in two sorts. [Conn.Index], [Conn.Name], [Conn.MAC] and [Conn.Flags] are one
+// ioctl(2) on the same socket, and wait for no change. [Conn.Link] and its like are messages, and
+// tell everything.
 package rtnl

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An encoder appends netlink messages to one growing buffer. Attributes carry the host's byte order and are
-// padded to four bytes (linux/netlink.h); nests are patched with their length when they end.
+// An encoder appends netlink messages to one growing buffer. Attributes carry the host's byte order
+// and are padded to four bytes (linux/netlink.h); nests are patched with their length when they
+// end.
 type encoder struct {
 	buf []byte
 }

@@ -13,10 +13,11 @@ import (
 //
 //	create address 10.1.0.2/24 dev eth0: file exists (ipv4: Address already assigned)
 //
-// errors.Is knows it as [io/fs.ErrNotExist], [io/fs.ErrExist] or [io/fs.ErrPermission], and as its errno.
+// errors.Is knows it as [io/fs.ErrNotExist], [io/fs.ErrExist] or [io/fs.ErrPermission], and as its
+// errno.
 type Error struct {
-	// Change is the refused change as the batch prints it, or the look-up: decoded from the message's bytes
-	// once it's refused, so that success pays nothing for it.
+	// Change is the refused change as the batch prints it, or the look-up: decoded from the
+	// message's bytes once it's refused, so that success pays nothing for it.
 	Change string
 	// Step is the change's place in its batch, counted from 0.
 	Step int
@@ -38,8 +39,8 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Is gives absence and presence one name each: rtnetlink says ENODEV of a missing link, EADDRNOTAVAIL of an
-// address, ESRCH of a route and ENOENT of a neighbour.
+// Is gives absence and presence one name each: rtnetlink says ENODEV of a missing link,
+// EADDRNOTAVAIL of an address, ESRCH of a route and ENOENT of a neighbour.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case fs.ErrNotExist:
@@ -55,8 +56,8 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Refused is the changes of a batch that the kernel refused, in the order of their steps and at least one.
-// All others were made. errors.As finds the first, errors.Is asks all.
+// Refused is the changes of a batch that the kernel refused, in the order of their steps and at
+// least one. All others were made. errors.As finds the first, errors.Is asks all.
 type Refused []*Error
 
 func (r Refused) Error() string {

@@ -10,16 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netNSANSID is the number that a namespace goes by in another (NETNSA_NSID, linux/net_namespace.h).
+// netNSANSID is the number that a namespace goes by in another (NETNSA_NSID,
+// linux/net_namespace.h).
 const netNSANSID = 1
 
-// LinksEverywhere lists links of this namespace, and of every other one that the kernel has given a number here. It numbers
-// a namespace when a link of this one has its other end there or is moved there, and forgets the number when that
-// namespace dies and not before (peernet2id_alloc and cleanup_net, net/core/net_namespace.c). So a veth that was made here
-// is listed for as long as it lives, by one end at least, unless both were moved on by others than this namespace.
+// LinksEverywhere lists links of this namespace, and of every other one that the kernel has given a
+// number here. It numbers a namespace when a link of this one has its other end there or is moved
+// there, and forgets the number when that namespace dies and not before (peernet2id_alloc and
+// cleanup_net, net/core/net_namespace.c). So a veth that was made here is listed for as long as it
+// lives, by one end at least, unless both were moved on by others than this namespace.
 //
-// Nothing is yielded before the listing is known to be whole. Errors: [*Error] with EACCES for a namespace that the
-// caller may not look into (Linux 4.20), [ErrInterrupted].
+// Nothing is yielded before the listing is known to be whole. Errors: [*Error] with EACCES for a
+// namespace that the caller may not look into (Linux 4.20), [ErrInterrupted].
 func (c *Conn) LinksEverywhere(f LinkFilter) iter.Seq2[Link, error] {
 	return func(yield func(Link, error) bool) {
 		all, err := c.linksEverywhere(f)

@@ -24,15 +24,17 @@ const (
 	egressRedir  = 1  // TCA_EGRESS_REDIR
 )
 
-// redirectInfo is the filter's place and protocol: priority 1, of all protocols (TC_H_MAKE(1<<16, htons(ETH_P_ALL))).
+// redirectInfo is the filter's place and protocol: priority 1, of all protocols (TC_H_MAKE(1<<16,
+// htons(ETH_P_ALL))).
 func redirectInfo() uint32 {
 	return 1<<16 | uint32(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
 }
 
-// A Redirect sends everything that a link receives out of another link instead, such as an ifb, whose queueing discipline
-// then shapes it before it's received after all. The link needs an [Ingress] first. It's a u32 filter that matches
-// everything, at priority 1, with a mirred action: both are older than what could replace them.
-// It can only be created and deleted; deletion takes all filters of that priority.
+// A Redirect sends everything that a link receives out of another link instead, such as an ifb,
+// whose queueing discipline then shapes it before it's received after all. The link needs an
+// [Ingress] first. It's a u32 filter that matches everything, at priority 1, with a mirred action:
+// both are older than what could replace them. It can only be created and deleted; deletion takes
+// all filters of that priority.
 type Redirect struct {
 	// Link is the index of the link that receives.
 	Link int
@@ -61,7 +63,8 @@ func (f Redirect) encode(b *Batch, v verb) {
 
 func (f *Redirect) options(e *encoder) {
 	options := e.plainNest(unix.TCA_OPTIONS)
-	// struct tc_u32_sel: flags, offshift, nkeys, and then one struct tc_u32_key, whose mask of 0 matches everything.
+	// struct tc_u32_sel: flags, offshift, nkeys, and then one struct tc_u32_key, whose mask of 0
+	// matches everything.
 	var sel [sizeofU32Sel]byte
 	sel[0], sel[2] = u32Terminal, 1
 	e.bytes(u32Sel, sel[:])

@@ -14,10 +14,12 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
-// skipStats leaves a link's counters, half of the answer, out of it (RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h).
+// skipStats leaves a link's counters, half of the answer, out of it (RTEXT_FILTER_SKIP_STATS,
+// linux/rtnetlink.h).
 const skipStats = 1 << 3
 
-// Link returns all about the link with a name, by one message. The error for a missing link is [io/fs.ErrNotExist].
+// Link returns all about the link with a name, by one message. The error for a missing link is
+// [io/fs.ErrNotExist].
 func (c *Conn) Link(name string) (Link, error) {
 	m, err := c.getLink(0, name)
 	return m.Link, err
@@ -29,7 +31,8 @@ func (c *Conn) LinkByIndex(index int) (Link, error) {
 	return m.Link, err
 }
 
-// Bridge returns all about the bridge with a name. The error for a link of another kind is [ErrNotBridge].
+// Bridge returns all about the bridge with a name. The error for a link of another kind is
+// [ErrNotBridge].
 func (c *Conn) Bridge(name string) (Bridge, error) {
 	m, err := c.getLink(0, name)
 	switch {
@@ -47,7 +50,8 @@ var ErrNotBridge = errors.New("rtnl: not a bridge")
 // ErrNotPort is the error for a link that isn't a bridge's port.
 var ErrNotPort = errors.New("rtnl: not a bridge port")
 
-// Port returns how a bridge treats the link with a name. The error for a link that isn't a port is [ErrNotPort].
+// Port returns how a bridge treats the link with a name. The error for a link that isn't a port is
+// [ErrNotPort].
 func (c *Conn) Port(name string) (Port, error) {
 	m, err := c.getLink(0, name)
 	switch {
@@ -96,8 +100,8 @@ func (c *Conn) linkHeader(family uint8, index int) {
 	c.enc.fixed32(0)
 }
 
-// ask sends the request in c.enc and calls fn with the payload of each message of the answer, to its end. It returns
-// the first error.
+// ask sends the request in c.enc and calls fn with the payload of each message of the answer, to
+// its end. It returns the first error.
 func (c *Conn) ask(what string, fn func(data []byte) error) (first error) {
 	m := request(c.enc.buf)
 	if c.seq++; c.seq == 0 {
@@ -134,8 +138,8 @@ func (c *Conn) ask(what string, fn func(data []byte) error) (first error) {
 	}
 }
 
-// takeAnswer handles one message of an answer, and says whether it's the last. A list ends with NLMSG_DONE, any other
-// answer with its only message; a refusal ends either.
+// takeAnswer handles one message of an answer, and says whether it's the last. A list ends with
+// NLMSG_DONE, any other answer with its only message; a refusal ends either.
 func takeAnswer(what string, m netlink.Message, fn func(data []byte) error) (last bool, err error) {
 	interrupted := m.Header.Flags&netlink.DumpInterrupted != 0
 	if m.Header.Type == netlink.Error || m.Header.Type == netlink.Done {

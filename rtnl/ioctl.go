@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An ifreq is struct ifreq (linux/if.h): a name and a union of 24 bytes on 64-bit machines, 16 on 32-bit ones.
-// The kernel reads and writes it whole.
+// An ifreq is struct ifreq (linux/if.h): a name and a union of 24 bytes on 64-bit machines, 16 on
+// 32-bit ones. The kernel reads and writes it whole.
 type ifreq struct {
 	name [unix.IFNAMSIZ]byte
 	data [24]byte
 }
 
-// ioctl asks about a link. A netlink socket passes device requests on like any other (sock_ioctl), in its own
-// namespace; they take at most RCU or a reader's lock, never RTNL.
+// ioctl asks about a link. A netlink socket passes device requests on like any other (sock_ioctl),
+// in its own namespace; they take at most RCU or a reader's lock, never RTNL.
 func (c *Conn) ioctl(what string, req uintptr, r *ifreq) error {
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(c.sock.FD()), req, uintptr(unsafe.Pointer(r)))
 	if errno != 0 {
@@ -39,14 +39,15 @@ func (c *Conn) ioctlName(noun, name string, req uintptr) (r ifreq, err error) {
 	return r, err
 }
 
-// Index returns the index of the link with a name, by one ioctl(2) that takes no lock. An alternative name finds the
-// link too. The error for a missing link is [io/fs.ErrNotExist].
+// Index returns the index of the link with a name, by one ioctl(2) that takes no lock. An
+// alternative name finds the link too. The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Index(name string) (int, error) {
 	r, err := c.ioctlName("index", name, unix.SIOCGIFINDEX)
 	return int(int32(binary.NativeEndian.Uint32(r.data[:]))), err
 }
 
-// Name returns the name of the link with an index, by one ioctl(2). The error for a missing link is [io/fs.ErrNotExist].
+// Name returns the name of the link with an index, by one ioctl(2). The error for a missing link is
+// [io/fs.ErrNotExist].
 func (c *Conn) Name(index int) (string, error) {
 	var r ifreq
 	binary.NativeEndian.PutUint32(r.data[:], uint32(index))
@@ -57,8 +58,8 @@ func (c *Conn) Name(index int) (string, error) {
 	return a.str(), nil
 }
 
-// MAC returns the hardware address of the Ethernet link with a name, by one ioctl(2). The caller owns it. The error for a
-// missing link is [io/fs.ErrNotExist].
+// MAC returns the hardware address of the Ethernet link with a name, by one ioctl(2). The caller
+// owns it. The error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) MAC(name string) (net.HardwareAddr, error) {
 	r, err := c.ioctlName("address", name, unix.SIOCGIFHWADDR)
 	if err != nil {
@@ -68,8 +69,8 @@ func (c *Conn) MAC(name string) (net.HardwareAddr, error) {
 	return net.HardwareAddr(append([]byte(nil), r.data[2:8]...)), nil
 }
 
-// MTU returns the MTU in bytes of the link with a name, by one ioctl(2). The error for a missing link is
-// [io/fs.ErrNotExist].
+// MTU returns the MTU in bytes of the link with a name, by one ioctl(2). The error for a missing
+// link is [io/fs.ErrNotExist].
 func (c *Conn) MTU(name string) (int, error) {
 	r, err := c.ioctlName("mtu", name, unix.SIOCGIFMTU)
 	return int(int32(binary.NativeEndian.Uint32(r.data[:]))), err
@@ -79,13 +80,15 @@ func (c *Conn) MTU(name string) (int, error) {
 type Flags struct {
 	// Up is the administrative state, as [State].
 	Up bool
-	// Running: the link is operationally up, or the kernel can't tell or hasn't looked yet, as just after its birth.
+	// Running: the link is operationally up, or the kernel can't tell or hasn't looked yet, as just
+	// after its birth.
 	Running bool
 	// Promisc: all frames were asked for by [Link].Promisc.
 	Promisc bool
 }
 
-// Flags returns the flags of the link with a name, by one ioctl(2). The error for a missing link is [io/fs.ErrNotExist].
+// Flags returns the flags of the link with a name, by one ioctl(2). The error for a missing link is
+// [io/fs.ErrNotExist].
 func (c *Conn) Flags(name string) (Flags, error) {
 	r, err := c.ioctlName("flags", name, unix.SIOCGIFFLAGS)
 	f := binary.NativeEndian.Uint16(r.data[:])

@@ -33,7 +33,8 @@ const (
 	Down
 )
 
-// A Switch is a setting whose off is a real value. Its zero is unset: the kernel's default, or left alone.
+// A Switch is a setting whose off is a real value. Its zero is unset: the kernel's default, or left
+// alone.
 type Switch uint8
 
 // Values of a Switch.
@@ -82,12 +83,12 @@ func (s OperState) String() string {
 
 // A Link is a network device of any kind, with what all kinds have in common.
 type Link struct {
-	// Index names the link within its namespace. On Create, 0 lets the kernel choose; an index in use
-	// is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On Set and Delete,
-	// 0 means by Name. It must be zero on Ensure.
+	// Index names the link within its namespace. On Create, 0 lets the kernel choose; an index in
+	// use is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On
+	// Set and Delete, 0 means by Name. It must be zero on Ensure.
 	Index int
-	// Name has at most 15 bytes. On Set with an Index it's the new name, which before Linux 6.2 only a link that's
-	// down can take (EBUSY).
+	// Name has at most 15 bytes. On Set with an Index it's the new name, which before Linux 6.2
+	// only a link that's down can take (EBUSY).
 	Name string
 	// MAC is the hardware address. Without one on Create the kernel picks a random one.
 	MAC net.HardwareAddr
@@ -95,10 +96,11 @@ type Link struct {
 	MTU int
 	// Master is the index of the bridge that the link is a port of; [NoMaster] takes it out.
 	Master int
-	// Group is a number that many links can share. [Batch.Delete] of a Link that has only a Group removes all of it.
+	// Group is a number that many links can share. [Batch.Delete] of a Link that has only a Group
+	// removes all of it.
 	Group uint32
-	// State is whether the link is up. On Set it takes effect before ARPNotify, RouteLocalnet and LinkLocal, after
-	// all else.
+	// State is whether the link is up. On Set it takes effect before ARPNotify, RouteLocalnet and
+	// LinkLocal, after all else.
 	State State
 	// Promisc asks for all frames (IFF_PROMISC).
 	Promisc Switch
@@ -109,22 +111,26 @@ type Link struct {
 	// NetNS is the namespace where the link is born or, on Set, moved to. Nil is the conn's own.
 	// It must stay open until [Conn.Do] has returned. It's never set on what's read.
 	NetNS *NetNS
-	// Queues is the number of transmit and of receive queues, on Create only. Without it a veth gets one
-	// queue per possible CPU, each with its objects in sysfs: creating with 32 takes twice the time of 1.
+	// Queues is the number of transmit and of receive queues, on Create only. Without it a veth
+	// gets one queue per possible CPU, each with its objects in sysfs: creating with 32 takes twice
+	// the time of 1.
 	Queues int
-	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. On Set only.
+	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. On Set
+	// only.
 	Alias string
 	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
-	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores it. An end of
-	// a veth that's up makes its address when its peer goes up too, and so is early enough in the change after
-	// its creation. Where it's read, Linux 5.10 leaves it Unset: its answers without counters lack it.
+	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores
+	// it. An end of a veth that's up makes its address when its peer goes up too, and so is early
+	// enough in the change after its creation. Where it's read, Linux 5.10 leaves it Unset: its
+	// answers without counters lack it.
 	LinkLocal Switch
-	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify). On Set only.
+	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify).
+	// On Set only.
 	ARPNotify Switch
 	// RouteLocalnet routes 127.0.0.0/8 (net.ipv4.conf.LINK.route_localnet). On Set only.
 	RouteLocalnet Switch
-	// Kind is the driver: "veth", "bridge", "dummy". On Create it makes a link of a kind that needs no
-	// options; it's not sent otherwise.
+	// Kind is the driver: "veth", "bridge", "dummy". On Create it makes a link of a kind that needs
+	// no options; it's not sent otherwise.
 	Kind string
 
 	// PeerIndex is the index of a veth's other end, or of the link below (IFLA_LINK). Read only.
@@ -362,7 +368,8 @@ func (l *Link) writeRest(w *words) {
 	}
 }
 
-// A netNSNumber is the number that a namespace has given to another one (linux/net_namespace.h). Zero is a number.
+// A netNSNumber is the number that a namespace has given to another one (linux/net_namespace.h).
+// Zero is a number.
 type netNSNumber struct {
 	number int32
 	known  bool

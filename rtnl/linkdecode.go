@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A linkMessage is a decoded RTM_NEWLINK, of which the parts that depend on the kind are still bytes.
+// A linkMessage is a decoded RTM_NEWLINK, of which the parts that depend on the kind are still
+// bytes.
 type linkMessage struct {
 	Link
 	data, port       []byte // IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA
@@ -118,8 +119,8 @@ func (m *linkMessage) families(outer *attrs) {
 	outer.took(&a)
 }
 
-// devconf reads IFLA_INET_CONF. Requests nest one attribute per setting; answers are an array of all
-// settings from number 1 on (inet_fill_link_af), longer on newer kernels.
+// devconf reads IFLA_INET_CONF. Requests nest one attribute per setting; answers are an array of
+// all settings from number 1 on (inet_fill_link_af), longer on newer kernels.
 func (m *linkMessage) devconf(a *attrs) {
 	if m.answer {
 		if a.need(4 * devconfRouteLocalnet) {

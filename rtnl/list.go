@@ -14,12 +14,13 @@ import (
 // dumpRetries is how often a dump that was overtaken by a change starts again.
 const dumpRetries = 8
 
-// ErrInterrupted is the error of a listing that changes overtook eight times in a row (NLM_F_DUMP_INTR). Such a listing may
-// have missed or doubled an object, so nothing of it is yielded. It can be tried again.
+// ErrInterrupted is the error of a listing that changes overtook eight times in a row
+// (NLM_F_DUMP_INTR). Such a listing may have missed or doubled an object, so nothing of it is
+// yielded. It can be tried again.
 var ErrInterrupted = errors.New("rtnl: changes kept overtaking the listing")
 
-// dump asks for many objects, and starts again when a change overtook the listing. Nothing is yielded before
-// the listing is known to be whole.
+// dump asks for many objects, and starts again when a change overtook the listing. Nothing is
+// yielded before the listing is known to be whole.
 func dump[T any](c *Conn, what string, request func(), decode func([]byte, func(T)) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		all, err := dumpAll(c, what, request, decode)
@@ -112,8 +113,8 @@ func (f LinkFilter) decode(b []byte, add func(Link)) error {
 	return err
 }
 
-// Addrs lists the addresses of the link with an index; 0 is all links. The kernel filters. Family is unix.AF_INET, AF_INET6
-// or 0 for both. Errors: [*Error], [ErrInterrupted].
+// Addrs lists the addresses of the link with an index; 0 is all links. The kernel filters. Family
+// is unix.AF_INET, AF_INET6 or 0 for both. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
 	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(Addr)) error {
 		a, err := decodeAddr(b)
@@ -124,15 +125,16 @@ func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
 	})
 }
 
-// A RouteFilter picks routes, in the kernel; what's zero doesn't matter, but zero Table is [TableMain].
+// A RouteFilter picks routes, in the kernel; what's zero doesn't matter, but zero Table is
+// [TableMain].
 type RouteFilter struct {
 	Family uint8 // unix.AF_INET or AF_INET6
 	Link   int
 	Table  uint32
 }
 
-// Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several next hops is listed
-// once for each. Errors: [*Error], [ErrInterrupted].
+// Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several
+// next hops is listed once for each. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 	table := f.Table
 	if table == 0 {
@@ -174,7 +176,8 @@ func decodeRoutes(b []byte, add func(Route)) error {
 	return nil
 }
 
-// Neighs lists the IPv4 and IPv6 neighbours of the link with an index. Errors: [*Error], [ErrInterrupted].
+// Neighs lists the IPv4 and IPv6 neighbours of the link with an index. Errors: [*Error],
+// [ErrInterrupted].
 func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
 	return c.neighs("list neighbours", unix.AF_UNSPEC, 0, func() {
 		if link != 0 {
@@ -183,7 +186,8 @@ func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
 	})
 }
 
-// FDB lists the forwarding table of the bridge's port with an index. Errors: [*Error], [ErrInterrupted].
+// FDB lists the forwarding table of the bridge's port with an index. Errors: [*Error],
+// [ErrInterrupted].
 func (c *Conn) FDB(port int) iter.Seq2[Neigh, error] {
 	return c.neighs("list fdb", unix.AF_BRIDGE, port, func() {})
 }
@@ -204,9 +208,9 @@ func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.S
 	})
 }
 
-// PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever namespace that is
-// (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers when it's asked about a link. Errors: [*Error],
-// [ErrInterrupted].
+// PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever
+// namespace that is (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers
+// when it's asked about a link. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) PeerAddrs(l Link) iter.Seq2[Addr, error] {
 	return dump(c, "list peer's addresses", func() {
 		requestAddrs(c, l.PeerIndex, unix.AF_UNSPEC)
@@ -228,8 +232,8 @@ func requestAddrs(c *Conn, link int, family uint8) {
 	c.enc.fixed32(uint32(link))
 }
 
-// VLANs lists the VLANs of a bridge's port, or of the bridge itself, by ranges (Linux 5.6). Errors: [*Error], with
-// EOPNOTSUPP from a kernel without VLAN filtering, [ErrInterrupted].
+// VLANs lists the VLANs of a bridge's port, or of the bridge itself, by ranges (Linux 5.6). Errors:
+// [*Error], with EOPNOTSUPP from a kernel without VLAN filtering, [ErrInterrupted].
 func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
 	return dump(c, "list vlans", func() {
 		c.beginDump(rtmGetVLAN)
@@ -238,8 +242,8 @@ func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
 	}, decodeVLANs)
 }
 
-// HasAddr tells whether a link has an address with a prefix. It lists one link's addresses of one family. Errors are
-// those of [Conn.Addrs].
+// HasAddr tells whether a link has an address with a prefix. It lists one link's addresses of one
+// family. Errors are those of [Conn.Addrs].
 func (c *Conn) HasAddr(link int, p netip.Prefix) (bool, error) {
 	for a, err := range c.Addrs(link, familyOf(p.Addr())) {
 		if err != nil {

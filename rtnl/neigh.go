@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Neigh says where a link's neighbour is. With an Addr it's an ARP or NDP entry: that address is at that MAC.
-// Without one it's an entry of a bridge's forwarding table (FDB): that MAC is behind that port.
+// A Neigh says where a link's neighbour is. With an Addr it's an ARP or NDP entry: that address is
+// at that MAC. Without one it's an entry of a bridge's forwarding table (FDB): that MAC is behind
+// that port.
 type Neigh struct {
 	// Link is the index of the link or, for the FDB, of the port.
 	Link int
@@ -29,7 +30,8 @@ type Neigh struct {
 // A NeighState is the state of a neighbour (NUD_*, linux/neighbour.h).
 type NeighState uint16
 
-// States of a neighbour. An FDB entry that's NeighPermanent is the bridge's own (local): frames to it aren't sent.
+// States of a neighbour. An FDB entry that's NeighPermanent is the bridge's own (local): frames to
+// it aren't sent.
 const (
 	NeighIncomplete NeighState = unix.NUD_INCOMPLETE
 	NeighReachable  NeighState = unix.NUD_REACHABLE

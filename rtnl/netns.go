@@ -15,18 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A NetNS is an open network namespace. It stays the same, and alive, whatever becomes of its path. Close it.
+// A NetNS is an open network namespace. It stays the same, and alive, whatever becomes of its path.
+// Close it.
 type NetNS struct {
 	fd   int
 	path string
 }
 
-// A NetNSID tells namespaces apart: two handles are of the same one if their IDs are equal. The kernel can give the
-// ID of a namespace that's gone to a new one.
+// A NetNSID tells namespaces apart: two handles are of the same one if their IDs are equal. The
+// kernel can give the ID of a namespace that's gone to a new one.
 type NetNSID struct{ Dev, Ino uint64 }
 
-// NotNetNSError is a path that isn't a network namespace: often the file left under /run/netns by a reboot or
-// a lost mount.
+// NotNetNSError is a path that isn't a network namespace: often the file left under /run/netns by a
+// reboot or a lost mount.
 type NotNetNSError struct {
 	Path string
 	// Magic is the type of the file system that the path is on (statfs(2), linux/magic.h).
@@ -42,17 +43,18 @@ func (e *NotNetNSError) Error() string {
 	return fmt.Sprintf("unknown FS magic on %q: %x", e.Path, e.Magic)
 }
 
-// SymlinkError is a path whose last part is a symbolic link, which another program could turn between a check and a use.
-// The links that procfs itself makes are followed.
+// SymlinkError is a path whose last part is a symbolic link, which another program could turn
+// between a check and a use. The links that procfs itself makes are followed.
 type SymlinkError struct{ Path string }
 
 func (e *SymlinkError) Error() string {
 	return fmt.Sprintf("%q is a symbolic link, not a network namespace", e.Path)
 }
 
-// OpenNetNS opens the namespace at path: a bind mount such as /run/netns/NAME, or /proc/PID/ns/net. The error
-// for a missing path is [io/fs.ErrNotExist]; for a file that isn't a network namespace it's a [*NotNetNSError] or
-// [*SymlinkError]. The descriptor that was checked is the one that's used.
+// OpenNetNS opens the namespace at path: a bind mount such as /run/netns/NAME, or /proc/PID/ns/net.
+// The error for a missing path is [io/fs.ErrNotExist]; for a file that isn't a network namespace
+// it's a [*NotNetNSError] or [*SymlinkError]. The descriptor that was checked is the one that's
+// used.
 func OpenNetNS(path string) (*NetNS, error) {
 	// O_NONBLOCK is for what would block or act on opening: FIFOs, devices.
 	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK
@@ -75,7 +77,8 @@ func OpenNetNS(path string) (*NetNS, error) {
 	return &NetNS{fd: fd, path: path}, nil
 }
 
-// checkNetNS asks a descriptor which type of namespace it is. Only nsfs knows NS_GET_NSTYPE (ioctl_ns(2), Linux 4.11).
+// checkNetNS asks a descriptor which type of namespace it is. Only nsfs knows NS_GET_NSTYPE
+// (ioctl_ns(2), Linux 4.11).
 func checkNetNS(fd int, path string) error {
 	typ, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err == nil && typ == unix.CLONE_NEWNET {
@@ -157,8 +160,9 @@ func (ns *NetNS) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
-// Lock locks the namespace by flock(2), for what can't be done in one step, such as choosing a routing table that isn't
-// used yet. It keeps others from locking the namespace, and from nothing else. Close unlocks.
+// Lock locks the namespace by flock(2), for what can't be done in one step, such as choosing a
+// routing table that isn't used yet. It keeps others from locking the namespace, and from nothing
+// else. Close unlocks.
 //
 // Lock waits until the lock is free or ctx ends, whose error it returns then.
 func (ns *NetNS) Lock(ctx context.Context) error {
@@ -181,8 +185,9 @@ func (ns *NetNS) ID() NetNSID {
 // Is tells whether both are handles of one namespace.
 func (ns *NetNS) Equal(other *NetNS) bool { return ns.ID() == other.ID() }
 
-// Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls besides fn's. It's meant
-// only for interfaces without a socket, such as /proc/sys. Goroutines that fn starts don't run inside.
+// Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls
+// besides fn's. It's meant only for interfaces without a socket, such as /proc/sys. Goroutines that
+// fn starts don't run inside.
 func (ns *NetNS) Do(fn func() error) error {
 	runtime.LockOSThread()
 	own, err := inside.Own()
@@ -195,8 +200,8 @@ func (ns *NetNS) Do(fn func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter namespace %q: %w", ns.path, os.NewSyscallError("setns", err))
 	}
-	// Deferred, so that a fn that panics or ends its goroutine leaves the thread where it was. A thread that can't
-	// come back stays locked, and so ends with its goroutine.
+	// Deferred, so that a fn that panics or ends its goroutine leaves the thread where it was. A
+	// thread that can't come back stays locked, and so ends with its goroutine.
 	defer func() {
 		if unix.Setns(own, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()

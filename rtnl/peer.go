@@ -4,8 +4,9 @@ package rtnl
 
 import "golang.org/x/sys/unix"
 
-// Peer returns the other end of a veth that was read by this conn, in whatever namespace that is (IFLA_TARGET_NETNSID,
-// Linux 4.20), as [Conn.PeerAddrs] does for its addresses. The error for a namespace that's dying is fs.ErrNotExist or EINVAL.
+// Peer returns the other end of a veth that was read by this conn, in whatever namespace that is
+// (IFLA_TARGET_NETNSID, Linux 4.20), as [Conn.PeerAddrs] does for its addresses. The error for a
+// namespace that's dying is fs.ErrNotExist or EINVAL.
 func (c *Conn) Peer(l Link) (Link, error) {
 	c.enc.buf = c.enc.buf[:0]
 	c.enc.begin(unix.RTM_GETLINK, unix.NLM_F_REQUEST)
@@ -27,9 +28,9 @@ func (c *Conn) Peer(l Link) (Link, error) {
 	return m.Link, err
 }
 
-// PeerIn returns the index of the other end of a veth that was read by this conn if that is in the given namespace, and 0
-// if it's in another one. It asks for the number that the conn's own namespace has given to ns (RTM_GETNSID, Linux 4.0,
-// linux/net_namespace.h).
+// PeerIn returns the index of the other end of a veth that was read by this conn if that is in the
+// given namespace, and 0 if it's in another one. It asks for the number that the conn's own
+// namespace has given to ns (RTM_GETNSID, Linux 4.0, linux/net_namespace.h).
 func (c *Conn) PeerIn(ns *NetNS, l Link) (index int, err error) {
 	if !l.peerNetNS.known {
 		return 0, nil // both ends are in one

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Port is what a bridge does with one of its links. It can only be set; it's born and dies with [Link].Master.
-// It's sent as the link's IFLA_INFO_SLAVE_DATA, which finds the link by index or name and so can follow the
-// link's creation in the same batch.
+// A Port is what a bridge does with one of its links. It can only be set; it's born and dies with
+// [Link].Master. It's sent as the link's IFLA_INFO_SLAVE_DATA, which finds the link by index or
+// name and so can follow the link's creation in the same batch.
 type Port struct {
 	// Link is the link's index; 0 means by Name.
 	Link int

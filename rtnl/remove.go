@@ -19,14 +19,16 @@ import (
 // sendCheck is how often a removal looks whether its sender failed, which nothing else would tell.
 const sendCheck = time.Second
 
-// Remove deletes a link and returns as soon as it's gone from its namespace, with its name and index free, rather than
-// when its memory is. The kernel unlists a veth within a millisecond or so, says so to those who listen
-// (RTNLGRP_LINK), and holds the sender in its system call for an RCU barrier of 15 to 35 ms more. Remove
-// listens while another sends. A missing link is [io/fs.ErrNotExist].
+// Remove deletes a link and returns as soon as it's gone from its namespace, with its name and
+// index free, rather than when its memory is. The kernel unlists a veth within a millisecond or so,
+// says so to those who listen (RTNLGRP_LINK), and holds the sender in its system call for an RCU
+// barrier of 15 to 35 ms more. Remove listens while another sends. A missing link is
+// [io/fs.ErrNotExist].
 //
-// A goroutine sends, whose thread is in the kernel for a while after Remove has returned: a process that exits then is
-// waited for. The conn can be used and closed meanwhile. Others' changes of links make Remove wait, for as long as they
-// take; once ctx is done, it gives up within a second, and the link goes all the same.
+// A goroutine sends, whose thread is in the kernel for a while after Remove has returned: a process
+// that exits then is waited for. The conn can be used and closed meanwhile. Others' changes of
+// links make Remove wait, for as long as they take; once ctx is done, it gives up within a second,
+// and the link goes all the same.
 func (c *Conn) Remove(ctx context.Context, index int) error {
 	if index <= 0 {
 		return &Error{Change: fmt.Sprintf("delete link %d", index), Errno: unix.ENODEV}
@@ -63,8 +65,8 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	return err
 }
 
-// removal completes the bytes of a batch's only message: it gets a number, and asks for an acknowledgement in case that
-// the event is lost.
+// removal completes the bytes of a batch's only message: it gets a number, and asks for an
+// acknowledgement in case that the event is lost.
 func (c *Conn) removal(b *Batch) []byte {
 	if c.seq++; c.seq == 0 {
 		c.seq = 1
@@ -75,8 +77,9 @@ func (c *Conn) removal(b *Batch) []byte {
 	return m
 }
 
-// awaitGone receives until the link is unlisted, or its removal refused. Where a sender that can't tell has failed,
-// the message is sent once more from here: the removal of what's gone is refused, and that of what's going waits.
+// awaitGone receives until the link is unlisted, or its removal refused. Where a sender that can't
+// tell has failed, the message is sent once more from here: the removal of what's gone is refused,
+// and that of what's going waits.
 func (c *Conn) awaitGone(ctx context.Context, index int, message []byte, failed <-chan error) error {
 	for sent := false; ; {
 		ms, err := c.netlink().Receive()
@@ -129,7 +132,8 @@ func (c *Conn) isUnlisted(index int) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// isGone tells whether an event is a link's end. A bridge's port has ends of its own, of family AF_BRIDGE.
+// isGone tells whether an event is a link's end. A bridge's port has ends of its own, of family
+// AF_BRIDGE.
 func isGone(m netlink.Message, index int) bool {
 	return m.Header.Type == unix.RTM_DELLINK && len(m.Data) >= unix.SizeofIfInfomsg && m.Data[0] == unix.AF_UNSPEC &&
 		int(int32(binary.NativeEndian.Uint32(m.Data[4:]))) == index

@@ -14,7 +14,8 @@ import (
 // TableMain is the table of routes that have no Table (RT_TABLE_MAIN, linux/rtnetlink.h).
 const TableMain = unix.RT_TABLE_MAIN
 
-// A Route is a unicast route. Dst, Table and Priority are its place; on Delete, whatever else is set must match.
+// A Route is a unicast route. Dst, Table and Priority are its place; on Delete, whatever else is
+// set must match.
 type Route struct {
 	// Dst is the destination. Its host bits must be zero, as the kernel insists.
 	Dst netip.Prefix
@@ -37,18 +38,18 @@ type Route struct {
 	// OnLink lets Gateway be one that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
 
-	// Protocol names the route's maker (RTPROT_*): 2 is the kernel itself, 3 an administrator, as here. On Delete it
-	// must match, and 0 matches any. It's read only otherwise.
+	// Protocol names the route's maker (RTPROT_*): 2 is the kernel itself, 3 an administrator, as
+	// here. On Delete it must match, and 0 matches any. It's read only otherwise.
 	Protocol uint8
 }
 
 // DefaultRoute returns the route to everywhere, by a gateway of either family.
 func DefaultRoute(gateway netip.Addr) Route {
-	any := netip.IPv6Unspecified()
+	unspecified := netip.IPv6Unspecified()
 	if gateway.Is4() {
-		any = netip.IPv4Unspecified()
+		unspecified = netip.IPv4Unspecified()
 	}
-	return Route{Dst: netip.PrefixFrom(any, 0), Gateway: gateway}
+	return Route{Dst: netip.PrefixFrom(unspecified, 0), Gateway: gateway}
 }
 
 func (r Route) encode(b *Batch, v verb) {
@@ -132,7 +133,8 @@ func decodeRouteChange(b []byte) (Object, error) {
 	return r, err
 }
 
-// decodeRoute decodes a route. Several next hops are left as the bytes of RTA_MULTIPATH, for [nextHops].
+// decodeRoute decodes a route. Several next hops are left as the bytes of RTA_MULTIPATH, for
+// [nextHops].
 func decodeRoute(b []byte) (r Route, hops []byte, err error) {
 	if len(b) < unix.SizeofRtMsg {
 		return r, nil, errShort
@@ -191,7 +193,8 @@ func (r *Route) metrics(outer *attrs) {
 	outer.took(&a)
 }
 
-// nextHops yields a route per struct rtnexthop (linux/rtnetlink.h), and false if a next hop is cut short.
+// nextHops yields a route per struct rtnexthop (linux/rtnetlink.h), and false if a next hop is cut
+// short.
 func (r Route) nextHops(b []byte, yield func(Route) bool) bool {
 	for len(b) > 0 {
 		if len(b) < unix.SizeofRtNexthop {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RouteTo asks the kernel for the link by which the host's packets to an address leave, by all its rules and tables.
-// Local says that the address is the host's own (RTN_LOCAL); the link is then the loopback. If no route leads there, the
-// error is an [*Error] with ENETUNREACH or EHOSTUNREACH.
+// RouteTo asks the kernel for the link by which the host's packets to an address leave, by all its
+// rules and tables. Local says that the address is the host's own (RTN_LOCAL); the link is then the
+// loopback. If no route leads there, the error is an [*Error] with ENETUNREACH or EHOSTUNREACH.
 func (c *Conn) RouteTo(addr netip.Addr) (link int, local bool, err error) {
 	family := byte(unix.AF_INET6)
 	if addr.Is4() {

@@ -23,21 +23,24 @@ const (
 	sizeofRule  = 12 // struct fib_rule_hdr
 )
 
-// fraSelectors are attributes by which a rule selects beside its source and destination: IIFNAME, FWMARK, FLOW, TUN_ID,
-// OIFNAME, L3MDEV, UID_RANGE, IP_PROTO, SPORT_RANGE, DPORT_RANGE, DSCP, FLOWLABEL.
+// fraSelectors are attributes by which a rule selects beside its source and destination: IIFNAME,
+// FWMARK, FLOW, TUN_ID, OIFNAME, L3MDEV, UID_RANGE, IP_PROTO, SPORT_RANGE, DPORT_RANGE, DSCP,
+// FLOWLABEL.
 var fraSelectors = [...]int{3, 10, 11, 12, 17, 19, 20, 22, 23, 24, 25, 26}
 
-// A Rule says which table routes are looked for in, of packets that come from an address: a rule of policy
-// routing. It can be created and deleted. On Delete, whatever is set must match.
+// A Rule says which table routes are looked for in, of packets that come from an address: a rule of
+// policy routing. It can be created and deleted. On Delete, whatever is set must match.
 type Rule struct {
 	// Src is where packets come from; a prefix of length 0 is everywhere.
 	Src netip.Prefix
 	// Table is the routing table. It's 0 of a rule that leads to none.
 	Table uint32
-	// Priority is the rule's place: lowest first. On Create, 0 puts it before the second rule that's there, the first
-	// being that of the local table; two rules that are equal otherwise then are no duplicates to the kernel.
+	// Priority is the rule's place: lowest first. On Create, 0 puts it before the second rule
+	// that's there, the first being that of the local table; two rules that are equal otherwise
+	// then are no duplicates to the kernel.
 	Priority int
-	// Protocol names the program that made the rule (RTPROT_*, Linux 4.17). Rules added by hand have none.
+	// Protocol names the program that made the rule (RTPROT_*, Linux 4.17). Rules added by hand
+	// have none.
 	Protocol uint8
 
 	// OtherSelectors says that the rule selects by more than the source. Read only.
@@ -117,8 +120,8 @@ func decodeRule(b []byte) (r Rule, err error) {
 	return r, a.err
 }
 
-// Rules lists the rules of a family in their order. Family is unix.AF_INET, AF_INET6 or 0 for both. Errors:
-// [*Error], [ErrInterrupted].
+// Rules lists the rules of a family in their order. Family is unix.AF_INET, AF_INET6 or 0 for both.
+// Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Rules(family uint8) iter.Seq2[Rule, error] {
 	return dump(c, "list rules", func() {
 		c.beginDump(unix.RTM_GETRULE)

@@ -10,36 +10,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Sysctl is a setting of a namespace that has no netlink form: a file below /proc/sys/net, which shows the settings of
-// the namespace of the thread that opens it.
+// A Sysctl is a setting of a namespace that has no netlink form: a file below /proc/sys/net, which
+// shows the settings of the namespace of the thread that opens it.
 type Sysctl struct {
 	// Path is the file's: "/proc/sys/net/ipv6/conf/eth0/accept_dad".
 	Path string
 	// Value is the text that it's to hold.
 	Value string
-	// Later only opens the file, for [Sysctl.Finish] to write. Then either that or [Sysctl.Drop] must be called.
+	// Later only opens the file, for [Sysctl.Finish] to write. Then either that or [Sysctl.Drop]
+	// must be called.
 	Later bool
 
-	// Err is why the sysctl couldn't be written, or opened if it's for later: an [*io/fs.PathError]. [DialWith] sets it.
+	// Err is why the sysctl couldn't be written, or opened if it's for later: an
+	// [*io/fs.PathError]. [DialWith] sets it.
 	Err error
 
 	file inside.Write
 }
 
-// Finish writes a sysctl that was opened for later, whatever the thread's namespace is by then, and closes its file. If
-// none is open it does nothing.
+// Finish writes a sysctl that was opened for later, whatever the thread's namespace is by then, and
+// closes its file. If none is open it does nothing.
 func (s *Sysctl) Finish() error { return s.file.Finish() }
 
-// Drop closes the file of a sysctl that was opened for later, and leaves the setting as it is. If none is open it does
-// nothing.
+// Drop closes the file of a sysctl that was opened for later, and leaves the setting as it is. If
+// none is open it does nothing.
 func (s *Sysctl) Drop() { s.file.Drop() }
 
-// DialWith is [Dial], and writes sysctls in the namespace on the way, in their order: that costs three system calls
-// each, and none to go there again. A sysctl that can't be written has its Err set, and the others are written all the
-// same. If DialWith itself returns an error, no file is left open.
+// DialWith is [Dial], and writes sysctls in the namespace on the way, in their order: that costs
+// three system calls each, and none to go there again. A sysctl that can't be written has its Err
+// set, and the others are written all the same. If DialWith itself returns an error, no file is
+// left open.
 //
-// Writing some sysctls, such as disable_ipv6, waits until no program changes links. Ctx doesn't end that wait, for the
-// kernel doesn't let it end; other goroutines go on meanwhile.
+// Writing some sysctls, such as disable_ipv6, waits until no program changes links. Ctx doesn't end
+// that wait, for the kernel doesn't let it end; other goroutines go on meanwhile.
 func DialWith(ctx context.Context, ns *NetNS, sysctls []Sysctl) (*Conn, error) {
 	files := make([]inside.Write, len(sysctls))
 	for i, s := range sysctls {

@@ -12,16 +12,17 @@ import (
 // vethInfoPeer is VETH_INFO_PEER (linux/veth.h).
 const vethInfoPeer = 1
 
-// A Veth is a pair of links: what's sent into one end comes out of the other. Create makes both in one message,
-// the peer in Peer.NetNS under its final name, so that nothing is moved or renamed.
+// A Veth is a pair of links: what's sent into one end comes out of the other. Create makes both in
+// one message, the peer in Peer.NetNS under its final name, so that nothing is moved or renamed.
 //
-// The first end can be born up and with a master. The peer can be neither: it can't go up while its own peer
-// doesn't exist yet (ENOTCONN), and goes up in a change of its own.
+// The first end can be born up and with a master. The peer can be neither: it can't go up while its
+// own peer doesn't exist yet (ENOTCONN), and goes up in a change of its own.
 //
-// Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too, so that
-// otherwise it's refused here. The two must differ even across namespaces: of a link whose index equals its
-// peer's, the kernel thinks that it has no peer (dev_get_iflink), and may take its coming up for something that
-// can wait a second (linkwatch_urgent_event, net/core/link_watch.c), so that too is refused.
+// Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too, so
+// that otherwise it's refused here. The two must differ even across namespaces: of a link whose
+// index equals its peer's, the kernel thinks that it has no peer (dev_get_iflink), and may take its
+// coming up for something that can wait a second (linkwatch_urgent_event, net/core/link_watch.c),
+// so that too is refused.
 //
 // Deleting a Veth deletes its first end, and with it the peer.
 type Veth struct {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DADFailedError is an IPv6 address that another host on the link uses already (RFC 4862, section 5.4).
+// DADFailedError is an IPv6 address that another host on the link uses already (RFC 4862, section
+// 5.4).
 type DADFailedError struct {
 	Link int
 	Addr netip.Addr
@@ -38,10 +39,10 @@ func (e *DADTimeoutError) Error() string {
 // Unwrap returns [os.ErrDeadlineExceeded].
 func (e *DADTimeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
 
-// WaitDAD waits until no IPv6 address of a link is tentative: not by looking again and again, but for the kernel's
-// word (RTNLGRP_IPV6_IFADDR). Detection takes about a second where nothing hurries it, and never ends on a link
-// that's down. The error for the first duplicate is a [*DADFailedError], and for the end of the timeout a
-// [*DADTimeoutError].
+// WaitDAD waits until no IPv6 address of a link is tentative: not by looking again and again, but
+// for the kernel's word (RTNLGRP_IPV6_IFADDR). Detection takes about a second where nothing hurries
+// it, and never ends on a link that's down. The error for the first duplicate is a
+// [*DADFailedError], and for the end of the timeout a [*DADTimeoutError].
 func (c *Conn) WaitDAD(link int, timeout time.Duration) error {
 	d := detection{link: link, tentative: map[netip.Addr]bool{}, settled: map[netip.Addr]bool{}}
 	err := c.await(wait{

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitLocal waits until an IPv6 address that was added is in use: packets to it arrive, and questions for it are
-// answered. The kernel sees to that in a work of its own a little after the change that adds the address, even one
-// without duplicate detection (addrconf_dad_work, net/ipv6/addrconf.c). Until then the link hasn't joined the multicast
-// group where neighbours ask for the address, and they ask again after a second. The address's local route is the last
-// that's made, so it's waited for (RTNLGRP_IPV6_ROUTE). The error for
-// the end of the timeout is [os.ErrDeadlineExceeded].
+// WaitLocal waits until an IPv6 address that was added is in use: packets to it arrive, and
+// questions for it are answered. The kernel sees to that in a work of its own a little after the
+// change that adds the address, even one without duplicate detection (addrconf_dad_work,
+// net/ipv6/addrconf.c). Until then the link hasn't joined the multicast group where neighbours ask
+// for the address, and they ask again after a second. The address's local route is the last that's
+// made, so it's waited for (RTNLGRP_IPV6_ROUTE). The error for the end of the timeout is
+// [os.ErrDeadlineExceeded].
 func (c *Conn) WaitLocal(addr netip.Addr, timeout time.Duration) error {
 	if c.isLocal(addr) {
 		return nil

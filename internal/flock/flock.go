@@ -11,8 +11,9 @@ import (
 
 // Lock locks an open file for its holder alone. A lock that's free takes one system call.
 //
-// The kernel's queue is fair and wakes at once, so that a context that can end is no reason to ask again and again. A
-// goroutine waits in the queue, by a descriptor of its own, and gives back what it gets if the context ended first.
+// The kernel's queue is fair and wakes at once, so that a context that can end is no reason to ask
+// again and again. A goroutine waits in the queue, by a descriptor of its own, and gives back what
+// it gets if the context ended first.
 func Lock(ctx context.Context, fd int) error {
 	if ctx.Done() == nil {
 		return lock(fd, unix.LOCK_EX)

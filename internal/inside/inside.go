@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inside opens a socket in another network namespace, and writes a few files there on the way.
+// Package inside opens a socket in another network namespace, and writes a few files there on the
+// way.
 //
-// A thread that enters a namespace must be the one that leaves it. runtime.LockOSThread keeps a goroutine on its
-// thread, but its first call starts one more thread for the runtime, about 100 µs with its end. Where the
-// architecture is known, a few instructions of assembly make the system calls instead: the scheduler can't
-// move a goroutine while it's in them.
+// A thread that enters a namespace must be the one that leaves it. runtime.LockOSThread keeps a
+// goroutine on its thread, but its first call starts one more thread for the runtime, about 100 µs
+// with its end. Where the architecture is known, a few instructions of assembly make the system
+// calls instead: the scheduler can't move a goroutine while it's in them.
 //
-// Nor does the scheduler know that the goroutine waits in the kernel, so whatever stops the world, such as a garbage
-// collection, waits with it. Entering, opening a socket and leaving take microseconds. Writing a sysctl may take as long
-// as another program holds the lock of all links (RTNL): the removal of 900 links is a quarter of a second. So files are
-// written by way of the scheduler, on a locked thread, unless the context of the call says [Alone].
+// Nor does the scheduler know that the goroutine waits in the kernel, so whatever stops the world,
+// such as a garbage collection, waits with it. Entering, opening a socket and leaving take
+// microseconds. Writing a sysctl may take as long as another program holds the lock of all links
+// (RTNL): the removal of 900 links is a quarter of a second. So files are written by way of the
+// scheduler, on a locked thread, unless the context of the call says [Alone].
 package inside
 
 import (
@@ -55,8 +57,9 @@ func (w *Write) Drop() {
 // OwnPath is the calling thread's namespace. /proc/self is that of the process's first thread.
 const OwnPath = "/proc/thread-self/ns/net"
 
-// Own opens the calling thread's network namespace, by way of a socket that's made in it (SIOCGSKNS, Linux 4.10): four
-// short system calls. Looking the path up in procfs takes three times as long, and is the way of those who may not ask.
+// Own opens the calling thread's network namespace, by way of a socket that's made in it
+// (SIOCGSKNS, Linux 4.10): four short system calls. Looking the path up in procfs takes three times
+// as long, and is the way of those who may not ask.
 func Own() (fd int, err error) {
 	if s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE); err == nil {
 		fd, err := unix.IoctlRetInt(s, unix.SIOCGSKNS)
@@ -76,11 +79,12 @@ func Own() (fd int, err error) {
 	}
 }
 
-// Alone is the key of a context's value that is true in a process that does nothing but this call, and so may be stopped
-// by it.
+// Alone is the key of a context's value that is true in a process that does nothing but this call,
+// and so may be stopped by it.
 type Alone struct{}
 
-// Socket opens a netlink socket inside the namespace of a descriptor, once it has written files there.
+// Socket opens a netlink socket inside the namespace of a descriptor, once it has written files
+// there.
 func Socket(ctx context.Context, ns, protocol int, writes []Write) (fd int, err error) {
 	own, err := Own()
 	if err != nil {

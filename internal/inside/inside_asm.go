@@ -52,7 +52,8 @@ func socket(ns, own, protocol int, writes []Write) (int, error) {
 		return -1, syscallError("setns", e)
 	}
 	if e := leave.errno(); e != 0 {
-		// Some thread of this process is now in a namespace that nobody expects: no later call could be trusted.
+		// Some thread of this process is now in a namespace that nobody expects: no later call
+		// could be trusted.
 		panic("inside: can't return to the own network namespace: " + e.Error())
 	}
 	for i := range writes {
