@@ -13,9 +13,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/process"
 )
 
-// Plugins that follow a network's first run in this process, one after the other, each with the result of the one before:
-// those in the key "chain" of bridge and ptp, so that a network needs one program to start instead of five, and those of a
-// list that [Parse] is given.
+// Plugins that follow a network's first run in this process, one after the other, each with the
+// result of the one before: those in the key "chain" of bridge and ptp, so that a network needs one
+// program to start instead of five, and those of a list that [Parse] is given.
 
 // A member is a plugin that follows, with its own configuration.
 type member struct {
@@ -233,7 +233,8 @@ func (p *plugin) report(ctx context.Context, n *Network) error {
 	return n.eachMember(Attachment{}, err, func(m member) error { return m.network.served.report(ctx, m.network) })
 }
 
-// eachMember runs fn for each member that can be read, after the first plugin, whose error it's given.
+// eachMember runs fn for each member that can be read, after the first plugin, whose error it's
+// given.
 func (n *Network) eachMember(a Attachment, first error, fn func(member) error) error {
 	if n.members == nil {
 		return first

@@ -10,11 +10,12 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tuning"
 )
 
-// Facts tells swiftctl what the network's plugins mean for the host, in the order in which they attach. Its type is this
-// module's own, and may change at any time.
+// Facts tells swiftctl what the network's plugins mean for the host, in the order in which they
+// attach. Its type is this module's own, and may change at any time.
 func (n *Network) Facts() []facts.Plugin { return n.addFacts(nil, nil) }
 
-// addFacts adds the network's plugin and those that follow it. within are the capabilities of the chain that it's in, if any.
+// addFacts adds the network's plugin and those that follow it. within are the capabilities of the
+// chain that it's in, if any.
 func (n *Network) addFacts(list []facts.Plugin, within map[string]bool) []facts.Plugin {
 	f := facts.Plugin{Name: n.plugin, Config: n.input(), InChain: within != nil, Capabilities: within, Delegates: n.delegates()}
 	if within == nil {
@@ -51,7 +52,8 @@ func (n *Network) addFacts(list []facts.Plugin, within map[string]bool) []facts.
 	return list
 }
 
-// bridgeGateways are the addresses that the bridge gets by attachments that host-local gives addresses.
+// bridgeGateways are the addresses that the bridge gets by attachments that host-local gives
+// addresses.
 func (n *Network) bridgeGateways() (list []netip.Prefix) {
 	if !n.bridge.gateway() || n.bridge.vlan != 0 || n.ipam.plugin != hostLocal {
 		return nil

@@ -9,8 +9,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 )
 
-// A list of plugins (CNI specification, section 1) is the network of its first one, and the others are its members. A runtime
-// puts the list's name and version into each; here each is read with them.
+// A list of plugins (CNI specification, section 1) is the network of its first one, and the others
+// are its members. A runtime puts the list's name and version into each; here each is read with
+// them.
 
 // listKeys are a list's own.
 type listKeys struct {
@@ -58,7 +59,8 @@ func parseList(text []byte) (*Network, error) {
 	return n, n.err
 }
 
-// inList is what is wrong with a member of a list, said with its place unless it's the list's own key.
+// inList is what is wrong with a member of a list, said with its place unless it's the list's own
+// key.
 func inList(m member) error {
 	switch {
 	case m.err == nil:
@@ -126,8 +128,9 @@ func (n *Network) input() []byte {
 	return w.Bytes()
 }
 
-// Plugins returns the names of the network's plugins in the order in which they attach: the first is [Network.Plugin], and the
-// others are of its list or chain. Names that are unknown are among them.
+// Plugins returns the names of the network's plugins in the order in which they attach: the first
+// is [Network.Plugin], and the others are of its list or chain. Names that are unknown are among
+// them.
 func (n *Network) Plugins() []string {
 	names := []string{n.plugin}
 	for _, m := range n.members {

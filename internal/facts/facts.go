@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package facts is what package cni tells swiftctl of a configuration, so that the tool needn't read any by itself.
+// Package facts is what package cni tells swiftctl of a configuration, so that the tool needn't
+// read any by itself.
 package facts
 
 import "net/netip"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process is what a call knows of the process that makes it: how it ends, whether its steps are recorded, where
-// plugins are, and who hears warnings. None of that is part of a network or of an attachment, so it travels in the call's
-// context.
+// Package process is what a call knows of the process that makes it: how it ends, whether its steps
+// are recorded, where plugins are, and who hears warnings. None of that is part of a network or of
+// an attachment, so it travels in the call's context.
 package process
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// A Call is the context of one call. A nil one is an embedder's, who has said nothing: the process goes on, nothing is
-// recorded, and nobody hears warnings. All methods take a nil Call.
+// A Call is the context of one call. A nil one is an embedder's, who has said nothing: the process
+// goes on, nothing is recorded, and nobody hears warnings. All methods take a nil Call.
 type Call struct {
 	context.Context // of the caller
 
@@ -34,8 +34,8 @@ func Of(ctx context.Context) *Call {
 	return c
 }
 
-// Value makes the call known to all contexts that are made of it, and to package rtnl how to send what takes long and
-// whether it may stop the process.
+// Value makes the call known to all contexts that are made of it, and to package rtnl how to send
+// what takes long and whether it may stop the process.
 func (c *Call) Value(k any) any {
 	switch k.(type) {
 	case key:
@@ -127,14 +127,16 @@ func (c *Call) Enter(s calls.Step) {
 	}
 }
 
-// Name says what is called. A program that's called by a name that isn't a plugin's is the one that the configuration names.
+// Name says what is called. A program that's called by a name that isn't a plugin's is the one that
+// the configuration names.
 func (c *Call) Name(plugin, network string) {
 	if c != nil {
 		c.steps.name(plugin, network)
 	}
 }
 
-// Lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
+// Lately reports whether attachments to a network have ended a moment ago, as far as can be told
+// where leases usually are.
 func (c *Call) Lately(network string) bool { return c != nil && c.ends.lately(network) }
 
 // Close closes a socket of nftables. gone says that elements may have gone lately.
@@ -146,7 +148,8 @@ func (c *Call) Close(conn *nft.Conn, gone bool) {
 	ends.close(conn, gone)
 }
 
-// End writes the recording, once the answer is given. code and message are an error's, 0 and "" of a call that succeeded.
+// End writes the recording, once the answer is given. code and message are an error's, 0 and "" of
+// a call that succeeded.
 func (c *Call) End(code uint, message string) {
 	if c == nil || c.steps == nil {
 		return
@@ -157,5 +160,6 @@ func (c *Call) End(code uint, message string) {
 	}
 }
 
-// Finish is the last thing before the process ends. Whatever its caller removes or unmounts next is no child's any more.
+// Finish is the last thing before the process ends. Whatever its caller removes or unmounts next is
+// no child's any more.
 func (c *Call) Finish() { c.ends.finish() }

@@ -10,11 +10,12 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// An ending is what a process that ends with its answer leaves to a child, so that nobody waits for it. nil is a process that
-// goes on, such as an embedder's.
+// An ending is what a process that ends with its answer leaves to a child, so that nobody waits for
+// it. nil is a process that goes on, such as an embedder's.
 //
-// What the kernel makes one wait for is the removal of a link, and closing a socket of nftables soon after elements have gone,
-// by this call or before it: their memory is freed first, some 10 ms later.
+// What the kernel makes one wait for is the removal of a link, and closing a socket of nftables
+// soon after elements have gone, by this call or before it: their memory is freed first, some 10 ms
+// later.
 type ending struct {
 	late   bool // a socket that's open would keep the process's end waiting
 	asked  bool // whether PID 1 reaps what a child leaves
@@ -45,12 +46,14 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 	e.sockets = append(e.sockets, conn.FD())
 }
 
-// lately reports whether attachments to a network have ended a moment ago, as far as can be told where leases usually are.
+// lately reports whether attachments to a network have ended a moment ago, as far as can be told
+// where leases usually are.
 func (e *ending) lately(network string) bool {
 	return e != nil && (e.late || ipam.ReadHistory("", network).EndedLately)
 }
 
-// send is how a link's removal is sent. The child that sends it keeps each socket of nftables that's open.
+// send is how a link's removal is sent. The child that sends it keeps each socket of nftables
+// that's open.
 func (e *ending) send(fd int, message []byte) error {
 	child, err := offload.Send(fd, message, e.sockets...)
 	if err == nil {
@@ -60,7 +63,8 @@ func (e *ending) send(fd int, message []byte) error {
 	return err
 }
 
-// finish starts the last child, if one is needed, and waits until none holds anything of the process's.
+// finish starts the last child, if one is needed, and waits until none holds anything of the
+// process's.
 func (e *ending) finish() {
 	if e.late && e.offloads() {
 		if child, err := offload.Linger(e.sockets...); err == nil { // else the process's own end waits

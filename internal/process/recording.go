@@ -8,8 +8,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/calls"
 )
 
-// A recording takes the times of one call's steps, for `swiftctl explain --last`. It's nil unless somebody asked for that;
-// then its methods do nothing, and nobody looks at a clock.
+// A recording takes the times of one call's steps, for `swiftctl explain --last`. It's nil unless
+// somebody asked for that; then its methods do nothing, and nobody looks at a clock.
 type recording struct {
 	call  calls.Call
 	to    calls.Writer
