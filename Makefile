@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
 GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -62,6 +62,18 @@ tidy: ## fail unless each go.mod and go.sum is as `go mod tidy` writes it
 oldest: ## build and vet with the oldest Go that go.mod allows
 	GOTOOLCHAIN=$(OLDEST) go build ./...
 	GOTOOLCHAIN=$(OLDEST) go vet ./...
+
+# Builds of swiftcni that aren't the release's, each by its flags of go build.
+BUILDS := plain pie
+build-plain :=
+build-pie := -buildmode=pie
+
+builds: ## attach with swiftcni as `go build` alone makes it, and position-independent (as root)
+	@set -e; $(foreach b,$(BUILDS),echo "$(b): go build $(build-$(b))"; go build $(build-$(b)) -o .cache/builds/$(b) ./cmd/swiftcni; \
+		SWIFTCNI_TEST_BINARY=$(CURDIR)/.cache/builds/$(b) go test -count=1 ./cmd/swiftcni -run 'TestScript/^(add_twice|chain|classic|del|masquerade)$$';)
+
+api: ## how the exported API differs from the last release's, or SINCE=revision's
+	@git --no-pager diff --unified=0 $(or $(SINCE),$$(git describe --tags --abbrev=0 2>/dev/null || git log --reverse --format=%h -- internal/api/testdata | head -1)) -- internal/api/testdata
 
 vulns: ## known vulnerabilities in the programs; the database comes as a module
 	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/tool/vulns "$$dir" .cache/vulndb
