@@ -10,6 +10,3 @@ import (
 
 // rulesOwner is an owner as the ruleset names it.
 func (n *Network) rulesOwner(o ipam.Owner) nft.Owner { return names.RulesOwner(n.name, o) }
-
-// rulesOwners are attachments' owners.
-func (n *Network) rulesOwners(list []Attachment) []nft.Owner { return names.RulesOwners(n.name, list) }

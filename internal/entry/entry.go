@@ -28,6 +28,8 @@ const Flag = "-E swiftcni_entry"
 var callers, lowered syscall.Rlimit
 
 // sampling is where the runtime keeps how often it samples allocations.
+//
+//lint:ignore U1000 swiftcni_entry reads it
 var sampling = &runtime.MemProfileRate
 
 // Restore sets the limit of open files to the caller's, for this process and those that it starts.
