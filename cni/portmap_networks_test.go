@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ func (w *portWorld) secondNetwork(t *testing.T, mappings string) (*Network, Atta
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = Detach(t.Context(), other, a) })
+	t.Cleanup(func() { _ = Detach(context.Background(), other, a) })
 	prev, err := json.Marshal(res)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func newPortWorldWith(t *testing.T, bridgeKeys string) *portWorld {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = Detach(t.Context(), w.network, a) })
+		t.Cleanup(func() { _ = Detach(context.Background(), w.network, a) })
 		w.containers[id], w.results[id] = a, res
 		for _, port := range []int{80, 81} {
 			serveTest(t, a.NetNS, fmt.Sprintf("%s:%d", id, port), port)

@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func newPairWith(t *testing.T, keys, live, dead string) *pair {
 	}
 	vanish(t, p.network, p.dead)
 	t.Cleanup(func() {
-		if err := GC(t.Context(), p.network, []Attachment{}); err != nil {
+		if err := GC(context.Background(), p.network, []Attachment{}); err != nil {
 			t.Error(err)
 		}
 	})

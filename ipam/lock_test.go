@@ -43,11 +43,15 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	if err := <-next; err != nil {
 		t.Error(err)
 	}
-	s, err := Open(context.Background(), dir, "net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, ctx := range map[string]context.Context{"without an end": context.Background(), "ended": ended} {
+		s, err := Open(ctx, dir, "net")
+		if err != nil {
+			t.Fatalf("a free lock, context %s: %v", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

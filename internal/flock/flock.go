@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock locks an open file for its holder alone. A lock that's free takes one system call.
+// Lock locks an open file for its holder alone. A lock that's free takes one system call, and is
+// taken even if the context has ended: cleaning up is often left to such a context.
 //
 // The kernel's queue is fair and wakes at once, so that a context that can end is no reason to ask
 // again and again. A goroutine waits in the queue, by a descriptor of its own, and gives back what
@@ -18,10 +19,10 @@ func Lock(ctx context.Context, fd int) error {
 	if ctx.Done() == nil {
 		return lock(fd, unix.LOCK_EX)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := lock(fd, unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
 		return err
 	}
-	if err := lock(fd, unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
