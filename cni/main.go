@@ -56,20 +56,21 @@ func plugins() []plugin {
 			wrong: func(n *Network, _ Attachment) error { return n.checkHostLocal() }},
 		{name: static, reads: ofIPAM, add: addStatic, del: delStatic, check: checkStatic, status: statusStatic,
 			wrong: func(n *Network, _ Attachment) error { return statusStatic(context.Background(), n) }},
-		{name: "loopback", read: loopback.Read, deaf: true, add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		inRoom(plugin{name: "loopback", read: loopback.Read, deaf: true}),
 		{name: "ptp", reads: ofMain | ofIPAM, add: attachPtP, del: detachPtP, check: checkPtP, gc: gcPtP, status: statusPtP, heads: true,
 			wrong: func(n *Network, _ Attachment) error { _, err := n.pointToPoint(); return err }},
-		{name: "portmap", read: portmap.Read, deaf: true, follows: true,
-			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
-		{name: "firewall", read: firewall.Read, since: version{0, 4, 0}, deaf: true, follows: true,
-			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
-		{name: "bandwidth", read: bandwidth.Read, since: version{0, 3, 0}, deaf: true, follows: true,
-			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
-		{name: "sbr", read: sbr.Read, deaf: true, follows: true,
-			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
-		{name: "tuning", read: tuning.Read, follows: true,
-			add: addRoom, del: delRoom, check: checkRoom, gc: gcRoom, status: statusRoom, wrong: wrongRoom},
+		inRoom(plugin{name: "portmap", read: portmap.Read, deaf: true, follows: true}),
+		inRoom(plugin{name: "firewall", read: firewall.Read, since: version{0, 4, 0}, deaf: true, follows: true}),
+		inRoom(plugin{name: "bandwidth", read: bandwidth.Read, since: version{0, 3, 0}, deaf: true, follows: true}),
+		inRoom(plugin{name: "sbr", read: sbr.Read, deaf: true, follows: true}),
+		inRoom(plugin{name: "tuning", read: tuning.Read, follows: true}),
 	}
+}
+
+// inRoom completes a plugin that has a room of its own, which its verbs are found in.
+func inRoom(p plugin) plugin {
+	p.add, p.del, p.check, p.gc, p.status, p.wrong = addRoom, delRoom, checkRoom, gcRoom, statusRoom, wrongRoom
+	return p
 }
 
 // wrongBridged finds what is wrong with bridge's keys.

@@ -18,9 +18,6 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The plugin firewall lets what a container sends, and what answers to it, through the host's firewall, and keeps bridges
-// apart.
-
 // Add lets the attachment through.
 func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
 	if err := k.check(c); err != nil {

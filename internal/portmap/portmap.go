@@ -20,8 +20,6 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The plugin portmap leads from ports of the host to ports of a container that another plugin has attached.
-
 // Add makes the mappings.
 func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
 	if err := c.CheckFollows(fault.During("failed to parse config", k.err), "must be called as chained plugin"); err != nil {
