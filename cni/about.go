@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/roster"
 	"github.com/swiftcni/swiftcni/internal/specversion"
 )
 
@@ -26,7 +27,7 @@ func about(name string, stderr io.Writer) {
 	text := "CNI " + name + " plugin " + referenceVersion + "+swiftcni." + buildPart(Version()) + "\n" +
 		"CNI protocol versions supported: " + strings.Join(p.versions(), ", ") + "\n"
 	if p == nil {
-		text += "Plugins in this binary: " + strings.Join(PluginNames(), ", ") + " (link it under these names, or see swiftctl install)\n"
+		text += "Plugins in this binary: " + strings.Join(roster.Names(), ", ") + " (link it under these names, or see swiftctl install)\n"
 	}
 	_, _ = io.WriteString(stderr, text)
 }
@@ -44,7 +45,7 @@ func ownVersion(linked string, info *debug.BuildInfo) string {
 		return linked
 	case info == nil:
 		return ""
-	case info.Main.Path != modulePath:
+	case info.Main.Path != modulePath && !strings.HasPrefix(info.Main.Path, modulePath+"/"): // swiftctl's is below it
 		for _, dep := range info.Deps { // in another's program
 			if dep.Path == modulePath {
 				return dep.Version

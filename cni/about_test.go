@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/specversion"
-	"golang.org/x/mod/semver"
+	"github.com/swiftcni/swiftcni/internal/test/semver"
 )
 
 // Whatever git or go call the build, the first line holds nothing but a semantic version that's at least what nerdctl (1.7.1)
@@ -18,19 +18,20 @@ func TestAboutHasASemanticVersion(t *testing.T) {
 	for _, own := range []string{"", "v0.1.0", "0.1.0", "v0.1.0-3-g5160d4d", "v0.1.0-3-g5160d4d-dirty", "5160d4d", "5160d4d-dirty", "unknown",
 		"v0.0.0-20261128104715-5160d4d2a042+dirty", "v0.0.0-20261128104715-5160d4d2a042", "v1..2", "release/2 äß", "+", "v"} {
 		v := referenceVersion + "+swiftcni." + buildPart(own)
-		if !semver.IsValid(v) || semver.Compare(v, "v1.7.1") < 0 || strings.ContainsAny(v, " \n") {
+		if !semver.AtLeast(v, 1, 7, 1) || strings.ContainsAny(v, " \n") {
 			t.Errorf("%q makes %q", own, v)
 		}
 	}
 	if got := buildPart("v0.1.0-3-g5160d4d-dirty"); got != "0.1.0-3-g5160d4d-dirty" {
 		t.Error(got)
 	}
-	for _, p := range plugins() {
+	for i := range plugins {
+		p := &plugins[i]
 		var b strings.Builder
 		about(p.name, &b)
 		line, rest, _ := strings.Cut(b.String(), "\n")
 		v, ok := strings.CutPrefix(line, "CNI "+p.name+" plugin ")
-		if !ok || !semver.IsValid(v) || semver.Build(v) == "" {
+		if !ok || !semver.Valid(v) || semver.Build(v) == "" {
 			t.Errorf("%s: %q", p.name, line)
 		}
 		if want := "CNI protocol versions supported: " + strings.Join(p.versions(), ", ") + "\n"; rest != want {
@@ -38,7 +39,7 @@ func TestAboutHasASemanticVersion(t *testing.T) {
 		}
 		// Nomad takes the first word of all that's printed that is a version.
 		words := strings.Fields(b.String())
-		if i := slices.IndexFunc(words, func(w string) bool { return semver.IsValid("v" + strings.TrimPrefix(w, "v")) }); i < 0 || words[i] != v {
+		if i := slices.IndexFunc(words, func(w string) bool { return semver.Valid("v" + strings.TrimPrefix(w, "v")) }); i < 0 || words[i] != v {
 			t.Errorf("%s: %q", p.name, words)
 		}
 	}
@@ -59,6 +60,8 @@ func TestOwnVersion(t *testing.T) {
 		{"go build of an archive", "", &debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "(devel)"}}, ""},
 		{"part of another program", "", &debug.BuildInfo{Main: debug.Module{Path: "example.org/x", Version: "v3.0.0"},
 			Deps: []*debug.Module{{Path: modulePath, Version: "v0.1.0"}}, Settings: commit}, "v0.1.0"},
+		{"a module below", "", &debug.BuildInfo{Main: debug.Module{Path: modulePath + "/cmd/swiftctl", Version: "v0.1.1"},
+			Deps: []*debug.Module{{Path: modulePath, Version: "v0.0.0"}}, Settings: commit}, "v0.1.1"},
 		{"no build information", "", nil, ""},
 	} {
 		if got := ownVersion(tt.linked, tt.info); got != tt.want {
@@ -69,7 +72,8 @@ func TestOwnVersion(t *testing.T) {
 
 // VERSION and the second line list what the reference's plugin of that name lists.
 func TestVersionsOfEachPlugin(t *testing.T) {
-	for _, p := range plugins() {
+	for i := range plugins {
+		p := &plugins[i]
 		first := "0.1.0"
 		switch p.name {
 		case "firewall":

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"golang.org/x/sys/unix"
 )
 
 // neighbour is the MAC by which a container knows an address; asking makes it know it, as soon as it's answered.
@@ -51,7 +50,7 @@ func TestAnnouncement(t *testing.T) {
 	attach := func(id, mac string) (Attachment, *Result) {
 		t.Helper()
 		a := attachment(t, id)
-		a.MAC = mac
+		a.MAC, _ = net.ParseMAC(mac)
 		if id != "watcher" {
 			a.Addrs = []netip.Addr{netip.MustParseAddr("10.9.0.77")}
 		}
@@ -135,7 +134,7 @@ func (l listener) broadcasts() (n int) {
 // Leases of other programs, whose MACs nobody knows, make the next owners announce themselves too, until the next boot.
 func TestAnnouncementBesideOthers(t *testing.T) {
 	n := network(t, masqueraded)
-	dir := filepath.Join(n.ipam.dataDir, n.name)
+	dir := filepath.Join(n.conf.IPAM.DataDir, n.conf.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -5,42 +5,56 @@ package cni
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 )
 
-// parseArgs reads CNI_ARGS, "K=V;K2=V2". The keys of bridge and of its IPAM plugins are all known here, so
-// that one meant for the other isn't an error; the rest needs IgnoreUnknown=1.
-func parseArgs(a *Attachment) (badIP, _ error) {
-	if a.Args == "" {
-		return badIP, nil
+// arguments are the wishes in CNI_ARGS.
+type arguments struct {
+	mac   string // as it's written: results and errors quote it
+	addrs []netip.Addr
+	badIP error // what is wrong with the addresses, for a plugin that gives some
+	bad   error // what is wrong with the rest; reading ends there
+}
+
+// parseArgs reads CNI_ARGS, "K=V;K2=V2". The keys of bridge and of its IPAM plugins are all known
+// here, so that one meant for the other isn't an error; the rest needs IgnoreUnknown=1.
+func parseArgs(text string) (w arguments) {
+	if text == "" {
+		return w
 	}
 	var unknown []string
 	ignore := false
-	for pair := range strings.SplitSeq(a.Args, ";") {
+	for pair := range strings.SplitSeq(text, ";") {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || strings.Contains(value, "=") {
-			return badIP, argsError("ARGS: invalid pair " + quote(pair))
+			w.bad = fault.Args("ARGS: invalid pair " + strconv.Quote(pair))
+			return w
 		}
 		switch key {
 		case "IgnoreUnknown":
 			on, ok := parseBool(value)
 			if !ok {
-				return badIP, invalidArg(pair, "boolean unmarshal error: invalid input "+value, `expected "1", "true", "0" or "false"`)
+				w.bad = invalidArg(pair, "boolean unmarshal error: invalid input "+value, `expected "1", "true", "0" or "false"`)
+				return w
 			}
 			ignore = on
 		case "MAC":
-			a.MAC = value
+			w.mac = value
 		case "IP":
-			a.Addrs, badIP = wantedByArgs(pair, value)
+			w.addrs, w.badIP = wantedByArgs(pair, value)
 		case "GATEWAY": // of the static plugin
 		default:
-			unknown = append(unknown, quote(pair))
+			unknown = append(unknown, strconv.Quote(pair))
 		}
 	}
 	if unknown != nil && !ignore {
-		return badIP, argsError("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
+		w.bad = fault.Args("ARGS: unknown args [" + strings.Join(unknown, " ") + "]")
 	}
-	return badIP, nil
+	return w
 }
 
 // wantedByArgs reads a list of addresses. The static plugin takes them with lengths, and reads them itself. An empty value
@@ -51,7 +65,7 @@ func wantedByArgs(pair, value string) (list []netip.Addr, _ error) {
 	}
 	for one := range strings.SplitSeq(value, ",") {
 		one = strings.TrimSpace(one)
-		addr, ok := parseWanted(one)
+		addr, ok := netconf.ParseWish(one)
 		if !ok {
 			return list, invalidArg(pair, "invalid IP address "+one, "")
 		}
@@ -74,9 +88,5 @@ func parseBool(s string) (on, ok bool) {
 
 // invalidArg is of a pair whose value isn't what its key wants.
 func invalidArg(pair, problem, expected string) error {
-	return &Error{Code: CodeInvalidEnvironment, Msg: "ARGS: error parsing value of pair " + quote(pair) + ": " + problem, Details: expected, Key: "CNI_ARGS"}
-}
-
-func argsError(msg string) error {
-	return &Error{Code: CodeInvalidEnvironment, Msg: msg, Key: "CNI_ARGS"}
+	return &Error{Code: CodeInvalidEnvironment, Msg: "ARGS: error parsing value of pair " + strconv.Quote(pair) + ": " + problem, Details: expected, Key: "CNI_ARGS"}
 }

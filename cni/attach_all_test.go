@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/ipam"
 )
@@ -40,7 +41,7 @@ func TestAttachAll(t *testing.T) {
 	list[30] = list[29]
 	wrong := map[int]func(error) bool{
 		7:  func(err error) bool { return errors.Is(err, fs.ErrNotExist) },
-		13: func(err error) bool { return asError(err).Code == CodeAttached },
+		13: func(err error) bool { return fault.Of(err).Code == CodeAttached },
 		22: isType[*ipam.TakenError],
 		30: isType[*ipam.DuplicateError],
 	}
@@ -73,7 +74,7 @@ func TestAttachAll(t *testing.T) {
 			t.Errorf("attachment %d left %v", i, l)
 		}
 	}
-	if got, want := count(t, n.ipam.dataDir+"/"+n.name), len(list)-len(wrong)+2; got != want {
+	if got, want := count(t, n.conf.IPAM.DataDir+"/"+n.conf.Name), len(list)-len(wrong)+2; got != want {
 		t.Errorf("%d files, want %d: a lease for each, the lock, and the last address", got, want)
 	}
 	for _, a := range list {
@@ -119,7 +120,7 @@ func TestAttachAllOfNone(t *testing.T) {
 		var full *ipam.ExhaustedError
 		if o.Err != nil {
 			failures++
-			if !errors.As(o.Err, &full) || asError(o.Err).Code != CodeExhausted {
+			if !errors.As(o.Err, &full) || fault.Of(o.Err).Code != CodeExhausted {
 				t.Error(o.Err)
 			}
 		}

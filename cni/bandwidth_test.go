@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/bandwidth"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
@@ -45,11 +46,11 @@ func joinPtP(t testing.TB, a Attachment, address string) *Result {
 	t.Helper()
 	p := netip.MustParsePrefix(address)
 	n := chained(t, "ptp", fmt.Sprintf(`, "ipam": { "type": "static", "addresses": [ { "address": %q, "gateway": %q } ] }`, address, p.Masked().Addr().Next()), nil)
-	res, err := attachPtP(t.Context(), n, a)
+	res, err := ptpRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = detachPtP(context.Background(), n, a) })
+	t.Cleanup(func() { _ = ptpRoom.del(context.Background(), n, a) })
 	return res
 }
 
@@ -129,7 +130,7 @@ func TestBandwidthOneDirection(t *testing.T) {
 		if got := ifbs(t) != ""; got != want.ifb {
 			t.Errorf("%s: ifb %v", keys, got)
 		}
-		if !want.ifb && res != n.prev {
+		if !want.ifb && res != n.told.Prev {
 			t.Errorf("%s: the result isn't the previous one's", keys)
 		}
 		if err := bandwidthRoom.del(t.Context(), n, a); err != nil {
@@ -189,7 +190,7 @@ func TestBandwidthGCWithoutAList(t *testing.T) {
 	n := chained(t, "bandwidth", bothLimits, prev1)
 	collect := func(want int) {
 		t.Helper()
-		if err := bandwidthRoom.gc(t.Context(), n, nil); err != nil {
+		if err := bandwidthRoom.reclaim(t.Context(), n); err != nil {
 			t.Fatal(err)
 		}
 		if out := ifbs(t); strings.Count(out, "bwp") != want {
@@ -215,11 +216,11 @@ func TestBandwidthAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := ifbs(t) + nstest.Run(t, "", "tc", "qdisc") + nstest.Run(t, "", "tc", "filter", "show", "dev", prev.Interfaces[0].Name, "ingress")
-	if _, err := bandwidthRoom.add(t.Context(), n, a); asError(err).Code != CodeAttached {
+	if _, err := bandwidthRoom.add(t.Context(), n, a); fault.Of(err).Code != CodeAttached {
 		t.Error("twice:", err)
 	}
 	ingress := chained(t, "bandwidth", `, "ingressRate": 8, "ingressBurst": 8`, prev)
-	if _, err := bandwidthRoom.add(t.Context(), ingress, a); asError(err).Code != CodeAttached {
+	if _, err := bandwidthRoom.add(t.Context(), ingress, a); fault.Of(err).Code != CodeAttached {
 		t.Error("twice, the other way:", err)
 	}
 	if after := ifbs(t) + nstest.Run(t, "", "tc", "qdisc") + nstest.Run(t, "", "tc", "filter", "show", "dev", prev.Interfaces[0].Name, "ingress"); after != before {
@@ -247,7 +248,7 @@ func TestBandwidthAgain(t *testing.T) {
 func TestBandwidthDelOfTheReferences(t *testing.T) {
 	n := chained(t, "bandwidth", "", nil)
 	a := Attachment{ContainerID: "c1", IfName: "eth0"}
-	name := bandwidth.IfbNames(n.name, a)[0]
+	name := bandwidth.IfbNames(n.conf.Name, a)[0]
 	nstest.Run(t, "", "ip", "link", "add", name, "type", "ifb")
 	if err := bandwidthRoom.del(t.Context(), n, a); err != nil || ifbs(t) != "" {
 		t.Error(err, ifbs(t))
@@ -308,7 +309,7 @@ func TestBandwidthRefuses(t *testing.T) {
 	// Whoever has a discipline on the host end already keeps it, and the ifb goes again.
 	host := prev.Interfaces[0].Name
 	nstest.Run(t, "", "tc", "qdisc", "add", "dev", host, "root", "handle", "5:", "tbf", "rate", "1mbit", "burst", "10kb", "limit", "10kb")
-	if _, err := bandwidthRoom.add(t.Context(), chained(t, "bandwidth", bothLimits, prev), a); asError(err).Code != CodeAttached || ifbs(t) != "" {
+	if _, err := bandwidthRoom.add(t.Context(), chained(t, "bandwidth", bothLimits, prev), a); fault.Of(err).Code != CodeAttached || ifbs(t) != "" {
 		t.Error(err, ifbs(t))
 	}
 	if out := nstest.Run(t, "", "tc", "qdisc", "show", "dev", host); !strings.Contains(out, "tbf 5:") || strings.Contains(out, "ingress") {

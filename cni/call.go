@@ -6,12 +6,14 @@ import (
 	"context"
 	"io"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 // WithPath returns a context for calls that look for IPAM plugins in some directories, in their
 // order: such as are programs of their own, which is all but host-local and static. Without it none
-// is found. It's CNI_PATH of the call; the process's own environment isn't looked at.
+// is found. It's CNI_PATH of the call; the process's own environment isn't looked at. dirs is kept,
+// and mustn't be changed.
 func WithPath(ctx context.Context, dirs ...string) context.Context {
 	return process.WithPath(ctx, dirs)
 }
@@ -28,7 +30,7 @@ func Call(ctx context.Context, name string, getenv func(string) string, conf io.
 	r := request{name: name, getenv: getenv, stdin: conf}
 	out, _, _, err := r.serve(process.WithPath(ctx, pathFromEnvironment(getenv)))
 	if err != nil {
-		return nil, asError(err)
+		return nil, fault.Of(err)
 	}
 	return out, nil
 }

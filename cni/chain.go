@@ -6,11 +6,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 )
 
 // Plugins that follow a network's first run in this process, one after the other, each with the
@@ -24,116 +28,35 @@ type member struct {
 	err     error    // what is wrong with it, whatever is attached
 }
 
-// memberText is a member's configuration as it was written, and its place.
-type memberText struct {
-	text []byte
-	path string
-}
-
-// common is what a network tells all of its plugins, over what they say themselves.
-type common struct {
-	name, cniVersion string
-	keys             []jsontext.Override // runtimeConfig and args, as far as they're there
-	list             bool                // it's a list's
-}
-
-// parseChain keeps each member's text. What is in it is looked at when the network is known.
-func (n *Network) parseChain(r *jsontext.Reader) error {
-	n.chain = nil
-	_, err := readTexts(r, &n.chain)
-	return err
-}
-
-// readTexts reads a list of configurations as they're written.
-func readTexts(r *jsontext.Reader, to *[]memberText) (present bool, err error) {
-	return r.List(func() error {
-		text, err := r.Value()
-		*to = append(*to, memberText{text: text, path: r.Path()})
-		return err
-	})
-}
-
-// serve makes the network the plugin's: it reads the keys that are the plugin's own, and the chain.
-func (n *Network) serve(p *plugin) {
-	n.served = p
-	if p == nil {
-		return
-	}
-	if p.read != nil {
-		n.room = p.read(n.reader())
-	}
-	if !p.heads || len(n.chain) == 0 {
-		return
-	}
-	of := &common{name: n.name, cniVersion: n.cniVersion, keys: n.shared()}
-	for _, l := range n.chain {
+// readChain reads the configurations in the key "chain".
+func (n *Network) readChain() {
+	of := n.conf.Common()
+	for _, l := range n.conf.Chain {
 		m := readMember(l, of)
 		if m.network != nil && (m.network.served == nil || !m.network.served.follows) {
-			m.err = invalidKey("type", `"type" is `+quote(m.network.plugin)+", expected one of "+strings.Join(chainable(), ", "))
+			m.err = fault.Key("type", `"type" is `+strconv.Quote(m.network.conf.Type)+", expected one of "+strings.Join(chainable(), ", "))
 			m.network = nil
 		}
-		n.follow(m)
+		n.members = append(n.members, m)
 	}
-}
-
-// follow adds a member.
-func (n *Network) follow(m member) {
-	if m.network != nil {
-		m.network.prev, m.network.prevRaw, m.network.prevErr, m.network.valid = n.prev, nil, nil, n.valid
-	}
-	n.members = append(n.members, m)
-}
-
-// shared are the keys that are the whole network's, and so each member's.
-func (n *Network) shared() (keys []jsontext.Override) {
-	r := n.reader()
-	// The text was read before, so nothing in it can be wrong.
-	_ = r.Object(func(key string) error {
-		if key != "runtimeconfig" && key != "args" {
-			return nil
-		}
-		v, err := r.Value()
-		keys = append(keys, jsontext.Override{Key: r.Key, Value: v})
-		return err
-	})
-	return keys
-}
-
-// reader walks the network's keys, others' among them.
-func (n *Network) reader() *jsontext.Reader {
-	r := jsontext.NewReader(n.text, "")
-	if n.common != nil {
-		r.Override(n.common.keys)
-	}
-	return r
 }
 
 // readMember reads a member's configuration, and finds what is wrong with it.
-func readMember(l memberText, of *common) member {
-	m := member{path: l.path}
-	if jsontext.NewReader(l.text, "").Kind() != '{' {
-		m.err = invalidKey("", "expected an object, a plugin's configuration")
+func readMember(l netconf.Text, of *netconf.Common) member {
+	m := member{path: l.Path}
+	if jsontext.NewReader(l.JSON, "").Kind() != '{' {
+		m.err = fault.Key("", "expected an object, a plugin's configuration")
 		return m
 	}
-	if m.network, m.err = readFor(l.text, of); m.err == nil {
+	if m.network, m.err = readFor(l.JSON, of); m.err == nil {
 		m.err = m.network.problem()
 	}
 	return m
 }
 
-// chainable lists the plugins that can be members of a chain.
-func chainable() (list []string) {
-	for _, p := range plugins() {
-		if p.follows {
-			list = append(list, p.name)
-		}
-	}
-	return list
-}
-
 // inChain says which member an error is about.
 func inChain(path string, err error) error {
-	e := *asError(err)
+	e := *fault.Of(err)
 	e.Msg = path + ": " + e.Msg
 	if e.Key != "" {
 		e.Key = path + "." + e.Key
@@ -148,7 +71,7 @@ func (n *Network) checkMembers(a Attachment) error {
 	for _, m := range n.members {
 		err := m.err
 		if err == nil {
-			err = m.network.served.wrong(m.network, a)
+			err = m.network.wrong(a)
 		}
 		if err != nil {
 			return inChain(m.path, err)
@@ -157,80 +80,68 @@ func (n *Network) checkMembers(a Attachment) error {
 	return nil
 }
 
-// after is a member's network, whose plugin is given a result.
-func (m member) after(prev *Result) *Network {
-	n := *m.network
-	n.prev = prev
-	return &n
+// call is what the plugin is told, with the result of the one before it.
+func (m member) call(prev *Result) *verbs.Call {
+	c := m.network.told
+	c.Prev, c.PrevText, c.PrevErr = prev, nil, nil
+	return &c
 }
 
 // attach runs ADD of the plugin and of its members. One that fails takes all of them back.
-func (p *plugin) attach(ctx context.Context, n *Network, a Attachment) (*Result, error) {
+func (n *Network) attach(ctx context.Context, c *verbs.Call, a Attachment) (*Result, error) {
 	if n.members == nil {
-		return p.add(ctx, n, a)
+		return n.room.Add(ctx, c, a)
 	}
 	if err := n.checkMembers(a); err != nil {
 		return nil, err
 	}
-	res, err := p.add(ctx, n, a)
+	res, err := n.room.Add(ctx, c, a)
 	if err != nil {
 		return nil, err
 	}
 	process.Of(ctx).Enter(calls.Plugin)
 	for i, m := range n.members {
-		if res, err = m.network.served.attach(ctx, m.after(res), a); err != nil {
+		if res, err = m.network.attach(ctx, m.call(res), a); err != nil {
 			process.Of(ctx).Enter(calls.Undo)
-			undo := errors.Join(detachMembers(ctx, n.members[:i+1], a), p.del(ctx, n, a))
-			return nil, joined(inChain(m.path, err), failed("undo", undo))
+			undo := errors.Join(detachMembers(ctx, n.members[:i+1], c.Prev, a), n.room.Del(ctx, c, a))
+			return nil, fault.Join(inChain(m.path, err), fault.Wrap("undo", undo))
 		}
 	}
 	return res, nil
 }
 
-func (p *plugin) detach(ctx context.Context, n *Network, a Attachment) error {
+func (n *Network) detach(ctx context.Context, c *verbs.Call, a Attachment) error {
 	if n.members == nil {
-		return p.del(ctx, n, a)
+		return n.room.Del(ctx, c, a)
 	}
-	return joined(detachMembers(ctx, n.members, a), p.del(ctx, n, a))
+	return fault.Join(detachMembers(ctx, n.members, c.Prev, a), n.room.Del(ctx, c, a))
 }
 
 // detachMembers runs DEL of members, the last first, and all of them whatever one says.
-func detachMembers(ctx context.Context, members []member, a Attachment) (err error) {
+func detachMembers(ctx context.Context, members []member, prev *Result, a Attachment) (err error) {
 	process.Of(ctx).Enter(calls.Plugin)
 	for _, m := range slices.Backward(members) {
 		if m.network != nil && m.network.served != nil {
-			err = errors.Join(err, m.network.served.detach(ctx, m.network, a))
+			err = errors.Join(err, m.network.detach(ctx, m.call(prev), a))
 		}
 	}
 	return err
 }
 
-func (p *plugin) inspect(ctx context.Context, n *Network, a Attachment, prev *Result) error {
-	var err error
-	if p.check != nil {
-		err = p.check(ctx, n, a, prev)
-	}
-	return n.eachMember(a, err, func(m member) error {
-		return m.network.served.inspect(ctx, m.after(prev), a, prev)
-	})
+func (n *Network) check(ctx context.Context, c *verbs.Call, a Attachment) error {
+	return n.eachMember(a, n.room.Check(ctx, c, a), func(m member) error { return m.network.check(ctx, m.call(c.Prev), a) })
 }
 
-func (p *plugin) collect(ctx context.Context, n *Network, valid []Attachment) error {
-	var err error
-	if p.gc != nil { // else what it made goes with the container
-		err = p.gc(ctx, n, valid)
-	}
-	return n.eachMember(Attachment{}, err, func(m member) error {
-		return m.network.served.collect(ctx, m.network, valid)
-	})
+func (n *Network) collect(ctx context.Context, c *verbs.Call, valid []Attachment) error {
+	return n.eachMember(Attachment{}, n.room.GC(ctx, c, valid), func(m member) error { return m.network.collect(ctx, m.call(c.Prev), valid) })
 }
 
-func (p *plugin) report(ctx context.Context, n *Network) error {
-	var err error
-	if p.status != nil {
-		err = p.status(ctx, n)
-	}
-	return n.eachMember(Attachment{}, err, func(m member) error { return m.network.served.report(ctx, m.network) })
+func (n *Network) reclaim(ctx context.Context, c *verbs.Call) error {
+	return n.eachMember(Attachment{}, n.room.Reclaim(ctx, c), func(m member) error { return m.network.reclaim(ctx, m.call(c.Prev)) })
+}
+
+func (n *Network) status(ctx context.Context, c *verbs.Call) error {
+	return n.eachMember(Attachment{}, n.room.Status(ctx, c), func(m member) error { return m.network.status(ctx, m.call(c.Prev)) })
 }
 
 // eachMember runs fn for each member that can be read, after the first plugin, whose error it's
@@ -248,5 +159,5 @@ func (n *Network) eachMember(a Attachment, first error, fn func(member) error) e
 			errs = append(errs, inChain(m.path, e))
 		}
 	}
-	return joined(errs...)
+	return fault.Join(errs...)
 }

@@ -60,7 +60,7 @@ func TestChainOfAnEmbedder(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if ports, openings := inRuleset(t, n.name); ports != 1 || openings != 1 {
+		if ports, openings := inRuleset(t, n.conf.Name); ports != 1 || openings != 1 {
 			t.Errorf("%s: %d ports, %d openings, want one of each", name, ports, openings)
 		}
 		if err := Check(t.Context(), n, a, res); err != nil {
@@ -69,7 +69,7 @@ func TestChainOfAnEmbedder(t *testing.T) {
 		if err := Detach(t.Context(), n, a); err != nil {
 			t.Fatal(err)
 		}
-		if ports, openings := inRuleset(t, n.name); ports != 0 || openings != 0 {
+		if ports, openings := inRuleset(t, n.conf.Name); ports != 0 || openings != 0 {
 			t.Errorf("after %s and Detach: %d ports, %d openings", name, ports, openings)
 		}
 	}
@@ -82,13 +82,13 @@ func TestReclaimEndsChainedElements(t *testing.T) {
 	if _, err := Attach(t.Context(), n, dead); err != nil {
 		t.Fatal(err)
 	}
-	removeLink(t, names.Of(n.name, dead.ContainerID, dead.IfName, 0).Link)
+	removeLink(t, names.Of(n.conf.Name, dead.ContainerID, dead.IfName, 0).Link)
 	plain := *n
 	plain.members = nil
 	if _, err := Attach(t.Context(), &plain, next); err != nil {
 		t.Fatal(err)
 	}
-	if ports, openings := inRuleset(t, n.name); ports != 0 || openings != 0 {
+	if ports, openings := inRuleset(t, n.conf.Name); ports != 0 || openings != 0 {
 		t.Errorf("of the dead attachment %d ports and %d openings are left", ports, openings)
 	}
 	if err := Detach(t.Context(), &plain, next); err != nil {

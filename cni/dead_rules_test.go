@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
@@ -21,7 +21,7 @@ import (
 // A port that a dead container has is the next one's who asks for it; a live one's is refused, whatever it looks like.
 func TestPortsOfTheDead(t *testing.T) {
 	wipe := func(t *testing.T, p *pair) {
-		if err := os.RemoveAll(p.network.ipam.dataDir); err != nil {
+		if err := os.RemoveAll(p.network.conf.IPAM.DataDir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,12 +48,12 @@ func TestPortsOfTheDead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer Detach(t.Context(), other, next)
-			defer rules.End(other.rulesOwner(names.Lessee(next)))
-			if err := publishFor(t, other, next, res, 8080); asError(err).Code != CodePortTaken {
+			defer rules.End(other.told.Owner(next))
+			if err := publishFor(t, other, next, res, 8080); fault.Of(err).Code != CodePortTaken {
 				t.Errorf("the live one's port: %v", err)
 			}
 			err = publishFor(t, other, next, res, 8081)
-			if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); (err == nil) == c.lives || (left == nil) == c.lives {
+			if left := rulesOf(t, p.network.told.Owner(p.dead)); (err == nil) == c.lives || (left == nil) == c.lives {
 				t.Errorf("the dead one's port: %v; it has %v", err, left)
 			}
 		})
@@ -70,7 +70,7 @@ func withoutNotes(t *testing.T, p *pair) {
 	defer conn.Close()
 	for i, a := range []Attachment{p.live, p.dead} {
 		addr := netip.MustParsePrefix(fmt.Sprintf("10.9.0.%d/24", 2+i))
-		_, err := conn.Publish(nft.Publication{Owner: p.network.rulesOwner(names.Lessee(a)), Addrs: []netip.Prefix{addr}, Hairpin: true,
+		_, err := conn.Publish(nft.Publication{Owner: p.network.told.Owner(a), Addrs: []netip.Prefix{addr}, Hairpin: true,
 			Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: uint16(8080 + i), ContainerPort: 80}}})
 		if err != nil {
 			t.Fatal(err)
@@ -93,10 +93,10 @@ func TestPortOfTheDeadByItsRecord(t *testing.T) {
 	for port, want := range map[int]uint{8080: CodePortTaken, 8081: 0} {
 		a := attachment(t, "next")
 		err := publishFor(t, p.network, a, &Result{CNIVersion: "1.1.0", IPs: []IP{{Address: netip.MustParsePrefix("10.9.0.9/24"), Interface: NoInterface}}}, port)
-		if err == nil && want != 0 || err != nil && asError(err).Code != want {
+		if err == nil && want != 0 || err != nil && fault.Of(err).Code != want {
 			t.Errorf("port %d: %v", port, err)
 		}
-		if err := rules.End(p.network.rulesOwner(names.Lessee(a))); err != nil {
+		if err := rules.End(p.network.told.Owner(a)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -104,7 +104,9 @@ func TestPortOfTheDeadByItsRecord(t *testing.T) {
 
 // Nothing leads to a container for an owner who had its address before, however that one lost it.
 func TestNothingLeadsToTheNextHolder(t *testing.T) {
-	lease := func(p *pair) string { return filepath.Join(p.network.ipam.dataDir, p.network.name, "10.9.0.3") }
+	lease := func(p *pair) string {
+		return filepath.Join(p.network.conf.IPAM.DataDir, p.network.conf.Name, "10.9.0.3")
+	}
 	remove := func(t *testing.T, path string) {
 		t.Helper()
 		if err := os.RemoveAll(path); err != nil {
@@ -118,7 +120,7 @@ func TestNothingLeadsToTheNextHolder(t *testing.T) {
 		next func(*testing.T, *pair)
 	}{
 		{"its lease was removed by hand", func(t *testing.T, p *pair) { remove(t, lease(p)) }, attach},
-		{"all leases were", func(t *testing.T, p *pair) { remove(t, p.network.ipam.dataDir) }, attach},
+		{"all leases were", func(t *testing.T, p *pair) { remove(t, p.network.conf.IPAM.DataDir) }, attach},
 		{"the range is full", func(*testing.T, *pair) {}, attach},
 		{"it was detached when portmap and firewall weren't in the list any more", func(t *testing.T, p *pair) {
 			if err := Detach(t.Context(), p.network, p.dead); err != nil {
@@ -153,13 +155,13 @@ func TestNothingLeadsToTheNextHolder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPair(t, "live", "dead")
-			live := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live)))
+			live := rulesOf(t, p.network.told.Owner(p.live))
 			c.lose(t, p)
 			c.next(t, p)
-			if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
+			if left := rulesOf(t, p.network.told.Owner(p.dead)); left != nil {
 				t.Errorf("the dead one has %v", left)
 			}
-			if got := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live))); fmt.Sprint(got) != fmt.Sprint(live) {
+			if got := rulesOf(t, p.network.told.Owner(p.live)); fmt.Sprint(got) != fmt.Sprint(live) {
 				t.Errorf("the live one had %v and has %v", live, got)
 			}
 		})
@@ -194,7 +196,7 @@ func TestRestoredRulesetOfTheDead(t *testing.T) {
 	live := p.has(t, p.live)
 	unmount()
 	attachNext(t, p, p.network)
-	if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
+	if left := rulesOf(t, p.network.told.Owner(p.dead)); left != nil {
 		t.Errorf("the dead one has %v", left)
 	}
 	if got := p.has(t, p.live); got != live {
@@ -205,17 +207,17 @@ func TestRestoredRulesetOfTheDead(t *testing.T) {
 // GC without a list ends elements of the dead whose leases are gone.
 func TestGCEndsRulesWithoutLeases(t *testing.T) {
 	p := newPair(t, "live", "dead")
-	live := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live)))
-	if err := os.RemoveAll(p.network.ipam.dataDir); err != nil {
+	live := rulesOf(t, p.network.told.Owner(p.live))
+	if err := os.RemoveAll(p.network.conf.IPAM.DataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(Reclaim(t.Context(), p.network), portmapRoom.gc(t.Context(), p.network, nil)); err != nil {
+	if err := errors.Join(Reclaim(t.Context(), p.network), portmapRoom.reclaim(t.Context(), p.network)); err != nil {
 		t.Fatal(err)
 	}
-	if left := rulesOf(t, p.network.rulesOwner(names.Lessee(p.dead))); left != nil {
+	if left := rulesOf(t, p.network.told.Owner(p.dead)); left != nil {
 		t.Errorf("the dead one has %v", left)
 	}
-	if got := rulesOf(t, p.network.rulesOwner(names.Lessee(p.live))); fmt.Sprint(got) != fmt.Sprint(live) {
+	if got := rulesOf(t, p.network.told.Owner(p.live)); fmt.Sprint(got) != fmt.Sprint(live) {
 		t.Errorf("the live one had %v and has %v", live, got)
 	}
 }

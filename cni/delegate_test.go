@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/process"
 )
 
@@ -118,7 +119,7 @@ func TestExplainDelegated(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := -1
-	for _, line := range []string{"create bridge " + n.bridge.name, "create veth", "rules      guard", "set net/ipv6/conf/eth0/accept_dad to 0",
+	for _, line := range []string{"create bridge " + n.conf.Bridge.Name, "create veth", "rules      guard", "set net/ipv6/conf/eth0/accept_dad to 0",
 		"set link eth0 up", "leases     ask the plugin scripted"} {
 		i := strings.Index(text, line)
 		if i <= at {
@@ -170,7 +171,7 @@ func TestDelegateIsRecorded(t *testing.T) {
 func TestPathIsTheCalls(t *testing.T) {
 	n, path, log := delegating(t, "", `echo $CNI_COMMAND $CNI_PATH >>LOG`)
 	t.Setenv("CNI_PATH", path[0])
-	if err := Status(t.Context(), n); asError(err).Code != CodeUnavailable || !strings.Contains(err.Error(), "no paths provided") {
+	if err := Status(t.Context(), n); fault.Of(err).Code != CodeUnavailable || !strings.Contains(err.Error(), "no paths provided") {
 		t.Errorf("status without a path: %v", err)
 	}
 	if err := GC(t.Context(), n, []Attachment{}); err == nil {

@@ -13,7 +13,8 @@
 // An embedder calls [Attach], [Detach] and the other verbs directly, with a network that [Parse]
 // has read once: of one plugin, whose name is its key "type", or of a list of them. All may be
 // called from many goroutines at once, and none reads the program's environment. Errors are of type
-// *[Error]. docs/embedding.md tells more.
+// *[Error]. A program that makes many calls makes them by a [Client], which keeps its sockets.
+// docs/embedding.md tells more.
 //
 // Caveats: the caller must be root in the host's network namespace. A context bounds waits for
 // locks and the programs that an attachment delegates to, not system calls: the kernel's part takes

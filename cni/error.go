@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
-	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 )
 
@@ -45,14 +44,3 @@ func errorText(e *Error, version string) []byte {
 	w.Close('}')
 	return w.Bytes()
 }
-
-// The short names of this package for what package fault makes.
-func asError(err error) *Error                 { return fault.Of(err) }
-func failed(what string, err error) error      { return fault.Wrap(what, err) }
-func invalidKey(key, msg string) *Error        { return fault.Key(key, msg) }
-func wrong(msg string) *Error                  { return fault.Wrong(msg) }
-func unavailable(what string, err error) error { return fault.Unavailable(what, err) }
-func ignoreUnsupported(err error) error        { return fault.Unsupported(err) }
-func joined(errs ...error) error               { return fault.Join(errs...) }
-func quote(s string) string                    { return strconv.Quote(s) }
-func absent(err error) bool                    { return fault.Absent(err) }

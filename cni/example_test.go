@@ -49,6 +49,43 @@ func ExampleAttach() {
 	// Output: 10.77.0.2/24 via 10.77.0.1
 }
 
+// A program that attaches many containers keeps its sockets between the calls.
+func ExampleClient() {
+	dir, err := os.MkdirTemp("", "leases")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	n, err := cni.Parse([]byte(`{ "cniVersion": "1.1.0", "name": "many", "type": "bridge", "bridge": "br-many", "isGateway": true,
+		"ipam": { "type": "host-local", "subnet": "10.79.0.0/24", "dataDir": "` + dir + `" } }`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var client cni.Client // one for the whole program
+	defer client.Close()
+	ctx := context.Background()
+	for _, id := range []string{"c1", "c2"} {
+		container := exec.Command("sleep", "60")
+		container.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		if err := container.Start(); err != nil {
+			log.Fatal(err)
+		}
+		defer func() { container.Process.Kill(); container.Wait() }()
+		a := cni.Attachment{ContainerID: id, IfName: "eth0", NetNS: fmt.Sprintf("/proc/%d/ns/net", container.Process.Pid)}
+		result, err := client.Attach(ctx, n, a)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(id, "has", result.IPs[0].Address)
+		if err := client.Detach(ctx, n, a); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// c1 has 10.79.0.2/24
+	// c2 has 10.79.0.3/24
+}
+
 // A list of plugins is one network: the same calls run all of them.
 func ExampleParse() {
 	n, err := cni.Parse([]byte(`{ "cniVersion": "1.0.0", "name": "web", "plugins": [

@@ -3,40 +3,38 @@
 package cni
 
 import (
-	"net/netip"
-
 	"github.com/swiftcni/swiftcni/internal/facts"
-	"github.com/swiftcni/swiftcni/internal/firewall"
-	"github.com/swiftcni/swiftcni/internal/tuning"
+	"github.com/swiftcni/swiftcni/internal/netconf"
+	"github.com/swiftcni/swiftcni/internal/verbs"
 )
 
-// Facts tells swiftctl what the network's plugins mean for the host, in the order in which they
-// attach. Its type is this module's own, and may change at any time.
-func (n *Network) Facts() []facts.Plugin { return n.addFacts(nil, nil) }
+// A factsSource tells swiftctl what the network's plugins mean for the host. The name keeps the
+// field unexported.
+type factsSource = facts.Source
+
+// parsed adds to a network what only an embedder's has.
+func (n *Network) parsed() *Network {
+	n.factsSource = facts.From(func() []facts.Plugin { return n.addFacts(nil, nil) })
+	return n
+}
 
 // addFacts adds the network's plugin and those that follow it. within are the capabilities of the
 // chain that it's in, if any.
 func (n *Network) addFacts(list []facts.Plugin, within map[string]bool) []facts.Plugin {
-	f := facts.Plugin{Name: n.plugin, Config: n.input(), InChain: within != nil, Capabilities: within, Delegates: n.delegates()}
+	f := facts.Plugin{Name: n.conf.Type, Config: n.conf.Input(), InChain: within != nil, Capabilities: within, Delegates: n.conf.Delegates()}
 	if within == nil {
-		f.Capabilities = n.capabilities()
+		f.Capabilities = n.conf.Capabilities()
 	}
-	if n.ipam.plugin == hostLocal {
-		f.LeaseDir = n.ipam.dataDir
+	if n.conf.IPAM.Plugin == netconf.HostLocal {
+		f.LeaseDir = n.conf.IPAM.DataDir
+		for _, set := range n.conf.IPAM.Sets {
+			for _, r := range set {
+				f.Ranges = append(f.Ranges, facts.Range{Subnet: r.Subnet, First: r.Start, Last: r.End, Gateway: r.Gateway})
+			}
+		}
 	}
-	b := &n.bridge
-	switch keys := n.room.(type) {
-	case *firewall.Keys:
-		f.Zone = keys.Zone()
-	case *tuning.Keys:
-		f.SavedDir = keys.Dir()
-	}
-	switch n.plugin {
-	case "bridge":
-		f.Bridge, f.Gateway, f.Gateways = b.name, b.gateway(), n.bridgeGateways()
-		f.Masquerade, f.SpoofCheck = b.ipMasq, b.macSpoofCheck
-	case "ptp":
-		f.Gateway, f.Masquerade = true, b.ipMasq
+	if room, ok := n.room.(verbs.Teller); ok {
+		room.Tell(&f)
 	}
 	list = append(list, f)
 	for _, m := range n.members {
@@ -44,46 +42,10 @@ func (n *Network) addFacts(list []facts.Plugin, within map[string]bool) []facts.
 			continue
 		}
 		of := f.Capabilities
-		if m.network.isListed() {
+		if m.network.listed {
 			of = nil
 		}
 		list = m.network.addFacts(list, of)
 	}
 	return list
 }
-
-// bridgeGateways are the addresses that the bridge gets by attachments that host-local gives
-// addresses.
-func (n *Network) bridgeGateways() (list []netip.Prefix) {
-	if !n.bridge.gateway() || n.bridge.vlan != 0 || n.ipam.plugin != hostLocal {
-		return nil
-	}
-	for _, set := range n.ipam.sets {
-		for _, r := range set {
-			list = append(list, netip.PrefixFrom(r.Gateway, r.Subnet.Bits()))
-		}
-	}
-	return list
-}
-
-// capabilities reads the key of that name.
-func (n *Network) capabilities() map[string]bool {
-	can := map[string]bool{}
-	r := n.reader()
-	// The text was read before, so nothing in it isn't JSON; what isn't a boolean is none.
-	_ = r.Object(func(key string) error {
-		if key != "capabilities" {
-			return nil
-		}
-		return r.Object(func(string) error {
-			name, on := r.Key, false
-			err := r.Bool(&on)
-			can[name] = on
-			return err
-		})
-	})
-	return can
-}
-
-// isListed reports whether the network is of a list's plugin, rather than of a chain's.
-func (n *Network) isListed() bool { return n.common != nil && n.common.list }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 )
 
 // A list of plugins (CNI specification, section 1) is the network of its first one, and the others
@@ -15,9 +16,9 @@ import (
 
 // listKeys are a list's own.
 type listKeys struct {
-	common
+	netconf.Common
 	versions  []string // the key "cniVersions"
-	plugins   []memberText
+	plugins   []netconf.Text
 	isList    bool
 	noCheck   bool // key "disableCheck"
 	noCollect bool // key "disableGC"
@@ -40,19 +41,23 @@ func parseList(text []byte) (*Network, error) {
 	case r.First != nil:
 		return nil, fault.OfText(r.First)
 	case len(l.plugins) == 0:
-		return nil, invalidKey("plugins", "the list has no plugins")
+		return nil, fault.Key("plugins", "the list has no plugins")
 	}
-	l.cniVersion, l.list = l.version(), true
-	first := readMember(l.plugins[0], &l.common)
+	l.CNIVersion = l.version()
+	first := readMember(l.plugins[0], &l.Common)
 	if first.network == nil {
 		return nil, inList(first)
 	}
 	n := first.network
-	n.noCheck, n.noCollect = l.noCheck, l.noCollect
+	n.listed, n.noCheck, n.noCollect = true, l.noCheck, l.noCollect
 	n.err = inList(first)
 	for _, p := range l.plugins[1:] {
-		m := readMember(p, &l.common)
-		if n.follow(m); n.err == nil {
+		m := readMember(p, &l.Common)
+		if m.network != nil {
+			m.network.listed = true
+		}
+		n.members = append(n.members, m)
+		if n.err == nil {
 			n.err = inList(m)
 		}
 	}
@@ -65,7 +70,7 @@ func inList(m member) error {
 	switch {
 	case m.err == nil:
 		return nil
-	case asError(m.err).Key == "name" || asError(m.err).Key == "cniVersion":
+	case fault.Of(m.err).Key == "name" || fault.Of(m.err).Key == "cniVersion":
 		return m.err
 	}
 	return inChain(m.path, m.err)
@@ -75,11 +80,11 @@ func (l *listKeys) field(r *jsontext.Reader, key string) (err error) {
 	switch key {
 	case "plugins":
 		l.plugins = nil
-		l.isList, err = readTexts(r, &l.plugins)
+		l.isList, err = netconf.ReadTexts(r, &l.plugins)
 	case "name":
-		return r.Str(&l.name)
+		return r.Str(&l.Name)
 	case "cniversion":
-		return r.Str(&l.cniVersion)
+		return r.Str(&l.CNIVersion)
 	case "cniversions":
 		_, err = r.Strs(&l.versions)
 	case "disablecheck":
@@ -89,7 +94,7 @@ func (l *listKeys) field(r *jsontext.Reader, key string) (err error) {
 	case "runtimeconfig", "args":
 		var v []byte
 		v, err = r.Value()
-		l.keys = append(l.keys, jsontext.Override{Key: r.Key, Value: v})
+		l.Keys = append(l.Keys, jsontext.Override{Key: r.Key, Value: v})
 	}
 	return err
 }
@@ -97,46 +102,9 @@ func (l *listKeys) field(r *jsontext.Reader, key string) (err error) {
 // version is the newest known of those that the list names.
 func (l *listKeys) version() string {
 	for _, v := range slices.Backward(Versions()) {
-		if slices.Contains(l.versions, v) || l.cniVersion == v {
+		if slices.Contains(l.versions, v) || l.CNIVersion == v {
 			return v
 		}
 	}
-	return l.cniVersion
-}
-
-// input is the configuration as another program gets it: with what its list says.
-func (n *Network) input() []byte {
-	if n.common == nil {
-		return n.text
-	}
-	w := jsontext.NewWriter(nil)
-	w.Open('{')
-	w.Key("cniVersion").Str(n.cniVersion)
-	w.Key("name").Str(n.name)
-	r := n.reader()
-	// The text was read before, so nothing in it can be wrong.
-	_ = r.Object(func(key string) error {
-		if key == "name" || key == "cniversion" {
-			return nil
-		}
-		name := r.Key
-		v, err := r.Value()
-		w.Key(name).Raw(string(v))
-		return err
-	})
-	w.Close('}')
-	return w.Bytes()
-}
-
-// Plugins returns the names of the network's plugins in the order in which they attach: the first
-// is [Network.Plugin], and the others are of its list or chain. Names that are unknown are among
-// them.
-func (n *Network) Plugins() []string {
-	names := []string{n.plugin}
-	for _, m := range n.members {
-		if m.network != nil {
-			names = append(names, m.network.Plugins()...)
-		}
-	}
-	return names
+	return l.CNIVersion
 }

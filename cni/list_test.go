@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/facts"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/internal/tuning"
 )
@@ -23,12 +25,12 @@ func listed(t *testing.T, keys, more string) *Network {
 		"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]},
 		"plugins":[{"type":"bridge","name":"overruled","cniVersion":7,"bridge":%q,"isGateway":true,
 			"ipam":{"type":"host-local","subnet":"10.9.0.0/24","dataDir":%q}},
-			{"type":"portmap"},{"type":"firewall","backend":"nftables"}%s]}`, plain.name, keys, plain.bridge.name, t.TempDir(), more))
+			{"type":"portmap"},{"type":"firewall","backend":"nftables"}%s]}`, plain.conf.Name, keys, plain.conf.Bridge.Name, t.TempDir(), more))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.name != plain.name || n.cniVersion != "1.0.0" {
-		t.Errorf("name %q, version %s", n.name, n.cniVersion)
+	if n.conf.Name != plain.conf.Name || n.conf.CNIVersion != "1.0.0" {
+		t.Errorf("name %q, version %s", n.conf.Name, n.conf.CNIVersion)
 	}
 	return n
 }
@@ -45,7 +47,7 @@ func TestListIsOneNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ports, openings := inRuleset(t, n.name); res.CNIVersion != "1.0.0" || len(res.Interfaces) != 3 || ports != 1 || openings != 1 {
+		if ports, openings := inRuleset(t, n.conf.Name); res.CNIVersion != "1.0.0" || len(res.Interfaces) != 3 || ports != 1 || openings != 1 {
 			t.Errorf("%d ports, %d openings, %+v", ports, openings, res)
 		}
 		if err := Check(t.Context(), n, a, res); err != nil {
@@ -78,7 +80,7 @@ func TestListUndoes(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "plugins[6]: ") {
 		t.Errorf("attach: %v", err)
 	}
-	ports, openings := inRuleset(t, n.name)
+	ports, openings := inRuleset(t, n.conf.Name)
 	if l := left(t, n, a); l != nil || ports+openings != 0 {
 		t.Errorf("left %v, %d ports, %d openings", l, ports, openings)
 	}
@@ -95,7 +97,7 @@ func TestListFindsWhatIsWrong(t *testing.T) {
 		`{"type":"bridge","chain":[{"type":"bandwidth","ingressRate":-1}]}`: "plugins[0].chain[0].ingressRate",
 	} {
 		n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"n","plugins":[` + plugins + `]}`))
-		if err == nil || asError(err).Key != key {
+		if err == nil || fault.Of(err).Key != key {
 			t.Errorf("%s: %v, want key %q", plugins, err, key)
 		}
 		if n == nil {
@@ -106,7 +108,7 @@ func TestListFindsWhatIsWrong(t *testing.T) {
 		}
 	}
 	for keys, key := range map[string]string{`"name":"a/b"`: "name", `"name":"n","cniVersion":"9.9.9"`: "cniVersion"} {
-		if _, err := Parse([]byte(`{` + keys + `,"plugins":[{"type":"bridge"}]}`)); err == nil || asError(err).Key != key {
+		if _, err := Parse([]byte(`{` + keys + `,"plugins":[{"type":"bridge"}]}`)); err == nil || fault.Of(err).Key != key {
 			t.Errorf("%s: %v", keys, err)
 		}
 	}
@@ -138,8 +140,8 @@ func TestListDelegates(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := network(t, `"isGateway": false`)
-	n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"` + plain.name + `","args":{"cni":{"x":1}},"plugins":[{"name":7,"type":"bridge","args":8,
-		"bridge":"` + plain.bridge.name + `","ipam":{"type":"scripted","Odd":[1,{}]}}]}`))
+	n, err := Parse([]byte(`{"cniVersion":"1.0.0","name":"` + plain.conf.Name + `","args":{"cni":{"x":1}},"plugins":[{"name":7,"type":"bridge","args":8,
+		"bridge":"` + plain.conf.Bridge.Name + `","ipam":{"type":"scripted","Odd":[1,{}]}}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func TestListDelegates(t *testing.T) {
 	}
 	text, err := os.ReadFile(dir + "/in")
 	got := strings.Join(strings.Fields(string(text)), "")
-	want := `{"cniVersion":"1.0.0","name":"` + plain.name + `","type":"bridge","bridge":"` + plain.bridge.name + `","ipam":{"type":"scripted","Odd":[1,{}]},"args":{"cni":{"x":1}}}`
+	want := `{"cniVersion":"1.0.0","name":"` + plain.conf.Name + `","type":"bridge","bridge":"` + plain.conf.Bridge.Name + `","ipam":{"type":"scripted","Odd":[1,{}]},"args":{"cni":{"x":1}}}`
 	if err != nil || got != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}
@@ -167,7 +169,7 @@ func TestFacts(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	var got []string
-	for _, f := range n.Facts() {
+	for _, f := range facts.Of(n) {
 		got = append(got, fmt.Sprintln(f.Name, f.InChain, f.Capabilities, f.Bridge, f.Gateway, f.Gateways, f.Masquerade, f.LeaseDir, f.Zone, f.SavedDir))
 		if !strings.Contains(string(f.Config), `"cniVersion": "1.0.0"`) {
 			t.Errorf("%s gets %s", f.Name, f.Config)

@@ -17,7 +17,7 @@ func TestDetachWithoutItsLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(n.ipam.dataDir, n.name, res.IPs[0].Address.Addr().String())); err != nil {
+	if err := os.Remove(filepath.Join(n.conf.IPAM.DataDir, n.conf.Name, res.IPs[0].Address.Addr().String())); err != nil {
 		t.Fatal(err)
 	}
 	if err := Detach(context.Background(), n, a); err != nil {

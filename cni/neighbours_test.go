@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"golang.org/x/sys/unix"
 )
 
 // advertisements hears what tells all of a container's neighbours of an IPv6 address (RFC 4861, section 4.4).
@@ -70,7 +69,7 @@ func TestNeighboursOfIPv6(t *testing.T) {
 		if got := ears.of(addr); got != want {
 			t.Errorf("%s: %d announcements of %s, want %d", id, got, addr, want)
 		}
-		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.bridge.name); !strings.Contains(got, mac) {
+		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.conf.Bridge.Name); !strings.Contains(got, mac) {
 			t.Errorf("%s: the host knows %s by %q, want %s", id, addr, got, mac)
 		}
 		if got := nstest.Run(t, a.NetNS, "cat", "/proc/sys/net/ipv6/conf/eth0/ndisc_notify"); strings.TrimSpace(got) != "1" {
@@ -79,14 +78,14 @@ func TestNeighboursOfIPv6(t *testing.T) {
 		// The host hears of a MAC that's changed later, as by tuning.
 		other := "02:00:00:00:00:7" + string(rune('0'+i))
 		nstest.Run(t, a.NetNS, "ip", "link", "set", "eth0", "address", other)
-		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.bridge.name); !strings.Contains(got, other) {
+		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.conf.Bridge.Name); !strings.Contains(got, other) {
 			t.Errorf("%s: the host knows %s by %q, want %s", id, addr, got, other)
 		}
 		ears.of(addr)
 		if err := Detach(context.Background(), n, a); err != nil {
 			t.Fatal(err)
 		}
-		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.bridge.name); strings.Contains(got, "lladdr") {
+		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.conf.Bridge.Name); strings.Contains(got, "lladdr") {
 			t.Errorf("%s: after DEL the host knows %s by %q", id, addr, got)
 		}
 	}
@@ -107,7 +106,7 @@ func TestNeighboursOfAll(t *testing.T) {
 			t.Fatal(o.Err)
 		}
 		addr, mac := o.Result.IPs[1].Address.Addr(), o.Result.Interfaces[2].MAC
-		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.bridge.name); !strings.Contains(got, mac) {
+		if got := nstest.Run(t, "", "ip", "neigh", "show", addr.String(), "dev", n.conf.Bridge.Name); !strings.Contains(got, mac) {
 			t.Errorf("%d: the host knows %s by %q, want %s", i, addr, got, mac)
 		}
 		if err := Detach(context.Background(), n, list[i]); err != nil {

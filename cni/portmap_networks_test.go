@@ -26,7 +26,7 @@ func (w *portWorld) secondNetwork(t *testing.T, mappings string) (*Network, Atta
 	if err != nil {
 		t.Fatal(err)
 	}
-	return portmapConf(t, other.name, "", mappings, string(prev)), a, res
+	return portmapConf(t, other.conf.Name, "", mappings, string(prev)), a, res
 }
 
 // A container on two networks has the same ports in both, as podman and nerdctl ask for them, one after the other or at once. The one

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/nft"
+	"golang.org/x/sys/unix"
 )
 
 const mapped = `{"hostPort":8080,"containerPort":80,"protocol":"TCP"},{"hostPort":8080,"containerPort":81,"protocol":"udp"},
@@ -247,7 +247,7 @@ func TestTakenPort(t *testing.T) {
 	w.add(t, "c1", "", mapped)
 	n := w.conf(t, "c2", "", mapped)
 	_, err := portmapRoom.add(t.Context(), n, w.containers["c2"])
-	e := asError(err)
+	e := fault.Of(err)
 	if err == nil || e.Code != CodePortTaken || !strings.Contains(e.Msg, "8080") || !strings.Contains(e.Msg, "container c1") {
 		t.Errorf("got %v", err)
 	}
@@ -265,7 +265,7 @@ func TestPortmapGC(t *testing.T) {
 	w.add(t, "c1", "", mapped)
 	w.add(t, "c2", "", `{"hostPort":7070,"containerPort":80,"protocol":"udp"}`)
 	n := w.conf(t, "c1", "", "")
-	if err := portmapRoom.gc(t.Context(), n, nil); err != nil {
+	if err := portmapRoom.reclaim(t.Context(), n); err != nil {
 		t.Error(err)
 	}
 	if got := portOwners(t); got != "c1 c2" {

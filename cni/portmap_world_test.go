@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"golang.org/x/sys/unix"
 )
 
 // A portWorld is a host with two containers at a bridge, and an outside that has no route to them.
@@ -182,7 +181,7 @@ func (w *portWorld) conf(t testing.TB, id, keys, mappings string) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return portmapConf(t, w.network.name, keys, mappings, string(prev))
+	return portmapConf(t, w.network.conf.Name, keys, mappings, string(prev))
 }
 
 func portmapConf(t testing.TB, name, keys, mappings, prev string) *Network {

@@ -15,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/proof"
 	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/veth"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -69,7 +71,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 	if err := publishFor(t, n, a, res, hostPort); err != nil {
 		t.Fatal(err)
 	}
-	conf, err := Parse(fmt.Appendf(nil, `{"cniVersion":"1.1.0","name":%q,"type":"firewall","prevResult":%s}`, n.name, text(t, res)))
+	conf, err := Parse(fmt.Appendf(nil, `{"cniVersion":"1.1.0","name":%q,"type":"firewall","prevResult":%s}`, n.conf.Name, text(t, res)))
 	if err == nil {
 		_, err = firewallRoom.add(t.Context(), conf, a)
 	}
@@ -77,7 +79,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := rules.End(n.rulesOwner(names.Lessee(a))); err != nil {
+		if err := rules.End(n.told.Owner(a)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -85,7 +87,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 
 func publishFor(t *testing.T, n *Network, a Attachment, res *Result, hostPort int) error {
 	t.Helper()
-	conf := portmapConf(t, n.name, "", fmt.Sprintf(`{"hostPort":%d,"containerPort":80,"protocol":"tcp"}`, hostPort), text(t, res))
+	conf := portmapConf(t, n.conf.Name, "", fmt.Sprintf(`{"hostPort":%d,"containerPort":80,"protocol":"tcp"}`, hostPort), text(t, res))
 	_, err := portmapRoom.add(t.Context(), conf, a)
 	return err
 }
@@ -109,7 +111,7 @@ func vanish(t *testing.T, n *Network, a Attachment) {
 	}
 	defer conn.Close()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if _, err := conn.Name(names.Of(n.name, a.ContainerID, a.IfName, 0).Index); absent(err) {
+		if _, err := conn.Name(names.Of(n.conf.Name, a.ContainerID, a.IfName, 0).Index); fault.Absent(err) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -122,7 +124,7 @@ func vanish(t *testing.T, n *Network, a Attachment) {
 func (p *pair) has(t *testing.T, a Attachment) string {
 	t.Helper()
 	var list []string
-	store, err := ipam.OpenExisting(t.Context(), p.network.ipam.dataDir, p.network.name)
+	store, err := ipam.OpenExisting(t.Context(), p.network.conf.IPAM.DataDir, p.network.conf.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +132,7 @@ func (p *pair) has(t *testing.T, a Attachment) string {
 		list = append(list, fmt.Sprint("lease ", r.Addrs))
 	}
 	store.Close()
-	return strings.Join(append(list, rulesOf(t, p.network.rulesOwner(names.Lessee(a)))...), ", ")
+	return strings.Join(append(list, rulesOf(t, p.network.told.Owner(a))...), ", ")
 }
 
 func rulesOf(t *testing.T, o nft.Owner) (list []string) {
@@ -232,9 +234,9 @@ func TestLooksProveNothing(t *testing.T) {
 		{"master", []func(*testing.T, *pair){ip("LINK", "nomaster")}},
 		{"down", []func(*testing.T, *pair){ip("LINK", "down")}},
 		{"namespace", []func(*testing.T, *pair){move}},
-		{"times", []func(*testing.T, *pair){func(t *testing.T, p *pair) { setTimesBack(t, p.network.ipam.dataDir) }}},
+		{"times", []func(*testing.T, *pair){func(t *testing.T, p *pair) { setTimesBack(t, p.network.conf.IPAM.DataDir) }}},
 		{"all of it", []func(*testing.T, *pair){ip("LINK", "down"), ip("LINK", "address", "02:00:00:00:00:77"), ip("LINK", "alias", "nobody/knows/this"), ip("LINK", "nomaster"),
-			func(t *testing.T, p *pair) { setTimesBack(t, p.network.ipam.dataDir) }, ip("LINK", "name", "renamed"),
+			func(t *testing.T, p *pair) { setTimesBack(t, p.network.conf.IPAM.DataDir) }, ip("LINK", "name", "renamed"),
 			func(t *testing.T, p *pair) { p.link = "renamed" }, move, func(t *testing.T, _ *pair) { mountBootID(t, otherBoot) }}},
 	}
 	for _, look := range looks {
@@ -286,7 +288,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			}
 		},
 		"swiftctl gc": func(t *testing.T, p *pair) {
-			list, err := ReclaimLeases(t.Context(), p.network.ipam.dataDir, p.network.name)
+			list, err := veth.ReclaimLeases(t.Context(), p.network.conf.IPAM.DataDir, p.network.conf.Name)
 			if err != nil || len(list) != 1 || list[0].Owner != names.Lessee(p.dead) {
 				t.Errorf("got %v, %v", list, err)
 			}
@@ -300,7 +302,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			if err := Detach(t.Context(), p.network, a); err != nil {
 				t.Error(err)
 			}
-			if err := rules.End(p.network.rulesOwner(names.Lessee(a))); err != nil {
+			if err := rules.End(p.network.told.Owner(a)); err != nil {
 				t.Error(err)
 			}
 			var refused *Error
@@ -326,7 +328,7 @@ func TestOtherNamespacesProveNothing(t *testing.T) {
 				if _, err := Attach(t.Context(), p.network, next); !errors.As(err, &full) {
 					t.Errorf("ADD: %v", err)
 				}
-				if list, err := ReclaimLeases(t.Context(), p.network.ipam.dataDir, p.network.name); err != nil || len(list) > 0 {
+				if list, err := veth.ReclaimLeases(t.Context(), p.network.conf.IPAM.DataDir, p.network.conf.Name); err != nil || len(list) > 0 {
 					t.Errorf("ended %v, %v", list, err)
 				}
 				if err := Reclaim(t.Context(), p.network); err != nil {
@@ -342,7 +344,7 @@ func TestOtherNamespacesProveNothing(t *testing.T) {
 
 // A record of another boot is dead if its boot has ended or its link is nowhere, and lives where neither is known.
 func TestBootsThatEnded(t *testing.T) {
-	host, err := hostid.Read()
+	host, err := hostid.Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,16 +366,16 @@ func TestBootsThatEnded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n := network(t, twoAddresses)
 			owner := ipam.Owner{ContainerID: "old", IfName: "eth0"}
-			record := proof.Record(names.Of(n.name, "old", "eth0", 0), owner, host)
+			record := proof.Record(names.Of(n.conf.Name, "old", "eth0", 0), owner, host)
 			record.Boot = "99999999-1111-2222-3333-444444444444"
 			if !c.here {
 				record.NetNS--
 			}
-			store, err := ipam.Open(t.Context(), n.ipam.dataDir, n.name)
+			store, err := ipam.Open(t.Context(), n.conf.IPAM.DataDir, n.conf.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = store.Reserve(ipam.Request{Owner: owner, Sets: n.ipam.sets, Record: record, TrueBoot: func() bool { return c.known }})
+			_, err = store.Reserve(ipam.Request{Owner: owner, Sets: n.conf.IPAM.Sets, Record: record, TrueBoot: func() bool { return c.known }})
 			if err = errors.Join(err, store.Close()); err != nil {
 				t.Fatal(err)
 			}
@@ -384,7 +386,7 @@ func TestBootsThatEnded(t *testing.T) {
 			if _, err := Attach(t.Context(), n, a); err != nil { // the first of its boot
 				t.Fatal(err)
 			}
-			store, err = ipam.OpenReadOnly(t.Context(), n.ipam.dataDir, n.name)
+			store, err = ipam.OpenReadOnly(t.Context(), n.conf.IPAM.DataDir, n.conf.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -392,7 +394,7 @@ func TestBootsThatEnded(t *testing.T) {
 				t.Errorf("it holds its lease: %v, %v", lives, err)
 			}
 			store.Close()
-			boots, err := filepath.Glob(filepath.Join(n.ipam.dataDir, ".swiftcni", n.name, "@boot.9999*"))
+			boots, err := filepath.Glob(filepath.Join(n.conf.IPAM.DataDir, ".swiftcni", n.conf.Name, "@boot.9999*"))
 			if err != nil || (len(boots) == 0) != c.dead {
 				t.Errorf("what's known of its boot: %v, %v", boots, err)
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/specversion"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
@@ -36,11 +37,11 @@ const ptpDual = `"ipMasq": true, "ipam": { "type": "host-local", "dataDir": "DIR
 func ptpAttach(t testing.TB, n *Network, id string) (Attachment, *Result) {
 	t.Helper()
 	a := attachment(t, id)
-	res, err := attachPtP(t.Context(), n, a)
+	res, err := ptpRoom.add(t.Context(), n, a)
 	if err != nil {
 		t.Fatal(id, err)
 	}
-	t.Cleanup(func() { _ = detachPtP(context.Background(), n, a) })
+	t.Cleanup(func() { _ = ptpRoom.del(context.Background(), n, a) })
 	return a, res
 }
 
@@ -84,7 +85,7 @@ func TestPtPReaches(t *testing.T) {
 	if out := nstest.Run(t, c2.NetNS, "ip", "-6", "route"); !strings.Contains(out, "fd00:8::/64 via fd00:8::1 dev eth0 src fd00:8::3") || strings.Contains(out, "fd00:8::/64 dev") {
 		t.Errorf("IPv6 routes:\n%s", out)
 	}
-	if v, err := sysctl.Read(sysctl.IPv6(names.Of(n.name, "c2", "eth0", 0).Link, "accept_ra")); err != nil || v != "0" {
+	if v, err := sysctl.Read(sysctl.IPv6(names.Of(n.conf.Name, "c2", "eth0", 0).Link, "accept_ra")); err != nil || v != "0" {
 		t.Error("accept_ra", v, err)
 	}
 }
@@ -97,11 +98,11 @@ func TestPtPDetach(t *testing.T) {
 		"no namespace":     func(a *Attachment) { a.NetNS = "" },
 		"lost namespace":   func(a *Attachment) { a.NetNS = "/run/netns/nobody" },
 		"vanished":         func(a *Attachment) { nstest.Remove(a.NetNS) },
-		"link gone before": func(a *Attachment) { removeLink(t, names.Of(n.name, a.ContainerID, "eth0", 0).Link) },
+		"link gone before": func(a *Attachment) { removeLink(t, names.Of(n.conf.Name, a.ContainerID, "eth0", 0).Link) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, res := ptpAttach(t, n, "c1")
-			if err := checkPtP(t.Context(), n, a, res); err != nil {
+			if err := ptpRoom.check(t.Context(), n, a, res); err != nil {
 				t.Error("check:", err)
 			}
 			if l := left(t, n, a); len(l) != 3 {
@@ -109,7 +110,7 @@ func TestPtPDetach(t *testing.T) {
 			}
 			spoil(&a)
 			for range 2 {
-				if err := detachPtP(t.Context(), n, a); err != nil {
+				if err := ptpRoom.del(t.Context(), n, a); err != nil {
 					t.Error(err)
 				}
 			}
@@ -127,14 +128,14 @@ func TestPtPGC(t *testing.T) {
 	n := ptpNetwork(t, ptpDual)
 	c1, _ := ptpAttach(t, n, "c1")
 	c2, _ := ptpAttach(t, n, "c2")
-	if err := gcPtP(t.Context(), n, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
+	if err := ptpRoom.gc(t.Context(), n, []Attachment{{ContainerID: "c2", IfName: "eth0"}}); err != nil {
 		t.Fatal(err)
 	}
 	if l := left(t, n, c1); l != nil {
 		t.Error("left behind:", l)
 	}
-	removeLink(t, names.Of(n.name, "c2", "eth0", 0).Link)
-	if err := gcPtP(t.Context(), n, nil); err != nil {
+	removeLink(t, names.Of(n.conf.Name, "c2", "eth0", 0).Link)
+	if err := ptpRoom.reclaim(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 	if l := left(t, n, c2); l != nil {
@@ -146,14 +147,14 @@ func TestPtPGC(t *testing.T) {
 func TestPtPOwners(t *testing.T) {
 	n := ptpNetwork(t, `"ipam": { "type": "host-local", "subnet": "10.8.0.0/30", "dataDir": "DIR" }`)
 	a, _ := ptpAttach(t, n, "c1")
-	if _, err := attachPtP(t.Context(), n, a); asError(err).Code != CodeAttached {
+	if _, err := ptpRoom.add(t.Context(), n, a); fault.Of(err).Code != CodeAttached {
 		t.Error("attached twice:", err)
 	}
 	other := attachment(t, "c2")
-	if _, err := attachPtP(t.Context(), n, other); asError(err).Code != CodeExhausted {
+	if _, err := ptpRoom.add(t.Context(), n, other); fault.Of(err).Code != CodeExhausted {
 		t.Error("full:", err)
 	}
-	removeLink(t, names.Of(n.name, "c1", "eth0", 0).Link)
+	removeLink(t, names.Of(n.conf.Name, "c1", "eth0", 0).Link)
 	ptpAttach(t, n, "c3")
 }
 
@@ -168,14 +169,14 @@ func TestPtPGateways(t *testing.T) {
 		"link-local gateway":  `{ "address": "fd00:81::2/64", "gateway": "fe80::1" }`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			any := "0.0.0.0/0"
+			everywhere := "0.0.0.0/0"
 			if strings.Contains(addresses, "fd00") {
-				any = "::/0"
+				everywhere = "::/0"
 			}
-			n := ptpNetwork(t, `"ipam": { "type": "static", "addresses": [ `+addresses+` ], "routes": [ { "dst": "`+any+`" } ] }`)
+			n := ptpNetwork(t, `"ipam": { "type": "static", "addresses": [ `+addresses+` ], "routes": [ { "dst": "`+everywhere+`" } ] }`)
 			outside(t)
 			a, res := ptpAttach(t, n, "c1")
-			if err := checkPtP(t.Context(), n, a, res); err != nil {
+			if err := ptpRoom.check(t.Context(), n, a, res); err != nil {
 				t.Error("check:", err)
 			}
 			to := "192.0.2.1"
@@ -223,7 +224,7 @@ func TestPtPUndoes(t *testing.T) {
 			if tt.prepare != nil {
 				tt.prepare(t, a)
 			}
-			_, err := attachPtP(t.Context(), n, a)
+			_, err := ptpRoom.add(t.Context(), n, a)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || tt.is != nil && !isType[*rtnl.Error](err) {
 				t.Fatalf("got %v, want %q", err, tt.want)
 			}
@@ -291,7 +292,7 @@ func TestPtPVersions(t *testing.T) {
 // CHECK sees each thing that somebody took away.
 func TestPtPCheck(t *testing.T) {
 	n := ptpNetwork(t, ptpDual)
-	host := names.Of(n.name, "c1", "eth0", 0).Link
+	host := names.Of(n.conf.Name, "c1", "eth0", 0).Link
 	for name, tt := range map[string]struct {
 		spoil func(a Attachment)
 		want  string
@@ -305,9 +306,9 @@ func TestPtPCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, res := ptpAttach(t, n, "c1")
-			defer func() { _ = detachPtP(t.Context(), n, a) }()
+			defer func() { _ = ptpRoom.del(t.Context(), n, a) }()
 			tt.spoil(a)
-			if err := checkPtP(t.Context(), n, a, res); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := ptpRoom.check(t.Context(), n, a, res); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
@@ -322,8 +323,8 @@ func TestPtPWithoutLinkLocal(t *testing.T) {
 		t.Errorf("a container without IPv6 has\n%s", got)
 	}
 	bad := ptpNetwork(t, ptpDual)
-	bad, err := parse([]byte(strings.Replace(string(bad.text), `"type": "ptp"`, `"type": "ptp", "linkLocal": 1`, 1)))
-	if _, err2 := attachPtP(t.Context(), bad, a); err2 == nil {
+	bad, err := parse([]byte(strings.Replace(string(bad.conf.Text), `"type": "ptp"`, `"type": "ptp", "linkLocal": 1`, 1)))
+	if _, err2 := ptpRoom.add(t.Context(), bad, a); err2 == nil {
 		t.Errorf("linkLocal 1 is taken: %v", err)
 	}
 }

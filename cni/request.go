@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
-	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 )
 
 // Attachment is a container's place on a network, which package spec explains.
@@ -33,9 +33,9 @@ var variables = [...]struct {
 	needs   [len(commands)]need
 	problem func(string) *Error
 }{
-	{name: "CNI_CONTAINERID", needs: [...]need{required, required, required, ignored, ignored}, problem: containerIDError},
+	{name: "CNI_CONTAINERID", needs: [...]need{required, required, required, ignored, ignored}, problem: netconf.ContainerIDError},
 	{name: "CNI_NETNS", needs: [...]need{required, required, optional, ignored, ignored}},
-	{name: "CNI_IFNAME", needs: [...]need{required, required, required, ignored, ignored}, problem: ifNameError},
+	{name: "CNI_IFNAME", needs: [...]need{required, required, required, ignored, ignored}, problem: netconf.IfNameError},
 	{name: "CNI_ARGS", needs: [...]need{optional, optional, optional, ignored, ignored}},
 	{name: "CNI_PATH", needs: [...]need{required, required, required, required, required}},
 }
@@ -67,9 +67,9 @@ func checkEnvironment(verb string, getenv func(string) string) error {
 	return nil
 }
 
-// attachmentFromEnvironment reads the variables that say which attachment is meant. badIP is what is wrong with the addresses
-// in CNI_ARGS, for a plugin that gives some.
-func attachmentFromEnvironment(getenv func(string) string) (a Attachment, badIP, badArgs error) {
+// attachmentFromEnvironment reads the variables that say which attachment is meant. Its MAC stays a
+// text, which isn't read before it's known that no other wins.
+func attachmentFromEnvironment(getenv func(string) string) (a Attachment, args arguments) {
 	a = Attachment{
 		ContainerID: getenv("CNI_CONTAINERID"),
 		IfName:      getenv("CNI_IFNAME"),
@@ -80,8 +80,9 @@ func attachmentFromEnvironment(getenv func(string) string) (a Attachment, badIP,
 	case "1", "true":
 		a.SharedNetNS = true
 	}
-	badIP, badArgs = parseArgs(&a)
-	return a, badIP, badArgs
+	args = parseArgs(a.Args)
+	a.Addrs = args.addrs
+	return a, args
 }
 
 // pathFromEnvironment reads where plugins are.
@@ -101,7 +102,7 @@ func readInput(stdin io.Reader) ([]byte, error) {
 		}
 		n, err := stdin.Read(text[len(text):cap(text)])
 		text = text[:len(text)+n]
-		if len(text) > maxInput {
+		if len(text) > netconf.MaxInput {
 			return nil, &Error{Code: CodeIO, Msg: "error reading from stdin: the configuration is larger than 16 MiB"}
 		}
 		if err == io.EOF {
@@ -111,53 +112,4 @@ func readInput(stdin io.Reader) ([]byte, error) {
 			return nil, &Error{Code: CodeIO, Msg: "error reading from stdin: " + err.Error(), Err: err}
 		}
 	}
-}
-
-// checkAttachment validates what an embedder fills in; the plugin's environment has been through the same rules.
-func checkAttachment(a Attachment) error {
-	if a.ContainerID == "" {
-		return &Error{Code: CodeInvalidEnvironment, Msg: "required env variables [CNI_CONTAINERID] missing", Key: "CNI_CONTAINERID"}
-	}
-	if err := containerIDError(a.ContainerID); err != nil {
-		return err
-	}
-	if err := ifNameError(a.IfName); err != nil {
-		return err
-	}
-	return nil
-}
-
-func containerIDError(id string) *Error {
-	if validID(id) {
-		return nil
-	}
-	return &Error{Code: CodeInvalidEnvironment, Msg: "invalid characters in containerID", Details: id, Key: "CNI_CONTAINERID"}
-}
-
-func ifNameError(name string) *Error {
-	problem := names.LinkProblem(name)
-	if problem == "" {
-		return nil
-	}
-	e := &Error{Code: CodeInvalidEnvironment, Msg: problem, Key: "CNI_IFNAME"}
-	if len(name) > names.MaxLink {
-		e.Details = "interface name should be less than 16 characters"
-	}
-	return e
-}
-
-// validID is [a-zA-Z0-9][a-zA-Z0-9_.-]*, the rule of container IDs and network names. Both become names of
-// files, and neither can be "." or "..".
-func validID(s string) bool {
-	if s == "" {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alphanumeric && (i == 0 || c != '_' && c != '.' && c != '-') {
-			return false
-		}
-	}
-	return true
 }

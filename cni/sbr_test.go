@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -31,8 +33,8 @@ func sbrWorld(t *testing.T) (Attachment, *Result) {
 			keys = strings.Replace(keys, `{ "dst": "0.0.0.0/0" }, { "dst": "::/0" },`, `{ "dst": "0.0.0.0/0", "priority": 50 }, { "dst": "::/0", "priority": 50 },`, 1)
 		}
 		n := network(t, keys)
-		n.name, n.bridge.name = n.name+ifName, n.bridge.name+ifName
-		t.Cleanup(func() { removeLink(t, n.bridge.name) })
+		n = n.with(func(c *netconf.Network) { c.Name, c.Bridge.Name = c.Name+ifName, c.Bridge.Name+ifName })
+		t.Cleanup(func() { removeLink(t, n.conf.Bridge.Name) })
 		var err error
 		if res, err = Attach(t.Context(), n, a); err != nil {
 			t.Fatal(err)
@@ -82,7 +84,7 @@ func TestSBRRoutesBySource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res != n.prev {
+	if res != n.told.Prev {
 		t.Error("the result changed")
 	}
 	after := routed(t, a)
@@ -311,7 +313,7 @@ func TestSBRAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := routed(t, a)
-	if _, err := sbrRoom.add(t.Context(), n, a); asError(err).Code != CodeAttached {
+	if _, err := sbrRoom.add(t.Context(), n, a); fault.Of(err).Code != CodeAttached {
 		t.Error("twice:", err)
 	}
 	if after := routed(t, a); after != before {

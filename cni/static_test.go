@@ -4,7 +4,6 @@ package cni
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -17,65 +16,7 @@ func staticConf(version, keys string) string {
 	return fmt.Sprintf(`{"cniVersion":%q,"name":"net","type":"static","ipam":{"type":"static"%s}`, version, keys)
 }
 
-func TestStaticAddresses(t *testing.T) {
-	two := `,"addresses":[{"address":"10.1.2.3/24","gateway":"10.1.2.1"},{"address":"fd00::3/64"}]`
-	for name, tt := range map[string]struct{ conf, args, want string }{
-		"configured":             {conf: staticConf("1.1.0", two) + `}`, want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64"},
-		"none":                   {conf: staticConf("1.1.0", "") + `}`},
-		"CNI_ARGS adds":          {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.5.0.2/16", want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64, 10.5.0.2/16"},
-		"CNI_ARGS with spaces":   {conf: staticConf("1.1.0", "") + `}`, args: "IP=10.5.0.2/16, fd01::2/64", want: "10.5.0.2/16, fd01::2/64"},
-		"a gateway is its own's": {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.5.0.2/16;GATEWAY=10.1.2.9,10.5.0.1", want: "10.1.2.3/24 via 10.1.2.1, fd00::3/64, 10.5.0.2/16 via 10.5.0.1"},
-		"args replace":           {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2/16"]}}}`, args: "IP=10.5.0.2/16", want: "10.6.0.2/16"},
-		"runtimeConfig replaces": {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2/16"]}},"runtimeConfig":{"ips":["10.7.0.2/16"]}}`, want: "10.7.0.2/16"},
-		"mapped IPv4":            {conf: staticConf("1.1.0", `,"addresses":[{"address":"::ffff:10.1.2.3/120","gateway":"::ffff:10.1.2.1"}]`) + `}`, want: "10.1.2.3/24 via 10.1.2.1"},
-		"no length in args": {conf: staticConf("1.1.0", two) + `,"args":{"cni":{"ips":["10.6.0.2"]}}}`,
-			want: "an entry in the 'ips' field is NOT in CIDR notation, got: '10.6.0.2'"},
-		"no length in runtimeConfig": {conf: staticConf("1.1.0", two) + `,"runtimeConfig":{"ips":["10.6.0.2"]}}`,
-			want: "an entry in the 'ips' field is NOT in CIDR notation, got: '10.6.0.2'"},
-		"no length in CNI_ARGS": {conf: staticConf("1.1.0", two) + `}`, args: "IP=10.6.0.2", want: "the 'ip' field is expected to be in CIDR notation, got: '10.6.0.2'"},
-		"a gateway that isn't":  {conf: staticConf("1.1.0", two) + `}`, args: "GATEWAY=x", want: "invalid gateway address: x"},
-		"no length":             {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: '10.1.2.3'"},
-		"no address":            {conf: staticConf("1.1.0", `,"addresses":[{"gateway":"10.1.2.3"}]`) + `}`, want: "the 'address' field is expected to be in CIDR notation, got: ''"},
-		"families mixed":        {conf: staticConf("1.1.0", `,"addresses":[{"address":"10.1.2.3/24","gateway":"fd00::1"}]`) + `}`, want: "10.1.2.3/24 via fd00::1"},
-		"no ipam":               {conf: `{"cniVersion":"1.1.0","name":"net","type":"static"}`, want: "IPAM config missing 'ipam' key"},
-		"two of a family at 0.2.0": {conf: staticConf("0.2.0", `,"addresses":[{"address":"10.1.2.3/24"},{"address":"10.1.3.3/24"}]`) + `}`,
-			want: "CNI version 0.2.0 does not support more than 1 address per family"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := staticText(tt.conf, tt.args)
-			if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
-// staticText is what the plugin gives, or its error.
-func staticText(conf, args string) string {
-	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/proc/self/ns/net", Args: args}
-	n, err := parse([]byte(conf))
-	if err == nil {
-		_, err = parseArgs(&a)
-	}
-	if err != nil {
-		return err.Error()
-	}
-	res, err := addStatic(context.Background(), n, a)
-	if err != nil {
-		return err.Error()
-	}
-	var list []string
-	for _, ip := range res.IPs {
-		s := ip.Address.String()
-		if ip.Gateway.IsValid() {
-			s += " via " + ip.Gateway.String()
-		}
-		list = append(list, s)
-	}
-	return strings.Join(list, ", ")
-}
-
-// call is one call of the plugin program, without a process.
+// callPlugin is one call of the plugin program, without a process.
 func callPlugin(name, verb, conf string, a Attachment) (status int, out string) {
 	env := map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": a.ContainerID, "CNI_IFNAME": a.IfName, "CNI_NETNS": a.NetNS,
 		"CNI_ARGS": a.Args, "CNI_PATH": "/nowhere"}

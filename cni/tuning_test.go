@@ -5,6 +5,7 @@ package cni
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
@@ -125,7 +127,7 @@ func TestTuningOfNothing(t *testing.T) {
 	w := newTuned(t)
 	before := w.state(t)
 	for _, keys := range []string{"", `"sysctl":{}`, `"mtu":0,"promisc":false`, `"sysctl":null,"mac":"","args":{"cni":{}}`} {
-		if res := w.add(t, keys); !reflect.DeepEqual(res, w.conf(t, keys).prev) {
+		if res := w.add(t, keys); !reflect.DeepEqual(res, w.conf(t, keys).told.Prev) {
 			t.Errorf("%s: result %+v", keys, res)
 		}
 	}
@@ -148,7 +150,7 @@ func TestTuningPrecedence(t *testing.T) {
 		{"", `"args":{"cni":{"txQLen":7,"allmulti":false}},"txQLen":8,"allmulti":true`, "false 7"},
 		{"", `"promisc":true,"args":{"cni":{"promisc":false}}`, "false false"},
 	} {
-		w.MAC = x.args
+		w.MAC, _ = net.ParseMAC(x.args)
 		w.add(t, x.keys)
 		if got := w.state(t); !strings.Contains(got, x.want) {
 			t.Errorf("%s: got %s, want %s", x.keys, got, x.want)
@@ -289,9 +291,12 @@ func TestTuningGC(t *testing.T) {
 		}
 	}
 	n := w.conf(t, "")
-	for _, valid := range [][]Attachment{nil, {{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth0"}}} {
-		if err := tuningRoom.gc(t.Context(), n, valid); err != nil {
-			t.Fatal(err)
+	for name, err := range map[string]error{
+		"reclaim": tuningRoom.reclaim(t.Context(), n),
+		"GC":      tuningRoom.gc(t.Context(), n, []Attachment{{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth0"}}),
+	} {
+		if err != nil {
+			t.Fatal(name, err)
 		}
 		files("c1_eth0.json", "c2_eth0.json", "c9_eth0.json")
 	}
@@ -325,7 +330,7 @@ func (s saved) write(t *testing.T, dir string) {
 // GC without a list removes what is provably dead's: of another boot, or of a host end that isn't there.
 func TestTuningGCOfTheDead(t *testing.T) {
 	w := newTuned(t)
-	host, err := hostid.Read()
+	host, err := hostid.Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +362,7 @@ func TestTuningGCOfTheDead(t *testing.T) {
 	if got := dead(true); got != "[other/c1/eth0 net/gone/eth0 net/reboot/eth0]" {
 		t.Error("dry:", got)
 	}
-	if err := tuningRoom.gc(t.Context(), w.conf(t, ""), nil); err != nil {
+	if err := tuningRoom.reclaim(t.Context(), w.conf(t, "")); err != nil {
 		t.Fatal(err)
 	}
 	if got := dead(false); got != "[other/c1/eth0]" { // which is another network's
@@ -374,11 +379,11 @@ func TestTuningGCOfTheDead(t *testing.T) {
 func TestTuningRefusesTheHost(t *testing.T) {
 	w := newTuned(t)
 	w.NetNS = "/proc/thread-self/ns/net"
-	if _, err := tuningRoom.add(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil || asError(err).Code != CodeInvalidNetNS {
+	if _, err := tuningRoom.add(t.Context(), w.conf(t, `"mtu":1300`), w.Attachment); err == nil || fault.Of(err).Code != CodeInvalidNetNS {
 		t.Error(err)
 	}
 	w.NetNS = "/nowhere"
-	if _, err := tuningRoom.add(t.Context(), w.conf(t, ""), w.Attachment); err == nil || asError(err).Key != "CNI_NETNS" {
+	if _, err := tuningRoom.add(t.Context(), w.conf(t, ""), w.Attachment); err == nil || fault.Of(err).Key != "CNI_NETNS" {
 		t.Error(err)
 	}
 	if err := tuningRoom.status(t.Context(), w.conf(t, "")); err != nil {

@@ -4,10 +4,15 @@ package cni
 
 import (
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/ipam"
 )
 
 // Attach does what the configuration's type says: ptp makes no bridge, loopback no link, and host-local gives an address alone.
@@ -126,4 +131,42 @@ func TestGCNeedsAList(t *testing.T) {
 	if err := GC(t.Context(), n, []Attachment{}); err != nil || left(t, n, a) != nil {
 		t.Errorf("an empty list leaves %v, %v", left(t, n, a), err)
 	}
+}
+
+// Errors need no errors.As: each is an *Error itself, and the cause is behind it.
+func TestErrorsAreOfOneType(t *testing.T) {
+	dir := t.TempDir()
+	full, err := Parse([]byte(`{"cniVersion":"1.1.0","name":"full","type":"host-local","ipam":{"type":"host-local","subnet":"10.77.0.0/30","dataDir":"` + dir + `"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exhausted *ipam.ExhaustedError
+	for err == nil {
+		_, err = Attach(t.Context(), full, Attachment{ContainerID: strings.Repeat("c", 1+len(leases(t, dir+"/full"))), IfName: "eth0", NetNS: "/nowhere"})
+	}
+	if e, ok := err.(*Error); !ok || e.Code != CodeExhausted || !errors.As(err, &exhausted) {
+		t.Errorf("attach: %T: %v", err, err)
+	}
+	saved := t.TempDir()
+	if err := os.MkdirAll(saved+"/c1_eth0.json/full", 0o755); err != nil { // which can't be removed
+		t.Fatal(err)
+	}
+	tuned, err := Parse([]byte(`{"cniVersion":"1.1.0","name":"tuned","type":"tuning","dataDir":"` + saved + `"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Detach(t.Context(), tuned, Attachment{ContainerID: "c1", IfName: "eth0"})
+	if _, ok := err.(*Error); !ok || !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("detach: %T: %v", err, err)
+	}
+}
+
+// leases are the files of a network's leases.
+func leases(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(dir + "/10.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

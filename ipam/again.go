@@ -4,11 +4,12 @@ package ipam
 
 import "golang.org/x/sys/unix"
 
-// reusedName is in the sidecar, until the next boot, once an IPv6 address was given that isn't new.
+// reusedName is in the sidecar from the time that an IPv6 address was given that isn't new, until
+// the next boot.
 const reusedName = "@reused"
 
-// noteReused finds out whether any IPv6 address was given twice since the boot, with those that are
-// given now.
+// noteReused finds out whether any IPv6 address was given twice since the boot, including those
+// that are given now.
 func (r *reservation) noteReused() {
 	s := r.s
 	var st unix.Stat_t
@@ -16,13 +17,14 @@ func (r *reservation) noteReused() {
 	for i := range r.done {
 		if !s.reused && r.picks[i].addr.Is6() && !r.isNew(&r.picks[i]) {
 			s.reused = true
-			_ = unix.Mkdirat(s.side, reusedName, 0o700) // without it the next one that isn't new says so again
+			// If this fails, the next address that isn't new tries again.
+			_ = unix.Mkdirat(s.side, reusedName, 0o700)
 		}
 	}
 }
 
-// isNew tells whether an address is beyond all that its set has given. Where a set has given none,
-// it's one that the network didn't have before if others have.
+// isNew reports whether an address is beyond all those that its set has given. If a set has given
+// none but others have, the set is new to the network, and its addresses are too.
 func (r *reservation) isNew(p *pick) bool {
 	if p.hint.existed {
 		return p.hint.last.Is6() && p.addr.Compare(p.hint.last) > 0

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// While a network's IPv6 addresses are all new, nobody can know one by another MAC; once one isn't, anybody can until the
-// next boot.
+// While a network's IPv6 addresses are all new, nobody can know one by another MAC; once one isn't,
+// anybody can until the next boot.
 func TestOtherMACs6(t *testing.T) {
 	const boot, next = "11111111-2222-3333-4444-555555555555", "21111111-2222-3333-4444-555555555555"
 	n := 0
@@ -50,7 +50,8 @@ func TestOtherMACs6(t *testing.T) {
 			t.Errorf("%s: after a boot neighbours know nothing", name)
 		}
 	}
-	// A set that has given nothing yet in a network that has: its addresses may have been another set's.
+	// A set that has given nothing yet in a network that has: its addresses may have been another
+	// set's.
 	dir := t.TempDir()
 	reused(dir, "fd00::/64", "", boot)
 	if !reused(dir, "10.1.0.0/24 fd00::/64", "", boot) {

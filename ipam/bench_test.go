@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -11,9 +12,10 @@ import (
 )
 
 // evidence is a record of the usual size.
-var evidence = Record{Boot: testBoot, NetNS: 4026531840, Link: "veth0123456789a", Index: 12345, MAC: "02:00:00:00:00:01"}
+var evidence = Record{Boot: testBoot, NetNS: 4026531840, Link: "veth0123456789a", Index: 12345, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
 
-// seed makes n leases as host-local would, from the second address of subnet on, and lets the store take them over.
+// seed makes n leases as host-local would, from the second address of subnet on, and lets the store
+// take them over.
 func seed(t testing.TB, dir, subnet string, n int) {
 	t.Helper()
 	if err := os.MkdirAll(dir+"/net", 0o755); err != nil {
@@ -69,8 +71,8 @@ func BenchmarkNearlyFull(b *testing.B) {
 	}
 }
 
-// nearlyFull returns a range with one free address behind the seed's leases and the warm one, which is moved
-// to the middle of the range.
+// nearlyFull returns a range with one free address behind the seed's leases and the warm one, which
+// is moved to the middle of the range.
 func nearlyFull(t testing.TB, dir string, n int) []RangeSet {
 	t.Helper()
 	start := netip.MustParseAddr("10.0.0.2")

@@ -11,12 +11,12 @@ import (
 
 const (
 	// bootPrefix begins the name of an empty directory for each boot that the sidecar has served. A
-	// reservation writes its leases there before they appear, so that the first one after a boot
-	// fails without a system call of its own asking.
+	// reservation writes its leases there before they appear. So the first one after a boot fails,
+	// without a system call just to ask.
 	bootPrefix = "@boot."
 	// trueSuffix ends the name of an empty directory beside it, if the boot is known to be the
-	// kernel's. It's asked once a boot, so that a record needs no field for it, and an older
-	// version reads the record as it always did.
+	// kernel's. It's asked once a boot. So a record needs no field for it, and an older version can
+	// still read the record.
 	trueSuffix = ".true"
 )
 
@@ -39,9 +39,9 @@ func (s *Store) serve(boot string) error {
 	return nil
 }
 
-// NoteBoot keeps in mind that a boot's ID is the kernel's own, as certain says. It's asked only
-// where that isn't known yet, and without a sidecar not at all. Nothing depends on success: an ID
-// that isn't known proves less.
+// NoteBoot remembers that a boot's ID is the kernel's own, if certain says so. It calls certain
+// only if that isn't known yet, and never without a sidecar. Nothing depends on success: an unknown
+// ID proves less.
 func (s *Store) NoteBoot(boot string, certain func() bool) {
 	if boot == "" || certain == nil || s.readOnly || s.side < 0 || s.isDir(bootPrefix+boot+trueSuffix) || s.isShared() || !certain() {
 		return
@@ -55,7 +55,7 @@ func bootOf(name string) (boot string, ok bool) {
 	return strings.TrimSuffix(boot, trueSuffix), ok
 }
 
-// forgetBoots removes the directories of boots that left no record, but for the current one's.
+// forgetBoots removes the directories of boots that left no record, except the current one's.
 func (s *Store) forgetBoots(boots []string, boot string, records []Record) {
 	for _, b := range boots {
 		left := func(r Record) bool { return r.Boot == b }
@@ -66,8 +66,8 @@ func (s *Store) forgetBoots(boots []string, boot string, records []Record) {
 	}
 }
 
-// Witness sets what a record's text doesn't say, TrueBoot and Shared, for whoever judges by a
-// record that [Store.Lookup] gave.
+// Witness sets TrueBoot and Shared, which a record's text doesn't have, for a caller that judges by
+// a record from [Store.Lookup].
 func (s *Store) Witness(r *Record) {
 	if r.Boot == "" || s.side < 0 {
 		return
@@ -92,7 +92,7 @@ const (
 	magicGPFS   = 0x47504653 // statfs(2)
 )
 
-// isShared reports whether other hosts may use the directory too. What can't be told may.
+// isShared reports whether other hosts may use the directory too. If that isn't known, they may.
 func (s *Store) isShared() bool {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(s.fd, &fs) != nil {

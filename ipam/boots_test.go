@@ -22,7 +22,7 @@ func bootsIn(t *testing.T, dir string) string {
 	return strings.Join(list, " ")
 }
 
-// A boot's ID is asked about once. What is known of it stays for as long as a record names it.
+// A boot's ID is asked about once. The answer stays for as long as a record names it.
 func TestTrueBoots(t *testing.T) {
 	dir, set := t.TempDir(), sets(t, "10.1.0.0/24")
 	asked := 0
@@ -84,7 +84,8 @@ func TestBootIDsByTurns(t *testing.T) {
 	}
 }
 
-// What can't be ended at the first reservation of a boot stays, and keeps nobody from an address.
+// An attachment that can't be ended at the first reservation of a boot stays, and keeps nobody from
+// an address.
 func TestEndingFailsAfterABoot(t *testing.T) {
 	dir, set := t.TempDir(), sets(t, "10.1.0.0/24")
 	if _, err := reserve(t, dir, Request{Owner: owner("c1"), Sets: set, Record: evidence}); err != nil {

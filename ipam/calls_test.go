@@ -14,8 +14,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// traced runs the helper and returns the names of its system calls between the marks. What the runtime does
-// for itself isn't among them.
+// traced runs the helper and returns the names of its system calls between the marks, without those
+// of the runtime itself.
 func traced(t *testing.T, inject []string, words ...string) []string {
 	nstest.Needs(t, "strace")
 	t.Helper()
@@ -110,13 +110,14 @@ func expectNearlyFull(t *testing.T, dir string, n int) {
 	check(t, dir)
 }
 
-// TestWithoutUnnamedFiles works on a file system that doesn't know O_TMPFILE, and without the right to link
-// by descriptor.
+// TestWithoutUnnamedFiles works on a file system that doesn't know O_TMPFILE, and without the right
+// to link by descriptor.
 func TestWithoutUnnamedFiles(t *testing.T) {
 	dir := t.TempDir()
 	mustReserve(t, dir, Request{Owner: owner("c0"), Sets: sets(t, "10.1.0.0/24")}, "10.1.0.2")
 	for i, inject := range []string{"openat:error=EOPNOTSUPP", "linkat:error=ENOENT"} {
-		// Count the calls of a run to find the one to fail: the fourth openat, or the first linkat, behind the mark.
+		// Count the calls of a run to find the one to fail: the fourth openat, or the first linkat,
+		// behind the mark.
 		o := fmt.Sprint("c", i+1)
 		when := 1
 		if i == 0 {
@@ -134,8 +135,8 @@ func TestWithoutUnnamedFiles(t *testing.T) {
 	check(t, dir)
 }
 
-// TestWithoutOpenat2 works on kernels before 5.6, and under filters that refuse what they don't know. A link is
-// followed there as little.
+// TestWithoutOpenat2 works on kernels before 5.6, and under filters that refuse what they don't
+// know. A link is followed there as little.
 func TestWithoutOpenat2(t *testing.T) {
 	for _, inject := range []string{"openat2:error=ENOSYS", "openat2:error=EPERM"} {
 		dir := t.TempDir()
@@ -160,8 +161,8 @@ func TestWithoutOpenat2(t *testing.T) {
 	}
 }
 
-// countBefore counts a system call in what the helper does before its mark. The reservation that it needs for
-// that is given back.
+// countBefore counts a system call in what the helper does before its mark. The reservation that it
+// needs for that is given back.
 func countBefore(t *testing.T, dir, name string) int {
 	nstest.Needs(t, "strace")
 	t.Helper()

@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// Check reads everything and returns what's wrong, joined. What a crash may leave is mended first,
-// unless the store is read-only. Invariants: every file named like an address is a lease; every
-// lease's owner has a record that names it; every record is whole, under its owner's name; the
-// bitmap, where it's kept, shows exactly the leases.
+// Check reads everything and returns all problems, joined. Each is an [*fs.PathError] of a file,
+// and [ErrInvalid] if its content is wrong. Check first mends the remains of a crash, unless the
+// store is read-only. These are the invariants: every file whose name is an address is a lease;
+// every lease's owner has a record that names it; every record is whole, under its owner's name;
+// the bitmap, if it's kept, shows exactly the leases.
 func (s *Store) Check() error {
 	if err := s.index(); err != nil && !errors.Is(err, errUnmarked) {
 		return err

@@ -65,7 +65,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// attachAs reserves in this process, in one of its own, or as the reference; "" where the address isn't told.
+// attachAs reserves in this process, in one of its own, or as the reference; "" where the address
+// isn't told.
 func attachAs(w int, dir, id string, set []RangeSet) (string, error) {
 	switch w % 4 {
 	case 0:

@@ -23,7 +23,8 @@ const (
 	endMark   = "/swiftcni-test-end"
 )
 
-// runHelper is what tests run in a process of its own, to be killed or traced. It returns the exit code.
+// runHelper is what tests run in a process of its own, to be killed or traced. It returns the exit
+// code.
 func runHelper(words []string) int {
 	runtime.LockOSThread()
 	var set []RangeSet
@@ -66,8 +67,8 @@ func helper(strace []string, words ...string) *exec.Cmd {
 // crashCalls are the system calls at which a change can be cut short.
 var crashCalls = []string{"openat", "mkdirat", "linkat", "symlinkat", "unlinkat", "renameat", "pwrite64", "write", "utimensat", "flock", "fstat", "readlinkat"}
 
-// TestKilledAnywhere kills a reservation or a release before each of its system calls. Afterwards nothing is
-// given twice, the store is sound after its own repair, and a release leaves nothing.
+// TestKilledAnywhere kills a reservation or a release before each of its system calls. Afterwards
+// nothing is given twice, the store is sound after its own repair, and a release leaves nothing.
 func TestKilledAnywhere(t *testing.T) {
 	nstest.Full(t, "it takes long")
 	tests := []struct{ name, verb, prepare string }{

@@ -97,8 +97,8 @@ func hostLocalError(dir, command string, o Owner, ranges []RangeSet, want []neti
 	return strings.Join(got, " "), nil
 }
 
-// TestLikeHostLocal runs the same random sequences here and there, in directories of their own, and compares
-// answers, errors and all files. In a third directory both work by turns.
+// TestLikeHostLocal runs the same random sequences here and there, in directories of their own, and
+// compares answers, errors and all files. In a third directory both work by turns.
 func TestLikeHostLocal(t *testing.T) {
 	nstest.Full(t, "it needs the reference's host-local")
 	rng := seeded(t)
@@ -155,8 +155,8 @@ func TestLikeHostLocal(t *testing.T) {
 	}
 }
 
-// randomWant asks for an address now and then, never where the reference would give a second one or would
-// free what the owner has.
+// randomWant asks for an address now and then, never where the reference would give a second one or
+// would free what the owner has.
 func randomWant(rng *rand.Rand, set []RangeSet, dir string, o Owner) []netip.Addr {
 	if rng.IntN(4) != 0 {
 		return nil

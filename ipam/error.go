@@ -20,7 +20,7 @@ var (
 	// errRebuild says that this boot has no link in the sidecar yet, or that the sidecar is missing
 	// or damaged.
 	errRebuild = errors.New("the index must be rebuilt")
-	// errUnmarked says that the sidecar can't be trusted and can't be mended either.
+	// errUnmarked says that the sidecar can't be trusted, and can't be mended.
 	errUnmarked = errors.New("the index doesn't agree with the leases")
 )
 
@@ -30,7 +30,7 @@ type invalidError string
 func (e invalidError) Error() string        { return string(e) }
 func (e invalidError) Is(target error) bool { return target == ErrInvalid }
 
-// SetError is a reservation's failure in one range set.
+// SetError is the failure of a reservation in one range set.
 type SetError struct {
 	Set int // its place in the request
 	Err error
@@ -47,7 +47,7 @@ func (e *SetError) Unwrap() error { return e.Err }
 // DuplicateError refuses an owner a second address of one range set.
 type DuplicateError struct {
 	Owner Owner
-	Addr  netip.Addr // what it holds already
+	Addr  netip.Addr // the address that it holds already
 }
 
 func (e *DuplicateError) Error() string {
@@ -61,7 +61,7 @@ func (e *DuplicateError) Is(target error) bool { return target == fs.ErrExist }
 type TakenError struct {
 	Addr     netip.Addr
 	RangeSet RangeSet
-	Owner    Owner // who holds it, as far as that can be read
+	Owner    Owner // the owner that holds it, as far as that can be read
 }
 
 func (e *TakenError) Error() string {
@@ -78,7 +78,7 @@ func (e *GatewayError) Error() string {
 	return "requested ip " + e.Addr.String() + " is subnet's gateway"
 }
 
-// UnusedError tells of requested addresses that no range set could serve.
+// UnusedError lists requested addresses that no range set could serve.
 type UnusedError struct{ Addrs []netip.Addr }
 
 func (e *UnusedError) Error() string {
@@ -89,13 +89,14 @@ func (e *UnusedError) Error() string {
 	return text
 }
 
-// ExhaustedError says that every address of a range set has a lease, and whose they may be.
+// ExhaustedError says that every address of a range set has a lease, and how many of these may be
+// reclaimed.
 type ExhaustedError struct {
 	Set      int // its place in the request
 	RangeSet RangeSet
 	Leases   int // in this set
-	Stale    int // of them, provably dead, yet not removable
-	Unproven int // of them, without evidence: leases of host-local, which only DEL and GC may end
+	Stale    int // of these, provably dead, but not removable
+	Unproven int // of these, without evidence: leases of host-local, which only DEL and GC may end
 }
 
 func (e *ExhaustedError) Error() string {

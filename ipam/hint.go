@@ -11,18 +11,18 @@ import (
 
 const hintPrefix = "last_reserved_ip."
 
-// hint is the file in which a range set's last reserved address is kept, to go on from there. It
-// decides nothing: whatever it says, an address is given once.
+// hint is the file with the last reserved address of a range set, from which the next search goes
+// on. It decides nothing: whatever it says, an address is given once.
 type hint struct {
 	name string
-	fd   int // -1 where there's no file yet
+	fd   int // -1 if there is no file yet
 	size int // of its content
 	last netip.Addr
 
 	existed bool // before this reservation
 }
 
-// openHint reads the hint of a range set. A hint that can't be understood is as good as none.
+// openHint reads the hint of a range set. A hint that can't be understood is the same as none.
 func (s *Store) openHint(set int) (hint, error) {
 	h := hint{name: hintPrefix + strconv.Itoa(set), fd: -1}
 	fd, err := openAt(s.fd, h.name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -33,7 +33,7 @@ func (s *Store) openHint(set int) (hint, error) {
 		return h, s.pathError("open", h.name, err)
 	}
 	h.fd, h.existed = fd, true
-	var buf [64]byte // an address has 45 bytes at most
+	var buf [64]byte // an address has at most 45 bytes
 	if h.size, err = unix.Read(fd, buf[:]); err != nil {
 		h.close()
 		return h, s.pathError("read", h.name, err)

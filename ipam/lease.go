@@ -12,16 +12,18 @@ import (
 
 // Lease is an address held by an owner.
 type Lease struct {
-	Prefix  netip.Prefix // the address with its subnet's length; alone, where the subnet isn't known
-	Gateway netip.Addr   // of its range; unset where the range isn't known
-	Set     int          // the range set it came from
+	// Prefix is the address with its subnet's length. If the subnet isn't known, it's the address
+	// alone.
+	Prefix  netip.Prefix
+	Gateway netip.Addr // of its range; unset if the range isn't known
+	Set     int        // the range set it came from
 	Owner   Owner
 }
 
 const (
 	// lineBreak parts container ID and interface name in a lease.
 	lineBreak = "\r\n"
-	// maxLease bounds what's read of a lease, and what's written.
+	// maxLease bounds the bytes that are read of a lease, and that are written.
 	maxLease = 3000
 )
 
@@ -34,7 +36,7 @@ const (
 	tornLease // no content: its writer died
 )
 
-// content is what a lease of o holds.
+// content is the content of a lease of o.
 func (o Owner) content() string {
 	id := strings.TrimSpace(o.ContainerID)
 	if o.IfName == "" {
@@ -49,7 +51,7 @@ func parseLease(content string) (Owner, leaseForm) {
 		return Owner{}, foreignLease
 	}
 	text := strings.TrimSpace(content)
-	if strings.Trim(text, "\x00") == "" { // some file systems fill what a power cut lost with zeros
+	if strings.Trim(text, "\x00") == "" { // some file systems fill the part that a power cut lost with zeros
 		return Owner{}, tornLease
 	}
 	id, ifname, found := strings.Cut(text, lineBreak)
@@ -63,7 +65,7 @@ func parseLease(content string) (Owner, leaseForm) {
 	return o, wholeLease
 }
 
-// validate refuses owners that host-local couldn't keep apart from others.
+// validate refuses owners that host-local couldn't tell from others.
 func (o Owner) validate() error {
 	parsed, form := parseLease(o.content())
 	if form != wholeLease || parsed != o {
@@ -111,8 +113,8 @@ func (s *Store) readLease(name string) (leaseFile, error) {
 	return l, nil
 }
 
-// staged is a lease's content on its way: a file without a name, or with one in the sidecar where
-// the file system has no such files.
+// staged is a lease's content before it's published: a file without a name. It has a name in the
+// sidecar if the file system has no files without names.
 type staged struct {
 	fd      int
 	content string
@@ -122,7 +124,7 @@ type staged struct {
 const stagedName = "@lease"
 
 // stage writes a lease's content aside, so that publish makes it appear whole. It does so in the
-// directory of a boot, unless that's unset; errRebuild says that there's none yet.
+// directory of a boot, unless boot is unset. errRebuild says that there is no such directory yet.
 func (s *Store) stage(content, boot string) (staged, error) {
 	t := staged{fd: -1, content: content}
 	dir, name := s.fd, "."
@@ -145,7 +147,7 @@ func (s *Store) stage(content, boot string) (staged, error) {
 }
 
 func (s *Store) stageNamed(content string) (staged, error) {
-	// What a crash left here may be a lease's second name: it must never be written to.
+	// A crash may have left a lease's second name here. It must never be written to.
 	if err := unix.Unlinkat(s.side, stagedName, 0); err != nil && err != unix.ENOENT {
 		return staged{fd: -1}, s.pathError("remove", s.sidePath(stagedName), err)
 	}
@@ -172,7 +174,7 @@ func (s *Store) fill(t staged) (staged, error) {
 	return t, nil
 }
 
-// drop ends a staged lease; what was published of it stays.
+// drop ends a staged lease. A lease that was published from it stays.
 func (s *Store) drop(t *staged) {
 	if t.fd < 0 {
 		return

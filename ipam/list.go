@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Leases lists the leases in the directory, in no order, host-local's included. Their Prefix is the
-// address alone, since subnets aren't kept. A file that's named like a lease and isn't one comes
-// with an error, and the list goes on.
+// Leases lists the leases in the directory, in no order, including host-local's. Their Prefix is
+// the address alone, since subnets aren't kept. A file that has a lease's name and isn't a lease
+// comes with an error, and the list goes on.
 func (s *Store) Leases() iter.Seq2[Lease, error] {
 	return func(yield func(Lease, error) bool) {
 		for name, err := range s.names(s.fd, ".") {
@@ -40,9 +40,9 @@ func (s *Store) Leases() iter.Seq2[Lease, error] {
 	}
 }
 
-// Records lists what's known of each owner, in no order. Owners whose leases host-local made are
-// among them, without evidence. A record may name an address that its owner doesn't hold, after a
-// crash: Lookup knows. The listed owners may be released while the list goes on.
+// Records lists the record of each owner, in no order. Owners whose leases host-local made are
+// among them, without evidence. After a crash, a record may name an address that its owner doesn't
+// hold. [Store.Lookup] tells. The listed owners may be released while the list goes on.
 func (s *Store) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		if s.index() != nil {

@@ -11,7 +11,8 @@ import (
 
 // takeLock opens the lock as host-local does, by the same name and mode, and waits for it.
 func (s *Store) takeLock(ctx context.Context) error {
-	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC // so as not to wait at a FIFO
+	// With O_NONBLOCK it doesn't wait at a FIFO.
+	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	if !s.readOnly {
 		flags |= unix.O_CREAT
 	}

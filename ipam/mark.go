@@ -9,38 +9,39 @@ import (
 )
 
 // The lease directory's modification time carries a mark in its nanoseconds. The mark says that the
-// sidecar agrees with the leases, and in its lowest bits four facts. They are kept here since the
-// time is read and set anyway: a file of their own would be one more system call to read in each
-// Reserve, and two to write in each Release. Whoever else changes the directory takes the mark
-// away, and with it the facts: then the leases are read, other MACs are taken for granted, and what
-// ended lately isn't known.
+// sidecar agrees with the leases. Its lowest bits hold four facts. They are kept here because the
+// time is read and set anyway. A file of their own would cost one more system call to read in each
+// Reserve, and two to write in each Release. If another program changes the directory, the mark
+// goes, and the facts go with it. Then the leases are read, other MACs are taken for granted, and
+// it isn't known which leases ended lately.
 
-// markFlags are the facts that a mark tells besides agreement: two of the leases' form, and two of
-// the [History].
+// markFlags are the facts that a mark tells besides agreement: two about the form of the leases,
+// and two of the [History].
 type markFlags int64
 
 const (
 	flagOld   markFlags = 1 << iota // some lease has host-local's old form
 	flagTaken                       // the bitmap of taken addresses is kept
 	flagMACs                        // History.OtherMACs
-	flagEnded                       // History.EndedLately, true for lastingLately after the change of the directory
-	flagBits  = 4
+	// It's History.EndedLately, and true for lastingLately after the change of the directory.
+	flagEnded
+	flagBits = 4
 )
 
-// A History is what a network remembers of leases that ended. It's a help, not a proof: a directory
-// that another program has changed remembers no end, and takes other MACs for granted.
+// A History is a network's memory of leases that ended. It's a help, not a proof. A directory that
+// another program has changed remembers no end, and takes other MACs for granted.
 type History struct {
-	// OtherMACs: some owner of an address may have had, since the boot, a MAC that doesn't follow
-	// from the address. It's one that asked for it ([Request].OtherMAC), or another program's.
-	// Neighbours may then know an address by its last owner's MAC, and the next owner should
-	// announce its own.
+	// OtherMACs says that since the boot some owner of an address may have had a MAC that doesn't
+	// follow from the address. Such an owner asked for its MAC ([Request].OtherMAC), or got its
+	// lease from another program. Neighbours may then know an address by its last owner's MAC, and
+	// the next owner should announce its own.
 	OtherMACs bool
-	// OtherMACs6 is the same for IPv6 addresses, and also true if [Request].OtherMAC6 was set and
+	// OtherMACs6 is the same for IPv6 addresses. It's also true if [Request].OtherMAC6 was set and
 	// an IPv6 address has been given twice. IPv6 ranges are mostly so large that this never
-	// happens: a new address isn't known to any neighbour.
+	// happens: no neighbour knows a new address.
 	OtherMACs6 bool
-	// EndedLately: leases ended within the last 50 ms. The kernel may still be about to free the
-	// nftables elements that went with them, and closing a socket of nftables then waits for it,
+	// EndedLately says that leases ended within the last 50 ms. The kernel may then still have to
+	// free the nftables elements that went with them. Closing a socket of nftables waits for that,
 	// about 10 ms.
 	EndedLately bool
 }
@@ -66,10 +67,10 @@ func ReadHistory(dir, network string) History {
 	return History{OtherMACs: flags&flagMACs != 0, EndedLately: flags&flagEnded != 0}
 }
 
-// mark is the nanosecond part of the modification time by which the lease directory says that the
-// sidecar agrees with it. It depends on the second and on the directory, so that neither a time set
-// by the kernel nor a copy of the directory carries it, but for one chance in 62 million. A file
-// system with coarser times can't keep it: there each operation reads all leases.
+// mark is the nanosecond part of the modification time that says that the sidecar agrees with the
+// lease directory. It depends on the second and on the directory. So a time that the kernel set
+// doesn't carry it, nor does a copy of the directory, except for one chance in 62 million. A file
+// system with coarser times can't keep it. There each operation reads all leases.
 func mark(sec int64, ino uint64, flags markFlags) int64 {
 	x := uint64(sec)*0x9e3779b97f4a7c15 ^ ino*0xd6e8feb86659fd93
 	x ^= x >> 32
@@ -95,7 +96,7 @@ func (s *Store) look() error {
 	return nil
 }
 
-// readMark returns what a directory's times tell; ok is false where they're no mark.
+// readMark decodes a directory's times. ok is false if they aren't a mark.
 func readMark(st *unix.Stat_t) (flags markFlags, ok bool) {
 	sec, nsec := int64(st.Mtim.Sec), int64(st.Mtim.Nsec)
 	flags = markFlags(nsec & (1<<flagBits - 1))
@@ -112,8 +113,8 @@ func readMark(st *unix.Stat_t) (flags markFlags, ok bool) {
 // ended.
 const lastingLately = 50 * time.Millisecond
 
-// setMark says that the sidecar agrees with the leases, in case it does and a change took the mark
-// away. Who isn't allowed to set times works without the mark.
+// setMark says that the sidecar agrees with the leases, if it does and a change took the mark away.
+// A user that may not set times works without the mark.
 func (s *Store) setMark() {
 	if !s.marked || !s.changed {
 		return
@@ -127,7 +128,7 @@ func (s *Store) setMark() {
 	_ = unix.UtimesNanoAt(s.fd, ".", times, 0)
 }
 
-// setFlag changes what the next mark tells.
+// setFlag changes a fact of the next mark.
 func (s *Store) setFlag(f markFlags, on bool) {
 	flags := s.flags &^ f
 	if on {

@@ -20,11 +20,15 @@ type model struct {
 	boot string
 }
 
-// TestAgainstModel does everything at random that happens to a directory: our work, the reference's, crashes,
-// reboots, careless people. Nothing is given twice, nothing is lost, and every state checks.
+// TestAgainstModel does everything at random that happens to a directory: our work, the
+// reference's, crashes, reboots, careless people. Nothing is given twice, nothing is lost, and
+// every state checks.
 func TestAgainstModel(t *testing.T) {
-	rng := seeded(t)
-	for range 6 {
+	rng, rounds := seeded(t), 6
+	if testing.Short() {
+		rounds = 2
+	}
+	for range rounds {
 		dir, err := os.MkdirTemp("/run", "ipam")
 		if err != nil {
 			t.Fatal(err)

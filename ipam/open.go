@@ -13,7 +13,7 @@ const (
 	pathFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 )
 
-// openAt is openat(2), begun again when a signal ends it.
+// openAt is openat(2). It begins again if a signal ends it.
 func openAt(dir int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dir, name, flags, mode)
@@ -23,8 +23,8 @@ func openAt(dir int, name string, flags int, mode uint32) (int, error) {
 	}
 }
 
-// openInside is openAt that follows no symbolic link anywhere in name, so that nobody who may write
-// to one of its directories can lead elsewhere.
+// openInside is openAt that follows no symbolic link anywhere in name. So a user that may write to
+// one of its directories can't lead it elsewhere.
 func openInside(dir int, name string, flags int, mode uint32) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_SYMLINKS}
 	for {

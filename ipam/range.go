@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Range is a run of addresses of one subnet. A zero Start means the address after the subnet's
-// first, a zero End the last one (for IPv4 the one before the broadcast address), a zero Gateway
-// the address after the subnet's first. The gateway is never given to a container, and needn't lie
-// in the subnet.
+// Range is a run of addresses of one subnet. A zero Start is the address after the subnet's first.
+// A zero End is the last address, or for IPv4 the one before the broadcast address. A zero Gateway
+// is the address after the subnet's first. The gateway is never given to a container, and needn't
+// lie in the subnet.
 type Range struct {
 	Subnet              netip.Prefix
 	Start, End, Gateway netip.Addr
 }
 
-// RangeSet is one or more ranges that together serve one address per container.
+// RangeSet is one or more ranges that together serve one address for each container.
 type RangeSet []Range
 
 // RangeError says why a range or a list of range sets can't be used, in host-local's words.
@@ -27,7 +27,7 @@ func (e *RangeError) Error() string { return e.Reason }
 
 func rangeError(reason string) error { return &RangeError{reason} }
 
-// OverlapError tells of two range sets that share an address.
+// OverlapError names two range sets that share an address, by their indexes.
 type OverlapError struct{ A, B int }
 
 func (e *OverlapError) Error() string {
@@ -65,7 +65,7 @@ func (r Range) Canonical() (Range, error) {
 		return c, nil
 	}
 	c.End = lastOf(subnet)
-	if c.Start.Compare(c.End) > 0 { // only the broadcast address, given as the start
+	if c.Start.Compare(c.End) > 0 { // only if the start is the broadcast address
 		return Range{}, rangeError("RangeStart " + c.Start.String() + " is after RangeEnd " + c.End.String() + " in network " + subnet.String())
 	}
 	return c, nil
@@ -176,7 +176,7 @@ func (s RangeSet) String() string {
 }
 
 // CanonicalSets returns the range sets of a configuration in canonical form. The error is a
-// [*RangeError], or an [*OverlapError] where each set is right by itself: a caller with more to say
+// [*RangeError], or an [*OverlapError] if each set is right by itself. A caller with more to say
 // about sets says it before.
 func CanonicalSets(sets []RangeSet) ([]RangeSet, error) {
 	if len(sets) == 0 {

@@ -5,40 +5,42 @@ package ipam
 import (
 	"encoding/hex"
 	"hash/fnv"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 )
 
-// Owner is what holds leases: an interface of a container, by the names that CNI gives it. A lease
-// written by host-local before 0.7 names no interface.
+// Owner is an owner of leases: an interface of a container, by the names that CNI gives them. A
+// lease that host-local wrote before 0.7 names no interface.
 type Owner struct{ ContainerID, IfName string }
 
 // String is the owner as "c1/eth0".
 func (o Owner) String() string { return o.ContainerID + "/" + o.IfName }
 
-// Record is what the sidecar knows of an owner: its addresses, and the evidence by which its death
-// can be proven. A record without a Boot has no evidence, and its leases are ended by DEL and GC
-// alone.
+// Record is the sidecar's knowledge of an owner: its addresses, and the evidence that can prove its
+// death. A record without a Boot has no evidence. Only DEL and GC end its leases.
 type Record struct {
 	Owner Owner
 	Addrs []netip.Addr // of all its leases in this network
-	// Prefixes are addresses with their subnets' lengths, as they were given. They are hints: there
-	// are none of what host-local gave, and may be some of what isn't held any more.
+	// Prefixes are addresses with their subnets' lengths, as they were given. They are hints.
+	// Addresses that host-local gave have none, and some may be of addresses that aren't held any
+	// more.
 	Prefixes []netip.Prefix
 
-	Boot  string // boot ID, /proc/sys/kernel/random/boot_id
-	NetNS uint64 // inode of the host-side network namespace
-	Link  string // name of the host-side link
-	Index int    // its index
-	MAC   string // hardware address of the link or of the container, as the caller of Reserve gave it; not interpreted
+	Boot  string           // boot ID, /proc/sys/kernel/random/boot_id
+	NetNS uint64           // inode of the host-side network namespace
+	Link  string           // name of the host-side link
+	Index int              // its index
+	MAC   net.HardwareAddr // its hardware address, or nil
 
 	// TrueBoot says that Boot is known to be the kernel's own. Anybody can mount a file over the
-	// kernel's, so two IDs that differ prove two boots only if both are known. It's set for
+	// kernel's, so two different IDs prove two boots only if both are known. It's set for
 	// [Request].Alive and by [Store.Records].
 	TrueBoot bool
-	// Shared says that the record may have been made on another host, as its directory is on a file
-	// system that several can use, or on one of which that isn't known. It's set where TrueBoot is.
+	// Shared says that the record may have been made on another host: its directory is on a file
+	// system that several hosts can use, or on one of which that isn't known. It's set whenever
+	// TrueBoot is.
 	Shared bool
 }
 
@@ -51,8 +53,9 @@ const (
 )
 
 // recordName is the name of an owner's record in the sidecar. It's "c1:eth0", since neither name
-// can hold a colon; an owner that doesn't look like CNI's goes by a hash, and its record's text
-// repeats it. Names of other things in the sidecar begin with "@", names of records never do.
+// can hold a colon. An owner that doesn't look like CNI's has a hash as its name, and its record's
+// text repeats the owner. Names of other things in the sidecar begin with "@", and names of records
+// never do.
 func recordName(o Owner) string {
 	if o.plain() {
 		return o.ContainerID + ":" + o.IfName
@@ -87,7 +90,7 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// text is the record as a link's target: fields apart by one space, "-" for unset ones.
+// text is the record as a link's target: fields separated by one space, "-" for unset ones.
 func (r *Record) text() (string, error) {
 	b := make([]byte, 0, 128)
 	b = append(b, recordVersion+" "...)
@@ -113,7 +116,7 @@ func (r *Record) text() (string, error) {
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(r.Index), 10)
 	b = append(b, ' ')
-	b = append(b, orDash(r.MAC)...)
+	b = appendMAC(b, r.MAC)
 	if !r.Owner.plain() {
 		b = append(b, ' ')
 		b = strconv.AppendQuoteToASCII(b, r.Owner.content())
@@ -124,9 +127,11 @@ func (r *Record) text() (string, error) {
 	return string(b), nil
 }
 
-// parseRecord is text's inverse. ok is false for whatever text can't have written under that name.
+// parseRecord is the inverse of text. ok is false for a string that text can't have written under
+// that name.
 func parseRecord(name, text string) (r Record, ok bool) {
-	fields := strings.SplitN(text, " ", 8)
+	var array [8]string
+	fields := split(array[:0], text)
 	if len(fields) < 7 || fields[0] != recordVersion {
 		return Record{}, false
 	}
@@ -155,7 +160,10 @@ func parseRecord(name, text string) (r Record, ok bool) {
 	if r.Index, err = strconv.Atoi(fields[5]); err != nil || r.Index < 0 {
 		return Record{}, false
 	}
-	r.Boot, r.Link, r.MAC = unDash(fields[2]), unDash(fields[4]), unDash(fields[6])
+	r.Boot, r.Link = unDash(fields[2]), unDash(fields[4])
+	if r.MAC, ok = parseMAC(fields[6]); !ok {
+		return Record{}, false
+	}
 	if len(fields) == 8 {
 		content, err := strconv.Unquote(fields[7])
 		if err != nil {
@@ -177,7 +185,7 @@ func parseRecord(name, text string) (r Record, ok bool) {
 
 // validEvidence refuses evidence that couldn't be read back.
 func (r *Record) validEvidence() error {
-	for _, s := range []string{r.Boot, r.Link, r.MAC} {
+	for _, s := range []string{r.Boot, r.Link} {
 		if s == "-" {
 			return invalidError(`evidence can't be "-"`)
 		}
@@ -187,10 +195,53 @@ func (r *Record) validEvidence() error {
 			}
 		}
 	}
-	if len(r.Boot) > 64 || len(r.Link) > 64 || len(r.MAC) > 64 || r.Index < 0 {
+	if len(r.Boot) > 64 || len(r.Link) > 64 || r.Index < 0 {
 		return invalidError("evidence is longer than 64 bytes, or has a negative index")
 	}
+	if n := len(r.MAC); n != 0 && n != 6 && n != 8 && n != 20 {
+		return invalidError("evidence has a hardware address of " + strconv.Itoa(n) + " bytes")
+	}
 	return nil
+}
+
+// split appends the fields of a record's text: the last of eight, which is quoted, may hold spaces.
+func split(fields []string, text string) []string {
+	for found := true; found; {
+		if len(fields) == 7 {
+			return append(fields, text)
+		}
+		var field string
+		field, text, found = strings.Cut(text, " ")
+		fields = append(fields, field)
+	}
+	return fields
+}
+
+// appendMAC appends a hardware address as text, "-" for none.
+func appendMAC(b []byte, mac net.HardwareAddr) []byte {
+	if len(mac) == 0 {
+		return append(b, '-')
+	}
+	for i := range mac {
+		if i > 0 {
+			b = append(b, ':')
+		}
+		b = hex.AppendEncode(b, mac[i:i+1])
+	}
+	return b
+}
+
+// parseMAC is appendMAC's inverse. It takes an address only in the one spelling that appendMAC has.
+func parseMAC(s string) (mac net.HardwareAddr, ok bool) {
+	if s == "-" {
+		return nil, true
+	}
+	mac, err := net.ParseMAC(s)
+	if err != nil {
+		return nil, false
+	}
+	var spelled [64]byte
+	return mac, string(appendMAC(spelled[:0], mac)) == s
 }
 
 func orDash(s string) string {

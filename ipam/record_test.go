@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"net"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -17,7 +18,7 @@ func TestRecordsSurviveTheirText(t *testing.T) {
 	} {
 		full := evidence
 		full.Owner, full.Addrs = o, []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")}
-		for _, r := range []Record{full, {Owner: o}, {Owner: o, Addrs: full.Addrs[:1], MAC: "x"}} {
+		for _, r := range []Record{full, {Owner: o}, {Owner: o, Addrs: full.Addrs[:1], MAC: net.HardwareAddr{0, 1, 2, 3, 4, 5, 6, 7}}} {
 			text, err := r.text()
 			if err != nil {
 				t.Errorf("%v: %v", r, err)
@@ -71,7 +72,7 @@ func TestLeaseContent(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add("c1:eth0", "1 10.0.0.2 - 0 - 0 -")
-	f.Add("#00", `1 10.0.0.2,::1 b 1 veth 2 02:00 "a\r\nb"`)
+	f.Add("#00", `1 10.0.0.2,::1 b 1 veth 2 02:00:00:00:00:0f "a\r\nb"`)
 	f.Fuzz(func(t *testing.T, name, text string) {
 		r, ok := parseRecord(name, text)
 		if !ok {

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// Lookup returns what's known of an owner, also where host-local made its leases; ok says whether
-// it holds any. Addrs are those that it really holds. Where it has none of its own, the old leases
-// of its container count, as host-local has it, and the record's Owner has no IfName.
+// Lookup returns the record of an owner, also if host-local made its leases. ok reports whether it
+// holds any. Addrs are those that it really holds. If it has none of its own, the old leases of its
+// container count, as for host-local, and the record's Owner has no IfName.
 func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 	if err := o.validate(); err != nil {
 		return Record{}, false, err
@@ -20,8 +20,8 @@ func (s *Store) Lookup(o Owner) (r Record, ok bool, err error) {
 }
 
 // Release ends the leases of an owner. Releasing an owner without leases is not an error. A lease
-// that isn't the owner's is never removed, whatever the sidecar says of it. The order, leases
-// before the record, is what lets a crash between them be mended.
+// of another owner is never removed, whatever the sidecar says of it. Leases go before the record,
+// so a crash between them can be mended.
 func (s *Store) Release(o Owner) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -48,8 +48,8 @@ func (s *Store) Release(o Owner) error {
 	return err
 }
 
-// ReleaseAll is Release for each of these records, which [Store.Records] gave and nobody has
-// changed since. It's cheaper: neither is read again.
+// ReleaseAll is Release for each of these records, which come from [Store.Records] and haven't
+// changed since. It's cheaper, since neither records nor leases are read again.
 func (s *Store) ReleaseAll(records []Record) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -59,7 +59,7 @@ func (s *Store) ReleaseAll(records []Record) error {
 	}
 	var failed error
 	for _, r := range records {
-		if !s.marked { // then it isn't the sidecar's, or something odd has turned up in it
+		if !s.marked { // then it doesn't come from the sidecar, or the sidecar holds something odd
 			failed = errors.Join(failed, s.Release(r.Owner))
 			continue
 		}
@@ -86,16 +86,16 @@ func (s *Store) end(r *Record) error {
 	}
 	err := s.unlinkRecord(r.Owner)
 	if !s.marked {
-		return nil // the next rebuild removes what's left of it
+		return nil // the next rebuild removes the rest of it
 	}
 	return err
 }
 
-// find looks an owner up, by the sidecar or, where that can't be mended, by reading all leases. It
-// sets hasLast if there is a record, even one without leases.
+// find looks an owner up, by the sidecar. If that can't be mended, it reads all leases. It sets
+// hasLast if there is a record, even one without leases.
 func (s *Store) find(o Owner) (Record, error) {
 	s.last, s.hasLast = Record{}, false
-	for range 2 { // the sidecar may turn out damaged, and is mended then
+	for range 2 { // the sidecar may turn out damaged, and is then mended
 		if s.index() != nil {
 			break
 		}
@@ -123,7 +123,7 @@ func (s *Store) findIndexed(o Owner) (bool, error) {
 	return len(r.Addrs) > 0, nil
 }
 
-// verify keeps of addrs what o really holds.
+// verify returns those of addrs that o really holds.
 func (s *Store) verify(o Owner, addrs []netip.Addr) ([]netip.Addr, error) {
 	kept := addrs[:0]
 	for _, a := range addrs {

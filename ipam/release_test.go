@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReleaseAll ends what records name and their owners hold, and nothing else. It leaves one mark, at its end.
+// TestReleaseAll ends what records name and their owners hold, and nothing else. It leaves one
+// mark, at its end.
 func TestReleaseAll(t *testing.T) {
 	dir := t.TempDir()
 	set := sets(t, "10.1.0.0/24 2001:db8::/64")
@@ -58,7 +59,8 @@ func TestReleaseAll(t *testing.T) {
 	}
 }
 
-// TestEndedLately is told to who reserves within 50 ms of a release, also behind others who do; it's forgotten then.
+// TestEndedLately is told to who reserves within 50 ms of a release, also behind others who do;
+// it's forgotten then.
 func TestEndedLately(t *testing.T) {
 	dir, set := t.TempDir(), sets(t, "10.1.0.0/24")
 	lately := func(id string) bool {

@@ -7,36 +7,41 @@ import (
 	"slices"
 )
 
-// Request asks for one address of each range set.
+// Request asks for one address of each range set. Its functions are called while the store is
+// locked.
 type Request struct {
-	Owner  Owner
-	Sets   []RangeSet   // canonical, see [CanonicalSets]; a set's place names its last_reserved_ip file
-	Want   []netip.Addr // addresses to be given; each must lie in a set of its own
-	Record Record       // evidence; Owner, Addrs and Prefixes are filled in by Reserve
+	Owner Owner
+	// Sets are canonical, see [CanonicalSets]. A set's place names its last_reserved_ip file.
+	Sets   []RangeSet
+	Want   []netip.Addr // addresses to be given; each must be in a set of its own
+	Record Record       // evidence; Reserve fills in Owner, Addrs and Prefixes
 
-	// OtherMAC says that the owner's MAC doesn't follow from its address, so that the address's
-	// next owner will have another one, or that an earlier owner's may not have. See [History].
+	// OtherMAC says that the owner's MAC doesn't follow from its address. So the next owner of the
+	// address will have another one, or an earlier owner may have had another one. See [History].
 	OtherMAC bool
-	// OtherMAC6 says the same of its IPv6 addresses alone. See [History].
+	// OtherMAC6 says the same of its IPv6 addresses only. See [History].
 	OtherMAC6 bool
 
-	// Alive says whether the attachment that a record describes may exist. Only its false, which
-	// must be proven, lets leases be reclaimed. It's asked only of records with evidence. A nil
-	// Alive treats every attachment as alive.
+	// Alive reports whether the attachment that a record describes may exist. Only false lets
+	// leases be reclaimed, and it must be proven. Alive is called only for records with evidence. A
+	// nil Alive treats every attachment as alive.
 	Alive func(Record) bool
 
-	// TrueBoot says whether Record.Boot is known to be the kernel's own. It's asked once a boot.
-	// See [Record].TrueBoot.
+	// TrueBoot reports whether Record.Boot is known to be the kernel's own. It's called once a
+	// boot, and nil doesn't know. See [Record].TrueBoot.
 	TrueBoot func() bool
 
-	// Ending is called before the leases of a dead attachment end, for what else the caller keeps
-	// by its addresses. Its error keeps them. Nil means no cleanup.
+	// Ending is called before the leases of a dead attachment end, so that the caller can remove
+	// other things that it keeps by its addresses. If it returns an error, the leases stay. Nil
+	// means that there is nothing to remove.
 	Ending func(Record) error
 }
 
-// Reserve gives the owner an address of each set, in their order, or nothing at all. Where the
-// owner's earlier attachment is provably dead, its leases end and the same addresses are given
-// again if they can be. Errors are [*SetError], [*UnusedError], [ErrInvalid] and [*fs.PathError].
+// Reserve gives the owner an address of each set, in their order, or nothing at all. If the owner's
+// earlier attachment is provably dead, its leases end, and the same addresses are given again if
+// that is possible. It waits only for the file system, and for Alive and Ending. Errors are
+// [*SetError], [*UnusedError], [ErrInvalid], [*fs.PathError], and a [*RangeError] if there's no
+// set.
 func (s *Store) Reserve(req Request) ([]Lease, error) {
 	if s.readOnly {
 		return nil, ErrReadOnly
@@ -88,15 +93,15 @@ func (q *Request) validate() error {
 type reservation struct {
 	s      *Store
 	req    Request
-	boot   string // unset: nothing that other boots left matters
+	boot   string // unset: remains of other boots don't matter
 	want   []netip.Addr
 	picks  []pick
 	tmp    staged
-	prior  Record       // what the owner had when this began
+	prior  Record       // the owner's record at the beginning
 	had    bool         // there was a prior record, and it stays if this fails
-	held   []netip.Addr // what makes a further address a duplicate
-	again  []netip.Addr // addresses of an attachment that's dead, to be given again
-	record Record       // what's published
+	held   []netip.Addr // addresses that make a further one a duplicate
+	again  []netip.Addr // addresses of a dead attachment, to be given again
+	record Record       // to be published
 	done   int          // picks whose lease is published
 }
 
@@ -107,7 +112,7 @@ type pick struct {
 	wanted bool
 	walked bool // walk was begun
 	tries  int  // addresses asked for one by one
-	noMap  bool // the bitmap can't be had
+	noMap  bool // there can be no bitmap
 	walk   walk
 	hint   hint
 	err    error // why there's no address
@@ -142,7 +147,7 @@ func (r *reservation) run() ([]Lease, error) {
 	return r.leases(), nil
 }
 
-// lookBack finds what the owner has. Leases of a dead attachment end here.
+// lookBack finds the owner's leases. Leases of a dead attachment end here.
 func (r *reservation) lookBack() error {
 	s := r.s
 	prior, ok, err := s.readRecord(r.req.Owner)
@@ -196,7 +201,7 @@ func (s *Store) dead(req *Request, rec *Record) bool {
 	return !req.Alive(*rec)
 }
 
-// choose picks for each set the address that's most likely free, without asking.
+// choose picks for each set the address that is most likely to be free, without asking.
 func (r *reservation) choose() {
 	for _, a := range r.req.Want {
 		if a = plain(a); !slices.Contains(r.want, a) {
@@ -205,8 +210,10 @@ func (r *reservation) choose() {
 	}
 	r.picks = make([]pick, len(r.req.Sets))
 	for i := range r.picks {
+		r.picks[i].hint.fd = -1
+	}
+	for i := range r.picks {
 		p := &r.picks[i]
-		p.hint.fd = -1
 		if err := r.pick(i, p); err != nil {
 			p.err = &SetError{Set: i, Err: err}
 			return // the sets after it aren't reached
@@ -250,8 +257,8 @@ func (r *reservation) pick(i int, p *pick) error {
 	return nil
 }
 
-// publish makes the record appear and then the leases: a crash between them leaves a record that
-// promises too much, which every reader verifies.
+// publish makes the record appear and then the leases. A crash between them leaves a record that
+// promises too much. Every reader verifies records.
 func (r *reservation) publish() error {
 	err := r.picks[0].err
 	if err != nil {
@@ -296,7 +303,7 @@ func (r *reservation) writeRecord(replace bool) error {
 	return r.s.writeRecord(&r.record, replace)
 }
 
-// leases is the answer.
+// leases are the answer.
 func (r *reservation) leases() []Lease {
 	leases := make([]Lease, len(r.picks))
 	for i := range r.picks {
@@ -312,7 +319,7 @@ func (r *reservation) leases() []Lease {
 	return leases
 }
 
-// undo ends what this reservation took, and nothing else.
+// undo ends the leases of this reservation, and nothing else.
 func (r *reservation) undo() {
 	for i := range r.done {
 		_ = r.s.unlinkLease(r.picks[i].addr)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // nobody and everybody are answers of Request.Alive.
@@ -200,8 +202,8 @@ func TestHugeAndTinyRanges(t *testing.T) {
 	check(t, dir)
 }
 
-// TestNearlyFullAgainstBruteForce gives and takes at random in a full range, with the bitmap kept, and compares
-// each choice with the walk's.
+// TestNearlyFullAgainstBruteForce gives and takes at random in a full range, with the bitmap kept,
+// and compares each choice with the walk's.
 func TestNearlyFullAgainstBruteForce(t *testing.T) {
 	dir := t.TempDir()
 	set, err := CanonicalSets([]RangeSet{{parseRange(t, "10.0.0.0/16 10.0.127.200 10.0.128.60 10.0.128.7"), parseRange(t, "10.1.0.0/27")}})
@@ -237,5 +239,27 @@ func TestNearlyFullAgainstBruteForce(t *testing.T) {
 	s := mustOpen(t, dir)
 	if s.look(); s.flags&flagTaken == 0 {
 		t.Error("the bitmap isn't kept, so this proves nothing")
+	}
+}
+
+// A reservation that a first set refuses closes nothing of the program's, such as its standard
+// input: descriptor 0.
+func TestRefusalClosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	req := Request{Owner: owner("c1"), Sets: sets(t, "10.8.0.0/30 10.9.0.0/24 10.10.0.0/24")}
+	mustReserve(t, dir, req, "10.8.0.2 10.9.0.2 10.10.0.2")
+	var before unix.Stat_t
+	if err := unix.Fstat(0, &before); err != nil {
+		t.Fatal("no standard input:", err)
+	}
+	for _, id := range []string{"c1", "c2"} { // it has addresses, and no address is left
+		req.Owner = owner(id)
+		if got, err := reserve(t, dir, req); err == nil {
+			t.Fatal("reserved", got)
+		}
+		var after unix.Stat_t
+		if err := unix.Fstat(0, &after); err != nil || after.Ino != before.Ino || after.Dev != before.Dev {
+			t.Fatalf("after the refusal of %s the standard input is another file, or none: %v", id, err)
+		}
 	}
 }

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// DNS is what a resolv.conf(5) says, in the words of a CNI result's dns.
+// DNS is the content of a resolv.conf(5), in the words of a CNI result's dns.
 type DNS struct {
 	Nameservers     []string
 	Domain          string
 	Search, Options []string
 }
 
-// maxResolvLine is the longest line that host-local takes.
+// maxResolvLine is the longest line that host-local accepts.
 const maxResolvLine = 64 << 10
 
-// ParseResolvConf reads a resolv.conf(5) as host-local does: several search or options lines add
-// up, the last domain wins, comments are whole lines, and what isn't known is passed over. The only
-// error is a line of 64 KiB or more.
+// ParseResolvConf reads a resolv.conf(5) as host-local does. Several search or options lines add
+// up, the last domain wins, and comments are whole lines. Unknown lines are skipped. The only error
+// is a line of 64 KiB or more.
 func ParseResolvConf(text []byte) (DNS, error) {
 	var dns DNS
 	for line := range bytes.Lines(text) {

@@ -5,14 +5,14 @@ package ipam
 import "golang.org/x/sys/unix"
 
 // Trusted reports whether the sidecar is the truth. It isn't if another program has changed or lost
-// leases since the last operation, nor in a directory that's new.
+// leases since the last operation, nor in a new directory.
 func (s *Store) Trusted() (bool, error) {
 	err := s.look()
 	return s.marked, err
 }
 
-// Restore gives leases back to attachments that live though their leases were lost, as when the
-// directory was wiped: each record names an owner, its addresses and its evidence. An address that
+// Restore gives leases back to attachments that live although their leases were lost, as when the
+// directory was wiped. Each record names an owner, its addresses and its evidence. An address that
 // has a lease stays its holder's. Then the sidecar is made to agree.
 func (s *Store) Restore(live []Record) error {
 	if s.readOnly {

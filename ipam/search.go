@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how many addresses are asked for one by one before the bitmap is.
+// patience is how many addresses are asked for one by one before the bitmap is used.
 const patience = 4
 
-// take publishes the lease of p, going on to the next free address where p's is taken.
+// take publishes the lease of p. If p's address is taken, it goes on to the next free one.
 func (r *reservation) take(i int, p *pick) error {
 	for reclaimed := false; ; {
 		err := r.s.publish(&r.tmp, p.addr)
@@ -36,8 +36,8 @@ func (r *reservation) take(i int, p *pick) error {
 	}
 }
 
-// advance moves p to the next address that has no lease. Nobody else makes any meanwhile, so it'll
-// be free.
+// advance moves p to the next address that has no lease. No other program makes leases meanwhile,
+// so the address will be free.
 func (r *reservation) advance(i int, p *pick) bool {
 	if p.wanted {
 		return false
@@ -99,7 +99,7 @@ func (r *reservation) takenError(set int, a netip.Addr) error {
 	return &TakenError{Addr: a, RangeSet: r.req.Sets[set], Owner: l.owner}
 }
 
-// reclaim is the last resort: for a requested address the end of a dead holder, else the end of
+// reclaim is the last resort. For a requested address it ends a dead holder. Otherwise it ends
 // every dead attachment in the set. It reads all records, and p goes on from where the walk began.
 func (r *reservation) reclaim(i int, p *pick) error {
 	if p.wanted {
@@ -146,7 +146,7 @@ func (r *reservation) endStale(e *ExhaustedError) error {
 			return err
 		}
 		if rec.Owner == r.req.Owner {
-			continue // this record is on its way
+			continue // this record is not yet published
 		}
 		n := 0
 		for _, a := range rec.Addrs {

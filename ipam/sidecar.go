@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextName is a record on its way to replace another.
+// nextName is a record that is about to replace another.
 const nextName = "@next"
 
-// sidePath is where something in the sidecar is, relative to the lease directory.
+// sidePath is the path of a thing in the sidecar, relative to the lease directory.
 func (s *Store) sidePath(name string) string {
 	path := "../" + sidecarDir + "/" + s.network
 	if name != "" {
@@ -23,8 +23,8 @@ func (s *Store) sidePath(name string) string {
 	return path
 }
 
-// readRecord reads an owner's record. A text that isn't one is treated as none, and ends the
-// sidecar's trust.
+// readRecord reads an owner's record. A text that isn't a record counts as none, and the sidecar is
+// no longer trusted.
 func (s *Store) readRecord(o Owner) (Record, bool, error) {
 	name := recordName(o)
 	r, ok, err := s.readRecordNamed(name)
@@ -50,7 +50,7 @@ func (s *Store) readRecordNamed(name string) (Record, bool, error) {
 	if err == unix.ENOENT {
 		return Record{}, false, nil
 	}
-	if err == unix.EINVAL { // something else than a link
+	if err == unix.EINVAL { // it isn't a link
 		s.marked = false
 		return Record{}, false, nil
 	}
@@ -64,7 +64,7 @@ func (s *Store) readRecordNamed(name string) (Record, bool, error) {
 	return r, ok, nil
 }
 
-// writeRecord publishes a record, whole, in place of an earlier one if replace is set. errRebuild
+// writeRecord publishes a record, whole. If replace is set, it replaces an earlier one. errRebuild
 // says that the sidecar doesn't exist any more.
 func (s *Store) writeRecord(r *Record, replace bool) error {
 	text, err := r.text()
@@ -110,10 +110,10 @@ func (s *Store) unlinkRecord(o Owner) error {
 	return nil
 }
 
-// rebuild makes the sidecar agree with the leases, by reading all of them: torn leases are mended,
-// records without leases go, leases without records get one. For a request of a boot that has no
-// directory yet, records of other boots that it denies life go with their leases. Without a request
-// nobody is asked.
+// rebuild makes the sidecar agree with the leases, by reading all of them. Torn leases are mended,
+// records without leases go, and leases without records get one. If the request's boot has no
+// directory yet, records of other boots that it proves dead go with their leases. Without a request
+// nothing is proven.
 func (s *Store) rebuild(req *Request) error {
 	if req == nil {
 		req = &Request{}
@@ -152,8 +152,8 @@ func (s *Store) rebuild(req *Request) error {
 	if err != nil {
 		return err
 	}
-	// What reconcile left in held are other programs' leases. In a boot that the sidecar has served
-	// before, whoever changed the leases is unknown.
+	// The leases that reconcile left in held are other programs'. If the sidecar has served this
+	// boot before, it isn't known who changed the leases.
 	if len(held) > 0 || known && !fresh || !known && s.wasUsed() {
 		s.flags |= flagMACs
 	}
@@ -177,7 +177,7 @@ func (s *Store) wasUsed() bool {
 	return unix.Fstatat(s.fd, hintPrefix+"0", &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
-// remove removes a file or an empty directory from the sidecar, if it can be.
+// remove removes a file or an empty directory from the sidecar, if possible.
 func (s *Store) remove(name string) {
 	if unix.Unlinkat(s.side, name, 0) == unix.EISDIR {
 		_ = unix.Unlinkat(s.side, name, unix.AT_REMOVEDIR)
@@ -185,7 +185,7 @@ func (s *Store) remove(name string) {
 }
 
 // makeSidecar makes the directory of the records and opens it anew, since it may be gone. The lease
-// directory's parent exists, and nobody but its owner can make it another.
+// directory's parent exists, and only its owner can replace it.
 func (s *Store) makeSidecar() error {
 	if s.side >= 0 {
 		unix.Close(s.side)
@@ -210,8 +210,8 @@ func (s *Store) makeSidecar() error {
 	return nil
 }
 
-// sortOut reads all records, and removes what's none. It returns the boots that have directories,
-// too: what stands in the place of one and isn't, is removed for a boot's request.
+// sortOut reads all records, and removes everything else. It also returns the boots that have
+// directories. For a boot's request, it removes things in the place of a directory that aren't one.
 func (s *Store) sortOut(boot string) (records []Record, boots []string, err error) {
 	for name, err := range s.names(s.side, ".") {
 		if err != nil {
@@ -238,8 +238,8 @@ func (s *Store) sortOut(boot string) (records []Record, boots []string, err erro
 	return records, boots, nil
 }
 
-// endPrior ends the record of an earlier boot, if a request proves its attachment dead. One that
-// can't be ended stays.
+// endPrior ends the record of an earlier boot, if a request proves its attachment dead. A record
+// that can't be ended stays.
 func (s *Store) endPrior(req *Request, r *Record) (ended bool, err error) {
 	if r.Boot == req.Record.Boot || !s.dead(req, r) || req.Ending != nil && req.Ending(*r) != nil {
 		return false, nil
@@ -247,8 +247,8 @@ func (s *Store) endPrior(req *Request, r *Record) (ended bool, err error) {
 	return true, s.end(r)
 }
 
-// reconcile makes the records describe what's held, rightly and completely, but for those that
-// ended ends. It returns those that were there before and stay.
+// reconcile makes the records describe the leases in held, rightly and completely, except those
+// that ended ends. It returns the earlier records that stay.
 func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, ended func(*Record) (bool, error)) (kept []Record, err error) {
 	for i := range records {
 		r := &records[i]
@@ -285,7 +285,7 @@ func sameAddrs(a, b []netip.Addr) bool {
 	return slices.Equal(a, b)
 }
 
-// scan reads all leases: what each owner holds, and those without content.
+// scan reads all leases. It returns the addresses of each owner, and the leases without content.
 func (s *Store) scan() (held map[Owner][]netip.Addr, empty []netip.Addr, err error) {
 	held = make(map[Owner][]netip.Addr)
 	for name, err := range s.names(s.fd, ".") {

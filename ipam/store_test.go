@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,7 +16,8 @@ import (
 
 const testBoot = "5ad1d4ee-4b2c-4b5f-9d2c-0d5f7f1f6c01"
 
-// sets makes canonical range sets: "10.0.0.0/29,10.1.0.0/29 2001:db8::/126" is two sets, the first of two ranges.
+// sets makes canonical range sets: "10.0.0.0/29,10.1.0.0/29 2001:db8::/126" is two sets, the first
+// of two ranges.
 func sets(t testing.TB, text string) []RangeSet {
 	t.Helper()
 	var all []RangeSet
@@ -122,7 +124,7 @@ func marked(t testing.TB, dir string) bool {
 func TestReserveAndRelease(t *testing.T) {
 	dir := t.TempDir()
 	two := sets(t, "10.1.0.0/24 2001:db8::/64")
-	req := Request{Owner: owner("c1"), Sets: two, Record: Record{Boot: testBoot, NetNS: 4026531840, Link: "veth1", Index: 7, MAC: "02:00:00:00:00:01"}}
+	req := Request{Owner: owner("c1"), Sets: two, Record: Record{Boot: testBoot, NetNS: 4026531840, Link: "veth1", Index: 7, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 0xab}}}
 	mustReserve(t, dir, req, "10.1.0.2 2001:db8::2")
 	want := `10.1.0.2 -rw------- c1|eth0
 2001:db8::2 -rw------- c1|eth0
@@ -139,7 +141,7 @@ lock -rwxr-x---
 	check(t, dir)
 	s := mustOpen(t, dir)
 	r, ok, err := s.Lookup(req.Owner)
-	if err != nil || !ok || r.Link != "veth1" || r.Index != 7 || r.NetNS != 4026531840 || r.MAC != req.Record.MAC || r.Boot != testBoot || len(r.Addrs) != 2 {
+	if err != nil || !ok || r.Link != "veth1" || r.Index != 7 || r.NetNS != 4026531840 || r.MAC.String() != "02:00:00:00:00:ab" || r.Boot != testBoot || len(r.Addrs) != 2 {
 		t.Errorf("Lookup gave %+v, %v, %v", r, ok, err)
 	}
 	s.Close()

@@ -18,8 +18,8 @@ const (
 )
 
 // The bitmap finds the next free address of a nearly full range without asking for each. It exists
-// from the first reservation that met a run of taken addresses until somebody else changes the
-// leases, and while the mark says that it's kept, every change here is written to it.
+// from the first reservation that met a run of taken addresses until another program changes the
+// leases. While the mark says that it's kept, every change here is written to it.
 
 type block [blockBytes]byte
 
@@ -122,7 +122,7 @@ func (s *Store) nextFree(from, to netip.Addr) (netip.Addr, bool, error) {
 	}
 }
 
-// readBlock reads a block of the bitmap. One that's missing has no lease in it.
+// readBlock reads a block of the bitmap. A missing one has no lease in it.
 func (s *Store) readBlock(base netip.Addr) (*block, error) {
 	b := new(block)
 	fd, err := openInside(s.side, takenPath(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

@@ -10,20 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nothing is synced, so a power cut may shorten a lease's content or turn its end into zeros,
-// whereas its name, its directory's mark and its owner's record, which is all name, are whole or
-// not there. What's left of the content may well read as another owner's: "c1\r\n" as container
-// c1's in host-local's old form. The records tell them apart.
+// Nothing is synced, so a power cut may shorten a lease's content or turn its end into zeros. Its
+// name, its directory's mark and its owner's record, which is all name, are whole or not there. The
+// rest of the content may read as another owner's: "c1\r\n" is container c1's in host-local's old
+// form. The records tell them apart.
 
-// cutShort reports whether text is what a power cut may leave of content.
+// cutShort reports whether text may be the rest of content after a power cut.
 func cutShort(text, content string) bool {
 	text = strings.TrimRight(text, "\x00")
 	return len(text) < len(content) && strings.HasPrefix(content, text)
 }
 
 // holds reports whether o, whose record names addr, has its lease. A torn one counts, unless it's
-// whole as somebody else's whose record names addr too: then o's is a promise that a crash kept
-// from being fulfilled.
+// whole as the lease of another owner whose record names addr too. Then o's record is a promise
+// that a crash kept from being fulfilled.
 func (s *Store) holds(o Owner, addr netip.Addr) (bool, error) {
 	l, err := s.readLease(addr.String())
 	if err == unix.ENOENT {
@@ -48,9 +48,9 @@ func (s *Store) claims(o Owner, addr netip.Addr) bool {
 }
 
 // mend makes torn leases whole, in their files and in held, and removes those that nobody claims.
-// untouched says that nobody else has changed the leases: then what a record claims can't be but
-// its owner's. Else a lease without content is what host-local left when it died, and a whole one
-// what it wrote.
+// untouched says that no other program has changed the leases. Then a claimed lease can only be its
+// claimant's. Otherwise a lease without content is one that host-local left when it died, and a
+// whole one is one that it wrote.
 func (s *Store) mend(records []Record, held map[Owner][]netip.Addr, empty []netip.Addr, untouched bool) error {
 	for i := range records {
 		r := &records[i]
@@ -76,7 +76,7 @@ func (s *Store) mend(records []Record, held map[Owner][]netip.Addr, empty []neti
 	return nil
 }
 
-// move makes an address another owner's in held.
+// move gives an address to another owner in held.
 func move(held map[Owner][]netip.Addr, from, to Owner, a netip.Addr) {
 	held[from] = slices.DeleteFunc(held[from], func(h netip.Addr) bool { return h == a })
 	if len(held[from]) == 0 {
@@ -86,8 +86,8 @@ func move(held map[Owner][]netip.Addr, from, to Owner, a netip.Addr) {
 	slices.SortFunc(held[to], netip.Addr.Compare)
 }
 
-// complete puts a whole lease in the place of a torn one. Nothing is written to the torn one, which
-// may be a second name of a file that isn't ours.
+// complete replaces a torn lease by a whole one. It writes nothing to the torn one, which may be a
+// second name of a file that isn't ours.
 func (s *Store) complete(o Owner, addr netip.Addr) error {
 	t, err := s.stageNamed(o.content())
 	if err != nil {

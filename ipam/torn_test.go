@@ -26,8 +26,9 @@ func remains(content string) (all []string) {
 	return all
 }
 
-// TestTornLease shortens a lease to each length, as its writer's boot ends. It's its owner's all the same: for a
-// release, for a second ADD, and for the first reservation after the boot, which ends it.
+// TestTornLease shortens a lease to each length, as its writer's boot ends. It's its owner's all
+// the same: for a release, for a second ADD, and for the first reservation after the boot, which
+// ends it.
 func TestTornLease(t *testing.T) {
 	set := sets(t, "10.1.0.0/24")
 	first := Request{Owner: owner("c1"), Sets: set, Record: evidence, Alive: everybody}
@@ -73,8 +74,9 @@ func TestTornLeaseIsCompleted(t *testing.T) {
 	}
 }
 
-// TestWholeLeaseIsNotTorn has leases that read like the beginning of what another owner's would hold, whose record
-// names them, as after a crash before the lease was made. They stay their owner's.
+// TestWholeLeaseIsNotTorn has leases that read like the beginning of what another owner's would
+// hold, whose record names them, as after a crash before the lease was made. They stay their
+// owner's.
 func TestWholeLeaseIsNotTorn(t *testing.T) {
 	set := sets(t, "10.1.0.0/24")
 	long := Owner{ContainerID: "c1", IfName: "eth01"}

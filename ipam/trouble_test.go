@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,8 @@ func mountAt(t *testing.T, options string) string {
 	return dir
 }
 
-// TestFullDisk fills a file system by reserving, which must fail cleanly, and empties it by releasing.
+// TestFullDisk fills a file system by reserving, which must fail cleanly, and empties it by
+// releasing.
 func TestFullDisk(t *testing.T) {
 	for _, limit := range []string{"size=64k", "nr_inodes=40"} {
 		dir := mountAt(t, limit)
@@ -200,7 +202,7 @@ func TestNamesAreValidated(t *testing.T) {
 			t.Errorf("owner %q gave %v", o, err)
 		}
 	}
-	for _, r := range []Record{{Boot: "../x"}, {Link: "a b"}, {MAC: "-"}, {Index: -1}, {Boot: strings.Repeat("a", 65)}} {
+	for _, r := range []Record{{Boot: "../x"}, {Link: "a b"}, {Boot: "-"}, {MAC: net.HardwareAddr{1}}, {Index: -1}, {Boot: strings.Repeat("a", 65)}} {
 		if _, err := s.Reserve(Request{Owner: owner("c1"), Sets: set, Record: r}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("evidence %+v gave %v", r, err)
 		}

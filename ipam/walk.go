@@ -5,12 +5,12 @@ package ipam
 import "net/netip"
 
 // walk goes round a range set once, in host-local's order: from the address after the last reserved
-// one to its range's end, through the ranges that follow, and from the first range on to the last
-// reserved address itself. Without one it begins at the first range's start. A range's own gateway
-// is passed over.
+// one to its range's end, through the following ranges, and from the first range to the last
+// reserved address itself. Without a last reserved address it begins at the first range's start. A
+// range's own gateway is skipped.
 type walk struct {
 	set   RangeSet
-	spans []span // what's still to be tried; every span holds an address
+	spans []span // still to be tried; every span holds an address
 }
 
 type span struct {

@@ -13,8 +13,8 @@ import (
 )
 
 // maxTries bounds how often a change starts anew because others changed the ruleset in between.
-// Each time another program's change has succeeded, so that many in a row means a host that does
-// nothing else.
+// Each time another program's change has succeeded. So many in a row mean a host that does nothing
+// else.
 const maxTries = 200
 
 // ErrInterrupted is the error of a change, a listing or a check that other programs' changes of the
@@ -75,12 +75,12 @@ func elementsOf(list []Sender) (es []element, rules Ruleset, err error) {
 	return es, rules, nil
 }
 
-// Build builds what of a ruleset is missing, and replaces the rules of its chains by what they
-// should be. Attach does it by itself, but has to be refused first: call Build where the rules are
-// likely missing, as on a host whose bridge was missing too, or to repair them after a firewall's
-// flush.
+// Build builds the missing parts of a ruleset, and makes the rules of its chains anew. Attach does
+// it by itself, but has to be refused first. So call Build if the rules are likely to be missing,
+// as on a host whose bridge was missing too, or to repair them after a firewall's flush.
 //
-// It takes over what an earlier version made, and takes out the sets that have no members.
+// It takes over the rules and sets of an earlier version, and removes the sets that have no
+// members.
 func (c *Conn) Build(r Ruleset) error {
 	for _, p := range r.Subnets {
 		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() || p.Addr().Zone() != "" {
@@ -90,8 +90,8 @@ func (c *Conn) Build(r Ruleset) error {
 	return lacking(c.reshape(r.needs(), sparing(r.Subnets)))
 }
 
-// replace creates elements some of whose keys are taken: what is right stays, what is another's
-// goes.
+// replace creates elements some of whose keys are taken. Right elements stay, and those of other
+// owners go.
 func (c *Conn) replace(es []element) error {
 	found, generation, err := c.lookUp(es)
 	if err != nil {
@@ -104,8 +104,8 @@ func (c *Conn) replace(es []element) error {
 	return c.commit(&b, &generation)
 }
 
-// replacement creates those of some elements that weren't found as they should be, and deletes what
-// is there instead. No element of all is deleted for another.
+// replacement creates those of some elements that weren't found as they should be, and deletes the
+// elements in their place. No element of all is deleted for another.
 func (c *Conn) replacement(b *batch, all, some []element, found []*element) error {
 	stale, err := c.stale(all, found)
 	if err != nil {
@@ -124,8 +124,8 @@ func (c *Conn) replacement(b *batch, all, some []element, found []*element) erro
 	return nil
 }
 
-// stale returns what followed from elements that were found and isn't among new ones: a guarded
-// link's last MAC, an address's last subnet.
+// stale returns the elements that followed from those that were found and aren't among the new
+// ones: a guarded link's last MAC, an address's last subnet.
 func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	var ask []element
 	for _, e := range dense(found) {
@@ -140,7 +140,7 @@ func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	return dense(answers), err
 }
 
-// holds says whether a list has an element of e's key.
+// holds reports whether a list has an element of e's key.
 func holds(es []element, e element) bool {
 	for _, f := range es {
 		if f.set == e.set && string(f.key) == string(e.key) {
@@ -150,8 +150,8 @@ func holds(es []element, e element) bool {
 	return false
 }
 
-// lookUp gets elements by their keys, nil for one that isn't there, and the generation of the
-// ruleset in which they were so.
+// lookUp gets elements by their keys, and the generation of the ruleset in which they were so. An
+// element that doesn't exist is nil.
 func (c *Conn) lookUp(es []element) (found []*element, generation uint32, err error) {
 	replies, generation, err := c.askIn(lookUps(es))
 	if err != nil {
@@ -163,13 +163,11 @@ func (c *Conn) lookUp(es []element) (found []*element, generation uint32, err er
 
 // lookUps returns the questions for elements: NFT_MSG_GETSETELEM has the form of a deletion.
 func lookUps(es []element) []netlink.Message {
-	var ms []netlink.Message
-	for _, e := range es {
-		var b batch
-		b.delete([]element{{set: e.set, key: e.key}})
-		for _, m := range b.messages() {
-			m.Header = netlink.Header{Type: messageType(unix.NFT_MSG_GETSETELEM), Flags: netlink.Request}
-			ms = append(ms, m)
+	ms := make([]netlink.Message, len(es))
+	for i, e := range es {
+		ms[i] = netlink.Message{
+			Header: netlink.Header{Type: messageType(unix.NFT_MSG_GETSETELEM), Flags: netlink.Request},
+			Data:   elementList([]element{{set: e.set, key: e.key}}),
 		}
 	}
 	return ms
@@ -189,7 +187,7 @@ func decodeLookUps(es []element, replies []reply) ([]*element, error) {
 	return found, nil
 }
 
-// askIn asks, and says of which generation the answers are: that before the first of them, so a
+// askIn asks, and says of which generation the answers are: the one before the first of them. So a
 // change in the middle shows too.
 func (c *Conn) askIn(ms []netlink.Message) ([]reply, uint32, error) {
 	replies, err := c.ask(append([]netlink.Message{getGeneration()}, ms...))

@@ -99,7 +99,8 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// With 10,000 elements an Attach is the same messages as with none, and all of a network goes in one call.
+// With 10,000 elements an Attach is the same messages as with none, and all of a network goes in
+// one call.
 func TestTenThousandAttachments(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)

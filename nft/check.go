@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckSender says whether a sender, and the rules that its elements are for, are in the ruleset as
-// Attach made them. Errors: *MissingError for the first that is missing or different.
+// CheckSender reports whether a sender, and the rules that its elements are for, are in the ruleset
+// as Attach made them. Errors: *MissingError for the first that is missing or different.
 func (c *Conn) CheckSender(a Sender) error {
 	if err := a.check(false); err != nil {
 		return err
@@ -27,7 +27,7 @@ func (c *Conn) CheckSender(a Sender) error {
 		missing := &MissingError{Owner: a.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch f := found[i]; {
 		case f == nil:
-			// What an earlier version made holds until it's taken over.
+			// The elements of an earlier version count until they are taken over.
 			if old, err := c.hasOld(e); old || err != nil {
 				return err
 			}
@@ -40,7 +40,7 @@ func (c *Conn) CheckSender(a Sender) error {
 	return c.checkRules(a)
 }
 
-// checkRules compares what the attachment's rules would be built from with what the kernel has.
+// checkRules compares the rules that the attachment needs with the kernel's.
 func (c *Conn) checkRules(a Sender) error {
 	var cs []chain
 	if len(a.Masquerade) > 0 {
@@ -65,8 +65,8 @@ func (c *Conn) checkRules(a Sender) error {
 	return nil
 }
 
-// differs says what of a chain isn't as it should be: nothing, itself, or its rules. Rules behind
-// ours are another's.
+// differs says which part of a chain isn't as it should be: nothing, the chain itself, or its
+// rules. Rules behind ours are another program's.
 func (c *Conn) differs(want chain) (what string, err error) {
 	var b batch
 	b.chain(want)
@@ -96,7 +96,7 @@ func (c *Conn) differs(want chain) (what string, err error) {
 	return what, err
 }
 
-// beginsWith says whether a chain's first rules have these expressions.
+// beginsWith reports whether a chain's first rules have these expressions.
 func (c *Conn) beginsWith(want chain, exprs [][]byte) (bool, error) {
 	for range maxTries {
 		i, same := 0, true
@@ -129,8 +129,8 @@ func sameExpressions(got, want []byte) bool {
 	return !g.next() && w.err == nil && g.err == nil
 }
 
-// sameExpression lets the kernel add attributes that are zero: it fills in what was left at its
-// default.
+// sameExpression allows further attributes that are zero: the kernel adds those that were left at
+// their default.
 func sameExpression(got, want []byte) bool {
 	name, _ := attribute(want, unix.NFTA_EXPR_NAME)
 	if gotName, _ := attribute(got, unix.NFTA_EXPR_NAME); !bytes.Equal(gotName, name) {
@@ -139,7 +139,7 @@ func sameExpression(got, want []byte) bool {
 	wantData, _ := attribute(want, unix.NFTA_EXPR_DATA)
 	gotData, _ := attribute(got, unix.NFTA_EXPR_DATA)
 	for w := (attributes{rest: wantData}); w.next(); {
-		// A set's ID means something within its transaction only.
+		// A set's ID means something only within its transaction.
 		if string(name) == "lookup\x00" && w.kind == unix.NFTA_LOOKUP_SET_ID {
 			continue
 		}
@@ -149,7 +149,7 @@ func sameExpression(got, want []byte) bool {
 	}
 	for g := (attributes{rest: gotData}); g.next(); {
 		asked, _ := attribute(wantData, g.kind)
-		// Of a translation the kernel also tells the ends of its ranges, and flags that follow from
+		// The kernel also reports the ends of a translation's ranges, and flags that follow from
 		// them.
 		if string(name) == "nat\x00" && g.kind >= unix.NFTA_NAT_REG_ADDR_MAX {
 			continue
@@ -161,7 +161,7 @@ func sameExpression(got, want []byte) bool {
 	return true
 }
 
-// covers says whether each attribute of want is in got with the same value.
+// covers reports whether each attribute of want is in got with the same value.
 func covers(got, want []byte) bool {
 	w := attributes{rest: want}
 	for w.next() {
@@ -172,8 +172,8 @@ func covers(got, want []byte) bool {
 	return w.err == nil
 }
 
-// coversAttribute compares values as bytes or else, since a nested attribute's header may say so or
-// not, as lists of attributes.
+// coversAttribute compares values as bytes. If they differ it compares them as lists of attributes,
+// since a nested attribute's header may say so or not.
 func coversAttribute(got []byte, w attributes) bool {
 	value, err := attribute(got, w.kind)
 	if err != nil || value == nil {

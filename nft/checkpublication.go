@@ -2,8 +2,9 @@
 
 package nft
 
-// CheckPublication says whether a publication, and the rules that its elements are for, are in the
-// ruleset as Publish made them. Errors: *MissingError for the first that is missing or different.
+// CheckPublication reports whether a publication, and the rules that its elements are for, are in
+// the ruleset as Publish made them. Errors: *MissingError for the first that is missing or
+// different.
 func (c *Conn) CheckPublication(p Publication) error {
 	if err := p.check(); err != nil {
 		return err
@@ -15,7 +16,7 @@ func (c *Conn) CheckPublication(p Publication) error {
 	}
 	for _, f := range dense(found) {
 		if v, ok := f.published(); ok && v.old && f.owner() == p.Owner.comment() {
-			return nil // what an earlier version made holds until it's taken over
+			return nil // the elements of an earlier version count until they are taken over
 		}
 	}
 	ask, waits := p.held(es, found)
@@ -37,8 +38,8 @@ func (c *Conn) CheckPublication(p Publication) error {
 	return c.checkPortRules(&p)
 }
 
-// held returns the elements of mappings that wait, as another attachment of the container has their
-// ports: and what is that one's.
+// held returns the elements of mappings that wait because another attachment of the container has
+// their ports, and the elements of that attachment.
 func (p *Publication) held(es []element, found []*element) (waiting []element, theirs map[string]bool) {
 	theirs = map[string]bool{}
 	for i, f := range found {
@@ -53,8 +54,8 @@ func (p *Publication) held(es []element, found []*element) (waiting []element, t
 	return waiting, theirs
 }
 
-// sameElement compares what was found with what should be, but for others that wait. A note may be
-// missing.
+// sameElement compares a found element with the one that should be there. Others that wait don't
+// matter, and a note may be missing.
 func sameElement(f *element, e element) bool {
 	keepAwaited(&e, *f)
 	if is, ok := f.published(); ok && is.note == "" {

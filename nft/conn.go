@@ -14,20 +14,27 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
-// receiveLen is what the kernel aims a dump's datagrams at. A refusal quotes the refused message
-// and may be longer: its end is given up.
+// receiveLen is the size that the kernel aims at for a dump's datagrams. A refusal quotes the
+// refused message and may be longer. Its end is dropped.
 const receiveLen = 8 << 10
 
 // A Conn is a socket to the nf_tables of one network namespace. One goroutine at a time may use it.
+//
+// The error of a method is an [*Error] for a change or a look-up that the kernel refused, an
+// [*UnsupportedError], [ErrInterrupted], or the socket's, which wraps an errno. A value that no
+// ruleset can hold, such as an owner without a name, is an error of its own before anything is
+// sent. What else a method may return it says itself. Arguments aren't changed or kept, and results
+// are the caller's.
 type Conn struct {
 	socket   *nlsock.Socket
 	sequence uint32
 	buffer   []byte
-	waiting  []byte // the part of buffer that wasn't looked at
+	waiting  []byte // the part of buffer that wasn't looked at yet
 }
 
-// Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet,
-// so a kernel without nf_tables, but with nfnetlink, shows only in the first call.
+// Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet.
+// So if a kernel has nfnetlink but no nf_tables, that shows only in the first call. The error is an
+// [*UnsupportedError] or that of socket(2). Dial waits for nobody.
 func Dial() (*Conn, error) {
 	s, err := nlsock.Open(unix.NETLINK_NETFILTER)
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
@@ -39,23 +46,27 @@ func Dial() (*Conn, error) {
 	return &Conn{socket: s}, nil
 }
 
-// Close closes the socket. If anything was deleted from the ruleset in the last few milliseconds,
-// by any process, the kernel first frees it, which takes an RCU grace period, about 10 ms; so does
-// the end of the process with an open Conn. Callers that can't wait should hand the descriptor
+// Close closes the socket. If any process deleted something from the ruleset in the last few
+// milliseconds, the kernel first frees it. That takes an RCU grace period, about 10 ms. The end of
+// a process with an open Conn takes as long. Callers that can't wait should hand the descriptor
 // ([Conn.FD]) to another process, or close from another goroutine.
 func (c *Conn) Close() error { return c.socket.Close() }
+
+// Clean reports whether a Conn is as good as a new one, for work that has nothing to do with its
+// work so far: nothing has failed at its socket, and nothing waits there. It's one system call.
+func (c *Conn) Clean() bool { return len(c.waiting) == 0 && c.socket.Clean() }
 
 // FD returns the socket's descriptor. The Conn still owns it.
 func (c *Conn) FD() int { return c.socket.FD() }
 
-// commit sends a transaction. generation, if not nil, is the ruleset's generation that the
-// transaction was made for: in any other the kernel refuses it with ERESTART (Linux 4.10; older
+// commit sends a transaction. If generation isn't nil, it's the ruleset's generation that the
+// transaction was made for. In any other the kernel refuses it with ERESTART (Linux 4.10; older
 // ones ignore it).
 //
-// The kernel answers while it handles sendmsg(2), so when that returns all answers wait at the
-// socket. An ack of a transaction's END is understood since 6.10 only, so the last change asks for
-// it: its answer comes last, after a refusal of the commit, which carries BEGIN's number. A
-// transaction that isn't even begun gets one refusal with that number, and nothing else.
+// The kernel answers while it handles sendmsg(2), so all answers wait at the socket when that
+// returns. The acknowledgement of a transaction's END exists only since 6.10. So the last change
+// asks for one. Its answer comes last, after a refusal of the commit, which carries BEGIN's number.
+// A transaction that isn't even begun gets one refusal with that number, and nothing else.
 func (c *Conn) commit(b *batch, generation *uint32) error {
 	ms := b.messages()
 	if len(ms) == 0 {
@@ -78,29 +89,31 @@ func (c *Conn) commit(b *batch, generation *uint32) error {
 	c.drain()
 	refused := &Error{Change: "commit", Step: Whole, Reason: reason, Errno: errno}
 	if at := int(m.Header.Sequence - first); at > 0 && at < len(ms) {
-		refused.Change, refused.Step, refused.options = describe(ms[at]), at-1, options(ms[at]) // BEGIN is ms[0]
+		// BEGIN is ms[0].
+		refused.Change, refused.Step, refused.options = describe(ms[at]), at-1, options(ms[at])
 	}
 	return refused.explain()
 }
 
 // frame puts a transaction's BEGIN and END around messages.
 func frame(ms []netlink.Message, generation *uint32) []netlink.Message {
-	begin := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES)}
+	begin := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES, 8)}
 	if generation != nil {
 		begin.Data = binary.NativeEndian.AppendUint16(begin.Data, 8)
 		begin.Data = binary.NativeEndian.AppendUint16(begin.Data, unix.NFNL_BATCH_GENID)
 		begin.Data = binary.BigEndian.AppendUint32(begin.Data, *generation)
 	}
-	end := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES)}
+	end := netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: genMessage(0, unix.NFNL_SUBSYS_NFTABLES, 0)}
 	framed := make([]netlink.Message, 0, len(ms)+2)
 	framed = append(framed, begin)
 	framed = append(framed, ms...)
 	return append(framed, end)
 }
 
-// genMessage is struct nfgenmsg (linux/netfilter/nfnetlink.h).
-func genMessage(family byte, resource uint16) []byte {
-	return binary.BigEndian.AppendUint16([]byte{family, unix.NFNETLINK_V0}, resource)
+// genMessage is struct nfgenmsg (linux/netfilter/nfnetlink.h), with room for attributes.
+func genMessage(family byte, resource uint16, room int) []byte {
+	b := append(make([]byte, 0, genMessageLen+room), family, unix.NFNETLINK_V0)
+	return binary.BigEndian.AppendUint16(b, resource)
 }
 
 func messageType(m int) netlink.HeaderType {
@@ -117,8 +130,8 @@ func (c *Conn) number(ms []netlink.Message) (first uint32) {
 	return first
 }
 
-// receive returns the next message that answers number first or a later one, valid until the next
-// receive. EAGAIN says that none waits.
+// receive returns the next message that answers number first or a later one. It's valid until the
+// next receive. EAGAIN says that none waits.
 func (c *Conn) receive(first uint32) (netlink.Message, error) {
 	for {
 		if len(c.waiting) == 0 {
@@ -152,7 +165,7 @@ func (c *Conn) receiveDatagram() error {
 	}
 }
 
-// drain throws away what still waits.
+// drain throws away the messages that still wait.
 func (c *Conn) drain() {
 	for c.waiting = nil; c.receiveDatagram() == nil; c.waiting = nil {
 	}
@@ -196,9 +209,9 @@ func (c *Conn) ask(ms []netlink.Message) ([]reply, error) {
 	return replies, nil
 }
 
-// dump sends a request for a list and gives each entry, behind its nfgenmsg, to entry. The ruleset
-// may change while the kernel lists: then dump returns errChanged, and what it gave is no true
-// list.
+// dump sends a request for a list and gives each entry, behind its nfgenmsg, to entry. If the
+// ruleset changes while the kernel lists, dump returns errChanged, and the entries that it gave are
+// no true list.
 func (c *Conn) dump(m netlink.Message, entry func([]byte) error) error {
 	m.Header.Flags = netlink.Request | netlink.Dump
 	ms := []netlink.Message{m}

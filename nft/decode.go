@@ -14,7 +14,7 @@ import (
 )
 
 // errMalformed is a reply that no kernel sends.
-var errMalformed = errors.New("nft: malformed reply of the kernel")
+var errMalformed = errors.New("nft: malformed reply from the kernel")
 
 // genMessageLen is the size of struct nfgenmsg (linux/netfilter/nfnetlink.h).
 const genMessageLen = 4
@@ -23,7 +23,7 @@ const genMessageLen = 4
 //
 //	for as := (attributes{rest: b}); as.next(); { switch as.kind { … as.value … } }
 //
-// Unknown ones are skipped; a length that lies ends the walk, with err set.
+// Unknown ones are skipped. A wrong length ends the walk, with err set.
 type attributes struct {
 	rest  []byte
 	kind  int
@@ -56,7 +56,7 @@ func (a *attributes) text() string {
 	return string(s)
 }
 
-// attribute returns the value of the first attribute of a kind, nil if there's none.
+// attribute returns the value of the first attribute of a kind, or nil if there is none.
 func attribute(b []byte, kind int) ([]byte, error) {
 	as := attributes{rest: b}
 	for as.next() {
@@ -138,10 +138,10 @@ func decodeElement(b []byte, s set) (element, error) {
 	return e, as.err
 }
 
-// comment finds the comment in the userdata of a rule or an element: a list of type, length and
-// value, one byte each for the first two, where type 0 is the comment (libnftnl/udata.h). Userdata
-// is opaque to the kernel, so any program may have put anything there: what isn't such a list has
-// no comment.
+// comment finds the comment in the userdata of a rule or an element. Userdata is a list of type,
+// length and value, one byte each for the first two, and type 0 is the comment (libnftnl/udata.h).
+// It's opaque to the kernel, so any program may have put anything there. Anything but such a list
+// has no comment.
 func comment(userdata []byte) string {
 	for len(userdata) >= 2 {
 		n := 2 + int(userdata[1])

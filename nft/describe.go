@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe says what a message asks, for errors: "create element inet swiftcni masq4". It reads the
-// message's own bytes, so that success pays nothing for it.
+// describe says what a message asks for, for use in errors: "create element inet swiftcni masq4".
+// It reads the message's own bytes, so that success pays nothing for it.
 func describe(m netlink.Message) string {
 	text := verb(m.Header.Type)
 	if len(m.Data) < genMessageLen {
 		return text
 	}
-	// In every kind of message the table is attribute 1, and the object's name 2 or, of a chain, 3.
+	// In every kind of message the table is attribute 1. The object's name is attribute 2, or 3 for
+	// a chain.
 	nameKind := 2
 	switch m.Header.Type {
 	case messageType(unix.NFT_MSG_NEWTABLE), messageType(unix.NFT_MSG_GETGEN):

@@ -10,11 +10,12 @@ import (
 )
 
 // Detach takes a sender out of the ruleset. Its prefixes, the same as for Attach, and its guard's
-// link are hints where to look: an element found there is removed only if it's this owner's. It is
-// not an error if nothing is found. Where the hints are lost, [Conn.DetachOwner] looks everywhere.
+// link are hints where to look: an element found there is removed only if it belongs to this owner.
+// It is not an error if nothing is found. If the hints are lost, [Conn.DetachOwner] looks
+// everywhere.
 //
-// It also removes what the CNI project's bridge plugin, with its nftables backend, left for this
-// owner: its masquerade rules and its spoof check. If it left nothing, that costs one more question
+// It also removes the masquerade rules and the spoof check that the CNI project's bridge plugin,
+// with its nftables backend, left for this owner. If there are none, that costs one more question
 // in the same send.
 //
 // Errors are those of [Conn.Attach].
@@ -31,8 +32,8 @@ func (c *Conn) Detach(a Sender) error {
 			}
 			return errors.Join(err, c.detachReference(a.Owner, present))
 		}
-		// ENOENT: what should follow from an element isn't there; in kernels older than generations
-		// somebody else may have been faster.
+		// ENOENT: an element that should follow isn't there. In kernels older than generations
+		// another program may have been faster.
 		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return err
@@ -41,10 +42,10 @@ func (c *Conn) Detach(a Sender) error {
 	return ErrInterrupted
 }
 
-// detach asks for the elements and for the reference's chains at once, and deletes the owner's
-// elements if the ruleset hasn't changed since. It returns which of the chains are there, and
-// whether a set had no other members. What follows from an element is there too; if careful, it's
-// asked for.
+// detach asks for the elements and for the reference's chains at once. It deletes the owner's
+// elements if the ruleset hasn't changed since. It returns which of the chains exist, and whether a
+// set had no other members. The followers of an element are taken to exist; if careful, it asks for
+// them.
 func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err error) {
 	es, chains, sets := a.heads(), probes(a.Owner), a.ownSets()
 	ms := lookUps(es)
@@ -80,8 +81,8 @@ func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err e
 	return present, last, c.commit(&b, &generation)
 }
 
-// following adds to the owner's heads what follows from them, and what an earlier version made
-// instead of a head that isn't there.
+// following adds the followers of the owner's heads, and the elements of an earlier version in
+// place of a head that doesn't exist.
 func (c *Conn) following(a Sender, own []element, careful bool) ([]element, error) {
 	var ask []element
 	for _, e := range own {
@@ -132,7 +133,7 @@ func countIn(es []element, s set) (n int) {
 	return n
 }
 
-// dense leaves out what wasn't found.
+// dense leaves out the elements that weren't found.
 func dense(found []*element) []element {
 	var es []element
 	for _, f := range found {

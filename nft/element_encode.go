@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Elements are what every attach and detach sends, and their messages are simple, so they are
-// encoded here in place: by the library that takes a plugin a tenth of a millisecond, most of it
-// for a connection that isn't one.
+// Every attach and detach sends elements, and their messages are simple. So they are encoded here
+// in place. The library needs a tenth of a millisecond for that in a plugin, most of it for a
+// connection that isn't one.
 
 // elementsPerMessage keeps the list of elements under the 64 KiB that an attribute holds.
 const elementsPerMessage = 256

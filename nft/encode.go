@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file alone knows google/nftables, and only as an encoder: its connection would open a socket
-// for each flush and wait twice for each object. What it encodes is caught on its way to that
-// socket.
+// Only this file knows google/nftables, and only as an encoder. The library's connection would open
+// a socket for each flush and wait twice for each object. So its messages are caught on their way
+// to that socket.
 
 // A batch is the messages of one transaction: tables, sets, chains and rules, and then elements.
 // The zero batch is empty and ready.
@@ -36,7 +36,7 @@ func (b *batch) messages() []netlink.Message {
 		if ms != nil {
 			caught = ms
 		}
-		// The one refusal after which the library doesn't wait for each message's answer.
+		// After this refusal alone, the library doesn't wait for each message's answer.
 		return nil, fs.ErrPermission
 	}
 	_ = b.library.Flush()
@@ -56,13 +56,13 @@ func (b *batch) lib() *nftables.Conn {
 	return &b.library
 }
 
-// create adds elements; the transaction is refused if their keys are taken. Without NLM_F_EXCL the
-// kernel would take an element that's there for success, and leave it with its owner.
+// create adds elements. The transaction is refused if their keys are taken. Without NLM_F_EXCL the
+// kernel would report success for an element that exists, and leave it with its owner.
 func (b *batch) create(es []element) {
 	b.elements = encodeElements(b.elements, unix.NFT_MSG_NEWSETELEM, netlink.Create|netlink.Excl, es)
 }
 
-// delete deletes elements; the transaction is refused if their keys aren't there.
+// delete deletes elements. The transaction is refused if their keys don't exist.
 func (b *batch) delete(es []element) {
 	b.elements = encodeElements(b.elements, unix.NFT_MSG_DELSETELEM, 0, keysOf(es))
 }
@@ -117,7 +117,7 @@ func joined(parts []string) nftables.SetDatatype {
 	case 1:
 		return types[0]
 	}
-	t, _ := nftables.ConcatSetType(types...) // an error is of more types than any key here has
+	t, _ := nftables.ConcatSetType(types...) // fails for more types than any key here has
 	return t
 }
 
@@ -125,10 +125,10 @@ func (t table) object() *nftables.Table {
 	return &nftables.Table{Name: t.name, Family: nftables.TableFamily(t.family)}
 }
 
-// set adds a set. One that's there isn't changed.
+// set adds a set. One that exists isn't changed.
 func (b *batch) set(s set) {
 	o := s.object()
-	// It only needs to differ within the batch; the library would count it up in a variable that
+	// It only needs to differ within the batch. The library would count it up in a variable that
 	// its connections share without a lock.
 	b.lastID++
 	o.ID = b.lastID
@@ -137,8 +137,8 @@ func (b *batch) set(s set) {
 
 func (b *batch) deleteSet(s set) { b.lib().DelSet(s.object()) }
 
-// chain adds a chain, and replaces its rules by what they should be within the transaction:
-// building twice, even at once, makes nothing double.
+// chain adds a chain, and makes its rules anew within the transaction. So building twice, even at
+// once, doubles nothing.
 func (b *batch) chain(c chain) {
 	o := b.addChain(c)
 	b.lib().FlushChain(o)
@@ -147,7 +147,7 @@ func (b *batch) chain(c chain) {
 	}
 }
 
-// addChain adds a chain. One that's there isn't changed.
+// addChain adds a chain. One that exists isn't changed.
 func (b *batch) addChain(c chain) *nftables.Chain {
 	o := &nftables.Chain{Name: c.name, Table: c.table.object()}
 	if c.hook.kind != "" {
@@ -161,7 +161,8 @@ func (b *batch) addChain(c chain) *nftables.Chain {
 
 func (b *batch) deleteRule(t table, chain string, handle uint64) {
 	o := t.object()
-	_ = b.lib().DelRule(&nftables.Rule{Table: o, Chain: &nftables.Chain{Name: chain, Table: o}, Handle: handle}) // fails without a handle only
+	// This fails only without a handle.
+	_ = b.lib().DelRule(&nftables.Rule{Table: o, Chain: &nftables.Chain{Name: chain, Table: o}, Handle: handle})
 }
 
 // deleteChain empties a chain and deletes it. No rule may lead to it by then.
@@ -171,7 +172,7 @@ func (b *batch) deleteChain(t table, chain string) {
 	b.lib().DelChain(o)
 }
 
-// guardRule drops what comes in by a guarded link with a MAC that isn't allowed there.
+// guardRule drops frames that come in by a guarded link with a MAC that isn't allowed there.
 func guardRule() portRule {
 	return portRule{"iifname @guarded iifname . ether saddr != @allowed drop", []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},

@@ -11,12 +11,13 @@ import (
 // An Error is a change or look-up that the kernel refused. Its Errno is there for errors.Is, also
 // as fs.ErrNotExist, fs.ErrExist and fs.ErrPermission.
 type Error struct {
-	Change string        // "create element inet swiftcni masq4"
-	Step   int           // its place among the changes or look-ups of one send, from 0; [Whole] is none of them
+	Change string // "create element inet swiftcni masq4"
+	// Step is the place among the changes or look-ups of one send, from 0. [Whole] is none of them.
+	Step   int
 	Reason string        // the kernel's own text, if it gave one
 	Errno  syscall.Errno // why
 
-	options string // of the kernel, that the change takes
+	options string // options of the kernel that the change needs
 }
 
 // Whole, as [Error.Step], is the transaction as a whole.
@@ -32,7 +33,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Errno }
 
-// An UnsupportedError says what the running kernel lacks. It is errors.ErrUnsupported.
+// An UnsupportedError says which feature the running kernel lacks. It is errors.ErrUnsupported.
 type UnsupportedError struct {
 	Missing string // "nf_tables (CONFIG_NF_TABLES)"
 	Err     error  // how it showed: an *Error, or a system call's
@@ -47,12 +48,14 @@ func (e *UnsupportedError) Unwrap() error { return e.Err }
 // Is makes errors.Is(err, errors.ErrUnsupported) true.
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// A MissingError is what [Conn.CheckSender] and its like found absent or different. It is
+// A MissingError says what [Conn.CheckSender] and its like found absent or different. It is
 // fs.ErrNotExist.
 type MissingError struct {
 	Owner Owner
-	What  string // "element inet swiftcni masq4 10.1.0.2", "rules of chain inet swiftcni postrouting"
-	Found string // whose or what is there instead; "" is nothing
+	// What names the thing: "element inet swiftcni masq4 10.1.0.2" or "rules of chain inet swiftcni
+	// postrouting".
+	What  string
+	Found string // the thing in its place, or its owner; "" is nothing
 }
 
 func (e *MissingError) Error() string {
@@ -82,7 +85,7 @@ func hasErrno(err error, errnos ...syscall.Errno) bool {
 // errChanged says that the ruleset changed while it was listed.
 var errChanged = errors.New("nft: the ruleset changed while it was listed")
 
-// explain turns a refusal that says what the kernel lacks into an UnsupportedError.
+// explain turns a refusal that shows a missing feature of the kernel into an UnsupportedError.
 func (e *Error) explain() error {
 	if e.Errno == syscall.EOPNOTSUPP || e.Errno == syscall.EAFNOSUPPORT {
 		missing := "nf_tables (CONFIG_NF_TABLES)"
@@ -97,8 +100,8 @@ func (e *Error) explain() error {
 	return e
 }
 
-// lacking is explain for a transaction that creates all that it refers to: there ENOENT is a kind
-// of object that the kernel doesn't know.
+// lacking is explain for a transaction that creates everything that it refers to. ENOENT then is a
+// kind of object that the kernel doesn't know.
 func lacking(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Errno != syscall.ENOENT {

@@ -13,7 +13,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// What a kernel answers that lacks a family or a kind of chain, from one that lacks these.
+// These are a kernel's answers if it lacks a family or a kind of chain, from one that lacks these.
 func TestUnsupportedSaysWhatIsMissing(t *testing.T) {
 	c := dial(t, nstest.New(t, "host"))
 	for _, x := range []struct {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An evaluation runs a rule's expressions for a packet, as the kernel does it: they load values
-// into registers, whose 64 bytes are 4 registers of 16 or 16 of 4, and compare them.
+// An evaluation runs a rule's expressions for a packet, as the kernel does. They load values into
+// registers and compare them. The registers have 64 bytes: 4 registers of 16, or 16 of 4.
 type evaluation struct {
 	step
 	packet *Packet
@@ -19,7 +19,7 @@ type evaluation struct {
 	ports  [64]bool // bytes that are of the destination's port
 }
 
-// evaluate makes a rule a step.
+// evaluate turns a rule into a step.
 func evaluate(p *Packet, exprs []byte, sets func(name string) *listedSet) step {
 	e := &evaluation{step: step{match: yes}, packet: p, sets: sets, values: unknown(64)}
 	expressions(exprs, e.expression)
@@ -64,7 +64,7 @@ func (e *evaluation) expression(name string, data []byte) {
 	}
 }
 
-// numberOf is an attribute's value, 0 if it isn't there.
+// numberOf is an attribute's value, or 0 if it isn't there.
 func numberOf(data []byte, kind int) uint32 {
 	b, _ := attribute(data, kind)
 	if len(b) != 4 {
@@ -152,7 +152,7 @@ func (e *evaluation) ct(data []byte) {
 	case unix.NFT_CT_STATE:
 		v = known(native(stateNew))
 	case unix.NFT_CT_STATUS:
-		const ipsSNAT = 1 << 4 // IPS_SRC_NAT: what will be done isn't known
+		const ipsSNAT = 1 << 4 // IPS_SRC_NAT: the translation isn't known
 		v = partly{native(0), native(^uint32(ipsSNAT))}
 		if e.packet.DNAT {
 			v.data = native(ctDNAT)
@@ -204,7 +204,7 @@ func (e *evaluation) decide(code int32, chain string) {
 	case unix.NFT_GOTO:
 		e.does, e.chain = goesTo, chain
 	case unix.NFT_CONTINUE, unix.NFT_BREAK:
-	default: // NF_ACCEPT, and who knows what a queue's reader decides
+	default: // NF_ACCEPT, or the unknown decision of a queue's reader
 		e.does = accepts
 	}
 }
@@ -227,7 +227,7 @@ func (e *evaluation) compare(data []byte) {
 	e.and(holds)
 }
 
-// isPort says whether some bytes hold the destination's port.
+// isPort reports whether some bytes hold the destination's port.
 func (e *evaluation) isPort(at, n int) bool {
 	for i := at; i < min(at+n, len(e.ports)); i++ {
 		if e.ports[i] {

@@ -3,6 +3,7 @@
 package nft_test
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -70,4 +71,39 @@ func ExampleSender() {
 	// add element inet swiftcni own4-24 { 10.1.0.2 . 10.1.0.0 comment "mynet/c1/eth0" }
 	// add element inet swiftcni own6-64 { fd00:1::2 . fd00:1:: comment "mynet/c1/eth0" }
 	// add element bridge swiftcni allowed { "swc1" . 02:00:00:00:00:01 comment "mynet/c1/eth0" }
+}
+
+// A port of the host leads to a container. A second container can't have it.
+func ExampleConn_Publish() {
+	c, err := nft.Dial()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	web := nft.PortMapping{Protocol: nft.TCP, HostPort: 8080, ContainerPort: 80}
+	p := nft.Publication{
+		Owner: nft.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"},
+		Addrs: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24")},
+		Ports: []nft.PortMapping{web},
+	}
+	if _, err := c.Publish(p); err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.Publish(nft.Publication{
+		Owner: nft.Owner{Network: "mynet", ContainerID: "c2", IfName: "eth0"},
+		Addrs: []netip.Prefix{netip.MustParsePrefix("10.1.0.3/24")},
+		Ports: []nft.PortMapping{web},
+	})
+	var taken *nft.PortTakenError
+	if errors.As(err, &taken) {
+		fmt.Println(taken.Mapping.HostText(), "is taken by", taken.Holder)
+	}
+	removed, err := c.Unpublish(p)
+	for _, r := range removed {
+		fmt.Println("removed", r.Mapping, "to", r.Target, err)
+	}
+	// Output:
+	// tcp port 8080 is taken by mynet/c1/eth0
+	// removed tcp port 8080 -> 80 to 10.1.0.2:80 <nil>
 }

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filters are all chains and rules of the host, of all programs, as they were read: they tell what
-// becomes of a packet. Reading them takes as long as there are rules, so they aren't for attaching.
+// Filters are all chains and rules of the host, of all programs, as they were read. They tell what
+// becomes of a packet. Reading them takes longer the more rules there are, so they aren't for
+// attaching. They don't change any more, and many goroutines may use them.
 type Filters struct {
 	bases   []baseChain
 	dormant []string // tables
@@ -23,7 +24,7 @@ type Filters struct {
 	sets    map[table]map[string]*listedSet
 }
 
-// heldRule is a rule that's kept.
+// heldRule is a rule that is kept.
 type heldRule struct {
 	handle uint64
 	exprs  []byte
@@ -48,7 +49,7 @@ type Barrier struct {
 
 func (b Barrier) String() string { return b.Table + " " + b.Chain }
 
-// Filters reads the rules of the families that packets are forwarded in, and of bridges. They are
+// Filters reads the rules of the families in which packets are forwarded, and of bridges. They are
 // listed again if they change meanwhile.
 func (c *Conn) Filters() (*Filters, error) {
 	for range maxTries {
@@ -106,7 +107,8 @@ func (f *Filters) addChain(family byte, data []byte) {
 	b := baseChain{table: table{family, textOf(data, unix.NFTA_CHAIN_TABLE)}, name: textOf(data, unix.NFTA_CHAIN_NAME),
 		kind: textOf(data, unix.NFTA_CHAIN_TYPE), hook: numberOf(hook, unix.NFTA_HOOK_HOOKNUM), priority: int32(numberOf(hook, unix.NFTA_HOOK_PRIORITY))}
 	policy, _ := attribute(data, unix.NFTA_CHAIN_POLICY)
-	b.drops = len(policy) == 4 && binary.BigEndian.Uint32(policy) == 0 // NF_DROP (linux/netfilter.h)
+	// NF_DROP (linux/netfilter.h)
+	b.drops = len(policy) == 4 && binary.BigEndian.Uint32(policy) == 0
 	f.bases = append(f.bases, b)
 }
 
@@ -136,7 +138,7 @@ func (f *Filters) Has(in, chain string) bool {
 }
 
 // Stops returns the first chain of another program that is sure to drop a packet that the host
-// forwards, and whether there is one. A rule that may let it through is taken for one that does.
+// forwards, and whether there is one. A rule that may accept the packet counts as one that does.
 func (f *Filters) Stops(p Packet) (Barrier, bool) {
 	for _, b := range f.at(unix.NF_INET_FORWARD, "", p.family()) {
 		o := f.walk(b, &p)
@@ -147,9 +149,9 @@ func (f *Filters) Stops(p Packet) (Barrier, bool) {
 	return Barrier{}, false
 }
 
-// Translates returns a rule of another program that may send a packet that comes to the host
-// elsewhere for the sake of its port, as the nft program names it: "ip nat DOCKER handle 7". "" is
-// that there's none.
+// Translates returns a rule of another program that may send a packet for the host elsewhere
+// because of its port, as the nft program names it: "ip nat DOCKER handle 7". If there is none, it
+// returns "".
 func (f *Filters) Translates(p Packet) (rule string) {
 	for _, b := range f.at(unix.NF_INET_PRE_ROUTING, "nat", p.family()) {
 		if rule = f.walk(b, &p).translates; rule != "" {

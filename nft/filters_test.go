@@ -20,7 +20,8 @@ var (
 
 const forwardDrop = "iptables -P FORWARD DROP; "
 
-// TestFiltersStop: rules that the real programs make, and which of four packets they are sure to drop.
+// TestFiltersStop: rules that the real programs make, and which of four packets they are sure to
+// drop.
 func TestFiltersStop(t *testing.T) {
 	for _, c := range []struct{ name, made, stopped string }{
 		{"nothing", "", ""},

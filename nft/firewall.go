@@ -19,7 +19,9 @@ type Ingress uint8
 const (
 	IngressOpen       Ingress = iota // whatever the host's firewall lets through
 	IngressSameBridge                // the containers of the same bridge reach each other
-	IngressIsolated                  // they don't, where the host routes between them; for what is bridged see [rtnl.Port]'s Isolated
+	// Containers don't reach each other if the host routes between them. For bridged frames see
+	// [rtnl.Port]'s Isolated.
+	IngressIsolated
 )
 
 // String returns the name that configurations use.
@@ -31,23 +33,26 @@ const DefaultAdminChain = "CNI-ADMIN"
 // An Allowance is the way through the host's firewall for one owner.
 //
 // An nftables chain that accepts a packet doesn't keep the chains of other tables from dropping it.
-// So the addresses are elements of sets in our own table, whose rules mark what is from an address,
-// and what answers to it; and in the tables that iptables-nft keeps, "ip filter" and "ip6 filter",
-// one rule at the head of FORWARD leads to the chain CNI-FORWARD, whose rule accepts what is
-// marked. Table and chain are made where they are missing, since a firewall that comes later adds
-// its rules behind ours. The sets can't be in those tables: iptables calls a table with a set in it
-// incompatible, and lists it no more. The mark lives within the hook: it's cleared before the first
-// of these chains and after the last.
+// So the way has two parts. The addresses are elements of sets in our own table, whose rules mark
+// the packets from an address and the answers to them. In the tables that iptables-nft keeps, "ip
+// filter" and "ip6 filter", one rule at the head of FORWARD leads to the chain CNI-FORWARD, whose
+// rule accepts marked packets. Table and chain are made if they are missing, since a firewall that
+// comes later adds its rules behind ours.
+//
+// The sets can't be in those tables: iptables calls a table with a set in it incompatible, and
+// lists it no more. The mark lives within the hook: it's cleared before the first of these chains
+// and after the last.
 type Allowance struct {
 	Owner Owner
 	// Addrs are the container's addresses.
 	Addrs []netip.Addr
-	// Delegated keeps the addresses in sets that no rule looks at: another program opens the way,
-	// and is to be told when they go.
+	// Delegated keeps the addresses in sets that no rule looks at. Another program opens the way,
+	// and must be told when they go.
 	Delegated bool
 	// AdminChain is the chain that CNI-FORWARD visits first; "" is [DefaultAdminChain].
 	AdminChain string
-	// Bridge is the bridge that the container is at, "" if there's none: Ingress is its policy.
+	// Bridge is the bridge that the container is attached to, and Ingress is its policy. "" is
+	// none.
 	Bridge  string
 	Ingress Ingress
 }
@@ -59,14 +64,14 @@ const AcceptMark = 0x1000
 var (
 	open4, open6   = set{masqueradeTable, "open4", address4}, set{masqueradeTable, "open6", address6}
 	noted4, noted6 = set{masqueradeTable, "noted4", address4}, set{masqueradeTable, "noted6", address6}
-	// policied holds the bridges that have a policy; the comment says by which network.
+	// policied holds the bridges that have a policy. The comment names the network that gave it.
 	policied = set{masqueradeTable, "policied", link}
 	// sameBridge holds those whose containers reach each other, twice in a key.
 	sameBridge = set{masqueradeTable, "samebridge", linkPair}
 )
 
-// noLink stands for container and interface where a network itself owns an element. No container
-// has that ID.
+// noLink stands for container and interface if a network itself owns an element. No container has
+// that ID.
 const noLink = "-"
 
 func openSet(a netip.Addr, delegated bool) set {
@@ -85,8 +90,8 @@ func (o *Allowance) elements() []element {
 	return es
 }
 
-// policy returns the keys of the bridge's elements: who has the first has a policy, who has both
-// lets its containers reach each other.
+// policy returns the keys of the bridge's elements. A bridge with the first has a policy. A bridge
+// with both lets its containers reach each other.
 func (o *Allowance) policy() []element {
 	if o.Bridge == "" {
 		return nil
@@ -125,7 +130,7 @@ func (o *Allowance) families() []portFamily {
 	return fs
 }
 
-// check refuses what can't be an allowance.
+// check refuses anything that can't be an allowance.
 func (o *Allowance) check() error {
 	if err := o.Owner.check(); err != nil {
 		return err
@@ -146,11 +151,12 @@ func (o *Allowance) check() error {
 	return CheckChainName(o.adminChain())
 }
 
-// CheckChainName returns an error that says why iptables wouldn't take a name for a chain, or nil.
+// CheckChainName returns an error that says why iptables wouldn't accept a name for a chain, or
+// nil.
 func CheckChainName(name string) error {
-	// XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less the zero byte; what iptables reads
-	// as an option, a negation or a space is no name. Its built-in chains and our own can't be led
-	// to from ours.
+	// The limit is XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less the zero byte. A name
+	// can't be a text that iptables reads as an option, a negation or a space. Our chain can't lead
+	// to built-in chains, or to our own.
 	switch {
 	case name == "" || len(name) > 28 || name[0] == '-' || name[0] == '!':
 	case bytes.ContainsFunc([]byte(name), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }):

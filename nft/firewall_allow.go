@@ -8,7 +8,7 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// firewallState is what the ruleset has of an allowance.
+// firewallState is the part of the ruleset that concerns an allowance.
 type firewallState struct {
 	generation uint32
 	built      bool       // our chains are there, with as many rules as they should have
@@ -21,8 +21,8 @@ type firewallState struct {
 // transaction of elements, whatever the number of containers. An address has one owner, the last
 // that was allowed. Allowing the same again changes nothing.
 //
-// A bridge's policy is that of its network's last Allowance. Where networks share a bridge, the
-// strictest counts for as long as its network has containers.
+// A bridge's policy is that of its network's last Allowance. If networks share a bridge, the
+// strictest policy counts for as long as its network has containers.
 //
 // Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it
 // lacks, [ErrInterrupted].
@@ -54,7 +54,7 @@ func (c *Conn) Allow(o Allowance) error {
 				b.buildDetour(f, o.adminChain(), d)
 			}
 		}
-		// A transaction that only adds elements holds whatever others change meanwhile.
+		// A transaction that only adds elements holds whatever other programs change meanwhile.
 		generation := &s.generation
 		if plain && same {
 			generation = nil
@@ -67,8 +67,8 @@ func (c *Conn) Allow(o Allowance) error {
 	return ErrInterrupted
 }
 
-// take adds those elements that aren't there, and takes over those that are another's. It returns
-// whether none was.
+// take adds those elements that don't exist, and takes over those of other owners. It returns
+// whether none existed.
 func take(b *batch, es []element, found []*element) bool {
 	plain := true
 	for i, e := range es {
@@ -85,7 +85,7 @@ func take(b *batch, es []element, found []*element) bool {
 	return plain
 }
 
-// firewallState asks for all that Allow must know, at once.
+// firewallState asks for everything that Allow must know, at once.
 func (c *Conn) firewallState(o *Allowance, es, policy []element) (s firewallState, err error) {
 	chains := firewallChains()
 	var ms []netlink.Message
@@ -126,7 +126,7 @@ func (c *Conn) firewallState(o *Allowance, es, policy []element) (s firewallStat
 	return s, nil
 }
 
-// setPolicy makes the bridge's policy what it should be, and returns whether it was.
+// setPolicy gives the bridge the policy that it should have, and returns whether it had it.
 func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, err error) {
 	policy, have := o.policy(), IngressOpen
 	if len(policy) == 0 {
@@ -166,7 +166,7 @@ func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, e
 	return same, nil
 }
 
-// hasMembers says whether any container of a network has an allowance. It lists them all.
+// hasMembers reports whether any container of a network has an allowance. It lists them all.
 func (c *Conn) hasMembers(network string) (bool, error) {
 	es, err := c.listIn(func() ([]set, error) { return memberSets(), nil })
 	for _, e := range es {

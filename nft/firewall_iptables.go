@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tables that iptables-nft keeps take rules in its own form only, extensions of xtables
-// included: with anything else in a table the iptables programs list it no more.
+// The tables that iptables-nft keeps accept rules in its own form only, extensions of xtables
+// included. With anything else in a table the iptables programs list it no more.
 
 const (
 	forwardChain = "FORWARD"
@@ -30,20 +30,20 @@ func filterTable(f portFamily) table {
 	return table{pick[byte](f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6), "filter"}
 }
 
-// usualUse is how often CNI-FORWARD is used when all is as always: its two rules, and the one that
+// usualUse is how often CNI-FORWARD is used in the common case: its two rules, and the one that
 // leads to it.
 const usualUse = 3
 
-// detourQuestions asks for the chains that the way through iptables' tables consists of.
+// detourQuestions asks for the chains of the way through iptables' tables.
 func detourQuestions(f portFamily, admin string) []netlink.Message {
 	t := filterTable(f)
 	return []netlink.Message{getChain(t, forwardChain), getChain(t, cniForward), getChain(t, admin)}
 }
 
-// needsDetour says, by the answers, whether the rules must be looked at: not where a chain that
-// only we use in its usual form is used as often as always. Any other name of the administrator's
-// chain can't be told apart in that way. A chain FORWARD that isn't there is made, since the
-// firewall that comes later adds its own rules to it, behind ours.
+// needsDetour says, by the answers, whether the rules must be looked at. They needn't be if a chain
+// that only we use in its usual form is used as often as usual. Another name of the administrator's
+// chain can't be recognized in that way. A missing chain FORWARD is made, since a firewall that
+// comes later adds its own rules to it, behind ours.
 func needsDetour(replies []reply, admin string) bool {
 	forward, ours, admins := replies[0], replies[1], replies[2]
 	if forward.errno == 0 && !isForwardHook(forward.data) {
@@ -67,9 +67,9 @@ func chainUse(data []byte) uint32 {
 	return binary.BigEndian.Uint32(use)
 }
 
-// A detour is which of our rules, and whether the chain that the kernel visits, iptables' tables
-// have. Without the extensions of xtables (NFT_COMPAT) there's no iptables-nft, so that nothing is
-// lacking.
+// A detour says which of our rules iptables' tables have, and whether they have the chain that the
+// kernel visits. Without the extensions of xtables (NFT_COMPAT) there is no iptables-nft, so
+// nothing is missing.
 type detour struct{ forward, jump, admin, accept, needless bool }
 
 func (d detour) whole() bool { return d.forward && d.jump && d.admin && d.accept || d.needless }
@@ -95,7 +95,8 @@ func (c *Conn) detour(f portFamily, admin string) (d detour, err error) {
 	return d, err
 }
 
-// rules gives each rule of a chain, valid during the call. What changes meanwhile may be missed.
+// rules gives each rule of a chain, valid during the call. It may miss a rule that changes
+// meanwhile.
 func (c *Conn) rules(t table, chain string, each func(listedRule)) error {
 	err := c.dump(listRules(t, chain), func(data []byte) error {
 		r, err := decodeRule(data)
@@ -105,7 +106,7 @@ func (c *Conn) rules(t table, chain string, each func(listedRule)) error {
 		return err
 	})
 	if err == errChanged || hasErrno(err, unix.ENOENT) {
-		return nil // the generation tells
+		return nil // the generation shows it
 	}
 	return err
 }
@@ -120,7 +121,7 @@ func (c *Conn) lacksCompat(f portFamily) (bool, error) {
 	return err == nil && (replies[0].errno != 0 || replies[1].errno != 0), err
 }
 
-// buildForward adds what iptables-nft makes of the table filter when it first needs the chain.
+// buildForward adds the table filter as iptables-nft makes it when it first needs the chain.
 func (b *batch) buildForward(t *nftables.Table) {
 	accept := nftables.ChainPolicyAccept
 	b.lib().AddTable(t)
@@ -128,7 +129,7 @@ func (b *batch) buildForward(t *nftables.Table) {
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &accept})
 }
 
-// buildDetour adds what a family's detour lacks. Rules come to the heads of their chains.
+// buildDetour adds the missing parts of a family's detour. Rules go to the heads of their chains.
 func (b *batch) buildDetour(f portFamily, admin string, d detour) {
 	t := filterTable(f).object()
 	if !d.forward {
@@ -181,7 +182,8 @@ func expressions(exprs []byte, each func(name string, data []byte)) {
 	}
 }
 
-// verdict returns what an immediate expression decides: a code (NF_ACCEPT, NFT_JUMP) and a chain.
+// verdict returns the decision of an immediate expression: a code (NF_ACCEPT, NFT_JUMP) and a
+// chain.
 func verdict(data []byte) (code int32, chain string, ok bool) {
 	v, _ := attribute(data, unix.NFTA_IMMEDIATE_DATA)
 	return verdictIn(v)
@@ -201,7 +203,7 @@ func verdictIn(data []byte) (code int32, chain string, ok bool) {
 	return int32(binary.BigEndian.Uint32(b)), string(bytes.TrimRight(name, "\x00")), true
 }
 
-// jumpsTo says whether a rule leads to a chain whatever the packet.
+// jumpsTo reports whether a rule leads to a chain whatever the packet.
 func jumpsTo(exprs []byte, to string) bool {
 	jumps, narrows := false, false
 	expressions(exprs, func(name string, data []byte) {
@@ -219,8 +221,8 @@ func jumpsTo(exprs []byte, to string) bool {
 	return jumps && !narrows
 }
 
-// acceptsMark says whether a rule accepts what has our mark, in the form of xtables or, as newer
-// versions of iptables write it when they restore it, in nftables' own.
+// acceptsMark reports whether a rule accepts packets with our mark. The rule may be in the form of
+// xtables or in nftables' own: newer versions of iptables write the latter when they restore it.
 func acceptsMark(exprs []byte) bool {
 	marked, accepts := false, false
 	expressions(exprs, func(name string, data []byte) {

@@ -4,11 +4,11 @@ package nft
 
 import "golang.org/x/sys/unix"
 
-// The way through iptables' tables is the host's, whoever is attached: what an iptables -F took of
-// it can be told, and put back, by what the sets of allowances have.
+// The way through iptables' tables is the host's, whoever is attached. So the sets of allowances
+// tell which parts an iptables -F removed, and allow putting them back.
 
-// MissingDetours lists what is missing of the way through iptables' tables, of the families that
-// any address is open in: "jump from chain ip filter FORWARD to CNI-FORWARD".
+// MissingDetours lists the missing parts of the way through iptables' tables, for the families in
+// which any address is open: "jump from chain ip filter FORWARD to CNI-FORWARD".
 func (c *Conn) MissingDetours() (missing []string, err error) {
 	err = c.eachDetour(func(f portFamily, admin string, d detour) error {
 		t := filterTable(f).String()
@@ -36,8 +36,8 @@ func (c *Conn) RestoreDetours() error {
 	})
 }
 
-// eachDetour gives the detours that aren't whole. The administrator's chain is the one that's led
-// to, if any is.
+// eachDetour gives the detours that aren't whole. The administrator's chain is the one that ours
+// leads to, if any.
 func (c *Conn) eachDetour(do func(portFamily, string, detour) error) error {
 	es, err := c.listIn(func() ([]set, error) { return []set{open4, open6}, nil })
 	if err != nil {

@@ -48,11 +48,11 @@ func allowedBy(es []element) []Allowed {
 }
 
 // Revoke takes an owner's addresses out of the ruleset. If tell isn't nil, it's called with the
-// delegated ones before they are removed, possibly twice with the same; its error keeps them. The
-// addresses say where to look: an element found there is removed only if it's this owner's. Without
-// addresses, Revoke looks through all elements. It is not an error if nothing is found. A bridge's
-// policy stays, for its other containers, until [Conn.RevokeExcept] or the next [Conn.Allow] finds
-// it unused.
+// delegated ones before they are removed, possibly twice with the same. If it returns an error,
+// they stay, and Revoke returns that. The addresses say where to look: an element found there is
+// removed only if it belongs to this owner. Without addresses, Revoke looks through all elements.
+// It is not an error if nothing is found. A bridge's policy stays, for its other containers, until
+// [Conn.RevokeExcept] or the next [Conn.Allow] finds it unused.
 //
 // It also removes the rules that the CNI project's firewall plugin made in iptables-nft's tables
 // for these addresses.
@@ -65,7 +65,7 @@ func (c *Conn) Revoke(o Allowance, tell func([]Allowed) error) error {
 		if err == nil && old {
 			err = c.revokeReference(o.Addrs)
 		}
-		// ENOENT: in kernels older than generations somebody else may have been faster.
+		// ENOENT: in kernels older than generations another program may have been faster.
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return err
 		}
@@ -110,7 +110,7 @@ func (c *Conn) revoke(o *Allowance, tell func([]Allowed) error) (old bool, err e
 	return old, c.commit(&b, &generation)
 }
 
-// tellDelegated tells of the elements whose way another program opens.
+// tellDelegated reports the elements whose way another program opens.
 func tellDelegated(es []element, tell func([]Allowed) error) error {
 	list := slices.DeleteFunc(allowedBy(es), func(o Allowed) bool { return !o.Delegated })
 	if tell == nil || len(list) == 0 {
@@ -120,8 +120,8 @@ func tellDelegated(es []element, tell func([]Allowed) error) error {
 }
 
 // RevokeExcept is garbage collection: it removes all addresses of a network, except those of the
-// valid owners, and tells of them as Revoke does. If none is left, it also removes the policies
-// that the network gave to bridges.
+// valid owners, and reports them as Revoke does. If none is left, it also removes the policies that
+// the network gave to bridges.
 func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 	return nil
 }
 
-// CheckAllowance says whether an allowance, and the rules that it's for, are in the ruleset as
+// CheckAllowance reports whether an allowance, and the rules that it's for, are in the ruleset as
 // Allow made them. It changes nothing. Errors: *MissingError for the first that is missing or
 // different.
 func (c *Conn) CheckAllowance(o Allowance) error {
@@ -227,7 +227,7 @@ func (c *Conn) checkDetour(o *Allowance, f portFamily) error {
 	return &MissingError{Owner: o.Owner, What: "rule of chain " + t.String() + " " + cniForward}
 }
 
-// revokeReference removes the reference's rules for addresses: they say nothing of their owner.
+// revokeReference removes the reference's rules for addresses, which don't name their owner.
 func (c *Conn) revokeReference(addrs []netip.Addr) error {
 	for _, a := range addrs {
 		t := filterTable(familyOf(a))
@@ -247,7 +247,7 @@ func (c *Conn) revokeReference(addrs []netip.Addr) error {
 	return nil
 }
 
-// acceptsAddr says whether a rule accepts what is from or to one address.
+// acceptsAddr reports whether a rule accepts packets from or to one address.
 func acceptsAddr(exprs []byte, a netip.Addr) bool {
 	addressed, accepts := false, false
 	expressions(exprs, func(name string, data []byte) {

@@ -40,7 +40,7 @@ func setMark(mask, set uint32) []expr.Any {
 	}
 }
 
-// masked matches where bits of the register are set.
+// masked matches if bits of the register are set.
 func masked(bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4, Mask: native(bits), Xor: make([]byte, 4)},
@@ -48,13 +48,13 @@ func masked(bits uint32) []expr.Any {
 	}
 }
 
-// unmark clears the bit: nobody else's mark opens our way, and ours opens nobody's.
+// unmark clears the bit: another program's mark doesn't open our way, and ours opens no other way.
 func unmark() portRule {
 	es := append([]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: unix.NFT_REG_1}}, masked(AcceptMark)...)
 	return portRule{"meta mark & 0x00001000 != 0x00000000 meta mark set meta mark & 0xffffefff", append(es, setMark(^uint32(AcceptMark), 0)...)}
 }
 
-// separate drops what goes between bridges that have policies, and from a bridge to itself if that
+// separate drops packets between bridges that have policies, and from a bridge to itself if that
 // isn't allowed.
 func separate() portRule {
 	return portRule{"iifname @policied oifname @policied iifname . oifname != @samebridge drop", []expr.Any{
@@ -73,7 +73,7 @@ func separate() portRule {
 // in linux/netfilter/nf_conntrack_common.h).
 const established = 1<<1 | 1<<2
 
-// markRule marks what comes from the addresses of a set, or answers to them.
+// markRule marks packets that come from the addresses of a set, or that answer to them.
 func markRule(f portFamily, s set, from bool) portRule {
 	family, end := pick(f, "ip", "ip6"), "daddr"
 	offset := pick[uint32](f, 16, 24)
@@ -90,7 +90,7 @@ func markRule(f portFamily, s set, from bool) portRule {
 	return portRule{text + " meta mark set meta mark | 0x00001000", append(es, setMark(^uint32(AcceptMark), AcceptMark)...)}
 }
 
-// buildFirewall adds what the firewall consists of and isn't there, as build does.
+// buildFirewall adds the missing parts of the firewall, as build does.
 func (b *batch) buildFirewall() {
 	b.lib().AddTable(masqueradeTable.object())
 	for _, s := range firewallSets() {

@@ -26,7 +26,8 @@ func allowance(container string, addrs ...string) Allowance {
 	return o
 }
 
-// newFirewallWorld is a host that forwards nothing of its own accord, and an outside that knows the way back.
+// newFirewallWorld is a host that forwards nothing of its own accord, and an outside that knows the
+// way back.
 func newFirewallWorld(t testing.TB) world {
 	w := newWorld(t)
 	ip(t, w.outside, `route add 10.0.0.0/8 via 198.51.100.1
@@ -111,7 +112,7 @@ func TestOpenLeadsThroughIptables(t *testing.T) {
 	expect(false, "shut")
 }
 
-// What iptables saved and restored still is what it was.
+// A way that iptables saved and restored is still the same.
 func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
 	w := newFirewallWorld(t)
 	iptables(t, w, "-P FORWARD DROP")
@@ -129,7 +130,8 @@ func TestOpeningSurvivesSavingAndRestoring(t *testing.T) {
 	datagram{from: w.c1, at: w.outside, to: "198.51.100.2"}.passes(t, true, "restored")
 }
 
-// A firewall that comes after the containers finds the way that they take, in the form of its own program.
+// A firewall that comes after the containers finds the way that they take, in the form of its own
+// program.
 func TestOpenLeadsThroughWhatComesLater(t *testing.T) {
 	nstest.Full(t, "it takes long")
 	for name, comes := range map[string]string{
@@ -179,7 +181,8 @@ func TestOpenMakesTheTableOfIptables(t *testing.T) {
 	}
 	chains := func(ns, family string) string {
 		l := nstest.Run(t, ns, "nft", "list", "table", family, "filter")
-		// Newer versions of iptables write this one match in nftables' form, and all of them read xtables'.
+		// Newer versions of iptables write this one match in nftables' form, and all of them read
+		// xtables'.
 		l = strings.ReplaceAll(l, " meta mark & 0x00001000 == 0x00001000", " mark and 0x1000 == 0x1000")
 		lines := strings.Split(l, "\n")
 		slices.Sort(lines) // the order of chains is that of their making

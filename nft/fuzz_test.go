@@ -100,7 +100,8 @@ func FuzzRule(f *testing.F) {
 	})
 }
 
-// expressionsOf says whether each value is a whole list of different attributes, as the kernel's are.
+// expressionsOf says whether each value is a whole list of different attributes, as the kernel's
+// are.
 func expressionsOf(exprs []byte) bool {
 	for e := (attributes{rest: exprs}); e.next(); {
 		data, err := attribute(e.value, unix.NFTA_EXPR_DATA)

@@ -11,7 +11,8 @@ import (
 )
 
 // OwnersOf returns the owners, by their short names, whose published ports lead to an address or
-// whose way through the firewall is that address's. It's one send, however much others have.
+// whose way through the firewall is for that address. It's one send, however much other owners
+// have.
 func (c *Conn) OwnersOf(addrs ...netip.Addr) ([]Owner, error) {
 	var es []element
 	for _, a := range addrs {
@@ -63,8 +64,8 @@ func (c *Conn) MayForward() (leads bool, err error) {
 	return leads, err
 }
 
-// there returns those of some sets that exist: a question, where listing each of them would take
-// one for each.
+// there returns those of some sets that exist. That is one question; a listing of each set would be
+// one question for each.
 func (c *Conn) there(sets []set) (list []set, err error) {
 	err = c.setNames(func(name string) {
 		for _, s := range sets {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The old iptables, iptables-legacy, keeps its rules in tables of x_tables, beside nf_tables: each
-// of the two may drop what the other accepts. Only what it made is read here.
+// The old iptables, iptables-legacy, keeps its rules in tables of x_tables, beside nf_tables. Each
+// of the two may drop packets that the other accepts. Only the rules of the old one are read here.
 
 // Numbers of its calls (linux/netfilter_ipv4/ip_tables.h; those of IPv6 are the same).
 const (
@@ -23,7 +23,7 @@ const (
 	legacyGetEntries = 65
 )
 
-// A LegacyTable is a table of iptables-legacy as it was read.
+// A LegacyTable is a table of iptables-legacy as it was read. It doesn't change any more.
 type LegacyTable struct {
 	name    string
 	family  portFamily
@@ -35,8 +35,9 @@ func (t *LegacyTable) String() string {
 	return pick(t.family, "iptables", "ip6tables") + "-legacy " + t.name
 }
 
-// ReadLegacy reads a table of iptables-legacy, of the family that an address has; nil without an
-// error is that there's none. It loads no module, and makes no table: a file tells which there are.
+// ReadLegacy reads a table of iptables-legacy, of the family that an address has. It returns nil
+// without an error if there is none. It loads no module, and makes no table: a file lists the
+// tables. The error is that of a system call, or [ErrInterrupted].
 func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	f := familyOf(of)
 	if has, err := hasLegacy(pick(f, "/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"), name); !has || err != nil {
@@ -49,7 +50,7 @@ func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	defer unix.Close(fd)
 	for range maxTries {
 		t, err := readLegacy(fd, name, f)
-		// EAGAIN: somebody changed it between the two questions.
+		// EAGAIN: another program changed it between the two questions.
 		if err != unix.EAGAIN {
 			return t, os.NewSyscallError("getsockopt", err)
 		}
@@ -57,8 +58,8 @@ func ReadLegacy(name string, of netip.Addr) (*LegacyTable, error) {
 	return nil, ErrInterrupted
 }
 
-// hasLegacy looks for a table's name in the file that the kernel lists them in, which isn't there
-// without x_tables.
+// hasLegacy looks for a table's name in the file in which the kernel lists them. The file doesn't
+// exist without x_tables.
 func hasLegacy(path, name string) (bool, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || err == unix.EACCES {
@@ -115,7 +116,7 @@ func getLegacy(fd int, f portFamily, option int, b []byte) error {
 	return nil
 }
 
-// Chains are the names of those that somebody made.
+// Chains are the names of the user-defined chains.
 func (t *LegacyTable) Chains() (names []string) {
 	if t == nil {
 		return nil
@@ -144,7 +145,8 @@ func (t *LegacyTable) Stops(p Packet) bool {
 	return !w.chain(strconv.Itoa(t.forward), false).accepts
 }
 
-// steps are the rules from one on, to the end of its chain: the last of a chain matches everything.
+// steps are the rules from one on, to the end of its chain. The last rule of a chain matches
+// everything.
 func (t *LegacyTable) steps(at int, p *Packet) (list []step) {
 	for e := range t.from(at) {
 		if e.target == "ERROR" {
@@ -159,9 +161,8 @@ func (t *LegacyTable) steps(at int, p *Packet) (list []step) {
 	return list
 }
 
-// ContainerChains are those that the CNI project's plugins made for one container each, for ports
-// and masquerade. Neither they nor the rules that lead to them go with the container, as far as
-// this package is concerned.
+// ContainerChains are the chains that the CNI project's plugins made for one container each, for
+// ports and masquerade. This package removes neither them nor the rules that lead to them.
 func (t *LegacyTable) ContainerChains() (names []string) {
 	for _, name := range t.Chains() {
 		if strings.HasPrefix(name, referencePrefix) && len(name) == iptablesChainLen {
@@ -171,8 +172,8 @@ func (t *LegacyTable) ContainerChains() (names []string) {
 	return names
 }
 
-// ContainerChains are what the CNI project's plugins call the chains of an owner's container in
-// iptables.
+// ContainerChains are the names of the chains in iptables that the CNI project's plugins make for
+// an owner's container.
 func ContainerChains(o Owner) []string {
 	return []string{iptablesChain(referencePrefix, o), iptablesChain(referenceDNATFor, o)}
 }

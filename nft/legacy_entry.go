@@ -20,7 +20,7 @@ type legacyEntry struct {
 	matches []byte
 	target  string
 	info    []byte // the target's
-	next    int    // the place behind it
+	next    int    // the place after it
 }
 
 // Sizes of struct xt_entry_match and xt_entry_target, and their parts.
@@ -75,10 +75,11 @@ func (e *legacyEntry) step(p *Packet) step {
 	return s
 }
 
-// standard is what the target without a name does: a verdict, which is negative, or a place to go
-// to.
+// standard is the action of the target without a name: a verdict, which is negative, or a place to
+// go to.
 func (e *legacyEntry) standard(s *step, verdict int) {
-	goes := e.head[pick(e.family, 82, 131)]&pick[byte](e.family, 2, 4) != 0 // IPT_F_GOTO, IP6T_F_GOTO
+	// IPT_F_GOTO, IP6T_F_GOTO
+	goes := e.head[pick(e.family, 82, 131)]&pick[byte](e.family, 2, 4) != 0
 	switch {
 	case verdict >= 0 && verdict == e.next:
 		s.does = goesOn
@@ -126,7 +127,7 @@ func (e *legacyEntry) matchesHead(p *Packet) likelihood {
 	return result
 }
 
-// masked16 compares those bits of a value that a mask has.
+// masked16 compares those bits of a value that are set in a mask.
 func masked16(v partly, want, mask []byte) likelihood {
 	b := unknown(len(want))
 	for i := range want {

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Senders ranges over what is attached to a network ("" is all networks), sorted by owner, read
-// from the elements' comments. Owners are short ones ([Owner.Short]). Elements that another program
-// made, or whose comment is no owner, are left out. An error ends it: [*Error], or [ErrInterrupted]
-// if other programs' changes kept overtaking the listing.
+// Senders ranges over the senders of a network ("" is all networks), sorted by owner, read from the
+// elements' comments. Owners are short ones ([Owner.Short]). Elements that another program made, or
+// whose comment isn't an owner, are left out. An error ends it: [*Error], or [ErrInterrupted] if
+// other programs' changes kept overtaking the listing.
 func (c *Conn) Senders(network string) iter.Seq2[Sender, error] {
 	return listing(func() ([]Sender, error) {
 		es, err := c.list()
@@ -87,14 +87,14 @@ func (c *Conn) DetachOwner(owners ...Owner) error {
 	}
 	err := c.purge(func(o Owner) bool { return short[o] }, func(hash string) bool { return hashes[hash] })
 	for _, o := range owners {
-		// Detaching nothing asks for the reference's chains alone.
+		// Detaching nothing asks only for the reference's chains.
 		err = errors.Join(err, c.Detach(Sender{Owner: o}))
 	}
 	return err
 }
 
-// DetachExcept takes out all that belongs to a network, except what belongs to the valid owners:
-// garbage collection. It treats the masquerade rules of the CNI project's own plugins alike.
+// DetachExcept removes all senders of a network, except those of the valid owners: garbage
+// collection. It treats the masquerade rules of the CNI project's own plugins in the same way.
 func (c *Conn) DetachExcept(network string, valid []Owner) error {
 	if err := (Owner{network, "-", "-"}).check(); err != nil {
 		return err
@@ -135,11 +135,11 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 	return errors.Join(err, c.Tidy())
 }
 
-// removeAtOnce trades the price of a transaction against how long the ruleset must stay unchanged
-// for it.
+// removeAtOnce weighs the price of a transaction against the time for which the ruleset must stay
+// unchanged for it.
 const removeAtOnce = 64
 
-// remove deletes elements that are still what they were when they were listed.
+// remove deletes elements that are still the same as when they were listed.
 func (c *Conn) remove(es []element) error {
 	for range maxTries {
 		found, generation, err := c.lookUp(es)
@@ -159,19 +159,26 @@ func (c *Conn) remove(es []element) error {
 	return ErrInterrupted
 }
 
-// maxListings bounds how often elements are listed for a list that no change went through.
+// maxListings bounds how often elements are listed to get a list that no change went through.
 const maxListings = 10
 
-// list returns all elements of all our sets, none if there's no such set. The kernel goes through a
-// set in pieces and may pass over an element when others go meanwhile, so a list made while the
-// ruleset changed is made again. Where it never stays still, what any of the listings had is the
-// answer.
+// onePiece is fewer elements than the kernel lists in one piece.
+const onePiece = 32
+
+// list returns all elements of all our sets, or none if there is no such set. The kernel goes
+// through a set in pieces, and begins each where as many elements lie before it as it has listed.
+// So it may skip an element when others go meanwhile, and a list that was made while the ruleset
+// changed is made again. It also skips some while a set gets a larger table or a smaller one, some
+// time after elements came or went. The ruleset's generation doesn't tell of that
+// (nft_rhash_walk, net/netfilter/nft_set_hash.c). So a long list is made until one has nothing new.
+// The answer is the union of all listings.
 func (c *Conn) list() ([]element, error) { return c.listIn(c.sets) }
 
 // listIn is list for the sets that a function finds.
 func (c *Conn) listIn(find func() ([]set, error)) ([]element, error) {
 	all := map[string]element{}
 	for range maxListings {
+		known := len(all)
 		_, before, err := c.askIn(nil)
 		if err != nil {
 			return nil, err
@@ -192,7 +199,7 @@ func (c *Conn) listIn(find func() ([]set, error)) ([]element, error) {
 		if err != nil {
 			return nil, err
 		}
-		if before == after {
+		if before == after && (len(all) <= onePiece || len(all) == known) {
 			break
 		}
 	}
@@ -241,7 +248,7 @@ func (c *Conn) eachSet(each func(name string, data []byte)) error {
 		return err
 	})
 	if errors.Is(err, errChanged) || hasErrno(err, unix.ENOENT) {
-		err = nil // the generations tell
+		err = nil // the generations show it
 	}
 	return err
 }
@@ -249,7 +256,7 @@ func (c *Conn) eachSet(each func(name string, data []byte)) error {
 // nftaSetCount is NFTA_SET_COUNT (linux/netfilter/nf_tables.h, Linux 6.16).
 const nftaSetCount = 20
 
-// memberCount decodes how many elements a set has; ok is false where the kernel doesn't say.
+// memberCount decodes how many elements a set has. ok is false if the kernel doesn't say.
 func memberCount(set []byte) (n int, ok bool) {
 	v, err := attribute(set, nftaSetCount)
 	if err != nil || len(v) != 4 {

@@ -11,8 +11,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A fuzzing worker is started by a test that is in its own namespaces already, and talks to it through
-	// descriptors that no further child would inherit.
+	// A fuzzing worker is started by a test that is in its own namespaces already, and talks to it
+	// through descriptors that no further child would inherit.
 	if slices.Contains(os.Args, "-test.fuzzworker") {
 		os.Exit(m.Run())
 	}

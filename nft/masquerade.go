@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// masqueradeChain returns the chain of masquerade: its rules follow from which sets there are. A
-// nat chain has nothing after a "return" but its policy, which is to accept: the chains of port
+// masqueradeChain returns the chain of masquerade. Its rules follow from the sets that exist. In a
+// nat chain, a "return" leads only to its policy, which is to accept. So the chains of port
 // mappings are visited all the same.
 func masqueradeChain(sets []set) chain {
 	// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
@@ -39,7 +39,7 @@ func masqueradeSets(prefixes []netip.Prefix) (sets []set) {
 	return sets
 }
 
-// returnRule leaves alone what goes to the address's own subnet, of a length.
+// returnRule leaves packets alone that go to the address's own subnet, of a length.
 func (f portFamily) returnRule(bits int) portRule {
 	family, s := pick(f, "ip", "ip6"), f.own(bits)
 	es := append(f.only(), f.source(0)...)
@@ -48,7 +48,7 @@ func (f portFamily) returnRule(bits int) portRule {
 	return portRule{fmt.Sprintf("%[1]s saddr . %[1]s daddr & %[2]s @%[3]s return", family, f.maskText(bits), s.name), es}
 }
 
-// masqueradeRule masquerades what else a masqueraded address sends, but for multicast.
+// masqueradeRule masquerades all other packets of a masqueraded address, but for multicast.
 func (f portFamily) masqueradeRule() portRule {
 	family, s := pick(f, "ip", "ip6"), f.masqueraded()
 	es := append(f.only(), f.source(0)...)
@@ -57,7 +57,8 @@ func (f portFamily) masqueradeRule() portRule {
 	return portRule{fmt.Sprintf("%[1]s saddr @%[2]s %[1]s daddr != %[3]s masquerade", family, s.name, f.multicast()), append(es, &expr.Masq{})}
 }
 
-// Source addresses stand at byte 12 (IPv4) and 8 (IPv6) of their headers, destinations behind them.
+// Source addresses begin at byte 12 (IPv4) and 8 (IPv6) of their headers, and destinations follow
+// them.
 func (f portFamily) sourceOffset() uint32      { return pick[uint32](f, 12, 8) }
 func (f portFamily) destinationOffset() uint32 { return pick[uint32](f, 16, 24) }
 

@@ -41,7 +41,7 @@ func oldSubnet(name string) (netip.Prefix, bool) {
 	return p, err == nil && p == p.Masked() && oldMasqueradeSet(p).name == name
 }
 
-// oldSet returns the set of an earlier version that has a name, if it's one.
+// oldSet returns the set of an earlier version that has a name, if there is one.
 func oldSet(name string) (set, bool) {
 	if p, ok := oldSubnet(name); ok {
 		return oldMasqueradeSet(p), true
@@ -49,16 +49,17 @@ func oldSet(name string) (set, bool) {
 	return oldPortSet(name)
 }
 
-// A takeover is what an earlier version made as it's made today, as parts of one transaction.
+// A takeover turns the rules and sets of an earlier version into those of today, as parts of one
+// transaction.
 type takeover struct {
 	sets     []set
-	elements []element // but for what is there already
+	elements []element // without those that exist already
 	replaced []element // that are in sets of the same name
-	chains   []chain   // that go
+	chains   []chain   // to be removed
 	rules    []netlink.Message
 }
 
-// takeOver reads what an earlier version made.
+// takeOver reads the rules and sets of an earlier version.
 func (c *Conn) takeOver(s survey) (t takeover, err error) {
 	if len(s.old) == 0 {
 		return t, nil
@@ -94,7 +95,7 @@ func (t *takeover) masqueraded(subnet netip.Prefix, members []element) {
 	for _, e := range members {
 		p, ok := e.prefix()
 		if !ok {
-			continue // an address outside the subnet is nothing that an attachment had
+			continue // an address outside the subnet belongs to no attachment
 		}
 		today := masqueradeElement(p, e.owner())
 		t.elements = append(t.elements, today)
@@ -112,7 +113,7 @@ func oldChains(old []set) (cs []chain) {
 	return cs
 }
 
-// absent returns those elements that aren't there, but for replaced ones, each key once.
+// absent returns those elements that don't exist, each key once. Replaced ones count as absent.
 func (c *Conn) absent(es, replaced []element) (fresh []element, err error) {
 	seen, goes := map[string]bool{}, map[string]bool{}
 	for _, e := range replaced {
@@ -133,7 +134,7 @@ func (c *Conn) absent(es, replaced []element) (fresh []element, err error) {
 	return fresh, nil
 }
 
-// hasOld says whether an element of masquerade is there as an earlier version made it.
+// hasOld reports whether an element of masquerade exists as an earlier version made it.
 func (c *Conn) hasOld(e element) (bool, error) {
 	p, ok := e.prefix()
 	if !ok {

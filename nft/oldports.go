@@ -14,8 +14,7 @@ import (
 
 // Earlier versions had one map for the ports of all protocols, which Debian 11's nft can list and
 // not load: ports4, hostports4, and with "-" and a hash those of conditions. Each had base chains
-// of its own, and so had each subnet whose containers had ports, hairpin4-10.1.0.0/24, and
-// masqall4.
+// of its own. So had each subnet whose containers had ports (hairpin4-10.1.0.0/24), and masqall4.
 const (
 	oldPortsName     = "ports"
 	oldHostPortsName = "hostports"
@@ -33,7 +32,8 @@ func oldHairpin(p netip.Prefix) set {
 	return set{masqueradeTable, f.name(hairpinName) + "-" + subnet, pick(f, address4, address6)}
 }
 
-// oldPortSet returns the set of an earlier version's port mappings that has a name, if it's one.
+// oldPortSet returns the set of an earlier version's port mappings that has a name, if there is
+// one.
 func oldPortSet(name string) (set, bool) {
 	if rest, ok := strings.CutPrefix(name, hairpinName); ok {
 		p, ok := oldSubnet(masqName + rest)
@@ -77,7 +77,7 @@ func (e element) oldMapping() (at groupPlace, to netip.AddrPort, ok bool) {
 type oldPorts struct {
 	sets     []set
 	mappings []element
-	chosen   map[netip.Addr]rune // what is masqueraded, by container address
+	chosen   map[netip.Addr]rune // the masqueraded traffic, by container address
 }
 
 func (o *oldPorts) add(s set, members []element) {
@@ -93,7 +93,7 @@ func (o *oldPorts) add(s set, members []element) {
 	}
 }
 
-// groups returns those that the mappings are of.
+// groups returns the groups of the mappings.
 func (o *oldPorts) groups() (list []portGroup) {
 	seen := map[portGroup]bool{}
 	for _, s := range o.sets {
@@ -107,7 +107,7 @@ func (o *oldPorts) groups() (list []portGroup) {
 	return list
 }
 
-// chainName is what the name of a group's base chain ended in.
+// oldChainName returns the name of a group's base chain in an earlier version.
 func (g portGroup) oldChainName(hook string) string {
 	name := hook + "-" + g.family.name(oldPortsName)
 	if g.hash != "" {
@@ -116,7 +116,7 @@ func (g portGroup) oldChainName(hook string) string {
 	return name
 }
 
-// chains returns the chains that have other names than sets.
+// chains returns the chains whose names aren't those of sets.
 func (o *oldPorts) chains() (cs []chain) {
 	for _, g := range o.groups() {
 		for _, hook := range []string{prerouting, "output"} {
@@ -183,9 +183,9 @@ func (c *Conn) takeOverPorts(t *takeover, o *oldPorts) error {
 	return nil
 }
 
-// oldCondition makes the rule that asks a group's conditions of the one in its old chain. Their
-// hash doesn't say what they are; they stood before the question whether the packet is for the
-// host.
+// oldCondition makes the rule that asks a group's conditions from the one in its old chain, since
+// their hash doesn't tell what they are. In the old chain they come before the question whether the
+// packet is for the host.
 func (c *Conn) oldCondition(g portGroup) (rules []netlink.Message, err error) {
 	err = c.dump(listRules(masqueradeTable, g.oldChainName(prerouting)), func(data []byte) error {
 		r, err := decodeRule(data)
@@ -197,7 +197,7 @@ func (c *Conn) oldCondition(g portGroup) (rules []netlink.Message, err error) {
 	return rules, err
 }
 
-// conditionExpressions are those before the first look at the routes.
+// conditionExpressions are the expressions before the first look at the routes.
 func conditionExpressions(exprs []byte) []byte {
 	as := attributes{rest: exprs}
 	for before := as.rest; as.next(); before = as.rest {

@@ -25,7 +25,7 @@ func oldPublications() []Publication {
 	return []Publication{host, all, none, conditions}
 }
 
-// What was taken over is what Publish would have made.
+// Elements that were taken over are those that Publish would have made.
 func TestEarlierVersionsPortsAreTakenOver(t *testing.T) {
 	fresh := nstest.New(t, "fresh")
 	for _, p := range oldPublications() {

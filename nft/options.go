@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options names the kernel's options (net/netfilter/Kconfig and its siblings) that a message takes
+// options names the kernel's options (net/netfilter/Kconfig and its siblings) that a message needs
 // beyond NF_TABLES. The kernel answers ENOENT whichever of them is missing.
 func options(m netlink.Message) string {
 	if len(m.Data) < genMessageLen {
@@ -70,7 +70,7 @@ func expressionOption(family byte, name string) string {
 		}
 		return "CONFIG_NFT_FIB_INET"
 	case "meta":
-		if family == unix.NFPROTO_BRIDGE { // a module of its own takes over the core's
+		if family == unix.NFPROTO_BRIDGE { // a module of its own replaces the core's
 			return "CONFIG_NFT_BRIDGE_META"
 		}
 	case "match", "target":

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whatever message of ours the kernel may refuse for lack of an option says which: NAT, masquerading, routes' look-ups,
-// connection tracking, and what a bridge's tables take.
+// Whatever message of ours the kernel may refuse for lack of an option says which: NAT,
+// masquerading, routes' look-ups, connection tracking, and what a bridge's tables take.
 func TestLackingNamesOptions(t *testing.T) {
 	var b batch
 	need := Ruleset{Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Guard: true}.needs()

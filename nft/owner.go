@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Owner is whose an element is: a container's place on a network, as the CNI specification
+// An Owner is the owner of an element: a container's place on a network, as the CNI specification
 // identifies it. Owners are comparable.
 type Owner struct{ Network, ContainerID, IfName string }
 
@@ -23,8 +23,8 @@ const (
 	maxOwner = maxComment - 18
 	// maxNetwork leaves room for a recognizable container ID behind a long network name.
 	maxNetwork = 44
-	// cutMark begins the hash of what was cut. CNI allows it in no name, so a cut name is never
-	// another's whole one.
+	// cutMark begins the hash of a cut name. CNI allows it in no name, so a cut name never equals a
+	// whole one.
 	cutMark = "~"
 	// hashLen is the length of that hash, 128 bits in hex.
 	hashLen = 32
@@ -33,17 +33,17 @@ const (
 // String returns "network/container/interface", for example "mynet/c1/eth0".
 func (o Owner) String() string { return o.Network + "/" + o.ContainerID + "/" + o.IfName }
 
-// Short returns the owner as the comments name it, and as [Conn.Senders] returns it: the owner
-// itself, unless its text is longer than 110 bytes or its network's name longer than 44. A longer
-// name is cut and ends with "~" and a hash of all of it, so that different owners stay different.
-// Short of a short owner changes nothing.
+// Short returns the owner as the comments name it, and as [Conn.Senders] returns it. That is the
+// owner itself, unless its text is longer than 110 bytes or its network's name longer than 44. A
+// longer name is cut and ends with "~" and a hash of all of it, so that different owners stay
+// different. Short of a short owner changes nothing.
 func (o Owner) Short() Owner {
 	o.Network = cut(o.Network, maxNetwork)
 	o.ContainerID = cut(o.ContainerID, max(maxOwner-len(o.Network)-len(o.IfName)-2, hashLen+1))
 	return o
 }
 
-// in tells whether a short owner is of a network; "" is any.
+// in reports whether a short owner is of a network; "" is any.
 func (o Owner) in(network string) bool { return network == "" || o.Network == cut(network, maxNetwork) }
 
 // comment is the text that the owner's elements carry.
@@ -84,5 +84,6 @@ func (o Owner) check() error {
 	return nil
 }
 
-// forbidden says what would end a field, a quoted text of the nft program, or a line.
+// forbidden reports whether a character would end a field, a quoted text of the nft program, or a
+// line.
 func forbidden(r rune) bool { return r == '/' || r == '"' || r == '\\' || r <= ' ' || r == 0x7f }

@@ -12,7 +12,7 @@ import (
 type Packet struct {
 	In, Out  string     // links; "" is any
 	Src, Dst netip.Addr // the zero Addr is any
-	IPv6     bool       // where neither is known
+	IPv6     bool       // if neither address is known
 	Protocol Protocol   // 0 is any
 	Port     uint16     // of the destination; 0 is any
 	DNAT     bool       // its destination has been translated
@@ -73,7 +73,7 @@ func (b partly) equals(want []byte) likelihood {
 	return result
 }
 
-// header is the network layer's, for as long as its addresses are (RFC 791 and RFC 8200).
+// header is the network layer's header up to the end of its addresses (RFC 791 and RFC 8200).
 func (p *Packet) header() partly {
 	f := p.family()
 	h := unknown(pick(f, 20, 40))
@@ -89,7 +89,7 @@ func (p *Packet) header() partly {
 	return h
 }
 
-// portAt is where the destination's port stands in the headers of TCP, UDP and SCTP.
+// portAt is the place of the destination's port in the headers of TCP, UDP and SCTP.
 const portAt = 2
 
 func (p *Packet) transport() partly {
@@ -100,7 +100,7 @@ func (p *Packet) transport() partly {
 	return h
 }
 
-// link is a link's name as rules compare it.
+// link16 is a link's name as rules compare it.
 func link16(name string) partly {
 	if name == "" {
 		return unknown(unix.IFNAMSIZ)

@@ -13,7 +13,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// A world is a host with a bridge br0, two containers at it, and an outside that has no route back to them.
+// A world is a host with a bridge br0, two containers at it, and an outside that has no route back
+// to them.
 type world struct {
 	host, c1, c2, outside string
 	conn                  *Conn
@@ -78,9 +79,9 @@ type datagram struct {
 	at, to string
 }
 
-// send sends the datagram and its answer, and returns the source that the receiver saw ("" if nothing came) and
-// whether the answer came back.
-// What's wanted has more time than what mustn't come: two seconds and half a one.
+// send sends the datagram and its answer, and returns the source that the receiver saw ("" if
+// nothing came) and whether the answer came back. What's wanted has more time than what mustn't
+// come: two seconds and half a one.
 func (d datagram) send(t testing.TB, wanted, answerWanted bool) (seen string, answered bool) {
 	t.Helper()
 	to := netip.MustParseAddr(d.to)
@@ -137,8 +138,8 @@ func deadline(wanted bool) time.Time {
 	return time.Now().Add(500 * time.Millisecond)
 }
 
-// tries is how often what's wanted is tried: a first datagram may be lost while neighbours are being learnt, and one may come
-// late on a busy machine.
+// tries is how often what's wanted is tried: a first datagram may be lost while neighbours are
+// being learnt, and one may come late on a busy machine.
 const tries = 30
 
 // wantSource sends a datagram and wants to see it come from an address ("" is: not at all).
@@ -192,7 +193,8 @@ func TestMasqueradeLeavesTheSubnetAlone(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.conn.Attach(onC1))
 	datagram{from: w.c1, at: w.c2, to: "10.1.0.3"}.wantSource(t, "10.1.0.2", "bridged")
-	// Bridged traffic passes postrouting only with br_netfilter: by a route over the host it does always.
+	// Bridged traffic passes postrouting only with br_netfilter: by a route over the host it does
+	// always.
 	nstest.Run(t, w.host, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects; echo 0 >/proc/sys/net/ipv4/conf/br0/send_redirects")
 	ip(t, w.c1, "route add 10.1.0.3/32 via 10.1.0.1")
 	datagram{from: w.c1, at: w.c2, to: "10.1.0.3"}.wantSource(t, "10.1.0.2", "routed by the host")
@@ -209,8 +211,8 @@ func TestMasqueradeToAnotherSubnetOfTheNetwork(t *testing.T) {
 	datagram{from: w.c1, at: w.c2, to: "fd00:2::2"}.wantSource(t, "fd00:2::1", "another subnet is outside")
 }
 
-// The host itself sends with the container's address, since nothing routes multicast here. The address is at the link
-// that leads out, as it decides where multicast goes.
+// The host itself sends with the container's address, since nothing routes multicast here. The
+// address is at the link that leads out, as it decides where multicast goes.
 func TestMasqueradeLeavesMulticastAlone(t *testing.T) {
 	w := newWorld(t)
 	ip(t, w.host, `addr add 10.1.0.2/32 dev out

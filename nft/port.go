@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Protocol is what has ports: TCP, UDP or SCTP (numbers of IANA's registry, linux/in.h).
+// A Protocol is a protocol with ports: TCP, UDP or SCTP (numbers of IANA's registry, linux/in.h).
 type Protocol uint8
 
 // The protocols whose ports can be mapped.
@@ -39,8 +39,10 @@ func (p Protocol) String() string {
 
 // A PortMapping leads from a port of the host to one of the container.
 type PortMapping struct {
-	Protocol      Protocol
-	HostIP        netip.Addr // the host's address that it's for; the zero one and the unspecified ones are any (of the family)
+	Protocol Protocol
+	// HostIP is the host's address that the mapping is for. The zero one and the unspecified ones
+	// are any (of the family).
+	HostIP        netip.Addr
 	HostPort      uint16
 	ContainerPort uint16
 }
@@ -58,7 +60,7 @@ func (m PortMapping) HostText() string {
 	return m.Protocol.String() + " " + netip.AddrPortFrom(m.HostIP, m.HostPort).String()
 }
 
-// A PortPlace is what one mapping alone can have. It's comparable.
+// A PortPlace is a place that only one mapping can have. It's comparable.
 type PortPlace struct {
 	IPv6     bool
 	HostIP   netip.Addr // the zero one is any
@@ -102,20 +104,20 @@ type Publication struct {
 	Addrs []netip.Prefix
 	// Ports are the mappings.
 	Ports []PortMapping
-	// Mark is the bit of a packet's mark by which connections of these mappings are known until
-	// they're masqueraded; 0 is [MasqueradeMark]. Other programs may use other bits.
+	// Mark is the bit of a packet's mark that identifies connections of these mappings until they
+	// are masqueraded; 0 is [MasqueradeMark]. Other programs may use other bits.
 	Mark uint32
 	// Hairpin lets the container and its neighbours in the subnet reach the mappings by the host's
-	// addresses, and the host by 127.0.0.1: such connections are masqueraded. For 127.0.0.1 the
+	// addresses, and the host by 127.0.0.1. Such connections are masqueraded. For 127.0.0.1 the
 	// link to the container needs the sysctl route_localnet.
 	Hairpin bool
 	// MasqueradeAll masquerades every connection by the mappings. It goes beyond Hairpin.
 	MasqueradeAll bool
-	// Note is a word of at most 6 bytes that's kept with the addresses, for whoever wonders later
-	// what they belong to.
+	// Note is a word of at most 6 bytes that is kept with the addresses. It tells later what they
+	// belong to.
 	Note string
 	// Conditions4 and Conditions6 narrow the mappings of a family to packets that match all of
-	// them. The host's mapping with conditions goes before one without.
+	// them. A mapping with conditions goes before one without.
 	Conditions4, Conditions6 []Condition
 }
 
@@ -133,7 +135,7 @@ func (p *Publication) conditions(f portFamily) []Condition {
 	return pick(f, p.Conditions4, p.Conditions6)
 }
 
-// bit is the mark's.
+// bit is the number of the mark's bit.
 func (p *Publication) bit() int {
 	if p.Mark == 0 {
 		return usualBit
@@ -153,7 +155,7 @@ func (p *Publication) address(a netip.Prefix, n int) publishedAddress {
 	return v
 }
 
-// elements returns what the publication consists of, one set after the other.
+// elements returns the elements of the publication, one set after the other.
 func (p *Publication) elements() []element {
 	owner := p.Owner.comment()
 	var es []element
@@ -174,12 +176,12 @@ func (p *Publication) elements() []element {
 	return es
 }
 
-// sortBySet sorts elements, as a message holds those of one set.
+// sortBySet sorts elements by their sets, since a message holds those of one set.
 func sortBySet(es []element) {
 	order.By(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
 }
 
-// check refuses what can't be published.
+// check refuses anything that can't be published.
 func (p *Publication) check() error {
 	if err := p.Owner.check(); err != nil {
 		return err

@@ -89,7 +89,8 @@ func TestPortRulesetString(t *testing.T) {
 	}
 }
 
-// Rules that the nft program printed and took again are still the rules that CheckPublication wants.
+// Rules that the nft program printed and took again are still the rules that CheckPublication
+// wants.
 func TestPortsSurviveSavingAndRestoring(t *testing.T) {
 	for name, p := range portRulesets {
 		t.Run(name, func(t *testing.T) {

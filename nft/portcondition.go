@@ -13,16 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ConditionField is what a [Condition] looks at.
+// A ConditionField is the property that a [Condition] looks at.
 type ConditionField int
 
 const (
-	Source          ConditionField = iota // the packet's source address
-	Destination                           // the host's address that it's for
-	InLink                                // the link that it came in by; none for what the host itself sends
-	OutLink                               // the link that it leaves by; none for what came in by a link
-	SourceType                            // what the source address is to the host's routes
-	DestinationType                       // what the destination is to them; mappings are for those that are local
+	Source      ConditionField = iota // the packet's source address
+	Destination                       // the host's address that it's for
+	// the link that the packet came in by; none for packets that the host itself sends
+	InLink
+	// the link that the packet leaves by; none for packets that came in by a link
+	OutLink
+	SourceType // the type of the source address in the host's routes
+	// the type of the destination in them; mappings are for destinations that are local
+	DestinationType
 )
 
 // addressTypes are the types of addresses (RTN_*, linux/rtnetlink.h), as the nft program calls
@@ -37,15 +40,14 @@ func AddressTypes() []string { return addressTypes[:] }
 // A Condition narrows port mappings to some packets.
 type Condition struct {
 	Field  ConditionField
-	Not    bool         // whatever doesn't match
+	Not    bool         // matches all other packets
 	Prefix netip.Prefix // of Source and Destination
 	Link   string       // of InLink and OutLink: a name, or its beginning and "*"
 	Type   string       // of SourceType and DestinationType: one of AddressTypes
-	Or     []Condition  // others that will do as well; they have none in turn
+	Or     []Condition  // alternatives to this condition, which have none themselves
 }
 
-// Alternatives returns how many combinations of conditions there are, each of which is a rule for
-// packets that match it.
+// Alternatives returns the number of combinations of conditions. Each combination is a rule.
 func Alternatives(cs []Condition) int {
 	n := 1
 	for _, c := range cs {
@@ -54,7 +56,7 @@ func Alternatives(cs []Condition) int {
 	return n
 }
 
-// alternatives returns the combinations, of conditions without others that will do.
+// alternatives returns the combinations, of conditions without alternatives.
 func alternatives(cs []Condition) [][]Condition {
 	all := [][]Condition{nil}
 	for _, c := range cs {
@@ -148,7 +150,7 @@ func (c Condition) check(f portFamily) error {
 	return nil
 }
 
-// exprs returns the condition as the nft program compiles it, but for the check of the family that
+// exprs returns the condition as the nft program compiles it, without the check of the family that
 // comes before.
 func (c Condition) exprs() []expr.Any {
 	op := expr.CmpOpEq
@@ -176,7 +178,7 @@ func (c Condition) exprs() []expr.Any {
 			&expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: binaryutil.NativeEndian.PutUint32(uint32(slices.Index(addressTypes[:], c.Type)))},
 		}
 	}
-	// Sources stand at byte 12 (IPv4) and 8 (IPv6) of their headers, destinations behind them.
+	// Sources begin at byte 12 (IPv4) and 8 (IPv6) of their headers, and destinations follow them.
 	f := familyOf(c.Prefix.Addr())
 	offset := uint32(pick(f, 12, 8))
 	if c.Field == Destination {
@@ -186,8 +188,8 @@ func (c Condition) exprs() []expr.Any {
 }
 
 // compare compares an address in the network header with a prefix. A prefix of whole bytes is
-// compared without a mask, as the nft program does it too: so rules that a firewall saved and
-// restored are still the same.
+// compared without a mask, as the nft program does too. So rules that a firewall saved and restored
+// are still the same.
 func compare(offset uint32, op expr.CmpOp, p netip.Prefix) []expr.Any {
 	addr := p.Masked().Addr().AsSlice()
 	if p.Bits()%8 == 0 && p.Bits() > 0 {

@@ -29,8 +29,8 @@ func (c portChain) chain() chain { return chain{masqueradeTable, c.name, c.hook,
 
 func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
 
-// Chains of port mappings. The mappings of a group under conditions have two more: whose rule asks
-// them, and that it jumps to.
+// Chains of port mappings. The mappings of a group under conditions have two more: one whose rule
+// asks the conditions, and one that it jumps to.
 const (
 	portsChain     = "ports"
 	preroutePorts  = "prerouting-ports"
@@ -43,9 +43,9 @@ const (
 // chainName is the name of a group's own chain.
 func (g portGroup) chainName(s string) string { return g.family.name(s) + "-" + g.hash }
 
-// portChains returns the chains that follow from which sets there are: those of conditions first,
-// as another leads to them. Only a connection's first packet visits those of kind nat, and only one
-// for an address of the host's goes further than the first rule.
+// portChains returns the chains that follow from the sets that exist. Those of conditions come
+// first, as another leads to them. Only a connection's first packet visits those of kind nat, and
+// only one for an address of the host goes beyond the first rule.
 func portChains(sets []set) (cs []chain) {
 	groups := groupsOf(sets)
 	if len(groups) == 0 {
@@ -64,7 +64,7 @@ func portChains(sets []set) (cs []chain) {
 		}
 	}
 	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet
-	// shares. The nft program has names of priorities for the hooks where they're usual.
+	// shares. The nft program has names of priorities for the hooks at which they are usual.
 	local := jump("fib daddr type local ", []expr.Any{
 		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(unix.RTN_LOCAL)}}, portsChain)
@@ -75,8 +75,8 @@ func portChains(sets []set) (cs []chain) {
 		chain{masqueradeTable, localnetChain, hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}, []portRule{localnet()}})
 }
 
-// condition returns the chain that leads to a group's chain where the packet matches all
-// conditions, by a rule for each combination that will do.
+// condition returns the chain that leads to a group's chain if the packet matches all conditions.
+// It has a rule for each combination.
 func (g portGroup) condition(cs []Condition) chain {
 	c := portChain{name: g.chainName(whenChain)}
 	for _, one := range alternatives(cs) {
@@ -112,8 +112,8 @@ func groupsOf(sets []set) (groups []portGroup) {
 	return groups
 }
 
-// rules mark what may be masqueraded, and send it to containers. A mapping for one of the host's
-// addresses goes before one for all.
+// rules mark packets that may be masqueraded, and send packets to containers. A mapping for one of
+// the host's addresses goes before one for all.
 func (g portGroup) rules(sets []set) (rules []portRule) {
 	for _, r := range rolesOf(sets, hostSNATName, snatName) {
 		if r.family == g.family && r.arg == g.hash {
@@ -128,7 +128,7 @@ func (g portGroup) rules(sets []set) (rules []portRule) {
 	return rules
 }
 
-// mark sets the mark's bit where a set has protocol and port.
+// mark sets the mark's bit if a set has protocol and port.
 func (g portGroup) mark(s set, host bool, bit int) portRule {
 	f := g.family
 	es, text, at := f.only(), f.onlyText()+" ", 0
@@ -141,7 +141,7 @@ func (g portGroup) mark(s set, host bool, bit int) portRule {
 		append(es, setMark(^uint32(1<<bit), 1<<bit)...)}
 }
 
-// dnat sends what has a protocol's mapped port to its container.
+// dnat sends packets for a protocol's mapped port to its container.
 func (g portGroup) dnat(p Protocol, host bool) portRule {
 	f, s := g.family, g.ports(p, host)
 	family := pick(f, "ip", "ip6")
@@ -159,14 +159,14 @@ func (g portGroup) dnat(p Protocol, host bool) portRule {
 	return portRule{fmt.Sprintf("%sdnat %s to %s%s dport map @%s", only, family, key, p, s.name), es}
 }
 
-// destinationPort loads the port, which stands at byte 2 of the headers of all protocols that have
+// destinationPort loads the port, which begins at byte 2 of the headers of all protocols that have
 // one.
 func destinationPort(at int) expr.Any {
 	return &expr.Payload{DestRegister: register(uint32(at)), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
 }
 
-// register returns the 4 bytes n of the registers, by the name that the kernel prints: a whole
-// one's where one begins.
+// register returns register n of those of 4 bytes, by the name that the kernel prints. If a
+// register of 16 bytes begins there, that is its name.
 func register(n uint32) uint32 {
 	if n%4 == 0 {
 		return unix.NFT_REG_1 + n/4
@@ -184,10 +184,10 @@ func (f portFamily) only() []expr.Any {
 
 func (f portFamily) onlyText() string { return pick(f, "meta nfproto ipv4", "meta nfproto ipv6") }
 
-// masqueradeRules masquerade connections by our mappings that come back into the subnet, where the
-// answer wouldn't pass the host, and those from 127.0.0.1, where it wouldn't leave the container;
-// IPv6 has no route_localnet. Ours are those that have the mark: others, such as Services of
-// Kubernetes, lead to the same containers and keep the client's address.
+// masqueradeRules masquerade connections by our mappings. Those that come back into the subnet need
+// it because the answer wouldn't pass the host. Those from 127.0.0.1 need it because the answer
+// wouldn't leave the container; IPv6 has no route_localnet. Our connections have the mark. Others,
+// such as Services of Kubernetes, lead to the same containers and keep the client's address.
 func masqueradeRules(sets []set) (rules []portRule) {
 	var looped [32]bool
 	for _, r := range rolesOf(sets, hairpinName, masqAllName, snatName) {
@@ -235,7 +235,7 @@ func loopback4() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{
 // ctDNAT is IPS_DST_NAT (linux/netfilter/nf_conntrack_common.h).
 const ctDNAT = 1 << 5
 
-// ours matches what a mapping of ours sent on its way: its mark has the bit.
+// ours matches packets that a mapping of ours sent on their way: their mark has the bit.
 func ours(bit int) ([]expr.Any, string) {
 	es := append([]expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1}}, masked(ctDNAT)...)
 	es = append(es, &expr.Meta{Key: expr.MetaKeyMARK, Register: unix.NFT_REG_1},
@@ -244,9 +244,9 @@ func ours(bit int) ([]expr.Any, string) {
 	return es, fmt.Sprintf("ct status dnat meta mark & 0x%08[1]x == 0x%08[1]x", 1<<bit)
 }
 
-// localnet drops what claims on a wire to be for the host's loopback: with route_localnet, which
-// 127.0.0.1 needs, the kernel would let a link's neighbours at what listens on the host's loopback
-// alone (as in CVE-2020-8558).
+// localnet drops packets that arrive on a wire for the host's loopback. With route_localnet, which
+// 127.0.0.1 needs, the kernel would let a link's neighbours reach programs that listen on the
+// host's loopback only (as in CVE-2020-8558).
 func localnet() portRule {
 	es := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIF, Register: unix.NFT_REG_1},

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A portFamily is a family as the names of sets write it.
+// A portFamily is a family as it's written in the names of sets.
 type portFamily byte
 
 const (
@@ -50,7 +50,7 @@ func protocolOf(name string) (Protocol, bool) {
 	return 0, false
 }
 
-// A portGroup is the mappings of a family under some conditions: "" or a hash of them.
+// A portGroup is the mappings of a family under the same conditions: "" or a hash of them.
 type portGroup struct {
 	family portFamily
 	hash   string
@@ -82,7 +82,7 @@ func pickIf[T any](condition bool, yes, no T) T {
 	return no
 }
 
-// sets returns those that the group always has.
+// sets returns the sets that the group always has.
 func (g portGroup) sets() (sets []set) {
 	for _, p := range protocols() {
 		sets = append(sets, g.ports(p, false), g.ports(p, true))
@@ -99,7 +99,7 @@ func (f portFamily) hairpin(length, bit int) set {
 // A groupPlace is where a mapping begins, among those of a group.
 type groupPlace struct {
 	group    portGroup
-	host     netip.Addr // of the host's; the zero one is any
+	host     netip.Addr // the host's address; the zero one is any
 	protocol Protocol
 	port     uint16
 }

@@ -56,7 +56,7 @@ func TestRulesetString(t *testing.T) {
 	}
 }
 
-// What a ruleset and an attachment print are commands that the nft program takes and that mean the same.
+// A ruleset and an attachment print commands that the nft program accepts with the same meaning.
 func TestTextIsTakenByNft(t *testing.T) {
 	a := guardedBy(attachment("c1", "10.1.0.2/24", "10.1.0.9/24", "fd00:1::2/64"), "swc1", "02:00:00:00:00:01")
 	ours, theirs := nstest.New(t, "ours"), nstest.New(t, "theirs")

@@ -13,9 +13,9 @@ import (
 
 // A PortTakenError is a port that another owner has. It is fs.ErrExist.
 type PortTakenError struct {
-	Owner   Owner       // who asked
-	Mapping PortMapping // for what
-	Holder  Owner       // who has it; the zero Owner is an element that another program made
+	Owner   Owner       // the owner that asked
+	Mapping PortMapping // the host's port that it asked for; ContainerPort is 0
+	Holder  Owner       // its owner; the zero Owner is an element of another program
 	Target  netip.AddrPort
 	Note    string // the holder's, see [Publication]
 }
@@ -32,14 +32,14 @@ func (e *PortTakenError) Error() string {
 func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 
 // Publish maps ports, in one transaction however many there are. In the common case it asks whether
-// the rules are there, and sends the elements. Its cost doesn't depend on the number of ports that
+// the rules exist, and sends the elements. Its cost doesn't depend on the number of ports that
 // others have.
 //
 // Publishing again replaces the owner's mappings. A container's address has one owner, the last to
-// publish it: the mappings of an earlier owner, which is dead by then, are removed. If another
+// publish it. The mappings of an earlier owner, which is dead by then, are removed. If another
 // container has a port, nothing changes and the error is a [*PortTakenError]. If another attachment
 // of the same container has it, the port stays with that one and leads here once it's unpublished
-// there: Publish returns such ports.
+// there. Publish returns such ports.
 //
 // Other errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature
 // that it lacks, [ErrInterrupted].
@@ -51,7 +51,7 @@ func (c *Conn) Publish(p Publication) (waiting []PortTakenError, err error) {
 	if len(es) == 0 {
 		return nil, nil
 	}
-	// A refusal would say it too, and costs 10 ms.
+	// A refusal would tell it too, and costs 10 ms.
 	build, err := c.lacksRules(&p)
 	if err != nil {
 		return nil, err
@@ -87,9 +87,9 @@ func (c *Conn) buildFor(p *Publication, es []element) error {
 	return lacking(c.reshape(p.needs(), sparing(p.Addrs)))
 }
 
-// lacksRules asks for those sets that may be missing where others are there, and whether somebody
-// has emptied a chain, as "nft flush table" does: elements find their sets then, and no packet
-// finds them.
+// lacksRules asks for those sets that may be missing although others exist. It also asks whether a
+// chain was emptied, as "nft flush table" does: elements then find their sets, but no packet finds
+// them.
 func (c *Conn) lacksRules(p *Publication) (bool, error) {
 	var ms []netlink.Message
 	for _, a := range p.Addrs {
@@ -116,8 +116,8 @@ func (c *Conn) lacksRules(p *Publication) (bool, error) {
 	return slices.ContainsFunc(replies, func(r reply) bool { return r.errno != 0 }), nil
 }
 
-// A usage is how often a chain is used at least, by its own rules and by those that jump to it,
-// unless it's empty.
+// A usage is the least number of times that a chain is used, by its own rules and by those that
+// jump to it, unless it's empty.
 type usage struct {
 	chain string
 	least uint32
@@ -139,7 +139,7 @@ func (p *Publication) used() []usage {
 	return list
 }
 
-// present returns those of chains, of which table and name are looked at, that are there.
+// present returns those of chains that exist, by their table and name.
 func (c *Conn) present(chains []chain) ([]chain, error) {
 	var ms []netlink.Message
 	for _, x := range chains {
@@ -162,15 +162,15 @@ func (c *Conn) present(chains []chain) ([]chain, error) {
 func (e element) id() string { return e.set.name + " " + string(e.key) }
 
 const (
-	// largeBatch is what a socket sends by default (net.core.wmem_default, at least 160 KiB), with
-	// room.
+	// largeBatch is a socket's default send buffer (net.core.wmem_default, at least 160 KiB), less
+	// some room.
 	largeBatch = 128 << 10
-	// quotedBatch is from where on refusals that quote what they refuse wouldn't fit the receive
-	// buffer together.
+	// quotedBatch is the size from which refusals that quote the refused messages wouldn't fit the
+	// receive buffer together.
 	quotedBatch = 32 << 10
 )
 
-// commitLarge is commit for a transaction that may be larger than what a socket takes by default.
+// commitLarge is commit for a transaction that may be larger than a socket sends by default.
 func (c *Conn) commitLarge(b *batch, generation *uint32) error {
 	n := 0
 	ms := b.messages()
@@ -183,8 +183,8 @@ func (c *Conn) commitLarge(b *batch, generation *uint32) error {
 		_ = unix.SetsockoptInt(c.socket.FD(), unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	}
 	if n > largeBatch {
-		// The kernel doubles the number and wants room beyond the bytes. Without the privilege the
-		// send says EMSGSIZE.
+		// The kernel doubles the number and needs room beyond the bytes. Without the privilege the
+		// send fails with EMSGSIZE.
 		_ = unix.SetsockoptInt(c.socket.FD(), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+4096)
 	}
 	return c.commit(b, generation)

@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// What is masqueraded of an address's mappings, as the comment says it.
+// The masqueraded part of an address's mappings, as the comment says it.
 const (
 	masqueradesNothing = 'n'
 	masqueradesHairpin = 'h'
 	masqueradesAll     = 'm'
 )
 
-// A publishedAddress is what the comment in the set of published addresses says behind the owner,
-// "/24 3 h13+ note": the subnet's length, the number of mappings, what is masqueraded and by which
-// bit of the mark, whether others wait for its ports, and the publication's note, unless it's the
-// one word too many for a comment. So the other elements of an owner follow from this one and those
-// of the mappings.
+// A publishedAddress is the text behind the owner in the comment of a published address, "/24 3
+// h13+ note". It has the subnet's length, the number of mappings, the masqueraded part, the bit of
+// the mark, whether others wait for its ports, and the publication's note. The note is left out if
+// it's too long for the comment. So the other elements of an owner follow from this one and from
+// those of the mappings.
 type publishedAddress struct {
 	netip.Prefix
 	mappings    int
@@ -29,7 +29,7 @@ type publishedAddress struct {
 	bit         int
 	awaited     bool
 	note        string
-	old         bool // an earlier version's: it said the first two
+	old         bool // an earlier version's, which has the first two
 }
 
 func (v publishedAddress) element(owner string) element {
@@ -83,7 +83,7 @@ func (v publishedAddress) elements(owner string) []element {
 	return es
 }
 
-// set returns the set of addresses that says what is masqueraded.
+// set returns the set of addresses that says which part is masqueraded.
 func (v publishedAddress) set() (s set, ok bool) {
 	f := familyOf(v.Addr())
 	switch v.masquerades {
@@ -108,8 +108,8 @@ func (v publishedAddress) mapping(at groupPlace, containerPort uint16, owner str
 	return es
 }
 
-// complete returns all elements of an owner, given those of its addresses and mappings; ok is false
-// where they aren't all.
+// complete returns all elements of an owner, given those of its addresses and mappings. ok is false
+// if they aren't all.
 func complete(heads []element, addrs []netip.Prefix) (own []element, ok bool) {
 	notes := map[netip.Addr]*publishedAddress{}
 	for _, e := range heads {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the CNI project's own plugins leave in nftables: a node may have been upgraded while
-// containers ran.
+// These are the remains of the CNI project's own plugins in nftables: a node may have been upgraded
+// while containers ran.
 var (
 	referenceMasquerade = table{unix.NFPROTO_INET, "cni_plugins_masquerade"}
 	referenceGuard      = table{unix.NFPROTO_BRIDGE, "nat"}
@@ -25,8 +25,8 @@ const (
 	maxChainName = 255
 )
 
-// referenceHash is what the comment of the reference's masquerade rules begins with: a hash of the
-// network, a dash, and a hash of interface and container. It identifies the owner; what follows is
+// referenceHash begins the comment of the reference's masquerade rules: a hash of the network, a
+// dash, and a hash of interface and container. It identifies the owner. The rest of the comment is
 // for people.
 func referenceHash(o Owner) string {
 	return hash16(o.Network) + "-" + hash16(o.IfName+":"+o.ContainerID)
@@ -49,7 +49,7 @@ func referenceChains(o Owner) [2]string {
 func probes(o Owner) []chain {
 	cs := []chain{{table: referenceMasquerade, name: referenceChecks}}
 	for _, name := range referenceChains(o) {
-		// A longer name is no chain's, and the kernel refuses the question.
+		// No chain has a longer name, and the kernel refuses the question.
 		if len(name) <= maxChainName {
 			cs = append(cs, chain{table: referenceGuard, name: name})
 		}
@@ -57,7 +57,7 @@ func probes(o Owner) []chain {
 	return cs
 }
 
-// detachReference removes what the reference left for one owner: in present are those of its probes
+// detachReference removes the reference's remains of one owner. present are those of its probes
 // that exist.
 func (c *Conn) detachReference(o Owner, present []chain) error {
 	var checks, guard bool
@@ -79,7 +79,7 @@ func (c *Conn) detachReference(o Owner, present []chain) error {
 	if err := c.deleteRules(referenceGuard, referencePrerouting, func(comment string) bool { return comment == own }); err != nil {
 		return err
 	}
-	// The first holds the jump to the second, so it's emptied first; absence is no error here.
+	// The first holds the jump to the second, so it's emptied first. Absence is no error here.
 	for _, p := range present {
 		if p.table != referenceGuard {
 			continue
@@ -94,7 +94,7 @@ func (c *Conn) detachReference(o Owner, present []chain) error {
 }
 
 // deleteRules deletes the rules of a chain whose comment is chosen. A rule's handle is never given
-// to another, so no generation is needed; what others delete meanwhile makes it start anew.
+// to another, so no generation is needed. If others delete rules meanwhile, it starts anew.
 func (c *Conn) deleteRules(t table, chain string, chosen func(comment string) bool) error {
 	for range maxTries {
 		var b batch
@@ -119,5 +119,5 @@ func (c *Conn) deleteRules(t table, chain string, chosen func(comment string) bo
 	return ErrInterrupted
 }
 
-// rulesAtOnce keeps a transaction of rule deletions under what the socket's buffer holds.
+// rulesAtOnce keeps a transaction of rule deletions smaller than the socket's buffer.
 const rulesAtOnce = 1000

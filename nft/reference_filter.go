@@ -13,16 +13,16 @@ import (
 )
 
 // The CNI project's firewall plugin keeps its rules in iptables' table filter. Those for addresses
-// say nothing of their owner, and those for bridges' policies ("ingressPolicy") stay when the last
+// don't name their owner. Those for bridges' policies ("ingressPolicy") stay when the last
 // container goes.
 
-// isolationStages are the chains of policies. The first, which FORWARD leads to, sends what leaves
-// a bridge to the second, which drops what is for a bridge; and an isolated bridge has a rule in it
-// that drops what stays within.
+// isolationStages are the chains of policies. FORWARD leads to the first, which sends packets that
+// leave a bridge to the second. The second drops packets for a bridge. An isolated bridge has a
+// rule there that drops packets within it.
 var isolationStages = [...]string{"CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"}
 
 // Policies lists the rules of bridges' policies that the CNI project's firewall plugin made by
-// iptables-nft: of each family and bridge the first. An error ends it.
+// iptables-nft: the first of each family and bridge. An error ends it.
 func (c *Conn) Policies() iter.Seq2[Leftover, error] { return listing(c.policies) }
 
 func (c *Conn) policies() (list []Leftover, err error) {
@@ -73,7 +73,7 @@ func eachCompared(exprs []byte, each func(load string, data, value []byte)) {
 	})
 }
 
-// ruleLink is the first link that a rule compares a packet's with, by name.
+// ruleLink is the first link's name that a rule compares a packet's link with.
 func ruleLink(exprs []byte) (link string) {
 	eachCompared(exprs, func(load string, data, value []byte) {
 		key, _ := attribute(data, unix.NFTA_META_KEY)
@@ -88,7 +88,7 @@ func ruleLink(exprs []byte) (link string) {
 	return link
 }
 
-// ruleAddr is the first address that a rule compares a packet's with, all of it.
+// ruleAddr is the first whole address that a rule compares a packet's address with.
 func ruleAddr(exprs []byte) (addr netip.Addr) {
 	eachCompared(exprs, func(load string, _, value []byte) {
 		if a, ok := netip.AddrFromSlice(value); ok && load == "payload" && !addr.IsValid() {
@@ -98,11 +98,11 @@ func ruleAddr(exprs []byte) (addr netip.Addr) {
 	return addr
 }
 
-// sharedPorts are the chains that the CNI project's portmap plugin leads to its containers' from,
-// and marks by.
+// sharedPorts begins the names of the CNI project's portmap plugin's shared chains. They lead to
+// the chains of its containers, and mark packets.
 const sharedPorts = "CNI-HOSTPORT-"
 
-// sharedLeftovers are the names of those chains, where no container's is left.
+// sharedLeftovers are the names of those chains if no container's chain is left.
 func sharedLeftovers(t table, names []string) (list []Leftover) {
 	for _, name := range names {
 		switch {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The CNI project's plugins, with their iptables backend, give each container a chain in the table
-// nat, and lead to it by a rule for each address or port. Where iptables is iptables-nft these are
+// With their iptables backend, the CNI project's plugins give each container a chain in the table
+// nat, and lead to it by a rule for each address or port. If iptables is iptables-nft, these are
 // chains and rules of nftables like any others.
 
 const (
@@ -30,18 +30,18 @@ const (
 // natTables are where iptables-nft keeps the families' tables nat.
 var natTables = [...]table{{unix.NFPROTO_IPV4, "nat"}, {unix.NFPROTO_IPV6, "nat"}}
 
-// iptablesChain is what the reference calls a container's chain. The interface's name is no part of
+// iptablesChain is the reference's name for a container's chain. The interface's name isn't part of
 // it.
 func iptablesChain(prefix string, o Owner) string {
 	sum := sha512.Sum512([]byte(o.Network + o.ContainerID))
 	return prefix + hex.EncodeToString(sum[:])[:iptablesChainLen-len(prefix)]
 }
 
-// DetachIPTables removes what the CNI project's bridge plugin, with its iptables backend, left in
-// iptables-nft's tables for an owner: the rules for its addresses that lead to its container's
-// chain, and the chain once no rule does. Detach doesn't, as it would have to ask each time: call
-// it for what the reference attached. It is not an error if nothing is found. Rules of the old
-// iptables, which aren't in nftables, stay.
+// DetachIPTables removes the rules in iptables-nft's tables that the CNI project's bridge plugin,
+// with its iptables backend, left for an owner: those for its addresses that lead to its
+// container's chain, and the chain once no rule leads there. Detach doesn't, as it would have to
+// ask each time. Call it for attachments of the reference. It is not an error if nothing is found.
+// Rules of the old iptables, which aren't in nftables, stay.
 func (c *Conn) DetachIPTables(o Owner, addrs []netip.Addr) error {
 	if err := o.check(); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (c *Conn) unhook(from, to string, chosen func(exprs []byte) bool) error {
 		if !left {
 			b.deleteChain(p.table, to)
 		}
-		// EBUSY: a rule has been added that leads there. ENOENT: somebody else was faster.
+		// EBUSY: a rule has been added that leads there. ENOENT: another program was faster.
 		if err := c.commit(&b, nil); err != nil && !hasErrno(err, unix.ENOENT, unix.EBUSY) {
 			return err
 		}
@@ -93,7 +93,7 @@ func (c *Conn) unhook(from, to string, chosen func(exprs []byte) bool) error {
 	return nil
 }
 
-// leadsTo says whether a rule leads to a chain, for some packets at least.
+// leadsTo reports whether a rule leads to a chain, for some packets at least.
 func leadsTo(exprs []byte, to string) (leads bool) {
 	expressions(exprs, func(name string, data []byte) {
 		if name == "immediate" {
@@ -104,7 +104,7 @@ func leadsTo(exprs []byte, to string) (leads bool) {
 	return leads
 }
 
-// comparesWith says whether a rule compares something with a value.
+// comparesWith reports whether a rule compares something with a value.
 func comparesWith(exprs, value []byte) (compares bool) {
 	expressions(exprs, func(name string, data []byte) {
 		if name == "cmp" {
@@ -118,19 +118,21 @@ func comparesWith(exprs, value []byte) (compares bool) {
 
 // A Leftover is a part of the ruleset that the CNI project's own plugins made.
 type Leftover struct {
-	Owner Owner        // whose it is; the zero Owner is none of those that were asked about
-	Kind  LeftoverKind // what it was for
-	Where string       // "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df", "rule of inet cni_plugins_masquerade masq_checks"
-	Text  string       // the rule's own comment, may be empty
-	// Bridge is whose policy it is, and Addr what it lets through the firewall: their owners are
-	// unknown.
+	Owner Owner        // its owner; the zero Owner is none of those that were asked about
+	Kind  LeftoverKind // its purpose
+	// Where is "chain ip nat CNI-f0bca4ac77cde1bf2f3da5df" or "rule of inet cni_plugins_masquerade
+	// masq_checks".
+	Where string
+	Text  string // the rule's own comment, may be empty
+	// Bridge is the bridge of a policy, and Addr the address that a rule lets through the firewall.
+	// Their owners are unknown.
 	Bridge string
 	Addr   netip.Addr
 	// IPTables says that it's in a table of iptables-nft.
 	IPTables bool
 }
 
-// A LeftoverKind is what a [Leftover] was for, as an administrator would say it.
+// A LeftoverKind is the purpose of a [Leftover], in an administrator's words.
 type LeftoverKind string
 
 // Kinds of leftovers.
@@ -142,7 +144,7 @@ const (
 	LeftoverFirewall   LeftoverKind = "way through the firewall"
 )
 
-// Leftovers lists what the CNI project's plugins left, for these owners and for others. It goes
+// Leftovers lists the remains of the CNI project's plugins, of these owners and of others. It goes
 // through whole tables. An error ends it.
 func (c *Conn) Leftovers(owners []Owner) iter.Seq2[Leftover, error] {
 	return listing(func() ([]Leftover, error) { return c.leftovers(owners) })

@@ -18,7 +18,8 @@ func TestReferenceHash(t *testing.T) {
 	}
 }
 
-// loadReference makes the rules that the CNI project's bridge plugin 1.9.1 and 1.10.0 make for c1 and c2.
+// loadReference makes the rules that the CNI project's bridge plugin 1.9.1 and 1.10.0 make for c1
+// and c2.
 func loadReference(t testing.TB, ns string) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/reference.ruleset")
@@ -83,7 +84,8 @@ func TestDetachExceptKnowsTheReferencesRules(t *testing.T) {
 	wants(t, list(t, ns), false, "172.19.1.3")
 }
 
-// Without the reference's tables, its part of a Detach is questions in the send that is made anyway.
+// Without the reference's tables, its part of a Detach is questions in the send that is made
+// anyway.
 func TestProbesRideAlong(t *testing.T) {
 	c := dial(t, nstest.New(t, "host"))
 	a := attachment("c1", "10.1.0.2/24")
@@ -93,7 +95,7 @@ func TestProbesRideAlong(t *testing.T) {
 	if n := messages(c, func() { must(t, c.Detach(a)) }); n != 6+4 {
 		t.Errorf("Detach sent %d messages, want 10", n)
 	}
-	// What an earlier version may have made, and what may be left of two elements.
+	// An earlier version may have made other elements, and elements may follow from two of these.
 	if n := messages(c, func() { must(t, c.Detach(a)) }); n != 6+2 {
 		t.Errorf("Detach of nothing sent %d messages, want 8", n)
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The library has no look-up of one object by its name: these are ours.
+// The library has no look-up of one object by its name. These are ours.
 
 // getChain asks for one chain.
 func getChain(t table, name string) netlink.Message {
@@ -17,7 +17,7 @@ func getChain(t table, name string) netlink.Message {
 		nameAttribute{unix.NFTA_CHAIN_TABLE, t.name}, nameAttribute{unix.NFTA_CHAIN_NAME, name})
 }
 
-// listRules asks for the rules of one chain. The kernel filters; a chain that isn't there has none.
+// listRules asks for the rules of one chain. The kernel filters. A missing chain has none.
 func listRules(t table, chain string) netlink.Message {
 	return request(unix.NFT_MSG_GETRULE, t.family,
 		nameAttribute{unix.NFTA_RULE_TABLE, t.name}, nameAttribute{unix.NFTA_RULE_CHAIN, chain})
@@ -29,7 +29,7 @@ func listElements(s set) netlink.Message {
 		nameAttribute{unix.NFTA_SET_ELEM_LIST_TABLE, s.table.name}, nameAttribute{unix.NFTA_SET_ELEM_LIST_SET, s.name})
 }
 
-// listSets asks for the sets of one table. The kernel filters; a table that isn't there has none.
+// listSets asks for the sets of one table. The kernel filters. A missing table has none.
 func listSets(t table) netlink.Message {
 	return request(unix.NFT_MSG_GETSET, t.family, nameAttribute{unix.NFTA_SET_TABLE, t.name})
 }
@@ -48,14 +48,13 @@ type nameAttribute struct {
 }
 
 func request(kind int, family byte, names ...nameAttribute) netlink.Message {
-	b := genMessage(family, 0)
+	room := 0
 	for _, a := range names {
-		b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(a.value)+1))
-		b = binary.NativeEndian.AppendUint16(b, a.kind)
-		b = append(append(b, a.value...), 0)
-		for len(b)%unix.NLMSG_ALIGNTO != 0 {
-			b = append(b, 0)
-		}
+		room += unix.SizeofNlAttr + align(len(a.value)+1)
+	}
+	b := genMessage(family, 0, room)
+	for _, a := range names {
+		b = appendText(b, int(a.kind), a.value)
 	}
 	return netlink.Message{Header: netlink.Header{Type: messageType(kind), Flags: netlink.Request}, Data: b}
 }

@@ -10,26 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The table of masquerade is the host's, not a network's: which chains it has, and with which
-// rules, follows from the sets that are there. So whoever lacks a set reads which there are, and
-// makes all rules anew in one transaction, bound to the generation that was read: packets see the
-// old rules or the new ones.
+// The table of masquerade is the host's, not a network's. Its chains and their rules follow from
+// the sets that exist. So a change that lacks a set first reads which exist. It then makes all
+// rules anew in one transaction, bound to the generation that was read: packets see the old rules
+// or the new ones.
 
-// A need is what a change needs besides what there is.
+// A need is the set of things that a change needs.
 type need struct {
 	sets       []set
 	conditions []chain
 	guard      bool
-	rules      bool // those of the sets that are there, anew
+	rules      bool // the rules of existing sets are made anew
 }
 
 func (w need) empty() bool { return len(w.sets) == 0 && !w.guard && !w.rules }
 
-// A survey is which of our sets there were in one generation of the ruleset.
+// A survey lists those of our sets that existed in one generation of the ruleset.
 type survey struct {
 	generation uint32
 	sets       []set
-	members    map[set]int // how many elements a set has, where the kernel says
+	members    map[set]int // how many elements a set has, if the kernel says so
 	old        []set       // an earlier version's
 }
 
@@ -41,9 +41,10 @@ func (c *Conn) survey() (survey, error) {
 	}
 	err = c.eachSet(func(name string, data []byte) {
 		if r, ok := roleOf(name); ok {
-			s.sets = append(s.sets, r.set())
+			x := r.set()
+			s.sets = append(s.sets, x)
 			if n, counted := memberCount(data); counted {
-				s.members[r.set()] = n
+				s.members[x] = n
 			}
 		} else if x, ok := oldSet(name); ok {
 			s.old = append(s.old, x)
@@ -52,19 +53,19 @@ func (c *Conn) survey() (survey, error) {
 	return s, err
 }
 
-// Tidy takes over what an earlier version made, and removes sets and chains without members.
-// Garbage collection does it by itself; where there's nothing to do it changes nothing.
+// Tidy takes over the rules and sets of an earlier version, and removes sets and chains without
+// members. Garbage collection does it by itself. If there is nothing to do it changes nothing.
 func (c *Conn) Tidy() error { return c.tidy(nil) }
 
-// Rebuild makes the rules that the sets of masquerade and port mappings are for anew, whatever has
-// become of them. Conditions of mappings it can't know: Publish makes those.
+// Rebuild makes the rules for the sets of masquerade and port mappings anew, whatever has become of
+// them. It can't know conditions of mappings: Publish makes those.
 func (c *Conn) Rebuild() error { return c.reshape(need{rules: true}, func(role) bool { return true }) }
 
 // tidy is Tidy that spares some sets.
 func (c *Conn) tidy(spared func(role) bool) error { return c.reshape(need{}, spared) }
 
-// sparing spares the sets whose number can't grow, and those of the lengths of some subnets: the
-// next attachment will need them, and be refused first if they aren't there, which takes 10 ms.
+// sparing spares the sets whose number can't grow, and those of the lengths of some subnets. The
+// next attachment will need them. If they are missing it's refused first, which takes 10 ms.
 func sparing(subnets []netip.Prefix) func(role) bool {
 	return func(r role) bool {
 		if !r.hasLength() {
@@ -74,8 +75,8 @@ func sparing(subnets []netip.Prefix) func(role) bool {
 	}
 }
 
-// reshape makes sets and rules what is wanted besides what there is. It takes over what an earlier
-// version made, and takes out the sets that have no members, and aren't wanted or spared.
+// reshape adds the wanted sets and rules to those that exist. It takes over the rules and sets of
+// an earlier version, and removes sets that have no members and that aren't wanted or spared.
 func (c *Conn) reshape(want need, spared func(role) bool) error {
 	for range maxTries {
 		s, err := c.survey()
@@ -102,7 +103,7 @@ func (c *Conn) reshape(want need, spared func(role) bool) error {
 	return ErrInterrupted
 }
 
-// withoutMembers returns the sets that have none, but for some. Those that are made together stay
+// withoutMembers returns the sets that have none, without some. Sets that are made together stay
 // together.
 func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err error) {
 	lives := map[role]bool{}
@@ -126,8 +127,8 @@ func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err er
 	return empty, nil
 }
 
-// membersOf lists a set. That it's whole shows when the change made of it is committed to the
-// generation before it.
+// membersOf lists a set. The list is whole if the change that is made from it can be committed to
+// the generation before it.
 func (c *Conn) membersOf(s set) (es []element, err error) {
 	err = c.dump(listElements(s), func(data []byte) error {
 		return decodeElements(data, s, func(e element) { es = append(es, e) })
@@ -158,8 +159,8 @@ func (c *Conn) reshaping(b *batch, s survey, want need, empty []set) error {
 	return nil
 }
 
-// shape adds the sets that there are to be, and makes the rules that follow from them. A chain that
-// follows from none of them any more goes.
+// shape adds the wanted sets, and makes the rules that follow from them. A chain that no longer
+// follows from any set goes.
 func (b *batch) shape(s survey, sets []set, want need) {
 	if len(sets)+len(s.sets)+len(s.old) > 0 {
 		b.lib().AddTable(masqueradeTable.object())
@@ -198,8 +199,8 @@ func (b *batch) chains(s survey, sets []set, conditions []chain) {
 	}
 }
 
-// chainsOf returns the chains that follow from sets. Those without rules have rules that don't
-// follow from them.
+// chainsOf returns the chains that follow from sets. Chains without rules here have rules that
+// don't follow from them.
 func chainsOf(sets []set) (cs []chain) {
 	if c := masqueradeChain(sets); c.rules != nil {
 		cs = append(cs, c)

@@ -10,8 +10,8 @@ import (
 )
 
 // Restore puts many attachments into the ruleset, with all rules that they need, in one
-// transaction: as after a firewall's flush. What is there and right stays; addresses that another
-// owner has are taken over, so name only attachments that live. Errors are those of [Conn.Attach].
+// transaction, as after a firewall's flush. Right elements stay. Addresses that another owner has
+// are taken over, so name only attachments that live. Errors are those of [Conn.Attach].
 func (c *Conn) Restore(list []Sender) error {
 	es, rules, err := elementsOf(list)
 	if err != nil {
@@ -32,11 +32,11 @@ func (c *Conn) Restore(list []Sender) error {
 	return ErrInterrupted
 }
 
-// restoration is what makes elements and rules as they should be in a generation of the ruleset.
+// restoration makes elements and rules as they should be in a generation of the ruleset.
 func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) {
 	s, err := c.survey()
 	if err == nil && len(s.old) > 0 {
-		// What the elements are compared with below has to be there.
+		// The sets that are compared below must exist.
 		if err = c.reshape(rules.needs(), nil); err == nil {
 			s, err = c.survey()
 		}

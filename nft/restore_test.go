@@ -11,8 +11,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// After a flush everything comes back by one transaction, also where there's a lot of it, and what another owner had
-// meanwhile is taken over.
+// After a flush everything comes back by one transaction, also where there's a lot of it, and what
+// another owner had meanwhile is taken over.
 func TestRestoreAfterFlush(t *testing.T) {
 	nstest.Full(t, "it needs a socket buffer that only root may have")
 	ns := nstest.New(t, "restore")

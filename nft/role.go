@@ -12,22 +12,27 @@ import (
 	"github.com/swiftcni/swiftcni/internal/order"
 )
 
-// A role is what a set of the table "inet swiftcni" is for. Its name says all of it: so the rules
-// that look into the set follow from the name. With 4 or 6 for the family they are called
+// A role is the purpose of a set of the table "inet swiftcni". Its name tells everything, so the
+// rules that look into the set follow from the name. With 4 or 6 for the family the names are
 //
-//	masq4            masqueraded addresses: the comment says the subnet's length too
-//	own4-24          those of subnets of a length, each with its subnet: what goes there isn't masqueraded
+//	masq4            masqueraded addresses; the comment has the subnet's length too
+//	own4-24          those of subnets of a length, each with its subnet, to which nothing
+//	                 is masqueraded
 //	tcp4, udp4, …    the host's port, to container address and port
 //	hosttcp4, …      the same for one address of the host's
-//	snat4            protocols and ports whose packets are marked, as they're masqueraded where they come back
+//	snat4            protocols and ports whose packets are marked, since they are
+//	                 masqueraded when they come back
 //	hostsnat4        the same for one address of the host's
-//	published4       container addresses that have mappings: the comment says the subnet's length, how many, and what is masqueraded
-//	hairpin4-24      those of subnets of a length, each with its subnet: what comes from there by their mappings is masqueraded
+//	published4       container addresses that have mappings; the comment has the subnet's
+//	                 length, how many, and the masqueraded part
+//	hairpin4-24      those of subnets of a length, each with its subnet, from which traffic
+//	                 by their mappings is masqueraded
 //	masqall4         those whose mapped traffic is masqueraded wherever it's from
-//	standby4, …      mappings of an attachment whose ports another attachment of the container has
+//	standby4, …      mappings of an attachment whose ports another attachment of the
+//	                 container has
 //
-// Sets of ports end in "-" and a hash where conditions narrow the mappings, and those of
-// masquerading mappings in "." and a number where the mark's bit isn't the usual one.
+// If conditions narrow the mappings, names of sets of ports end in "-" and a hash. If the mark's
+// bit isn't the usual one, names of sets of masquerading mappings end in "." and a number.
 type role struct {
 	head   string
 	family portFamily
@@ -49,15 +54,15 @@ const (
 	hostName        = "host" // and a protocol's
 )
 
-// MasqueradeMark is the bit of a packet's mark that says, from the host's port on to the end of its
-// way through the host, that it may be masqueraded: the reference's portmap has the same.
+// MasqueradeMark is the bit of a packet's mark that says that the packet may be masqueraded, from
+// the host's port on to the end of its way through the host. The reference's portmap has the same.
 const MasqueradeMark = 0x2000
 
 const usualBit = 13 // of MasqueradeMark
 
 func bitOf(mark uint32) int { return bits.TrailingZeros32(mark) }
 
-// key returns what is in the role's set; ok is false for what is no role's head.
+// key returns the kind of the role's keys. ok is false if the head isn't a role's.
 func (r role) key() (k keyKind, ok bool) {
 	switch r.head {
 	case masqName, publishedName, masqAllName:
@@ -80,7 +85,7 @@ func (r role) key() (k keyKind, ok bool) {
 	return pick(r.family, hostPort4, hostPort6), ok
 }
 
-// hasLength, hasHash and hasBit say what may stand behind the family.
+// hasLength, hasHash and hasBit say what may follow the family.
 func (r role) hasLength() bool { return r.head == ownName || r.head == hairpinName }
 func (r role) hasHash() bool {
 	return r.head != masqName && r.head != publishedName && r.head != masqAllName && !r.hasLength()
@@ -102,23 +107,32 @@ func (r role) unit() role {
 
 // length is the length of the subnets of a role that has one.
 func (r role) length() int {
+	if r.arg == "" {
+		return 0
+	}
 	n, _ := strconv.Atoi(r.arg)
 	return n
 }
 
 func (r role) set() set {
-	name := r.family.name(r.head)
-	if r.arg != "" {
-		name += "-" + r.arg
-	}
-	if r.hasBit() && r.bit != usualBit {
-		name += "." + strconv.Itoa(r.bit)
-	}
+	var buffer [64]byte
 	k, _ := r.key()
-	return set{masqueradeTable, name, k}
+	return set{masqueradeTable, string(r.appendName(buffer[:0])), k}
 }
 
-// roleOf is the reverse of set: ok is false for a name that no role has.
+// appendName appends the name of the role's set.
+func (r role) appendName(b []byte) []byte {
+	b = append(append(b, r.head...), byte(r.family))
+	if r.arg != "" {
+		b = append(append(b, '-'), r.arg...)
+	}
+	if r.hasBit() && r.bit != usualBit {
+		b = strconv.AppendInt(append(b, '.'), int64(r.bit), 10)
+	}
+	return b
+}
+
+// roleOf is the reverse of set. ok is false for a name that no role has.
 func roleOf(name string) (r role, ok bool) {
 	i := strings.IndexAny(name, "46")
 	if i < 0 {
@@ -144,7 +158,8 @@ func roleOf(name string) (r role, ok bool) {
 	default:
 		ok = r.arg == "" || r.hasHash() && !strings.ContainsAny(r.arg, "/-")
 	}
-	return r, ok && r.set().name == name
+	var buffer [64]byte
+	return r, ok && string(r.appendName(buffer[:0])) == name
 }
 
 // role returns a set's role.

@@ -15,7 +15,7 @@ import (
 // A Ruleset is the part of the host's ruleset that doesn't depend on the containers. [Conn.Attach]
 // builds it when it's missing.
 type Ruleset struct {
-	Subnets []netip.Prefix // what to masquerade; host bits don't matter
+	Subnets []netip.Prefix // to be masqueraded; host bits don't matter
 	Guard   bool           // whether MACs are guarded
 }
 
@@ -46,8 +46,8 @@ func familyName(family byte) string {
 	return "family " + strconv.Itoa(int(family))
 }
 
-// A chain is a chain of the ruleset with its rules: a base chain, whose policy is to accept, where
-// it has a hook.
+// A chain is a chain of the ruleset with its rules. With a hook it's a base chain, whose policy is
+// to accept.
 type chain struct {
 	table table
 	name  string

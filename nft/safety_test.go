@@ -60,7 +60,8 @@ func TestStaleElementIsReplaced(t *testing.T) {
 	must(t, c.CheckSender(live))
 }
 
-// Between a look-up and its deletion another owner takes the address: the generation stops the deletion.
+// Between a look-up and its deletion another owner takes the address: the generation stops the
+// deletion.
 func TestDeletionIsBoundToWhatWasSeen(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c, d := dial(t, ns), dial(t, ns)
@@ -94,7 +95,8 @@ func TestFlushIsRepaired(t *testing.T) {
 	}
 }
 
-// Emptied chains aren't noticed by an Attach, whose elements find their set; Check notices, Build repairs.
+// Emptied chains aren't noticed by an Attach, whose elements find their set; Check notices, Build
+// repairs.
 func TestBuildRepairsEmptiedChains(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
@@ -116,7 +118,8 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 	}
 }
 
-// Chains that somebody emptied are filled by the next one who publishes. Elements alone wouldn't notice.
+// Chains that somebody emptied are filled by the next one who publishes. Elements alone wouldn't
+// notice.
 func TestPublishFillsEmptiedChains(t *testing.T) {
 	for name, p := range portRulesets {
 		ns := nstest.New(t, "host")
@@ -151,7 +154,8 @@ func TestPublishFillsEmptiedChains(t *testing.T) {
 	}
 }
 
-// A rule of another's before ours is found by CheckPublication, and not by a Publish, which counts. Rebuild takes it out.
+// A rule of another's before ours is found by CheckPublication, and not by a Publish, which counts.
+// Rebuild takes it out.
 func TestRebuildMakesRulesAnew(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Sender is one owner's container as the source of traffic: which of its addresses are
-// masqueraded, and which MAC it may send from. The owner's ports and its way through the firewall
-// are a [Publication] and an [Allowance].
+// A Sender is one owner's container as the source of traffic: its masqueraded addresses, and the
+// MAC that it may send from. The owner's ports and its way through the firewall are a [Publication]
+// and an [Allowance].
 type Sender struct {
 	Owner Owner
 
@@ -24,8 +24,8 @@ type Sender struct {
 	// ff00::/8) isn't masqueraded.
 	Masquerade []netip.Prefix
 
-	// Guard, if there is one, drops frames that enter the bridge from the container with a MAC not
-	// its own.
+	// Guard, if there is one, drops frames that enter the bridge from the container with another
+	// MAC than its own.
 	Guard *Guard
 }
 
@@ -131,7 +131,7 @@ func allowedKey(g Guard) []byte {
 	return key
 }
 
-// check refuses what can't be an attachment. A hint for Detach may lack the guard's MAC.
+// check refuses anything that can't be an attachment. A hint for Detach may lack the guard's MAC.
 func (a Sender) check(hint bool) error {
 	if err := a.Owner.check(); err != nil {
 		return err

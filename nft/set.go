@@ -18,7 +18,7 @@ type set struct {
 	key   keyKind
 }
 
-// A keyKind is what a set's keys consist of, and a map's values, as the nft program calls the type.
+// A keyKind is the type of a set's keys, and of a map's values, as the nft program writes it.
 type keyKind string
 
 const (
@@ -30,15 +30,17 @@ const (
 	linkAndMAC keyKind = "ifname . ether_addr"
 	linkPair   keyKind = "ifname . ifname"
 
-	port4             keyKind = "inet_service : ipv4_addr . inet_service"
-	port6             keyKind = "inet_service : ipv6_addr . inet_service"
-	hostPort4         keyKind = "ipv4_addr . inet_service : ipv4_addr . inet_service" // the same for an address of the host's
+	port4 keyKind = "inet_service : ipv4_addr . inet_service"
+	port6 keyKind = "inet_service : ipv6_addr . inet_service"
+	// the same for an address of the host's
+	hostPort4         keyKind = "ipv4_addr . inet_service : ipv4_addr . inet_service"
 	hostPort6         keyKind = "ipv6_addr . inet_service : ipv6_addr . inet_service"
 	protocolPort      keyKind = "inet_proto . inet_service"
 	hostProtocolPort4 keyKind = "ipv4_addr . inet_proto . inet_service"
 	hostProtocolPort6 keyKind = "ipv6_addr . inet_proto . inet_service"
 
-	// A container's address, maybe one of the host's, protocol, the host's port, the container's.
+	// The parts are a container's address, maybe one of the host's addresses, the protocol, the
+	// host's port, and the container's.
 	standby4     keyKind = "ipv4_addr . inet_proto . inet_service . inet_service"
 	standby6     keyKind = "ipv6_addr . inet_proto . inet_service . inet_service"
 	hostStandby4 keyKind = "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service"
@@ -46,7 +48,7 @@ const (
 )
 
 var (
-	// guarded holds the links whose source MACs are guarded; the comment has the MAC too.
+	// guarded holds the links whose source MACs are guarded. The comment has the MAC too.
 	guarded = set{guardTable, "guarded", link}
 	// allowed holds link and MAC that may be together.
 	allowed = set{guardTable, "allowed", linkAndMAC}
@@ -97,7 +99,7 @@ func (k keyKind) len() (n int) {
 func (f portFamily) masqueraded() set { return role{head: masqName, family: f}.set() }
 
 // own returns the set of the masqueraded addresses whose subnets have a length. A subnet of one
-// address has no other, and so no set.
+// address has no other addresses, and so no set.
 func (f portFamily) own(bits int) set {
 	return role{head: ownName, family: f, arg: strconv.Itoa(bits)}.set()
 }

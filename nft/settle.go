@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A settling publishes elements some of whose keys are taken: by this owner itself, by who had the
-// address before, by another attachment of the container, or by another container, which is an
-// error.
+// A settling publishes elements some of whose keys are taken. This owner itself may have them, or
+// an earlier holder of the address, or another attachment of the container. If another container
+// has them, that is an error.
 type settling struct {
 	p        *Publication
 	replaced map[string]bool // owners whose elements go
 	want     []element
 	taken    *PortTakenError  // by another container: the first of the mappings that is
 	holders  []element        // of ports that this container has by another attachment
-	waiting  []PortTakenError // what isn't this attachment's yet
+	waiting  []PortTakenError // ports that aren't this attachment's yet
 }
 
 // settle returns the mappings that have to wait.
@@ -41,7 +41,7 @@ func (c *Conn) settle(p *Publication, es []element) ([]PortTakenError, error) {
 	s.change(&b, all)
 	err = c.commitLarge(&b, &generation)
 	if hasErrno(err, unix.ENOENT) && len(s.waiting) > 0 {
-		// The sets of those that wait are made where one does.
+		// The sets of mappings that wait are made if one waits.
 		if err = c.reshape(need{sets: setsOf(s.want)}, sparing(p.Addrs)); err == nil {
 			err = &Error{Change: "commit", Step: Whole, Errno: unix.ERESTART}
 		}
@@ -49,7 +49,7 @@ func (c *Conn) settle(p *Publication, es []element) ([]PortTakenError, error) {
 	return s.waiting, err
 }
 
-// settle decides what becomes of elements where others were found.
+// settle decides about elements in whose places others were found.
 func (p *Publication) settle(es []element, found []*element) *settling {
 	s := &settling{p: p, replaced: map[string]bool{p.Owner.comment(): true}}
 	for _, f := range dense(found) {
@@ -61,7 +61,7 @@ func (p *Publication) settle(es []element, found []*element) *settling {
 	return s
 }
 
-// choose decides what is wanted: elements of mappings, or those of mappings that wait.
+// choose decides which elements are wanted: those of mappings, or those of mappings that wait.
 func (s *settling) choose(es []element, found []*element) {
 	waits := map[groupPlace]bool{}
 	first := len(s.p.Ports)
@@ -95,8 +95,7 @@ func (s *settling) choose(es []element, found []*element) {
 	}
 }
 
-// refusal is the error where another container has a port. It tells the note of the holders'
-// addresses.
+// refusal is the error if another container has a port. It has the note of the holder's addresses.
 func (c *Conn) refusal(s *settling) error {
 	held := make([]*PortTakenError, 0, len(s.waiting)+1)
 	for i := range s.waiting {
@@ -124,7 +123,7 @@ func (c *Conn) refusal(s *settling) error {
 	return nil
 }
 
-// holds decodes an address if it's the holder's.
+// holds decodes an address if it belongs to the holder.
 func (e *PortTakenError) holds(f *element) (v publishedAddress, ok bool) {
 	if f == nil {
 		return v, false
@@ -134,7 +133,7 @@ func (e *PortTakenError) holds(f *element) (v publishedAddress, ok bool) {
 	return v, ok && o == e.Holder
 }
 
-// change makes of all elements what is wanted.
+// change turns all elements into the wanted ones.
 func (s *settling) change(b *batch, all []element) {
 	present, wanted := map[string]bool{}, map[string]*element{}
 	for i := range s.want {
@@ -168,7 +167,7 @@ func (s *settling) change(b *batch, all []element) {
 	markAwaited(b, all, s.holders)
 }
 
-// keepAwaited keeps what is said of others that wait.
+// keepAwaited keeps the sign that others wait.
 func keepAwaited(want *element, e element) {
 	was, ok := e.published()
 	is, ok2 := want.published()
@@ -206,8 +205,8 @@ func markAwaited(b *batch, all, mappings []element) {
 	}
 }
 
-// handOver gives the ports of mappings that go to those that wait for them: of several to the one
-// that comes first by its name.
+// handOver gives the ports of mappings that go to those that wait for them. If several wait, the
+// first by its name gets them.
 func handOver(b *batch, all, gone []element) {
 	free, going := map[groupPlace]bool{}, map[string]bool{}
 	for _, e := range gone {
@@ -261,7 +260,7 @@ func (p *Publication) index(at groupPlace) int {
 	return slices.IndexFunc(p.Ports, func(m PortMapping) bool { return m.in(at.group.family) && m.place(at.group) == at })
 }
 
-// taken says whose an element is that was found in a mapping's place.
+// taken names the owner of an element that was found in a mapping's place.
 func (p *Publication) taken(at groupPlace, f *element) *PortTakenError {
 	err := &PortTakenError{Owner: p.Owner, Mapping: at.mapping(0)}
 	_, err.Target, _ = f.mapping()

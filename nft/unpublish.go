@@ -19,7 +19,9 @@ type Published struct {
 	Mapping PortMapping
 	Target  netip.AddrPort // the container's address and port
 	Note    string         // of the address, see [Publication]
-	Waiting bool           // another attachment of the container has the port until it's unpublished
+	// Waiting says that another attachment of the container has the port until it's unpublished
+	// there.
+	Waiting bool
 }
 
 // Published ranges over the port mappings of a network's containers ("" is all networks), sorted by
@@ -58,12 +60,12 @@ func published(es []element) []Published {
 
 // Unpublish takes an owner's port mappings out of the ruleset and returns them. Addresses, ports
 // and conditions, the same as for Publish, say where to look: an element found there is removed
-// only if it's this owner's. The address's element counts the mappings, so that any that weren't
-// named are searched for. That takes a listing of all mappings, as does a publication without
-// addresses. It is not an error if nothing is found.
+// only if it belongs to this owner. The address's element counts the mappings, so unnamed ones are
+// searched for. That takes a listing of all mappings. A publication without addresses takes one
+// too. It is not an error if nothing is found.
 //
-// It also removes what the CNI project's portmap plugin left for this container, in nftables or in
-// iptables-nft's tables.
+// It also removes the rules that the CNI project's portmap plugin left for this container, in
+// nftables or in iptables-nft's tables.
 func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -74,8 +76,8 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 		if err == nil {
 			return removed, c.unpublishReference(p.Owner)
 		}
-		// ENOENT: what should follow from an element isn't there; in kernels older than generations
-		// somebody else may have been faster.
+		// ENOENT: an element that should follow isn't there. In kernels older than generations
+		// another program may have been faster.
 		careful = careful || hasErrno(err, unix.ENOENT)
 		if !hasErrno(err, unix.ERESTART, unix.ENOENT) {
 			return nil, err
@@ -84,7 +86,7 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	return nil, ErrInterrupted
 }
 
-// unpublish looks where the publication says, or everywhere if that isn't all, or if careful.
+// unpublish looks where the publication says. It looks everywhere if that isn't all, or if careful.
 func (c *Conn) unpublish(p *Publication, careful bool) ([]Published, error) {
 	keys, sets := p.keys(), p.lengthSets()
 	ms := lookUps(keys)
@@ -102,7 +104,7 @@ func (c *Conn) unpublish(p *Publication, careful bool) ([]Published, error) {
 	owner := p.Owner.comment()
 	var b batch
 	own, ok := complete(ownedBy(dense(found), owner), p.Addrs)
-	last := !ok || careful // it isn't the usual way, so it may look
+	last := !ok || careful // not the usual way, so it may look
 	if last {
 		all, err := c.listPorts()
 		if err != nil {
@@ -127,7 +129,7 @@ func (c *Conn) unpublish(p *Publication, careful bool) ([]Published, error) {
 	return published(own), err
 }
 
-// keys returns the elements that say all of the publication, whatever else it says.
+// keys returns the elements that tell the whole publication, whatever else it says.
 func (p *Publication) keys() []element {
 	var es []element
 	for _, a := range p.Addrs {
@@ -187,7 +189,7 @@ func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, erro
 	return removed, c.tidy(nil)
 }
 
-// awaitedOwners returns those of elements for whose ports others wait.
+// awaitedOwners returns the owners of those elements for whose ports others wait.
 func awaitedOwners(es []element) (list []Owner) {
 	for _, e := range es {
 		if v, ok := e.published(); ok && v.awaited {
@@ -210,15 +212,15 @@ func unawaited(es []element) []element {
 	return rest
 }
 
-// referencePorts are the tables of the CNI project's portmap plugin, and its chains whose rules say
-// whose they are.
+// referencePorts are the tables of the CNI project's portmap plugin, and its chains whose rules
+// name their owner.
 var (
 	referencePorts      = [...]table{{unix.NFPROTO_IPV4, "cni_hostport"}, {unix.NFPROTO_IPV6, "cni_hostport"}}
 	referencePortChains = [...]string{"hostports", "hostip_hostports", "masquerading"}
 )
 
-// unpublishReference removes the reference's rules for a container. They're commented with its ID
-// alone; iptables' are in a chain of the container's.
+// unpublishReference removes the reference's rules for a container. Their comment is only the
+// container's ID. Those of iptables are in a chain of the container.
 func (c *Conn) unpublishReference(o Owner) error {
 	var chains []chain
 	for _, t := range referencePorts {

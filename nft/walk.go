@@ -4,16 +4,16 @@ package nft
 
 import "cmp"
 
-// A walk follows one packet through the chains of a table. Not all is known of the packet, nor of
-// what each condition means, so rules may match, and a walk finds what can come of it: what it
+// A walk follows one packet through the chains of a table. The packet and the conditions are known
+// only in part. So rules may match, and a walk finds all possible outcomes. An outcome that it
 // doesn't find can't happen.
 type walk struct {
 	steps func(chain string) []step
 	known map[place]outcome
 }
 
-// likelihood is whether a condition holds, as far as it can be told. The weakest of a rule's is the
-// rule's.
+// likelihood is whether a condition holds, as far as that is known. The weakest of a rule's
+// conditions is the rule's.
 type likelihood uint8
 
 const (
@@ -29,7 +29,7 @@ func likely(holds bool) likelihood {
 	return no
 }
 
-// action is what a rule does with what it matches.
+// action is what a rule does with the packets that it matches.
 type action uint8
 
 const (
@@ -39,15 +39,15 @@ const (
 	returns
 	jumps
 	goesTo
-	translates // gives it another destination
+	translates // gives the packet another destination
 )
 
 // A step is a rule as the packet meets it.
 type step struct {
 	match likelihood
-	port  bool // one of its conditions is the packet's very port
+	port  bool // one of its conditions is exactly the packet's port
 	does  action
-	chain string // that it jumps or goes to; of one that translates, the rule's own name
+	chain string // the chain that it jumps or goes to; for a rule that translates, its own name
 }
 
 // place is a chain, and whether the packet was led to it for its port.
@@ -56,7 +56,7 @@ type place struct {
 	port  bool
 }
 
-// outcome is what can come of a chain.
+// outcome is what a chain can lead to.
 type outcome struct {
 	accepts, returns bool
 	translates       string // by which rule, for its port
@@ -66,13 +66,14 @@ func newWalk(steps func(chain string) []step) *walk {
 	return &walk{steps: steps, known: map[place]outcome{}}
 }
 
-// chain tells what can come of a chain.
+// chain finds the possible outcomes of a chain.
 func (w *walk) chain(name string, port bool) outcome {
 	at := place{name, port}
 	if o, ok := w.known[at]; ok {
 		return o
 	}
-	w.known[at] = outcome{} // no kernel takes a loop, but one that's read while it changes may look like one
+	// No kernel accepts a loop, but rules that are read while they change may look like one.
+	w.known[at] = outcome{}
 	var o outcome
 	ended := false
 	for _, s := range w.steps(name) {
@@ -86,8 +87,8 @@ func (w *walk) chain(name string, port bool) outcome {
 	return o
 }
 
-// step adds what can come of a rule that may match, and reports whether nothing comes behind it if
-// it does.
+// step adds the possible outcomes of a rule that may match. It reports whether a match ends the
+// chain.
 func (w *walk) step(s step, port bool, o *outcome) (ends bool) {
 	switch s.does {
 	case accepts:

@@ -10,7 +10,8 @@ import (
 // Conditions and targets of xtables, which the rules of both iptables consist of. Their forms are
 // those of linux/netfilter/xt_*.h.
 
-// xtMatch says whether a condition holds for a packet, and whether that's for its very port.
+// xtMatch reports whether a condition holds for a packet, and whether the condition is exactly the
+// packet's port.
 func (p *Packet) xtMatch(name string, revision uint32, info []byte) (holds likelihood, port bool) {
 	switch name {
 	case "comment":
@@ -33,7 +34,7 @@ func (p *Packet) xtMatch(name string, revision uint32, info []byte) (holds likel
 	return maybe, false
 }
 
-// xtConntrack reads struct xt_conntrack_mtinfo1 to 3, of which states are understood.
+// xtConntrack reads struct xt_conntrack_mtinfo1 to 3. Only states are understood.
 func (p *Packet) xtConntrack(revision uint32, info []byte) likelihood {
 	const flagsAt, matchState = 146, 1
 	if len(info) < flagsAt+8 {
@@ -57,7 +58,7 @@ func (p *Packet) xtConntrack(revision uint32, info []byte) likelihood {
 	return holds
 }
 
-// hasState says whether the packet has one of some states.
+// hasState reports whether the packet has one of some states.
 func (p *Packet) hasState(states uint32) likelihood {
 	switch {
 	case states&stateNew != 0, states&stateDNAT != 0 && p.DNAT:

@@ -49,13 +49,20 @@ type Addr struct {
 	Scope Scope
 	// NoDAD takes an IPv6 address into use without looking for duplicates (IFA_F_NODAD).
 	NoDAD bool
+}
 
-	// Tentative: duplicate address detection is under way, and the address isn't used yet. Read
-	// only.
+// An AddrState is an address as the kernel describes it. Its Addr can be sent again, and it can't
+// itself.
+type AddrState struct {
+	Addr
+	answer
+
+	// Tentative says that duplicate address detection is under way, and that the address isn't used
+	// yet.
 	Tentative bool
-	// DADFailed: a duplicate was seen, and the address stays tentative for good. Read only.
+	// DADFailed says that a duplicate was seen. The address stays tentative for good.
 	DADFailed bool
-	// Permanent: it doesn't expire. Read only.
+	// Permanent says that the address doesn't expire.
 	Permanent bool
 }
 
@@ -122,8 +129,8 @@ func familyOf(a netip.Addr) uint8 {
 	return unix.AF_UNSPEC
 }
 
-func decodeAddr(b []byte) (Addr, error) {
-	var a Addr
+func decodeAddr(b []byte) (AddrState, error) {
+	var a AddrState
 	if len(b) < unix.SizeofIfAddrmsg {
 		return a, errShort
 	}

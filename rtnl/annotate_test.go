@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// annotate prints a batch as its changes and, below each, the bytes of its message, four a line with what they are.
+// annotate prints a batch as its changes and, below each, the bytes of its message, four a line
+// with what they are.
 func annotate(b *Batch) string {
 	var s strings.Builder
 	for i := range b.steps {
@@ -34,7 +35,8 @@ var messageNames = map[uint16]string{
 // tcmsg is the header of both QDISC and TFILTER.
 var tcmsg = []string{"family", "index", "handle", "parent", "info"}
 
-// layouts are the fixed headers, a name per four bytes, and the names of attributes by their parents'.
+// layouts are the fixed headers, a name per four bytes, and the names of attributes by their
+// parents'.
 var layouts = map[string]struct {
 	words []string
 	attrs map[int]string

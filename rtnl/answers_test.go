@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAnswersDecode asks a real kernel for all that the decoders read. Each answer decodes whole, and cut anywhere
-// it's refused or reads as less, without a panic. With -update the answers become the seeds of the fuzz targets.
+// TestAnswersDecode asks a real kernel for all that the decoders read. Each answer decodes whole,
+// and cut anywhere it's refused or reads as less, without a panic. With -update the answers become
+// the seeds of the fuzz targets.
 func TestAnswersDecode(t *testing.T) {
 	host, container := goldenWorld(t)
 	var b Batch

@@ -11,17 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A wait is for a state of the kernel whose changes it tells the listeners of a multicast group.
+// A wait is for a state of the kernel. The kernel tells its changes to the listeners of a multicast
+// group.
 type wait struct {
-	group int                   // RTNLGRP_*, linux/rtnetlink.h
-	look  func() error          // finds out how things stand; an event that comes before the answer is newer
+	group int // RTNLGRP_*, linux/rtnetlink.h
+	// look finds out the present state. An event that comes before the answer is newer.
+	look  func() error
 	event func(netlink.Message) // learns of a change
 	done  func() bool
 }
 
-// await joins the group and then looks, since changes before that send no event. Where events are
-// lost it looks again. It returns [os.ErrDeadlineExceeded] if the state isn't reached within the
-// timeout.
+// await joins the group first and then looks, since no event is sent for earlier changes. If events
+// are lost, it looks again. It returns [os.ErrDeadlineExceeded] if the state isn't reached within
+// the timeout.
 func (c *Conn) await(w wait, timeout time.Duration) (err error) {
 	deadline := time.Now().Add(timeout)
 	if err := c.sock.JoinGroup(w.group); err != nil {

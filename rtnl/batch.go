@@ -16,8 +16,8 @@ import (
 // ready. Building one makes no system call, and no allocation once its buffer has grown. A step is
 // a change's place in it, counted from 0.
 //
-// What can't be sent (a name that's too long, an address without a link) is remembered and becomes
-// the error of [Conn.Do], which then sends nothing.
+// A change may be impossible to send: its name is too long, or its address has no link. The batch
+// remembers that, and it becomes the error of [Conn.Do], which then sends nothing.
 type Batch struct {
 	enc   encoder
 	steps []int    // offset of each message in enc.buf
@@ -84,9 +84,9 @@ func (b *Batch) Delete(o Object) { b.add(remove, o) }
 // be used. Only an identical route, gateway included, is refused as [io/fs.ErrExist].
 func (b *Batch) Append(r Route) { b.add(appendTo, r) }
 
-// Prepend is Append, but the new IPv4 route goes before the others and is used in their place, as
-// when a route is sent with NLM_F_CREATE alone. IPv6 makes one route with several next hops of them
-// either way.
+// Prepend is Append, but the new IPv4 route goes before the others and is used instead of them. A
+// route that is sent with NLM_F_CREATE alone does the same. For IPv6, both make one route with
+// several next hops.
 func (b *Batch) Prepend(r Route) { b.add(prependTo, r) }
 
 // Len returns the number of changes.
@@ -175,9 +175,9 @@ func (b *Batch) message(step int) []byte {
 	return m[:binary.NativeEndian.Uint32(m)]
 }
 
-// String decodes the batch's own bytes: one line a change, in iproute2's words. A link that's only
-// known by index is shown by the name that an earlier or later change of the batch gives it, or
-// else by number.
+// String decodes the batch's own bytes: one line a change, in iproute2's words. A link that is
+// known only by its index is shown by the name that another change of the batch gives it. Without
+// such a change it's shown by number.
 func (b *Batch) String() string {
 	var s strings.Builder
 	w := b.words(&s)

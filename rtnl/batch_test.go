@@ -85,7 +85,8 @@ func BenchmarkEncodeAttach(b *testing.B) {
 	}
 }
 
-// BenchmarkAttach makes an attachment, whole, and removes it: dial, two batches, the removal's wait included apart.
+// BenchmarkAttach makes an attachment, whole, and removes it: dial, two batches, the removal's wait
+// included apart.
 func BenchmarkAttach(b *testing.B) {
 	host, container := newSide(b, "host"), newSide(b, "container")
 	host.must(b, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0", State: Up}}) })

@@ -12,14 +12,14 @@ import (
 // runs on).
 const userHZ = 100
 
-// A Bridge is a switch made of its ports. Give it a MAC when it's created: one without follows the
-// lowest MAC of its ports, and changes when they come and go.
+// A Bridge is a switch made of its ports. Give it a MAC when it's created. Without one it takes the
+// lowest MAC of its ports, which changes when they come and go.
 type Bridge struct {
 	Link
 	// VLANFiltering makes the ports obey [PortVLAN]. A kernel without it refuses On (EOPNOTSUPP).
 	VLANFiltering Switch
-	// AgeingTime is for how long a learnt MAC is kept, in steps of 10 ms. The kernel's default is
-	// 300 s.
+	// AgeingTime is how long a learnt MAC is kept, in steps of 10 ms. The kernel's default is 300
+	// s.
 	AgeingTime time.Duration
 	// McastSnooping keeps multicast from ports that didn't ask for it. The kernel's default is On.
 	McastSnooping Switch

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
+	"sync"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -14,9 +14,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 )
 
-// Limits of one datagram. The kernel answers each refused message with a datagram that quotes it,
-// and what doesn't fit the socket's receive buffer (212,992 bytes, some 800 a short answer) is
-// lost; what's sent must fit the send buffer of the same size.
+// Limits of one datagram. The kernel answers each refused message with a datagram that quotes it.
+// Answers that don't fit the socket's receive buffer (212,992 bytes, some 800 for a short answer)
+// are lost. A request must fit the send buffer, which has the same size.
 const (
 	maxSteps = 128
 	maxBytes = 64 << 10
@@ -26,19 +26,21 @@ const (
 // namespace whatever its threads do later. Close it.
 type Conn struct {
 	sock *nlsock.Socket
-	nl   *netlink.Conn // see netlink
-	// seq is the last sequence number that was sent. 0 never is: it's that of events.
+	// seq is the last sequence number that was sent. It's never 0, which is the number of events.
 	seq    uint32
 	msgs   []netlink.Message
 	enc    encoder               // of requests that aren't changes
 	strict bool                  // NETLINK_GET_STRICT_CHK is on
-	event  func(netlink.Message) // while a group is joined: what comes unasked
+	event  func(netlink.Message) // hears messages that come unasked, while a group is joined
+
+	removes bool           // a removal was left to another goroutine, and its answer wasn't awaited
+	senders sync.WaitGroup // goroutines that send removals
 }
 
-// Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside: the
-// system calls are socket and setsockopt, with a namespace also open, setns twice and close. A
-// netlink.Dial takes 9, or 18. Nothing in it waits for other programs. Errors are those of the
-// system calls.
+// Dial opens a socket in a namespace; nil is the calling thread's. Only socket(2) runs inside. The
+// system calls are socket and setsockopt. With a namespace they are also open, setns twice and
+// close. A netlink.Dial takes 9, or 18. Dial doesn't wait for other programs. Its errors are those
+// of the system calls.
 func Dial(ns *NetNS) (*Conn, error) {
 	var sock *nlsock.Socket
 	var err error
@@ -60,13 +62,37 @@ func dialed(sock *nlsock.Socket, err error) (*Conn, error) {
 // Close closes the socket.
 func (c *Conn) Close() error { return c.sock.Close() }
 
-// Do sends a batch and waits until the kernel has handled it: one system call to send and, when
-// nothing is refused, one to receive, for each 128 changes. The batch can be sent again.
+// Clean reports whether a Conn is as good as a new one, for work that has nothing to do with its
+// work so far: nothing has failed at its socket, and nothing waits there. It's one system call.
+// While a removal is under way it has no meaning; see [Conn.Settle].
+func (c *Conn) Clean() bool { return c.sock.Clean() }
+
+// Settle calls then once no other goroutine uses the Conn any more, and returns without waiting for
+// that. After a [Conn.Remove] the kernel may hold that one for some 35 ms. It's then the one that
+// throws away the answer to the removal and calls then. Otherwise then is called at once. Until then is
+// called the Conn mustn't be used, nor closed.
+func (c *Conn) Settle(then func()) {
+	if !c.removes {
+		then()
+		return
+	}
+	c.removes = false
+	go func() {
+		c.senders.Wait()
+		c.sock.Drain()
+		then()
+	}()
+}
+
+// Do sends a batch and waits until the kernel has handled it. For each 128 changes it makes one
+// system call to send and, if nothing is refused, one to receive. The batch can be sent again.
 //
 // If changes were refused, the error is a [Refused], and all others were made. If the batch holds
-// something that can't be sent, it's an [*Error] or wraps errors.ErrUnsupported, and nothing was
-// sent. Any other error is the socket's: which changes were made isn't known then. ENOBUFS among
-// them means that the kernel handled the batch but answers were lost.
+// something that can't be sent, the error is an [*Error] or wraps errors.ErrUnsupported, and
+// nothing was sent. Any other error is the socket's, and it isn't known which changes were made.
+// ENOBUFS means that the kernel handled the batch but answers were lost.
+//
+// Do may wait as long as other programs change links.
 func (c *Conn) Do(b *Batch) error {
 	if err := b.invalid(); err != nil {
 		return err
@@ -89,7 +115,8 @@ func (c *Conn) Do(b *Batch) error {
 }
 
 // send sends a datagram of steps from first on, and returns the step after its last. Only the last
-// message asks for an acknowledgement, since each is a datagram of its own; refusals come unasked.
+// message asks for an acknowledgement, since each acknowledgement is a datagram of its own.
+// Refusals come unasked.
 func (c *Conn) send(b *Batch, first int) (next int, err error) {
 	c.msgs = c.msgs[:0]
 	size := 0
@@ -125,8 +152,8 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 			return refused, err
 		}
 		for _, m := range ms {
-			// Any other number is a late answer to an earlier request, which failed with the
-			// socket's error, or an event.
+			// Any other number is an event, or a late answer to an earlier request that failed with
+			// the socket's error.
 			step := m.Header.Sequence - start
 			if m.Header.Type != netlink.Error || step >= uint32(next-first) {
 				continue
@@ -142,15 +169,6 @@ func (c *Conn) answers(b *Batch, first, next int, refused Refused) (Refused, err
 	}
 }
 
-// netlink returns the socket as a netlink.Conn, for what isn't on an attachment's path: to make one
-// seeds a random number generator, which takes 10 us and 4 page faults.
-func (c *Conn) netlink() *netlink.Conn {
-	if c.nl == nil {
-		c.nl = netlink.NewConn(c.sock, 0)
-	}
-	return c.nl
-}
-
 // request splits an encoded message as netlink.Conn wants it.
 func request(m []byte) netlink.Message {
 	return netlink.Message{
@@ -160,13 +178,4 @@ func request(m []byte) netlink.Message {
 		},
 		Data: m[unix.NLMSG_HDRLEN:],
 	}
-}
-
-// refusal makes an Error of netlink's.
-func refusal(change string, step int, op *netlink.OpError) *Error {
-	e := &Error{Change: change, Step: step, Reason: op.Message}
-	if errno, ok := as[syscall.Errno](op.Err); ok {
-		e.Errno = errno
-	}
-	return e
 }

@@ -154,7 +154,8 @@ func TestLookups(t *testing.T) {
 	if f, err := host.Flags("host0"); err != nil || !f.Up || f.Promisc {
 		t.Errorf("flags %+v: %v", f, err)
 	}
-	// A port makes its link promiscuous without the flag; the container's end coming up makes it run.
+	// A port makes its link promiscuous without the flag; the container's end coming up makes it
+	// run.
 	if link.Promisc != Off || link.Promiscuity != 1 || link.OperState == OperUp {
 		t.Errorf("link %+v", link)
 	}
@@ -225,8 +226,8 @@ func TestThousandDeletesInOneBatch(t *testing.T) {
 	}
 }
 
-// TestLostAnswers: with a receive buffer that's far too small, answers are lost. That's said, and late answers that
-// remain don't pass for those of the next request.
+// TestLostAnswers: with a receive buffer that's far too small, answers are lost. That's said, and
+// late answers that remain don't pass for those of the next request.
 func TestLostAnswers(t *testing.T) {
 	host := newSide(t, "host")
 	if err := unix.SetsockoptInt(host.sock.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
@@ -274,7 +275,8 @@ func TestSequenceNumbersWrap(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce attaches from several goroutines, each with conns of its own, and leaves no descriptor behind.
+// TestManyAtOnce attaches from several goroutines, each with conns of its own, and leaves no
+// descriptor behind.
 func TestManyAtOnce(t *testing.T) {
 	host := newSide(t, "host")
 	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0", State: Up}}) })
@@ -297,7 +299,8 @@ func TestManyAtOnce(t *testing.T) {
 	if got := count(t, "/proc/self/fd"); got != fds {
 		t.Errorf("%d descriptors, want %d", got, fds)
 	}
-	// Goroutines that wait in system calls have threads; those of the 8 namespaces made above have ended.
+	// Goroutines that wait in system calls have threads; those of the 8 namespaces made above have
+	// ended.
 	if got := count(t, "/proc/self/task"); got > threads+16 {
 		t.Errorf("%d threads, had %d", got, threads)
 	}

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errShort is a message, or a known attribute, that ends before its meaning does.
+// errShort is the error for a message, or for a known attribute, that is cut short.
 var errShort = errors.New("rtnl: message from the kernel is cut short")
 
-// attrs walks over attributes. Values are parts of the walked slice, and lengths are checked here
-// only. Attributes that the caller doesn't know are the caller's to skip: newer kernels send more.
+// attrs walks over attributes. Values are parts of the walked slice. Lengths are checked only here.
+// Callers skip attributes that they don't know, since newer kernels send more.
 type attrs struct {
 	rest []byte
 	typ  int    // without the flag bits
 	val  []byte // without header and padding
-	err  error  // a length that lies, or the first value of a wrong size
+	err  error  // a wrong length, or the first value of a wrong size
 }
 
 func (a *attrs) next() bool {

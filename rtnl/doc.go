@@ -9,23 +9,31 @@
 // [Redirect] or [Rule].
 //
 //	var b rtnl.Batch
-//	b.Create(rtnl.Veth{Link: rtnl.Link{Name: "host0", State: rtnl.Up}, Peer: rtnl.Link{Name: "eth0", NetNS: ns}})
+//	b.Create(rtnl.Veth{
+//		Link: rtnl.Link{Name: "host0", State: rtnl.Up},
+//		Peer: rtnl.Link{Name: "eth0", NetNS: ns},
+//	})
 //	err := conn.Do(&b)
 //
-// Zero means unset everywhere: a zero field isn't sent. Where zero is a real value, a named one
-// stands for it ([NoMaster], [Off]). An error of the kernel is an [*Error] that names the change.
-// It is [io/fs.ErrNotExist] for an object that is missing and [io/fs.ErrExist] for a name or an
-// index in use, whatever errno the kernel picked.
+// Zero means unset everywhere: a zero field isn't sent. If zero is a real value, a named one stands
+// for it ([NoMaster], [Off]). An error of the kernel is an [*Error] that names the change. It is
+// [io/fs.ErrNotExist] for a missing object and [io/fs.ErrExist] for a name or an index in use,
+// whatever errno the kernel picked.
 //
-// A batch is not a transaction: the kernel carries on after a change that it refuses, so [Refused]
+// A batch takes objects, and look-ups return them. What only the kernel can say of one is beside
+// it, in a [LinkState], [AddrState] or [RuleState].
+//
+// A batch isn't a transaction. The kernel carries on after a change that it refuses, so [Refused]
 // lists all refusals.
 //
-// Each call waits for the kernel, which changes links one program at a time (RTNL): usually for
-// microseconds, and for as long as another program's removal of many links takes. A listing is read
-// as a whole before anything is yielded, and starts again if a change overtakes it; its error,
-// yielded last, is an [*Error], [ErrInterrupted] or the socket's.
+// Each call waits for the kernel, which changes links for one program at a time (RTNL). That
+// usually takes microseconds. If another program removes many links, it takes as long as the
+// removal. A listing is read as a whole before anything is yielded, and starts again if a change
+// overtakes it. Its error is yielded last: an [*Error], [ErrInterrupted] or the socket's. A
+// socket's error wraps the system call's errno. A timeout bounds the wait for an event, not that
+// for RTNL.
 //
-// Look-ups come in two sorts. [Conn.Index], [Conn.Name], [Conn.MAC] and [Conn.Flags] are one
-// ioctl(2) on the same socket, and wait for no change. [Conn.Link] and its like are messages, and
-// tell everything.
+// There are two sorts of look-ups. [Conn.Index], [Conn.Name], [Conn.MAC], [Conn.MTU] and
+// [Conn.Flags] are one ioctl(2) on the same socket, and wait for no change. [Conn.Link] and its
+// like are messages, and tell everything.
 package rtnl

@@ -97,7 +97,8 @@ func (e *encoder) nest(typ int) int {
 	return off
 }
 
-// plainNest is nest without NLA_F_NESTED, for what the kernel and iproute2 never marked with it.
+// plainNest is nest without NLA_F_NESTED, for attributes that the kernel and iproute2 never marked
+// with it.
 func (e *encoder) plainNest(typ int) int {
 	off := len(e.buf)
 	e.attr(typ, 0)

@@ -16,15 +16,15 @@ import (
 // errors.Is knows it as [io/fs.ErrNotExist], [io/fs.ErrExist] or [io/fs.ErrPermission], and as its
 // errno.
 type Error struct {
-	// Change is the refused change as the batch prints it, or the look-up: decoded from the
-	// message's bytes once it's refused, so that success pays nothing for it.
+	// Change is the refused change, or the look-up, as the batch prints it. It's decoded from the
+	// message's bytes after the refusal, so that success pays nothing for it.
 	Change string
 	// Step is the change's place in its batch, counted from 0.
 	Step int
 	// Reason is the kernel's extended acknowledgement (NLMSGERR_ATTR_MSG). It may be empty.
 	Reason string
-	// Errno is the kernel's error number. EBUSY on creating a veth means that its
-	// peer's index is in use; the first end's index in use is EEXIST, as is either's name.
+	// Errno is the kernel's error number. On creating a veth, EBUSY means that its peer's index is
+	// in use. EEXIST means that the first end's index is in use, or the name of either end.
 	Errno syscall.Errno
 }
 
@@ -39,8 +39,8 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Is gives absence and presence one name each: rtnetlink says ENODEV of a missing link,
-// EADDRNOTAVAIL of an address, ESRCH of a route and ENOENT of a neighbour.
+// Is gives absence and presence one name each. rtnetlink has several: ENODEV for a missing link,
+// EADDRNOTAVAIL for an address, ESRCH for a route and ENOENT for a neighbour.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case fs.ErrNotExist:
@@ -56,8 +56,8 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Refused is the changes of a batch that the kernel refused, in the order of their steps and at
-// least one. All others were made. errors.As finds the first, errors.Is asks all.
+// Refused lists the changes of a batch that the kernel refused, in the order of their steps. It has
+// at least one. All other changes were made. errors.As finds the first, errors.Is asks all.
 type Refused []*Error
 
 func (r Refused) Error() string {

@@ -14,19 +14,19 @@ import (
 // linux/net_namespace.h).
 const netNSANSID = 1
 
-// LinksEverywhere lists links of this namespace, and of every other one that the kernel has given a
-// number here. It numbers a namespace when a link of this one has its other end there or is moved
-// there, and forgets the number when that namespace dies and not before (peernet2id_alloc and
+// LinksEverywhere lists the links of this namespace, and of every other namespace that has a number
+// here. The kernel numbers a namespace when a link of this one has its other end there or is moved
+// there. It forgets the number when that namespace dies, and not before (peernet2id_alloc and
 // cleanup_net, net/core/net_namespace.c). So a veth that was made here is listed for as long as it
-// lives, by one end at least, unless both were moved on by others than this namespace.
+// lives, by one end at least. The exception is a veth of which other namespaces moved both ends on.
 //
-// Nothing is yielded before the listing is known to be whole. Errors: [*Error] with EACCES for a
+// Nothing is yielded before the whole listing is known. Errors: [*Error] with EACCES for a
 // namespace that the caller may not look into (Linux 4.20), [ErrInterrupted].
-func (c *Conn) LinksEverywhere(f LinkFilter) iter.Seq2[Link, error] {
-	return func(yield func(Link, error) bool) {
+func (c *Conn) LinksEverywhere(f LinkFilter) iter.Seq2[LinkState, error] {
+	return func(yield func(LinkState, error) bool) {
 		all, err := c.linksEverywhere(f)
 		if err != nil {
-			yield(Link{}, err)
+			yield(LinkState{}, err)
 			return
 		}
 		for _, l := range all {
@@ -37,7 +37,7 @@ func (c *Conn) LinksEverywhere(f LinkFilter) iter.Seq2[Link, error] {
 	}
 }
 
-func (c *Conn) linksEverywhere(f LinkFilter) ([]Link, error) {
+func (c *Conn) linksEverywhere(f LinkFilter) ([]LinkState, error) {
 	all, err := c.linksIn(nil, f)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// A veth made here is listed by both of its ends wherever they have gone, until it's gone itself: with a namespace that
-// has an end, however that one was held.
+// A veth made here is listed by both of its ends wherever they have gone, until it's gone itself:
+// with a namespace that has an end, however that one was held.
 func TestLinksEverywhere(t *testing.T) {
 	host, inside, router := nstest.New(t, "host"), nstest.New(t, "inside"), nstest.New(t, "router")
 	var c *Conn

@@ -30,11 +30,13 @@ func redirectInfo() uint32 {
 	return 1<<16 | uint32(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
 }
 
-// A Redirect sends everything that a link receives out of another link instead, such as an ifb,
-// whose queueing discipline then shapes it before it's received after all. The link needs an
-// [Ingress] first. It's a u32 filter that matches everything, at priority 1, with a mirred action:
-// both are older than what could replace them. It can only be created and deleted; deletion takes
-// all filters of that priority.
+// A Redirect sends everything that a link receives out of another link. The other link may be an
+// ifb, whose queueing discipline shapes the frames before they are received after all. The link
+// needs an [Ingress] first.
+//
+// It's a u32 filter that matches everything, at priority 1, with a mirred action. Both are older
+// than their possible replacements. It can only be created and deleted. Deletion takes all filters
+// of that priority.
 type Redirect struct {
 	// Link is the index of the link that receives.
 	Link int
@@ -83,7 +85,7 @@ func (f *Redirect) options(e *encoder) {
 	e.endNest(options)
 }
 
-// Redirects lists the redirections of what a link receives. Without an [Ingress] there are
+// Redirects lists the redirections of frames that a link receives. Without an [Ingress] there are
 // none. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Redirects(link int) iter.Seq2[Redirect, error] {
 	return dump(c, "list filters", func() {
@@ -95,7 +97,8 @@ func (c *Conn) Redirects(link int) iter.Seq2[Redirect, error] {
 			return err
 		}
 		f, err := decodeFilterChange(b)
-		if r, ok := f.(Redirect); ok && r.To != 0 { // else it's one of u32's tables, or another action
+		// Anything else is one of u32's tables, or another action.
+		if r, ok := f.(Redirect); ok && r.To != 0 {
 			add(r)
 		}
 		return err
@@ -112,7 +115,7 @@ func decodeFilterChange(b []byte) (Object, error) {
 	if m.kind != "u32" {
 		return nil, errShort
 	}
-	// The way down to the mirred's parameters.
+	// find walks down to the mirred's parameters.
 	find := func(b []byte, typ int) []byte {
 		a := attrs{rest: b}
 		for a.next() {

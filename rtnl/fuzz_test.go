@@ -18,7 +18,8 @@ func again(v verb, o Object) *Batch {
 	return &b
 }
 
-// FuzzChange: what decodes as a change prints itself and, encoded, decodes to something that's encoded the same.
+// FuzzChange: what decodes as a change prints itself and, encoded, decodes to something that's
+// encoded the same.
 func FuzzChange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, m []byte) {
 		before := bytes.Clone(m)
@@ -57,7 +58,8 @@ func FuzzChange(f *testing.F) {
 	})
 }
 
-// FuzzLink: an answer about a link has a state, and its bridge and port parts decode or are refused.
+// FuzzLink: an answer about a link has a state, and its bridge and port parts decode or are
+// refused.
 func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeLink(b)
@@ -89,7 +91,7 @@ func FuzzAddr(f *testing.F) {
 		if !a.Prefix.IsValid() || a.Peer == a.Prefix.Addr() {
 			t.Fatalf("%+v", a)
 		}
-		batch := again(create, a)
+		batch := again(create, a.Addr)
 		if batch.err != nil {
 			t.Fatalf("%+v can't be encoded: %v", a, batch.err)
 		}
@@ -127,7 +129,9 @@ func FuzzRoute(f *testing.F) {
 			t.Fatalf("%+v can't be encoded: %v", r, batch.err)
 		}
 		got, _, err := decodeRoute(batch.message(0)[unix.NLMSG_HDRLEN:])
-		got.Protocol = r.Protocol
+		if r.Protocol == 0 {
+			got.Protocol = 0
+		}
 		if r.Dst.Bits() == 0 {
 			got.Dst, r.Dst = r.Dst, r.Dst.Masked()
 			got.Dst = got.Dst.Masked()
@@ -178,8 +182,8 @@ func FuzzTBF(f *testing.F) {
 	})
 }
 
-// FuzzRule: a rule that decodes has a valid source, and comes back from its own encoding unless it's one that no
-// batch makes.
+// FuzzRule: a rule that decodes has a valid source, and comes back from its own encoding unless
+// it's one that no batch makes.
 func FuzzRule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRule(b)
@@ -189,7 +193,7 @@ func FuzzRule(f *testing.F) {
 		if !r.Src.IsValid() {
 			t.Fatalf("%+v", r)
 		}
-		batch := again(create, r)
+		batch := again(create, r.Rule)
 		if batch.err != nil {
 			if r.Src == r.Src.Masked() {
 				t.Fatalf("%+v can't be encoded: %v", r, batch.err)

@@ -18,21 +18,21 @@ import (
 // linux/rtnetlink.h).
 const skipStats = 1 << 3
 
-// Link returns all about the link with a name, by one message. The error for a missing link is
-// [io/fs.ErrNotExist].
-func (c *Conn) Link(name string) (Link, error) {
+// Link returns everything about the link with a name, by one message. The error for a missing link
+// is [io/fs.ErrNotExist].
+func (c *Conn) Link(name string) (LinkState, error) {
 	m, err := c.getLink(0, name)
-	return m.Link, err
+	return m.LinkState, err
 }
 
-// LinkByIndex is Link by index.
-func (c *Conn) LinkByIndex(index int) (Link, error) {
+// LinkByIndex is [Conn.Link] by index.
+func (c *Conn) LinkByIndex(index int) (LinkState, error) {
 	m, err := c.getLink(index, "")
-	return m.Link, err
+	return m.LinkState, err
 }
 
-// Bridge returns all about the bridge with a name. The error for a link of another kind is
-// [ErrNotBridge].
+// Bridge returns the settings of the bridge with a name. The error for a missing link is
+// [io/fs.ErrNotExist], and for a link of another kind [ErrNotBridge].
 func (c *Conn) Bridge(name string) (Bridge, error) {
 	m, err := c.getLink(0, name)
 	switch {
@@ -50,8 +50,8 @@ var ErrNotBridge = errors.New("rtnl: not a bridge")
 // ErrNotPort is the error for a link that isn't a bridge's port.
 var ErrNotPort = errors.New("rtnl: not a bridge port")
 
-// Port returns how a bridge treats the link with a name. The error for a link that isn't a port is
-// [ErrNotPort].
+// Port returns how a bridge treats the link with a name. The error for a missing link is
+// [io/fs.ErrNotExist], and for a link that isn't a port [ErrNotPort].
 func (c *Conn) Port(name string) (Port, error) {
 	m, err := c.getLink(0, name)
 	switch {
@@ -63,7 +63,7 @@ func (c *Conn) Port(name string) (Port, error) {
 	return portOf(m.Link, m.port)
 }
 
-// getLink asks for a link by index or, where that's 0, by name.
+// getLink asks for a link by its index, or by its name if the index is 0.
 func (c *Conn) getLink(index int, name string) (linkMessage, error) {
 	what := "get link " + name
 	if index != 0 {
@@ -121,7 +121,7 @@ func (c *Conn) ask(what string, fn func(data []byte) error) (first error) {
 		}
 		for _, m := range ms {
 			if m.Header.Sequence != c.seq {
-				// A late answer to a request that failed with the socket's error, or an event.
+				// It's an event, or a late answer to a request that failed with the socket's error.
 				if m.Header.Sequence == 0 && c.event != nil {
 					c.event(m)
 				}

@@ -23,8 +23,9 @@ var update = flag.Bool("update", false, "rewrite the golden files, from what the
 // goldenFD is the descriptor of the container's namespace in golden messages.
 const goldenFD = 200
 
-// A golden is a batch whose bytes are kept. Its host namespace holds a bridge cni0 (10) with a port host0 (20), whose
-// peer is the container's eth0 (30); all up, with addresses 10.1.0.1/24 and fd01::1/64 on cni0.
+// A golden is a batch whose bytes are kept. Its host namespace holds a bridge cni0 (10) with a port
+// host0 (20), whose peer is the container's eth0 (30); all up, with addresses 10.1.0.1/24 and
+// fd01::1/64 on cni0.
 type golden struct {
 	name string
 	fill func(b *Batch, container *NetNS)
@@ -147,7 +148,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// checkGolden sends a batch, which the kernel must accept, and compares its bytes with those on file.
+// checkGolden sends a batch, which the kernel must accept, and compares its bytes with those on
+// file.
 func checkGolden(t *testing.T, host side, container *NetNS, g golden) {
 	t.Helper()
 	if err := unix.Dup3(container.fd, goldenFD, unix.O_CLOEXEC); err != nil {

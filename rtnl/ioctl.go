@@ -80,10 +80,10 @@ func (c *Conn) MTU(name string) (int, error) {
 type Flags struct {
 	// Up is the administrative state, as [State].
 	Up bool
-	// Running: the link is operationally up, or the kernel can't tell or hasn't looked yet, as just
-	// after its birth.
+	// Running says that the link is operationally up. It's also set if the kernel can't tell or
+	// hasn't looked yet, as just after the link's birth.
 	Running bool
-	// Promisc: all frames were asked for by [Link].Promisc.
+	// Promisc says that all frames were asked for by [Link].Promisc.
 	Promisc bool
 }
 

@@ -33,8 +33,8 @@ const (
 	Down
 )
 
-// A Switch is a setting whose off is a real value. Its zero is unset: the kernel's default, or left
-// alone.
+// A Switch is a setting for which off is a real value. Its zero is unset: the kernel's default on
+// Create, no change on Set.
 type Switch uint8
 
 // Values of a Switch.
@@ -81,14 +81,14 @@ func (s OperState) String() string {
 	return strconv.Itoa(int(s))
 }
 
-// A Link is a network device of any kind, with what all kinds have in common.
+// A Link is a network device of any kind, with the properties that all kinds have.
 type Link struct {
-	// Index names the link within its namespace. On Create, 0 lets the kernel choose; an index in
-	// use is refused with EEXIST like a name in use, but with EBUSY if it's a [Veth]'s peer's. On
-	// Set and Delete, 0 means by Name. It must be zero on Ensure.
+	// Index names the link within its namespace. On Create, 0 lets the kernel choose. An index in
+	// use is refused with EEXIST, as a name in use is, but with EBUSY if it's that of a [Veth]'s
+	// peer. On Set and Delete, 0 means that the link is named by Name. It must be zero on Ensure.
 	Index int
-	// Name has at most 15 bytes. On Set with an Index it's the new name, which before Linux 6.2
-	// only a link that's down can take (EBUSY).
+	// Name has at most 15 bytes. On Set with an Index it's the new name. Before Linux 6.2 only a
+	// link that is down can take one (EBUSY).
 	Name string
 	// MAC is the hardware address. Without one on Create the kernel picks a random one.
 	MAC net.HardwareAddr
@@ -97,10 +97,10 @@ type Link struct {
 	// Master is the index of the bridge that the link is a port of; [NoMaster] takes it out.
 	Master int
 	// Group is a number that many links can share. [Batch.Delete] of a Link that has only a Group
-	// removes all of it.
+	// removes the whole group.
 	Group uint32
 	// State is whether the link is up. On Set it takes effect before ARPNotify, RouteLocalnet and
-	// LinkLocal, after all else.
+	// LinkLocal, and after all other fields.
 	State State
 	// Promisc asks for all frames (IFF_PROMISC).
 	Promisc Switch
@@ -108,40 +108,54 @@ type Link struct {
 	AllMulticast Switch
 	// TxQueueLen is how many packets the transmit queue holds; [NoTxQueue] is none.
 	TxQueueLen int
-	// NetNS is the namespace where the link is born or, on Set, moved to. Nil is the conn's own.
-	// It must stay open until [Conn.Do] has returned. It's never set on what's read.
+	// NetNS is the namespace where the link is born or, on Set, moved to. Nil is the conn's own. It
+	// must stay open until [Conn.Do] has returned. It's nil in a [LinkState].
 	NetNS *NetNS
-	// Queues is the number of transmit and of receive queues, on Create only. Without it a veth
-	// gets one queue per possible CPU, each with its objects in sysfs: creating with 32 takes twice
-	// the time of 1.
+	// Queues is the number of transmit queues and of receive queues. It's fixed when the link is
+	// made, and Set ignores it. Without it a veth gets one queue for each possible CPU, each with
+	// its objects in sysfs. Creating 32 queues takes twice the time of 1.
 	Queues int
-	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. On Set
-	// only.
+	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. It's for
+	// Set only, as are LinkLocal, ARPNotify and RouteLocalnet: the kernel ignores them on creation,
+	// so they are refused there.
 	Alias string
 	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
-	// (IN6_ADDR_GEN_MODE_NONE); On is the kernel's default (EUI-64). On Set only: creation ignores
-	// it. An end of a veth that's up makes its address when its peer goes up too, and so is early
-	// enough in the change after its creation. Where it's read, Linux 5.10 leaves it Unset: its
-	// answers without counters lack it.
+	// (IN6_ADDR_GEN_MODE_NONE). On is the kernel's default (EUI-64).
+	//
+	// An end of a veth that is up makes its address when its peer goes up too. So it's early enough
+	// to set it in the change after the creation. In a [LinkState] of Linux 5.10 it's Unset, since
+	// that kernel's answers without counters lack it.
 	LinkLocal Switch
 	// ARPNotify announces the IPv4 addresses when the link goes up (net.ipv4.conf.LINK.arp_notify).
-	// On Set only.
 	ARPNotify Switch
-	// RouteLocalnet routes 127.0.0.0/8 (net.ipv4.conf.LINK.route_localnet). On Set only.
+	// RouteLocalnet routes 127.0.0.0/8 (net.ipv4.conf.LINK.route_localnet).
 	RouteLocalnet Switch
-	// Kind is the driver: "veth", "bridge", "dummy". On Create it makes a link of a kind that needs
-	// no options; it's not sent otherwise.
+	// Kind is the driver: "veth", "bridge", "dummy". Create and Ensure make a link of a kind that
+	// needs no options. It can't change, so Set ignores it, as do [Veth] and [Bridge], which have
+	// theirs.
 	Kind string
+}
 
-	// PeerIndex is the index of a veth's other end, or of the link below (IFLA_LINK). Read only.
+// A LinkState is a link as the kernel describes it. Its Link can be sent again, and it can't itself.
+type LinkState struct {
+	Link
+	answer
+
+	// PeerIndex is the index of a veth's other end, or of the link below (IFLA_LINK).
 	PeerIndex int
-	// OperState is whether the link can carry frames now. Read only.
+	// OperState is the link's ability to carry frames now.
 	OperState OperState
-	// Promiscuity counts the requests for all frames: Promisc, bridges, captures. Read only.
+	// Promiscuity counts the requests for all frames: Promisc, bridges, captures.
 	Promiscuity int
 
 	peerNetNS netNSNumber // IFLA_LINK_NETNSID
 }
+
+// An answer in a struct with an [Object] keeps the struct from being one: two methods of the same
+// name and depth are no method of it. So no batch takes what only the kernel says.
+type answer struct{}
+
+func (answer) write(*words) {}
 
 // encode appends the change of a link.
 func (l Link) encode(b *Batch, v verb) {
@@ -158,7 +172,8 @@ func (l Link) encode(b *Batch, v verb) {
 	b.end()
 }
 
-// begin starts a request with all that kinds of links have in common. Links know no NLM_F_REPLACE.
+// begin starts a request with the properties that all kinds of links have. Links know no
+// NLM_F_REPLACE.
 func (l *Link) begin(b *Batch, v verb) {
 	b.begin(unix.RTM_NEWLINK, v.flags()&^unix.NLM_F_REPLACE)
 	if v == ensure && l.Index != 0 {
@@ -255,7 +270,8 @@ func (l *Link) attributes(b *Batch, v verb) {
 	l.setOnly(b, v)
 }
 
-// setOnly appends what the kernel silently ignores on creation, and so isn't sent then but refused.
+// setOnly appends settings that the kernel silently ignores on creation. On Create they are refused
+// instead of sent.
 func (l *Link) setOnly(b *Batch, v verb) {
 	if l.Alias == "" && l.LinkLocal == Unset && l.ARPNotify == Unset && l.RouteLocalnet == Unset {
 		return

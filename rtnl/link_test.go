@@ -12,7 +12,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// TestPortFlagsInTheBatchOfTheLink sets flags of a port by the index that the same batch chose for it.
+// TestPortFlagsInTheBatchOfTheLink sets flags of a port by the index that the same batch chose for
+// it.
 func TestPortFlagsInTheBatchOfTheLink(t *testing.T) {
 	host, container := newSide(t, "host"), newSide(t, "container")
 	host.must(t, func(b *Batch) {

@@ -8,14 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A linkMessage is a decoded RTM_NEWLINK, of which the parts that depend on the kind are still
-// bytes.
+// A linkMessage is a decoded RTM_NEWLINK. The parts that depend on the kind are still bytes.
 type linkMessage struct {
-	Link
+	LinkState
 	data, port       []byte // IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA
 	hasData, hasPort bool
-	// answer: the message tells what is, rather than asks what shall be.
-	answer bool
+	// present says that the message tells the present state, and isn't a request.
+	present bool
 }
 
 // decode reads a struct ifinfomsg and its attributes.
@@ -25,7 +24,7 @@ func (m *linkMessage) decode(b []byte) error {
 	}
 	m.Index = int(int32(binary.NativeEndian.Uint32(b[4:])))
 	flags, change := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
-	if m.answer {
+	if m.present {
 		change = unix.IFF_UP | unix.IFF_PROMISC | unix.IFF_ALLMULTI
 	}
 	if change&unix.IFF_UP != 0 {
@@ -119,10 +118,10 @@ func (m *linkMessage) families(outer *attrs) {
 	outer.took(&a)
 }
 
-// devconf reads IFLA_INET_CONF. Requests nest one attribute per setting; answers are an array of
-// all settings from number 1 on (inet_fill_link_af), longer on newer kernels.
+// devconf reads IFLA_INET_CONF. Requests nest one attribute for each setting. Answers are an array
+// of all settings from number 1 on (inet_fill_link_af), which is longer on newer kernels.
 func (m *linkMessage) devconf(a *attrs) {
-	if m.answer {
+	if m.present {
 		if a.need(4 * devconfRouteLocalnet) {
 			m.ARPNotify = OnOff(binary.NativeEndian.Uint32(a.val[4*(devconfARPNotify-1):]) != 0)
 			m.RouteLocalnet = OnOff(binary.NativeEndian.Uint32(a.val[4*(devconfRouteLocalnet-1):]) != 0)
@@ -163,7 +162,7 @@ func decodeLinkChange(typ uint16, b []byte) (Object, error) {
 
 // decodeLink decodes the kernel's answer about a link.
 func decodeLink(b []byte) (linkMessage, error) {
-	m := linkMessage{answer: true}
+	m := linkMessage{present: true}
 	err := m.decode(b)
 	if m.Master == NoMaster {
 		m.Master = 0

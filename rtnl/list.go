@@ -20,7 +20,7 @@ const dumpRetries = 8
 var ErrInterrupted = errors.New("rtnl: changes kept overtaking the listing")
 
 // dump asks for many objects, and starts again when a change overtook the listing. Nothing is
-// yielded before the listing is known to be whole.
+// yielded before the whole listing is known.
 func dump[T any](c *Conn, what string, request func(), decode func([]byte, func(T)) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		all, err := dumpAll(c, what, request, decode)
@@ -79,12 +79,12 @@ type LinkFilter struct {
 }
 
 // Links lists the links of the conn's namespace. Errors: [*Error], [ErrInterrupted].
-func (c *Conn) Links(f LinkFilter) iter.Seq2[Link, error] {
+func (c *Conn) Links(f LinkFilter) iter.Seq2[LinkState, error] {
 	return dump(c, "list links", func() { c.requestLinks(nil, f) }, f.decode)
 }
 
 // linksIn lists links of the namespace that has a number here; nil is this one.
-func (c *Conn) linksIn(number *int32, f LinkFilter) ([]Link, error) {
+func (c *Conn) linksIn(number *int32, f LinkFilter) ([]LinkState, error) {
 	return dumpAll(c, "list links", func() { c.requestLinks(number, f) }, f.decode)
 }
 
@@ -105,18 +105,18 @@ func (c *Conn) requestLinks(number *int32, f LinkFilter) {
 	}
 }
 
-func (f LinkFilter) decode(b []byte, add func(Link)) error {
+func (f LinkFilter) decode(b []byte, add func(LinkState)) error {
 	m, err := decodeLink(b)
 	if err == nil && (f.Group == 0 || m.Group == f.Group) && (f.Kind == "" || m.Kind == f.Kind) {
-		add(m.Link)
+		add(m.LinkState)
 	}
 	return err
 }
 
 // Addrs lists the addresses of the link with an index; 0 is all links. The kernel filters. Family
 // is unix.AF_INET, AF_INET6 or 0 for both. Errors: [*Error], [ErrInterrupted].
-func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
-	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(Addr)) error {
+func (c *Conn) Addrs(link int, family uint8) iter.Seq2[AddrState, error] {
+	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(AddrState)) error {
 		a, err := decodeAddr(b)
 		if err == nil {
 			add(a)
@@ -125,7 +125,7 @@ func (c *Conn) Addrs(link int, family uint8) iter.Seq2[Addr, error] {
 	})
 }
 
-// A RouteFilter picks routes, in the kernel; what's zero doesn't matter, but zero Table is
+// A RouteFilter picks routes, in the kernel. A zero field matches any, except that zero Table is
 // [TableMain].
 type RouteFilter struct {
 	Family uint8 // unix.AF_INET or AF_INET6
@@ -209,15 +209,15 @@ func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.S
 }
 
 // PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever
-// namespace that is (IFA_TARGET_NETNSID, Linux 5.0): the kernel numbers the namespaces of peers
+// namespace that is (IFA_TARGET_NETNSID, Linux 5.0). The kernel numbers the namespaces of peers
 // when it's asked about a link. Errors: [*Error], [ErrInterrupted].
-func (c *Conn) PeerAddrs(l Link) iter.Seq2[Addr, error] {
+func (c *Conn) PeerAddrs(l LinkState) iter.Seq2[AddrState, error] {
 	return dump(c, "list peer's addresses", func() {
 		requestAddrs(c, l.PeerIndex, unix.AF_UNSPEC)
 		if l.peerNetNS.known {
 			c.enc.u32(unix.IFA_TARGET_NETNSID, uint32(l.peerNetNS.number))
 		}
-	}, func(b []byte, add func(Addr)) error {
+	}, func(b []byte, add func(AddrState)) error {
 		a, err := decodeAddr(b)
 		if err == nil {
 			add(a)
@@ -242,7 +242,7 @@ func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
 	}, decodeVLANs)
 }
 
-// HasAddr tells whether a link has an address with a prefix. It lists one link's addresses of one
+// HasAddr reports whether a link has an address with a prefix. It lists one link's addresses of one
 // family. Errors are those of [Conn.Addrs].
 func (c *Conn) HasAddr(link int, p netip.Prefix) (bool, error) {
 	for a, err := range c.Addrs(link, familyOf(p.Addr())) {

@@ -72,6 +72,15 @@ func TestRoutesAreFiltered(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	// It comes back as it was, whoever made it.
+	host.must(t, func(b *Batch) {
+		got[0].Protocol = unix.RTPROT_RA
+		b.Delete(want[0])
+		b.Create(got[0])
+	})
+	if again := collect(t, host.Routes(RouteFilter{Family: unix.AF_INET, Table: 1000})); !slices.Equal(again, got) {
+		t.Errorf("got %+v, want %+v", again, got)
+	}
 	// Both next hops of what IPv6 made one route of.
 	var gateways []string
 	for _, r := range collect(t, host.Routes(RouteFilter{Family: unix.AF_INET6})) {
@@ -130,7 +139,8 @@ func TestListingsEndEarly(t *testing.T) {
 	}
 }
 
-// TestListingsSurviveChurn lists while links come and go: each listing is whole or says that it isn't.
+// TestListingsSurviveChurn lists while links come and go: each listing is whole or says that it
+// isn't.
 func TestListingsSurviveChurn(t *testing.T) {
 	host, container := newSide(t, "host"), newSide(t, "container")
 	attach(t, host, container)

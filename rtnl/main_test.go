@@ -12,7 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A fuzzing worker is a child of a process that's in its namespaces already, and speaks on descriptors of its own.
+	// A fuzzing worker is a child of a process that's in its namespaces already, and speaks on
+	// descriptors of its own.
 	if slices.Contains(os.Args, "-test.fuzzworker") {
 		os.Exit(m.Run())
 	}

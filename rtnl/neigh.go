@@ -20,17 +20,17 @@ type Neigh struct {
 	Addr netip.Addr
 	// MAC is the neighbour's hardware address.
 	MAC net.HardwareAddr
-	// VLAN is the FDB entry's VLAN, if the bridge filters.
+	// VLAN is the FDB entry's VLAN, if the bridge filters. A neighbour has none.
 	VLAN int
 	// State is how the kernel came by the entry, and whether it forgets it. Zero is permanent for a
-	// neighbour and static for the FDB: both stay until they're deleted.
+	// neighbour and static for the FDB. Both stay until they are deleted.
 	State NeighState
 }
 
 // A NeighState is the state of a neighbour (NUD_*, linux/neighbour.h).
 type NeighState uint16
 
-// States of a neighbour. An FDB entry that's NeighPermanent is the bridge's own (local): frames to
+// States of a neighbour. An FDB entry that is NeighPermanent is the bridge's own (local): frames to
 // it aren't sent.
 const (
 	NeighIncomplete NeighState = unix.NUD_INCOMPLETE

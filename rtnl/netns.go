@@ -16,14 +16,14 @@ import (
 )
 
 // A NetNS is an open network namespace. It stays the same, and alive, whatever becomes of its path.
-// Close it.
+// Many goroutines may use one. Close it when none does.
 type NetNS struct {
 	fd   int
 	path string
 }
 
 // A NetNSID tells namespaces apart: two handles are of the same one if their IDs are equal. The
-// kernel can give the ID of a namespace that's gone to a new one.
+// kernel can give the ID of a dead namespace to a new one.
 type NetNSID struct{ Dev, Ino uint64 }
 
 // NotNetNSError is a path that isn't a network namespace: often the file left under /run/netns by a
@@ -43,7 +43,7 @@ func (e *NotNetNSError) Error() string {
 	return fmt.Sprintf("unknown FS magic on %q: %x", e.Path, e.Magic)
 }
 
-// SymlinkError is a path whose last part is a symbolic link, which another program could turn
+// SymlinkError is a path whose last part is a symbolic link, which another program could change
 // between a check and a use. The links that procfs itself makes are followed.
 type SymlinkError struct{ Path string }
 
@@ -56,7 +56,7 @@ func (e *SymlinkError) Error() string {
 // it's a [*NotNetNSError] or [*SymlinkError]. The descriptor that was checked is the one that's
 // used.
 func OpenNetNS(path string) (*NetNS, error) {
-	// O_NONBLOCK is for what would block or act on opening: FIFOs, devices.
+	// With O_NONBLOCK, files that would block or act on opening don't: FIFOs, devices.
 	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK
 	if !isProcNetNS(path) {
 		flags |= unix.O_NOFOLLOW
@@ -98,8 +98,8 @@ func checkNetNS(fd int, path string) error {
 	return e
 }
 
-// isProcNetNS tells whether path has the form of one of procfs's own links: /proc/PID/ns/net,
-// /proc/PID/task/TID/ns/net, where PID may be self or thread-self.
+// isProcNetNS reports whether path has the form of one of procfs's own links: /proc/PID/ns/net,
+// /proc/PID/task/TID/ns/net. PID may be self or thread-self.
 func isProcNetNS(path string) bool {
 	rest, ok := strings.CutPrefix(path, "/proc/")
 	if !ok {
@@ -128,7 +128,7 @@ func openRetry(path string, flags int) (int, error) {
 	}
 }
 
-// CurrentNetNS opens the calling thread's namespace.
+// CurrentNetNS opens the calling thread's namespace. Its error is that of the system call.
 func CurrentNetNS() (*NetNS, error) {
 	fd, err := inside.Own()
 	if err != nil {
@@ -137,7 +137,8 @@ func CurrentNetNS() (*NetNS, error) {
 	return &NetNS{fd: fd, path: inside.OwnPath}, nil
 }
 
-// CurrentNetNSID returns the ID of the calling thread's namespace.
+// CurrentNetNSID returns the ID of the calling thread's namespace. Errors are those of
+// [CurrentNetNS].
 func CurrentNetNSID() (NetNSID, error) {
 	ns, err := CurrentNetNS()
 	if err != nil {
@@ -160,11 +161,11 @@ func (ns *NetNS) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
-// Lock locks the namespace by flock(2), for what can't be done in one step, such as choosing a
+// Lock locks the namespace by flock(2), for work that takes several steps, such as choosing a
 // routing table that isn't used yet. It keeps others from locking the namespace, and from nothing
 // else. Close unlocks.
 //
-// Lock waits until the lock is free or ctx ends, whose error it returns then.
+// Lock waits until the lock is free or ctx ends. It then returns ctx's error.
 func (ns *NetNS) Lock(ctx context.Context) error {
 	err := flock.Lock(ctx, ns.fd)
 	if errno, ok := err.(unix.Errno); ok {
@@ -182,12 +183,13 @@ func (ns *NetNS) ID() NetNSID {
 	return NetNSID{Dev: uint64(st.Dev), Ino: st.Ino}
 }
 
-// Is tells whether both are handles of one namespace.
+// Equal reports whether both are handles of one namespace.
 func (ns *NetNS) Equal(other *NetNS) bool { return ns.ID() == other.ID() }
 
 // Do runs fn on a thread inside the namespace and brings the thread back, in seven system calls
 // besides fn's. It's meant only for interfaces without a socket, such as /proc/sys. Goroutines that
-// fn starts don't run inside.
+// fn starts don't run inside. The error is fn's, or a system call's if fn didn't run. Do waits for
+// nothing but fn.
 func (ns *NetNS) Do(fn func() error) error {
 	runtime.LockOSThread()
 	own, err := inside.Own()
@@ -200,8 +202,8 @@ func (ns *NetNS) Do(fn func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter namespace %q: %w", ns.path, os.NewSyscallError("setns", err))
 	}
-	// Deferred, so that a fn that panics or ends its goroutine leaves the thread where it was. A
-	// thread that can't come back stays locked, and so ends with its goroutine.
+	// This is deferred, so that a fn that panics or ends its goroutine leaves the thread where it
+	// was. A thread that can't come back stays locked, and so ends with its goroutine.
 	defer func() {
 		if unix.Setns(own, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()

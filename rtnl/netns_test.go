@@ -23,9 +23,9 @@ import (
 
 func TestOpenNetNSRefuses(t *testing.T) {
 	dir := t.TempDir()
-	real := nstest.New(t, "c")
+	whole := nstest.New(t, "c")
 	link, file, fifo := filepath.Join(dir, "link"), filepath.Join(dir, "file"), filepath.Join(dir, "fifo")
-	if err := errors.Join(os.Symlink(real, link), os.WriteFile(file, nil, 0o600), unix.Mkfifo(fifo, 0o600)); err != nil {
+	if err := errors.Join(os.Symlink(whole, link), os.WriteFile(file, nil, 0o600), unix.Mkfifo(fifo, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var st unix.Statfs_t
@@ -66,7 +66,8 @@ func TestOpenNetNSRefuses(t *testing.T) {
 }
 
 func TestNamespaceOfAnotherType(t *testing.T) {
-	// A bind mount of a mount namespace would be refused by the kernel; one of a UTS namespace isn't.
+	// A bind mount of a mount namespace would be refused by the kernel; one of a UTS namespace
+	// isn't.
 	path := filepath.Join(t.TempDir(), "uts")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -94,7 +95,8 @@ func TestOpenNetNSFollowsProcfs(t *testing.T) {
 	if err != nil || id != own.ID() || id == (NetNSID{}) {
 		t.Errorf("current ID is %v, want %v: %v", id, own.ID(), err)
 	}
-	// /proc/self and /proc/PID are those of the process's first thread, which another test may have left elsewhere.
+	// /proc/self and /proc/PID are those of the process's first thread, which another test may have
+	// left elsewhere.
 	pid, tid := os.Getpid(), unix.Gettid()
 	for _, path := range []string{
 		"/proc/self/ns/net", "/proc/thread-self/ns/net", fmt.Sprintf("/proc/%d/ns/net", pid), fmt.Sprintf("/proc/%d/task/%d/ns/net", pid, tid),
@@ -115,7 +117,8 @@ func TestOpenNetNSFollowsProcfs(t *testing.T) {
 	}
 }
 
-// TestNamespaceOfAZombie: a container whose process has ended but wasn't reaped has no namespace any more.
+// TestNamespaceOfAZombie: a container whose process has ended but wasn't reaped has no namespace
+// any more.
 func TestNamespaceOfAZombie(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Start(); err != nil {

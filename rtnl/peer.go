@@ -5,9 +5,9 @@ package rtnl
 import "golang.org/x/sys/unix"
 
 // Peer returns the other end of a veth that was read by this conn, in whatever namespace that is
-// (IFLA_TARGET_NETNSID, Linux 4.20), as [Conn.PeerAddrs] does for its addresses. The error for a
-// namespace that's dying is fs.ErrNotExist or EINVAL.
-func (c *Conn) Peer(l Link) (Link, error) {
+// (IFLA_TARGET_NETNSID, Linux 4.20). The error for a missing link is [io/fs.ErrNotExist], and for a
+// namespace that is dying that or EINVAL.
+func (c *Conn) Peer(l LinkState) (LinkState, error) {
 	c.enc.buf = c.enc.buf[:0]
 	c.enc.begin(unix.RTM_GETLINK, unix.NLM_F_REQUEST)
 	c.linkHeader(unix.AF_UNSPEC, l.PeerIndex)
@@ -25,13 +25,14 @@ func (c *Conn) Peer(l Link) (Link, error) {
 	if err == nil && !found {
 		err = errShort
 	}
-	return m.Link, err
+	return m.LinkState, err
 }
 
-// PeerIn returns the index of the other end of a veth that was read by this conn if that is in the
-// given namespace, and 0 if it's in another one. It asks for the number that the conn's own
-// namespace has given to ns (RTM_GETNSID, Linux 4.0, linux/net_namespace.h).
-func (c *Conn) PeerIn(ns *NetNS, l Link) (index int, err error) {
+// PeerIn returns the index of the other end of a veth that was read by this conn if that end is in
+// the given namespace, and 0 if it's in another one. It asks for the number that the conn's own
+// namespace has given to ns (RTM_GETNSID, Linux 4.0, linux/net_namespace.h). The error is an
+// [*Error].
+func (c *Conn) PeerIn(ns *NetNS, l LinkState) (index int, err error) {
 	if !l.peerNetNS.known {
 		return 0, nil // both ends are in one
 	}

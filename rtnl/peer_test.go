@@ -8,7 +8,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// A veth's other end is read by its own index, here and in another namespace, where other links may have that index.
+// A veth's other end is read by its own index, here and in another namespace, where other links may
+// have that index.
 func TestPeer(t *testing.T) {
 	host, inside := nstest.New(t, "host"), nstest.New(t, "inside")
 	nstest.Run(t, host, "ip", "link", "add", "far", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "eth0", "address", "02:00:00:00:00:02")

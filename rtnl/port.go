@@ -6,18 +6,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Port is what a bridge does with one of its links. It can only be set; it's born and dies with
+// A Port is a bridge's treatment of one of its links. It can only be set: it's born and dies with
 // [Link].Master. It's sent as the link's IFLA_INFO_SLAVE_DATA, which finds the link by index or
-// name and so can follow the link's creation in the same batch.
+// name. So it can follow the link's creation in the same batch.
 type Port struct {
-	// Link is the link's index; 0 means by Name.
+	// Link is the link's index.
 	Link int
+	// Name is the link's name. It counts only if Link is 0.
 	Name string
 	// Hairpin sends frames back out of the port that they came in by.
 	Hairpin Switch
-	// Isolated keeps frames from one isolated port to another.
+	// Isolated keeps frames from going from one isolated port to another.
 	Isolated Switch
-	// Learning takes the senders behind the port into the FDB.
+	// Learning makes the bridge learn the MACs behind the port into its FDB.
 	Learning Switch
 	// Flood sends frames to unknown unicast addresses out of the port.
 	Flood Switch

@@ -11,8 +11,8 @@ import (
 )
 
 // A PortVLAN is a VLAN, or a range of them, that a port of a filtering bridge takes part in. It can
-// be created and deleted. The kernel refuses neither a VLAN that's there nor one that isn't, and so
-// the range from 1 to 4094 deletes all.
+// be created and deleted. The kernel refuses neither the creation of a VLAN that exists nor the
+// deletion of one that doesn't. So the range from 1 to 4094 deletes all.
 type PortVLAN struct {
 	// Link is the port's index.
 	Link int

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vlanWorld makes a filtering bridge br1 (40) with a port p1 (41). Where the kernel was built without VLAN filtering it
-// asserts what such a kernel says, and returns false.
+// vlanWorld makes a filtering bridge br1 (40) with a port p1 (41). Where the kernel was built
+// without VLAN filtering it asserts what such a kernel says, and returns false.
 func vlanWorld(t *testing.T) (side, bool) {
 	t.Helper()
 	host := newSide(t, "host")
@@ -105,8 +105,9 @@ func TestVLANsOfThePortsFDB(t *testing.T) {
 	}
 }
 
-// TestPortVLANBytes compares bytes that are iproute2's own, but for flags and sequence: those that "bridge vlan add"
-// and "bridge vlan del" send for the same changes. A kernel without VLAN filtering can't vouch for them.
+// TestPortVLANBytes compares bytes that are iproute2's own, but for flags and sequence: those that
+// "bridge vlan add" and "bridge vlan del" send for the same changes. A kernel without VLAN
+// filtering can't vouch for them.
 func TestPortVLANBytes(t *testing.T) {
 	var b Batch
 	b.Create(PortVLAN{Link: 41, VID: 100, PVID: true, Untagged: true})

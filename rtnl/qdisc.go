@@ -37,22 +37,21 @@ const BufferStep = 64 * time.Nanosecond
 // MaxBuffer is the longest [TBF].Buffer: 32 bits of 64 ns, about 275 s.
 const MaxBuffer = (1<<32 - 1) * BufferStep
 
-// A TBF is a token bucket filter, the queueing discipline that shapes what a link sends to a rate.
+// A TBF is a token bucket filter: the queueing discipline that shapes a link's frames to a rate.
 // It's the link's root, with handle 1:. Delete doesn't remove a root of another kind or handle:
-// that's refused with EINVAL or ENOENT.
+// that is refused with EINVAL or ENOENT.
 //
-// Give it to a link that's down, or be patient: replacing the root of a link that's up waits for an
+// Give it to a link that is down if you can. Replacing the root of a link that is up waits for an
 // RCU grace period.
 type TBF struct {
 	// Link is the link's index.
 	Link int
 	// Rate is in bytes a second.
 	Rate uint64
-	// Buffer is how long the bucket, when full, lasts at the rate: a multiple of 64 ns, at most
-	// [MaxBuffer].
+	// Buffer is how long a full bucket lasts at the rate: a multiple of 64 ns, at most [MaxBuffer].
 	Buffer time.Duration
-	// Burst is the bucket in bytes, for one that lasts longer than MaxBuffer; the kernel then
-	// ignores Buffer. It's zero in a TBF that was read.
+	// Burst is the size of the bucket in bytes, for one that lasts longer than MaxBuffer. The
+	// kernel then ignores Buffer. It's zero in a TBF that was read.
 	Burst uint32
 	// Limit is how many bytes may wait for tokens. Frames beyond that are dropped.
 	Limit uint32
@@ -110,8 +109,9 @@ func tcHeader(e *encoder, link int, handle, parent, info uint32) {
 	e.fixed32(info)
 }
 
-// An Ingress is the queueing discipline that lets a link's filters see what it receives, such as a
-// [Redirect]. Its handle is ffff:, and a link has one at most. Deleting it deletes its filters.
+// An Ingress is the queueing discipline that lets a link's filters, such as a [Redirect], see the
+// frames that it receives. Its handle is ffff:, and a link has at most one. Deleting it deletes its
+// filters.
 type Ingress struct {
 	// Link is the link's index.
 	Link int
@@ -132,7 +132,7 @@ func (q Ingress) encode(b *Batch, v verb) {
 	b.end()
 }
 
-// A tcMessage is a decoded struct tcmsg, of which the options depend on the kind.
+// A tcMessage is a decoded struct tcmsg. Its options depend on the kind.
 type tcMessage struct {
 	link                 int
 	handle, parent, info uint32
@@ -193,14 +193,14 @@ func tbfOf(m tcMessage) (TBF, error) {
 	return q, a.err
 }
 
-// TBF returns the token bucket filter that shapes what a link sends. The error for a link without
-// one is [ErrNotTBF].
+// TBF returns the token bucket filter that shapes the frames of the link with an index. The error
+// for a missing link is [io/fs.ErrNotExist], and for a link without a filter [ErrNotTBF].
 func (c *Conn) TBF(link int) (TBF, error) {
 	c.enc.buf = c.enc.buf[:0]
-	// Older kernels answer by an event, which reaches the asker as an echo alone (qdisc_notify,
-	// net/sched/sch_api.c). Of disciplines that links have by themselves no kernel tells anything
-	// (tc_qdisc_dump_ignore): then the acknowledgement is the only answer, and its 20 bytes name no
-	// kind. Otherwise it's passed over as a late one.
+	// Older kernels answer by an event, which reaches the asker only as an echo (qdisc_notify,
+	// net/sched/sch_api.c). No kernel tells anything of disciplines that links have by themselves
+	// (tc_qdisc_dump_ignore). Then the acknowledgement is the only answer, and its 20 bytes name no
+	// kind. In all other cases it's skipped as a late one.
 	c.enc.begin(unix.RTM_GETQDISC, unix.NLM_F_REQUEST|unix.NLM_F_ECHO|unix.NLM_F_ACK)
 	tcHeader(&c.enc, link, 0, handleRoot, 0)
 	q, found := TBF{}, false

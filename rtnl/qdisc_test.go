@@ -15,8 +15,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// shaped makes a pair of links, eth0 in the container and host0 on the host, whose traffic to the container a tbf
-// shapes, and from it the tbf of an ifb.
+// shaped makes a pair of links, eth0 in the container and host0 on the host, whose traffic to the
+// container a tbf shapes, and from it the tbf of an ifb.
 func shaped(t *testing.T, to, from TBF) (host, container side) {
 	host, container = newSide(t, "host"), newSide(t, "container")
 	host.must(t, func(b *Batch) {
@@ -37,9 +37,10 @@ func shaped(t *testing.T, to, from TBF) (host, container side) {
 	return host, container
 }
 
-// Packets of both directions pass the discipline that's theirs, and what doesn't fit into its queue is dropped.
+// Packets of both directions pass the discipline that's theirs, and what doesn't fit into its queue
+// is dropped.
 func TestTBFShapes(t *testing.T) {
-	slow := TBF{Rate: 1000, Buffer: 2 * time.Second, Limit: 2000} // a bucket of 2000 bytes, and as many may wait
+	slow := TBF{Rate: 1000, Buffer: 2 * time.Second, Limit: 2000} // 2000 bytes, and as many may wait
 	fast := TBF{Rate: 1e9, Buffer: time.Second, Limit: 1 << 30}
 	for _, test := range []struct {
 		name     string
@@ -49,8 +50,9 @@ func TestTBFShapes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			host, container := shaped(t, test.to, test.from)
 			nstest.Run(t, container.ns.Path(), "ping", "-c1", "-W60", "10.1.0.1")
-			// Of the first 20,000 bytes a tenth passes, as much waits, and the rest is dropped, however slow the machine:
-			// it would take 16 s until all had passed, and ping waits one for the last.
+			// Of the first 20,000 bytes a tenth passes, as much waits, and the rest is dropped,
+			// however slow the machine: it would take 16 s until all had passed, and ping waits one
+			// for the last.
 			cmd := nstest.Command(container.ns.Path(), "ping", "-c20", "-i0.001", "-W1", "-s", "958", "10.1.0.1")
 			out, _ := cmd.CombinedOutput()
 			if !strings.Contains(string(out), "packets transmitted") || strings.Contains(string(out), " 0% packet loss") {
@@ -66,7 +68,7 @@ func TestTBFShapes(t *testing.T) {
 	}
 }
 
-// What was set is read back, as tc shows it too.
+// The filter is read back as it was set, and tc shows it in the same way.
 func TestTBFReadBack(t *testing.T) {
 	want := TBF{Link: 20, Rate: 125_000_000, Buffer: 80 * time.Millisecond, Limit: 13_125_000}
 	host, _ := shaped(t, want, TBF{Rate: 5 << 30, Buffer: time.Millisecond, Limit: 1 << 20})
@@ -145,7 +147,7 @@ func TestRules(t *testing.T) {
 	})
 	nstest.Run(t, s.ns.Path(), "ip", "rule", "add", "from", "10.1.0.7", "fwmark", "3", "lookup", "101")
 	nstest.Run(t, s.ns.Path(), "ip", "rule", "add", "from", "10.1.0.8", "unreachable")
-	var got []Rule
+	var got []RuleState
 	for r, err := range s.Rules(0) {
 		if err != nil {
 			t.Fatal(err)
@@ -155,8 +157,8 @@ func TestRules(t *testing.T) {
 			got = append(got, r)
 		}
 	}
-	want := []Rule{{Src: netip.MustParsePrefix("10.1.0.8/32")}, {Src: four, Table: 101, OtherSelectors: true},
-		{Src: four, Table: 100, Protocol: 77}, {Src: six, Table: 1000}}
+	want := []RuleState{{Rule: Rule{Src: netip.MustParsePrefix("10.1.0.8/32")}}, {Rule: Rule{Src: four, Table: 101}, OtherSelectors: true},
+		{Rule: Rule{Src: four, Table: 100, Protocol: 77}}, {Rule: Rule{Src: six, Table: 1000}}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -175,6 +177,9 @@ func TestRules(t *testing.T) {
 	})
 	if out := nstest.Run(t, s.ns.Path(), "ip", "rule"); strings.Contains(out, "lookup 100") || !strings.Contains(out, "lookup 101") {
 		t.Error(out)
+	}
+	if err := s.refused(t, func(b *Batch) { b.Create(Rule{Src: six}) }); err.Errno != syscall.EINVAL {
+		t.Error("without a table:", err)
 	}
 	for _, bad := range []Rule{{}, {Src: netip.MustParsePrefix("10.1.0.7/24"), Table: 1}} {
 		if err := s.refused(t, func(b *Batch) { b.Create(bad) }); !strings.Contains(err.Error(), "source without host bits") {

@@ -12,23 +12,26 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/nlsock"
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"golang.org/x/sys/unix"
 )
 
-// sendCheck is how often a removal looks whether its sender failed, which nothing else would tell.
+// sendCheck is how often a removal looks whether its sender failed. Nothing else would tell.
 const sendCheck = time.Second
 
-// Remove deletes a link and returns as soon as it's gone from its namespace, with its name and
-// index free, rather than when its memory is. The kernel unlists a veth within a millisecond or so,
-// says so to those who listen (RTNLGRP_LINK), and holds the sender in its system call for an RCU
-// barrier of 15 to 35 ms more. Remove listens while another sends. A missing link is
-// [io/fs.ErrNotExist].
+// Remove deletes a link. It returns as soon as the link is gone from its namespace, with its name
+// and index free, and doesn't wait until its memory is free. The kernel unlists a veth within a
+// millisecond or so, and tells that to its listeners (RTNLGRP_LINK). It holds the sender in its
+// system call for an RCU barrier of 15 to 35 ms more. So Remove listens while another goroutine
+// sends. The error for a missing link is [io/fs.ErrNotExist].
 //
-// A goroutine sends, whose thread is in the kernel for a while after Remove has returned: a process
-// that exits then is waited for. The conn can be used and closed meanwhile. Others' changes of
-// links make Remove wait, for as long as they take; once ctx is done, it gives up within a second,
-// and the link goes all the same.
+// The sender's thread is in the kernel for a while after Remove has returned. A process that exits
+// then waits for it. The conn can be used and closed meanwhile. If other programs change links,
+// Remove waits for as long as they take. Once ctx is done, it gives up within a second, with ctx's
+// error, and the link goes all the same. After a second without an answer Remove sends the message
+// once more by itself, and ctx doesn't end that send. If there's no answer to that either, the
+// error is [os.ErrDeadlineExceeded].
 func (c *Conn) Remove(ctx context.Context, index int) error {
 	if index <= 0 {
 		return &Error{Change: fmt.Sprintf("delete link %d", index), Errno: unix.ENODEV}
@@ -43,7 +46,12 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	send := offload.SenderOf(ctx)
 	if send == nil {
 		send = func(fd int, message []byte) error {
-			go func() { failed <- unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) }()
+			c.removes = true
+			c.senders.Add(1)
+			go func() {
+				defer c.senders.Done()
+				failed <- unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+			}()
 			return nil
 		}
 	}
@@ -65,8 +73,8 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	return err
 }
 
-// removal completes the bytes of a batch's only message: it gets a number, and asks for an
-// acknowledgement in case that the event is lost.
+// removal completes the bytes of a batch's only message. It gets a number, and asks for an
+// acknowledgement in case the event is lost.
 func (c *Conn) removal(b *Batch) []byte {
 	if c.seq++; c.seq == 0 {
 		c.seq = 1
@@ -77,20 +85,15 @@ func (c *Conn) removal(b *Batch) []byte {
 	return m
 }
 
-// awaitGone receives until the link is unlisted, or its removal refused. Where a sender that can't
-// tell has failed, the message is sent once more from here: the removal of what's gone is refused,
-// and that of what's going waits.
+// awaitGone receives until the link is unlisted, or its removal refused. If a sender has failed
+// that can't tell, the message is sent once more from here. The removal of a link that is gone is
+// refused, and that of a link that is going waits.
 func (c *Conn) awaitGone(ctx context.Context, index int, message []byte, failed <-chan error) error {
 	for sent := false; ; {
-		ms, err := c.netlink().Receive()
-		op, isOp := as[*netlink.OpError](err)
+		b, err := c.sock.Datagram()
 		switch {
-		case isOp && op.Sequence == c.seq:
-			return refusal("", 0, op)
-		case isOp && op.Sequence != 0:
-			continue // late, and another's
 		case errors.Is(err, unix.ENOBUFS):
-			// Too many events: ask.
+			// There were too many events, so ask.
 			c.sock.Drain()
 			if c.isUnlisted(index) {
 				return nil
@@ -119,10 +122,22 @@ func (c *Conn) awaitGone(ctx context.Context, index int, message []byte, failed 
 		case err != nil:
 			return err
 		}
-		for _, m := range ms {
-			if m.Header.Sequence == c.seq && m.Header.Type == netlink.Error || isGone(m, index) {
+		for len(b) > 0 {
+			m, rest, err := nlsock.Parse(b)
+			if err != nil {
+				return err
+			}
+			if isGone(m, index) {
 				return nil
 			}
+			// Another number is an event's, or that of another removal, whose answer is late.
+			if m.Header.Type == netlink.Error && m.Header.Sequence == c.seq {
+				if errno, reason := nlsock.Answer(m); errno != 0 {
+					return &Error{Reason: reason, Errno: errno}
+				}
+				return nil
+			}
+			b = rest
 		}
 	}
 }
@@ -132,8 +147,8 @@ func (c *Conn) isUnlisted(index int) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// isGone tells whether an event is a link's end. A bridge's port has ends of its own, of family
-// AF_BRIDGE.
+// isGone reports whether an event is a link's end. A port of a bridge has ends of its own, of
+// family AF_BRIDGE.
 func isGone(m netlink.Message, index int) bool {
 	return m.Header.Type == unix.RTM_DELLINK && len(m.Data) >= unix.SizeofIfInfomsg && m.Data[0] == unix.AF_UNSPEC &&
 		int(int32(binary.NativeEndian.Uint32(m.Data[4:]))) == index

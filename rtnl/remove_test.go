@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRemovedIsGone removes a port, finds it gone at both ends, and makes it again at once under the same names
-// and indexes, many times over one conn.
+// TestRemovedIsGone removes a port, finds it gone at both ends, and makes it again at once under
+// the same names and indexes, many times over one conn.
 func TestRemovedIsGone(t *testing.T) {
 	host, container := newSide(t, "host"), newSide(t, "container")
 	host.must(t, func(b *Batch) { b.Create(Bridge{Link: Link{Index: 10, Name: "cni0", State: Up}}) })

@@ -14,12 +14,12 @@ import (
 // TableMain is the table of routes that have no Table (RT_TABLE_MAIN, linux/rtnetlink.h).
 const TableMain = unix.RT_TABLE_MAIN
 
-// A Route is a unicast route. Dst, Table and Priority are its place; on Delete, whatever else is
+// A Route is a unicast route. Dst, Table and Priority are its place. On Delete, all fields that are
 // set must match.
 type Route struct {
-	// Dst is the destination. Its host bits must be zero, as the kernel insists.
+	// Dst is the destination. Its host bits must be zero: the kernel refuses others.
 	Dst netip.Prefix
-	// Gateway is the next hop, of the same family; without one the destination is on the link.
+	// Gateway is the next hop, of the same family. Without one the destination is on the link.
 	Gateway netip.Addr
 	// Link is the index of the link that packets leave by. With a Gateway the kernel can find it.
 	Link int
@@ -27,7 +27,8 @@ type Route struct {
 	MTU int
 	// AdvMSS is the TCP segment size to advertise in bytes (RTAX_ADVMSS).
 	AdvMSS int
-	// Priority orders routes to one destination: lowest first. The kernel makes IPv6's zero 1024.
+	// Priority orders routes to one destination, the lowest first. The kernel turns IPv6's zero
+	// into 1024.
 	Priority int
 	// Scope is how far the destination is. It's ignored for IPv6.
 	Scope Scope
@@ -35,11 +36,11 @@ type Route struct {
 	Table uint32
 	// Src is the source address that's preferred (RTA_PREFSRC).
 	Src netip.Addr
-	// OnLink lets Gateway be one that no route leads to (RTNH_F_ONLINK).
+	// OnLink allows a Gateway that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
 
-	// Protocol names the route's maker (RTPROT_*): 2 is the kernel itself, 3 an administrator, as
-	// here. On Delete it must match, and 0 matches any. It's read only otherwise.
+	// Protocol names the route's maker (RTPROT_*): 2 is the kernel itself, 3 an administrator. Zero
+	// is 3, and on Delete it matches any.
 	Protocol uint8
 }
 
@@ -54,7 +55,10 @@ func DefaultRoute(gateway netip.Addr) Route {
 
 func (r Route) encode(b *Batch, v verb) {
 	typ := uint16(unix.RTM_NEWROUTE)
-	scope, protocol, kind := r.Scope, uint8(unix.RTPROT_BOOT), uint8(unix.RTN_UNICAST)
+	scope, protocol, kind := r.Scope, r.Protocol, uint8(unix.RTN_UNICAST)
+	if protocol == 0 {
+		protocol = unix.RTPROT_BOOT
+	}
 	switch v {
 	case set:
 		b.unsupported(v, "route")
@@ -193,8 +197,8 @@ func (r *Route) metrics(outer *attrs) {
 	outer.took(&a)
 }
 
-// nextHops yields a route per struct rtnexthop (linux/rtnetlink.h), and false if a next hop is cut
-// short.
+// nextHops yields a route for each struct rtnexthop (linux/rtnetlink.h), and false if a next hop is
+// cut short.
 func (r Route) nextHops(b []byte, yield func(Route) bool) bool {
 	for len(b) > 0 {
 		if len(b) < unix.SizeofRtNexthop {

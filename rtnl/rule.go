@@ -23,27 +23,34 @@ const (
 	sizeofRule  = 12 // struct fib_rule_hdr
 )
 
-// fraSelectors are attributes by which a rule selects beside its source and destination: IIFNAME,
-// FWMARK, FLOW, TUN_ID, OIFNAME, L3MDEV, UID_RANGE, IP_PROTO, SPORT_RANGE, DPORT_RANGE, DSCP,
-// FLOWLABEL.
+// fraSelectors are the attributes by which a rule selects, other than its source and destination:
+// IIFNAME, FWMARK, FLOW, TUN_ID, OIFNAME, L3MDEV, UID_RANGE, IP_PROTO, SPORT_RANGE, DPORT_RANGE,
+// DSCP, FLOWLABEL.
 var fraSelectors = [...]int{3, 10, 11, 12, 17, 19, 20, 22, 23, 24, 25, 26}
 
-// A Rule says which table routes are looked for in, of packets that come from an address: a rule of
-// policy routing. It can be created and deleted. On Delete, whatever is set must match.
+// A Rule is a rule of policy routing. It names the table of routes for packets that come from an
+// address. It can be created and deleted. On Delete, all fields that are set must match.
 type Rule struct {
-	// Src is where packets come from; a prefix of length 0 is everywhere.
+	// Src is the source of the packets. A prefix of length 0 is everywhere.
 	Src netip.Prefix
-	// Table is the routing table. It's 0 of a rule that leads to none.
+	// Table is the routing table. It's 0 for a rule that leads to none, which no batch makes: on
+	// Create, the kernel picks an empty table for IPv4 and refuses IPv6.
 	Table uint32
-	// Priority is the rule's place: lowest first. On Create, 0 puts it before the second rule
-	// that's there, the first being that of the local table; two rules that are equal otherwise
-	// then are no duplicates to the kernel.
+	// Priority is the rule's place, the lowest first. On Create, 0 puts the rule before the second
+	// of those that exist; the first is that of the local table. The kernel then doesn't call two
+	// rules duplicates that are equal otherwise.
 	Priority int
 	// Protocol names the program that made the rule (RTPROT_*, Linux 4.17). Rules added by hand
 	// have none.
 	Protocol uint8
+}
 
-	// OtherSelectors says that the rule selects by more than the source. Read only.
+// A RuleState is a rule as the kernel describes it. Its Rule can be sent again, and it can't itself.
+type RuleState struct {
+	Rule
+	answer
+
+	// OtherSelectors says that the rule selects by more than the source.
 	OtherSelectors bool
 }
 
@@ -85,7 +92,7 @@ func (r Rule) encode(b *Batch, v verb) {
 	b.end()
 }
 
-func decodeRule(b []byte) (r Rule, err error) {
+func decodeRule(b []byte) (r RuleState, err error) {
 	if len(b) < sizeofRule {
 		return r, errShort
 	}
@@ -122,14 +129,14 @@ func decodeRule(b []byte) (r Rule, err error) {
 
 // Rules lists the rules of a family in their order. Family is unix.AF_INET, AF_INET6 or 0 for both.
 // Errors: [*Error], [ErrInterrupted].
-func (c *Conn) Rules(family uint8) iter.Seq2[Rule, error] {
+func (c *Conn) Rules(family uint8) iter.Seq2[RuleState, error] {
 	return dump(c, "list rules", func() {
 		c.beginDump(unix.RTM_GETRULE)
 		c.enc.fixed(family, 0, 0, 0, 0, 0, 0, 0)
 		c.enc.fixed32(0)
-	}, func(b []byte, add func(Rule)) error {
+	}, func(b []byte, add func(RuleState)) error {
 		if len(b) > 0 && b[0] != unix.AF_INET && b[0] != unix.AF_INET6 {
-			return nil // of multicast routing
+			return nil // it's of multicast routing
 		}
 		r, err := decodeRule(b)
 		if err == nil {
@@ -154,5 +161,5 @@ func decodeRuleChange(b []byte) (Object, error) {
 	if err == nil && (binary.NativeEndian.Uint32(b[8:]) != 0 || b[7] != actionTable || r.OtherSelectors) {
 		err = errShort
 	}
-	return r, err
+	return r.Rule, err
 }

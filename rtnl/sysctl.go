@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Sysctl is a setting of a namespace that has no netlink form: a file below /proc/sys/net, which
-// shows the settings of the namespace of the thread that opens it.
+// A Sysctl is a setting of a namespace that has no netlink form. It's a file below /proc/sys/net,
+// which shows the settings of the namespace of the thread that opens it.
 type Sysctl struct {
-	// Path is the file's: "/proc/sys/net/ipv6/conf/eth0/accept_dad".
+	// Path is the file's path, such as "/proc/sys/net/ipv6/conf/eth0/accept_dad".
 	Path string
-	// Value is the text that it's to hold.
+	// Value is the text that the file is to hold.
 	Value string
 	// Later only opens the file, for [Sysctl.Finish] to write. Then either that or [Sysctl.Drop]
 	// must be called.
@@ -36,13 +36,13 @@ func (s *Sysctl) Finish() error { return s.file.Finish() }
 // none is open it does nothing.
 func (s *Sysctl) Drop() { s.file.Drop() }
 
-// DialWith is [Dial], and writes sysctls in the namespace on the way, in their order: that costs
-// three system calls each, and none to go there again. A sysctl that can't be written has its Err
-// set, and the others are written all the same. If DialWith itself returns an error, no file is
-// left open.
+// DialWith is [Dial], and writes sysctls in the namespace on the way, in their order. Each costs
+// three system calls, and the way there costs none. If a sysctl can't be written, its Err is set,
+// and the others are written all the same. If DialWith itself returns an error, which is one of
+// Dial's, no file is left open.
 //
-// Writing some sysctls, such as disable_ipv6, waits until no program changes links. Ctx doesn't end
-// that wait, for the kernel doesn't let it end; other goroutines go on meanwhile.
+// Writing some sysctls, such as disable_ipv6, waits until no program changes links. The end of ctx
+// doesn't end that wait, since the kernel doesn't let it end. Other goroutines go on meanwhile.
 func DialWith(ctx context.Context, ns *NetNS, sysctls []Sysctl) (*Conn, error) {
 	files := make([]inside.Write, len(sysctls))
 	for i, s := range sysctls {

@@ -12,19 +12,20 @@ import (
 // vethInfoPeer is VETH_INFO_PEER (linux/veth.h).
 const vethInfoPeer = 1
 
-// A Veth is a pair of links: what's sent into one end comes out of the other. Create makes both in
-// one message, the peer in Peer.NetNS under its final name, so that nothing is moved or renamed.
+// A Veth is a pair of links: frames that are sent into one end come out of the other. Create makes
+// both in one message, the peer in Peer.NetNS under its final name. So nothing is moved or renamed.
 //
 // The first end can be born up and with a master. The peer can be neither: it can't go up while its
-// own peer doesn't exist yet (ENOTCONN), and goes up in a change of its own.
+// own peer doesn't exist yet (ENOTCONN), and the kernel ignores its Master, which is refused here.
+// It goes up in a change of its own.
 //
-// Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too, so
-// that otherwise it's refused here. The two must differ even across namespaces: of a link whose
-// index equals its peer's, the kernel thinks that it has no peer (dev_get_iflink), and may take its
-// coming up for something that can wait a second (linkwatch_urgent_event, net/core/link_watch.c),
-// so that too is refused.
+// Indexes may be chosen. The kernel honours the peer's only if the first end's is chosen too. Any
+// other choice is refused here. The two must differ even across namespaces, and equal ones are
+// refused here too. If a link's index equals its peer's, the kernel thinks that it has no peer
+// (dev_get_iflink). It may then take its coming up for something that can wait a second
+// (linkwatch_urgent_event, net/core/link_watch.c).
 //
-// Deleting a Veth deletes its first end, and with it the peer.
+// Setting a Veth sets its first end alone. Deleting it deletes the first end, and with it the peer.
 type Veth struct {
 	Link
 	Peer Link
@@ -44,6 +45,8 @@ func (p Veth) encode(b *Batch, v verb) {
 		b.fail(syscall.EINVAL, "the kernel ignores a peer's index unless the link's own is chosen too")
 	case p.Index != 0 && p.Peer.Index == p.Index:
 		b.fail(syscall.EINVAL, "both ends of a veth have the same index")
+	case p.Peer.Master != 0:
+		b.fail(syscall.EINVAL, "a veth's peer gets no master while it's made")
 	}
 	e := &b.enc
 	info := e.nest(unix.IFLA_LINKINFO)

@@ -69,7 +69,8 @@ func mac(t testing.TB, s string) net.HardwareAddr {
 	return m
 }
 
-// attach makes a bridge cni0 (index 10) with a port host0 (20) whose peer is the container's eth0 (30).
+// attach makes a bridge cni0 (index 10) with a port host0 (20) whose peer is the container's eth0
+// (30).
 func attach(t testing.TB, host, container side) {
 	t.Helper()
 	host.must(t, func(b *Batch) {

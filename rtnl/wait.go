@@ -17,7 +17,7 @@ import (
 // DADFailedError is an IPv6 address that another host on the link uses already (RFC 4862, section
 // 5.4).
 type DADFailedError struct {
-	Link int
+	Link int // its index
 	Addr netip.Addr
 }
 
@@ -25,9 +25,9 @@ func (e *DADFailedError) Error() string {
 	return fmt.Sprintf("duplicate address detection failed: %s is in use on link %d", e.Addr, e.Link)
 }
 
-// DADTimeoutError is detection that wasn't over within its bound. It is [os.ErrDeadlineExceeded].
+// DADTimeoutError is a detection that wasn't over within its bound. It is [os.ErrDeadlineExceeded].
 type DADTimeoutError struct {
-	Link    int
+	Link    int          // its index
 	Addrs   []netip.Addr // still tentative, in order
 	Timeout time.Duration
 }
@@ -39,10 +39,10 @@ func (e *DADTimeoutError) Error() string {
 // Unwrap returns [os.ErrDeadlineExceeded].
 func (e *DADTimeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
 
-// WaitDAD waits until no IPv6 address of a link is tentative: not by looking again and again, but
-// for the kernel's word (RTNLGRP_IPV6_IFADDR). Detection takes about a second where nothing hurries
-// it, and never ends on a link that's down. The error for the first duplicate is a
-// [*DADFailedError], and for the end of the timeout a [*DADTimeoutError].
+// WaitDAD waits until no IPv6 address of a link is tentative. It doesn't poll, but waits for the
+// kernel's event (RTNLGRP_IPV6_IFADDR). A detection takes about a second if nothing speeds it up,
+// and never ends on a link that is down. The error for the first duplicate is a [*DADFailedError],
+// and for the end of the timeout a [*DADTimeoutError].
 func (c *Conn) WaitDAD(link int, timeout time.Duration) error {
 	d := detection{link: link, tentative: map[netip.Addr]bool{}, settled: map[netip.Addr]bool{}}
 	err := c.await(wait{
@@ -66,7 +66,7 @@ func (c *Conn) WaitDAD(link int, timeout time.Duration) error {
 type detection struct {
 	link      int
 	tentative map[netip.Addr]bool
-	settled   map[netip.Addr]bool // by an event: an answer that's under way may be older
+	settled   map[netip.Addr]bool // by an event; an answer that is under way may be older
 	failed    error               // a *DADFailedError
 }
 
@@ -105,7 +105,7 @@ func (d *detection) event(m netlink.Message) {
 	}
 }
 
-func (d *detection) see(a Addr) {
+func (d *detection) see(a AddrState) {
 	addr := a.Prefix.Addr()
 	switch {
 	case a.Link != d.link:

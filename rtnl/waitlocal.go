@@ -12,11 +12,11 @@ import (
 )
 
 // WaitLocal waits until an IPv6 address that was added is in use: packets to it arrive, and
-// questions for it are answered. The kernel sees to that in a work of its own a little after the
-// change that adds the address, even one without duplicate detection (addrconf_dad_work,
-// net/ipv6/addrconf.c). Until then the link hasn't joined the multicast group where neighbours ask
-// for the address, and they ask again after a second. The address's local route is the last that's
-// made, so it's waited for (RTNLGRP_IPV6_ROUTE). The error for the end of the timeout is
+// questions for it are answered. The kernel's own work does this a little after the change that
+// adds the address, even without duplicate detection (addrconf_dad_work, net/ipv6/addrconf.c).
+// Until then the link hasn't joined the multicast group in which neighbours ask for the address,
+// and they ask again only after a second. The local route of the address is made last, so WaitLocal
+// waits for that (RTNLGRP_IPV6_ROUTE). The error for the end of the timeout is
 // [os.ErrDeadlineExceeded].
 func (c *Conn) WaitLocal(addr netip.Addr, timeout time.Duration) error {
 	if c.isLocal(addr) {
@@ -45,7 +45,7 @@ func (c *Conn) isLocal(addr netip.Addr) bool {
 	return err == nil && local
 }
 
-// isLocalRoute tells whether an event is that an address got its route.
+// isLocalRoute reports whether an event says that an address got its route.
 func isLocalRoute(m netlink.Message, addr netip.Addr) bool {
 	if m.Header.Type != unix.RTM_NEWROUTE {
 		return false

@@ -16,8 +16,8 @@ import (
 // NotUpError is a link that can't carry frames when the bound on waiting for it is reached. It is
 // [os.ErrDeadlineExceeded].
 type NotUpError struct {
-	Link    int
-	State   OperState
+	Link    int       // its index
+	State   OperState // the last that was seen
 	Timeout time.Duration
 }
 
@@ -28,11 +28,12 @@ func (e *NotUpError) Error() string {
 // Unwrap returns [os.ErrDeadlineExceeded].
 func (e *NotUpError) Unwrap() error { return os.ErrDeadlineExceeded }
 
-// WaitUp waits until a link is [OperUp]. A veth's ends have a carrier once both are up, but the
-// first end that went up gets its queue, and forwards as a port, only when the kernel's linkwatch
-// has run (net/core/link_watch.c): usually at once, sometimes a second later. Asking about the link
-// makes it run from Linux 6.8 on, so that one question is all; older kernels are waited for by
-// event (RTNLGRP_LINK). The error for the end of the timeout is a [*NotUpError].
+// WaitUp waits until a link is [OperUp]. A veth's ends have a carrier once both are up. But the end
+// that went up first gets its queue, and forwards as a port, only when the kernel's linkwatch has
+// run (net/core/link_watch.c). That usually happens at once, and sometimes a second later. From
+// Linux 6.8 on, a question about the link makes linkwatch run, so one question is enough. Older
+// kernels are waited for by event (RTNLGRP_LINK). The error for a missing link is
+// [io/fs.ErrNotExist], and for the end of the timeout a [*NotUpError].
 func (c *Conn) WaitUp(link int, timeout time.Duration) error {
 	if c.hasCarrier(link) {
 		return nil
@@ -70,9 +71,8 @@ func (c *Conn) WaitUp(link int, timeout time.Duration) error {
 	return nil
 }
 
-// hasCarrier asks as ethtool does, a tenth of what a message about a link costs. False is no
-// answer: neither is any that an older kernel gives, which tells of a carrier before linkwatch has
-// run.
+// hasCarrier asks as ethtool does, at a tenth of the cost of a message about a link. False is no
+// answer. Nor is any answer of an older kernel, which reports a carrier before linkwatch has run.
 func (c *Conn) hasCarrier(link int) bool {
 	var uts unix.Utsname
 	if unix.Uname(&uts) != nil || !atLeast(uts.Release[:], 6, 8) {

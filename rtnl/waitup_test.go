@@ -21,7 +21,8 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
-// A link is asked about by an ioctl where the kernel tells the truth by it: an end whose peer is down has no carrier.
+// A link is asked about by an ioctl where the kernel tells the truth by it: an end whose peer is
+// down has no carrier.
 func TestHasCarrier(t *testing.T) {
 	ns := nstest.New(t, "carrier")
 	nstest.Run(t, ns, "ip", "link", "add", "here", "index", "100", "type", "veth", "peer", "name", "there")

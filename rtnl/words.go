@@ -93,7 +93,9 @@ func decodeChange(m []byte) (verb, Object, error) {
 	case unix.RTM_NEWLINK, unix.RTM_SETLINK, unix.RTM_DELLINK:
 		o, err = decodeLinkChange(typ, data)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		o, err = decodeAddr(data)
+		var a AddrState
+		a, err = decodeAddr(data)
+		o = a.Addr
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		o, err = decodeRouteChange(data)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
@@ -113,7 +115,7 @@ func decodeChange(m []byte) (verb, Object, error) {
 	return verbOf(typ, flags, o), o, nil
 }
 
-// verbOf tells the verb from a message's type and flags.
+// verbOf finds the verb from a message's type and flags.
 func verbOf(typ, flags uint16, o Object) verb {
 	// Requests come in fours: new, delete, get, set (linux/rtnetlink.h).
 	if (typ-unix.RTM_BASE)%4 == 1 {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/test/semver"
 	release "github.com/swiftcni/swiftcni/internal/tool/build"
-	"golang.org/x/mod/semver"
 )
 
 // TestAbout: what's built in any way prints, without a verb, a first line that programs can read.
@@ -34,7 +34,7 @@ func TestAbout(t *testing.T) {
 			}
 			line, _, _ := strings.Cut(stderr.String(), "\n")
 			v, ok := strings.CutPrefix(line, "CNI "+plugin+" plugin ")
-			if !ok || !semver.IsValid(v) || !strings.HasPrefix(v, release.ReferenceVersion+"+swiftcni.") || stdout.String() != "" {
+			if !ok || !semver.Valid(v) || !strings.HasPrefix(v, release.ReferenceVersion+"+swiftcni.") || stdout.String() != "" {
 				t.Errorf("%s: stderr %q, stdout %q", path, line, stdout.String())
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBadHost: on a host that lacks something an ADD fails, says what, and leaves nothing; STATUS knows it
-// beforehand where it can.
+// TestBadHost: on a host that lacks something an ADD fails, says what, and leaves nothing; STATUS
+// knows it beforehand where it can.
 func TestBadHost(t *testing.T) {
 	const store = "/var/lib/cni/networks"
 	tmpfs := func(flags uintptr, options string) func() error {

@@ -25,15 +25,15 @@ type badInput struct {
 	msg     string // a part of msg or details
 	key     string // named in msg or details
 
-	ownWords bool // the reference says something else: it looks at another thing first, or prints one of its structures
+	ownWords bool // the reference says something else
 }
 
 // good is what the rows change. An attachment made with it must outlive them all.
 const good = `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true,"macspoofchk":true,` +
 	`"ipam":{"type":"host-local","subnet":"10.1.2.0/24","routes":[{"dst":"0.0.0.0/0"}]}}`
 
-// TestBadInput: each row exits with 1 and prints one error object with the right code, and nothing on the host
-// or in the containers changes.
+// TestBadInput: each row exits with 1 and prints one error object with the right code, and nothing
+// on the host or in the containers changes.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())
@@ -112,7 +112,8 @@ func (row *badInput) verify(t *testing.T, a answer) {
 	}
 }
 
-// volatile changes by itself: the bridge's timers, and routes of link-local addresses that come up late.
+// volatile changes by itself: the bridge's timers, and routes of link-local addresses that come up
+// late.
 var volatile = regexp.MustCompile(`\w+_timer +\S+|(?m)^.*(fe80::|ff00::).*\n`)
 
 // snapshot is all that a plugin could change.
@@ -146,7 +147,8 @@ func listTree(b *strings.Builder, dir string) error {
 			return err
 		}
 		if strings.HasPrefix(d.Name(), "last_reserved_ip.") {
-			// Where the search goes on is no state of anybody's, and host-local moves it on failure as well.
+			// Where the search goes on is no state of anybody's, and host-local moves it on failure
+			// as well.
 			return nil
 		}
 		text := ""

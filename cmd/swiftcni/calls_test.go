@@ -20,7 +20,7 @@ type call struct {
 	conf                    []byte
 	plugins                 string            // directory of the program; empty is ours
 	program                 string            // empty is the configuration's type
-	env                     map[string]string // beside or instead of the usual variables; an empty value unsets
+	env                     map[string]string // beside or instead of the usual variables; "" unsets one
 	bare                    bool              // without the result of the last ADD
 }
 
@@ -169,8 +169,8 @@ func (w *world) remember(c call, a answer) {
 	}
 }
 
-// withKey returns a configuration with a key set to a JSON value, or without it if there's no value. A dot
-// in the key goes one object down.
+// withKey returns a configuration with a key set to a JSON value, or without it if there's no
+// value. A dot in the key goes one object down.
 func withKey(conf []byte, key string, value []byte) ([]byte, error) {
 	object := map[string]json.RawMessage{}
 	if err := json.Unmarshal(conf, &object); err != nil {
@@ -202,8 +202,8 @@ func withKey(conf []byte, key string, value []byte) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// stable is a result in which what differs from run to run has a name instead: the bridge's MAC, and that of a
-// container whose MAC doesn't follow from an address.
+// stable is a result in which what differs from run to run has a name instead: the bridge's MAC,
+// and that of a container whose MAC doesn't follow from an address.
 func stable(stdout []byte) []byte {
 	var r struct {
 		Interfaces []struct{ MAC, Sandbox string }

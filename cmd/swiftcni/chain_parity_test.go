@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// A chainCase is a list of configurations that a runtime goes through for c1. What's seen must be equal by
-// the reference's plugins and ours, after ADD and after DEL.
+// A chainCase is a list of configurations that a runtime goes through for c1. What's seen must be
+// equal by the reference's plugins and ours, after ADD and after DEL.
 type chainCase struct {
 	name  string
 	args  string // CNI_ARGS
@@ -119,7 +119,8 @@ func TestChainParity(t *testing.T) {
 	}
 }
 
-// A container that the reference attached is found right and detached by ours, and ours detached by the reference.
+// A container that the reference attached is found right and detached by ours, and ours detached by
+// the reference.
 func TestChainUpgradeAndDowngrade(t *testing.T) {
 	t.Parallel()
 	for _, c := range chainCases() {
@@ -224,8 +225,8 @@ func chainNormal(t *testing.T, stdout []byte) string {
 
 var (
 	vethName = regexp.MustCompile(`veth[0-9a-f]{8}`)
-	// The reference's filter has two redirections, the second one never reached. The kernel's own route to an IPv6
-	// address comes up in its own time.
+	// The reference's filter has two redirections, the second one never reached. The kernel's own
+	// route to an IPv6 address comes up in its own time.
 	chosen = regexp.MustCompile(`(?m)^filter .*\n|^\s*action order 2:.*\n|\\\s+alias \S+|^local fd.*\n| linkdown\b|link/ether \S+|\(?refcnt \d+|flowid \S+|\*flowid|not_in_hw|index \d+ ref \d+ bind \d+|(ref|bind|installed|used) \d+( sec)?|proto 211|\bproto (kernel|boot)`)
 )
 

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// A chainedWorld is a host with a bridge, whose FORWARD drops, and c1 at it with 10.1.2.9 and fd00::9.
+// A chainedWorld is a host with a bridge, whose FORWARD drops, and c1 at it with 10.1.2.9 and
+// fd00::9.
 func chainedWorld(t *testing.T) *world {
 	w := newWorld(t, t.TempDir())
 	if err := w.netns("c1"); err != nil {
@@ -47,8 +48,8 @@ func (w *world) chainedCall(plugins, program, verb, args, conf string) answer {
 	return a
 }
 
-// TestChainedParity: both give the same results, make the same of the container's link and namespace, agree on CHECK, and
-// leave the same behind.
+// TestChainedParity: both give the same results, make the same of the container's link and
+// namespace, agree on CHECK, and leave the same behind.
 func TestChainedParity(t *testing.T) {
 	t.Parallel()
 	tune := func(keys string) string { return keys + "," }
@@ -148,8 +149,8 @@ func (w *world) linkState() string {
 		w.must("c1", "sh", "-c", "cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/conf/eth0/arp_*; ls /run/cni/tuning 2>/dev/null || true")
 }
 
-// A node that was upgraded with containers running: DEL removes what the reference made, and one whose plugins are the
-// reference's again can still give links back what they were.
+// A node that was upgraded with containers running: DEL removes what the reference made, and one
+// whose plugins are the reference's again can still give links back what they were.
 func TestChainedUpgradeAndDowngrade(t *testing.T) {
 	t.Parallel()
 	w := chainedWorld(t)

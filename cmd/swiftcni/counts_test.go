@@ -32,7 +32,8 @@ const countsHead = `# What ADD and DEL do, in numbers that don't depend on the m
 // counts are numbers by what they count: of ADD and of DEL.
 type counts map[string][2]int
 
-// TestCounts compares with the golden file. A number that falls is told as well: the file is to be rewritten then.
+// TestCounts compares with the golden file. A number that falls is told as well: the file is to be
+// rewritten then.
 func TestCounts(t *testing.T) {
 	got := measureCounts(t)
 	if *update {
@@ -134,7 +135,8 @@ type counting struct {
 	containers      int
 }
 
-// countedRuns is how often each verb runs. Of each number the least counts: what varies comes on top.
+// countedRuns is how often each verb runs. Of each number the least counts: what varies comes on
+// top.
 const countedRuns = 10
 
 func measureCounts(t *testing.T) counts {
@@ -191,7 +193,7 @@ func (w *counting) runEmpty() counts {
 	return now
 }
 
-// least keeps the lesser one of each number. What a run didn't do at all, it needn't do.
+// least keeps the lesser one of each number. A call that one run did without isn't needed.
 func (c counts) least(now counts) {
 	for _, what := range append(c.names(), now.names()...) {
 		was, n := c[what], now[what]
@@ -218,7 +220,7 @@ func (w *counting) environment(verb, netns string) []string {
 // command is a verb as a process on the host, behind nsenter, which executes it.
 func (w *counting) command(verb, netns string, before ...string) *exec.Cmd {
 	if verb == "ADD" {
-		// What ends within 50 ms before an ADD makes it ask whether a child may keep its socket.
+		// If something ended within 50 ms before, an ADD asks whether a child may keep its socket.
 		time.Sleep(100 * time.Millisecond)
 	}
 	args := slices.Concat([]string{"-i"}, w.environment(verb, netns), before, []string{w.dir + "/bridge"})

@@ -21,7 +21,8 @@ const (
 		"interfaces":[{"name":"eth0"},{"name":"eth0","sandbox":"x"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.9.0.0/16","gw":"0.0.0.0","scope":253},{"dst":"fd99::/64","gw":"::"}]}`
 )
 
-// delegateWorld is a world with a container, and with our plugins and the tests' IPAM plugin in CNI_PATH.
+// delegateWorld is a world with a container, and with our plugins and the tests' IPAM plugin in
+// CNI_PATH.
 func delegateWorld(t *testing.T) (*world, func(verb, conf string, env ...string) answer) {
 	w := newWorld(t, t.TempDir())
 	fake := filepath.Join(w.dir, "fake")
@@ -59,8 +60,8 @@ func (w *world) seen() (list []sight) {
 	return list
 }
 
-// An IPAM plugin finds the link of its container ready to be used, whatever the configuration's keys: on ADD without
-// addresses, on DEL with all of them but without rules.
+// An IPAM plugin finds the link of its container ready to be used, whatever the configuration's
+// keys: on ADD without addresses, on DEL with all of them but without rules.
 func TestDelegateFindsItsWorld(t *testing.T) {
 	for _, c := range []struct {
 		name, keys, answer string
@@ -150,7 +151,8 @@ func verbs(seen []sight) (list []string) {
 	return list
 }
 
-// An ADD that fails is taken back while the link is there, last step first, and a container that's attached keeps its address.
+// An ADD that fails is taken back while the link is there, last step first, and a container that's
+// attached keeps its address.
 func TestDelegateIsUndone(t *testing.T) {
 	for _, kind := range []string{"bridge", "ptp"} {
 		answer := `{"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}]}`
@@ -211,18 +213,18 @@ func TestDelegateIsAskedOnce(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			w, call := delegateWorld(t)
 			conf := fmt.Sprintf(delegateConf, kind, "", `{"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}]}`)
-			a := call("ADD", conf)
+			call("ADD", conf)
 			name := hostEnd.FindString(w.seen()[0].Port.Name)
 			call("DEL", conf)
 			w.seen()
 			w.must("", "ip", "link", "add", name, "type", "bridge")
-			if a = call("ADD", conf); a.status != 0 || name == "" {
+			if a := call("ADD", conf); a.status != 0 || name == "" {
 				t.Errorf("ADD: %s", a.stdout)
 			}
 			if got := verbs(w.seen()); !slices.Equal(got, []string{"ADD"}) {
 				t.Errorf("calls %q", got)
 			}
-			if a = call("DEL", conf); a.status != 0 {
+			if a := call("DEL", conf); a.status != 0 {
 				t.Errorf("DEL: %s", a.stdout)
 			}
 			w.must("", "ip", "link", "delete", name)
@@ -233,7 +235,8 @@ func TestDelegateIsAskedOnce(t *testing.T) {
 	}
 }
 
-// However the IPAM plugin answers DEL, no link is left with an address that may be released; the next DEL tells it again.
+// However the IPAM plugin answers DEL, no link is left with an address that may be released; the
+// next DEL tells it again.
 func TestDelegateFailsToRelease(t *testing.T) {
 	for _, kind := range []string{"bridge", "ptp"} {
 		t.Run(kind, func(t *testing.T) {

@@ -4,15 +4,16 @@ package main
 
 import "fmt"
 
-// delegatedCases are networks whose IPAM plugin is a program of its own, by what it answers: in the manner of dhcp,
-// whereabouts, spiderpool and others.
+// delegatedCases are networks whose IPAM plugin is a program of its own, by what it answers: in the
+// manner of dhcp, whereabouts, spiderpool and others.
 func delegatedCases() (list []parityCase) {
 	for _, c := range []struct{ name, keys, answer string }{
 		{"address alone", ``, `"ips":[{"address":"10.1.2.9/24"}]`},
 		{"address alone, gateway", `,"isGateway":true`, `"ips":[{"address":"10.1.2.9/24"}]`},
 		{"address alone, default gateway", `,"isDefaultGateway":true`, `"ips":[{"address":"10.1.2.9/24"}]`},
 		{"router", ``, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254"}]`},
-		// The bridge takes the router's address, so isGateway isn't for a network that has a router.
+		// The bridge takes the router's address, so isGateway isn't for a network that has a
+		// router.
 		{"router, gateway", `,"isGateway":true`, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254"}]`},
 		{"router, default gateway", `,"isDefaultGateway":true`,
 			`"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.254"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.2.254","priority":50}]`},

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A start that reads the mount table grows with the host's mounts, and a limit of open files that isn't the caller's
-// would be handed on to an IPAM plugin.
+// A start that reads the mount table grows with the host's mounts, and a limit of open files that
+// isn't the caller's would be handed on to an IPAM plugin.
 func TestStartLeavesMountsAlone(t *testing.T) {
 	dir := t.TempDir()
 	buildRelease(t, filepath.Join(dir, "bridge"))

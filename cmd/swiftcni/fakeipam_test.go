@@ -23,8 +23,9 @@ type fakeConf struct {
 	}
 }
 
-// fakeIPAM is an IPAM plugin that does what the configuration's ipam object says: it writes each verb into the
-// file "log", prints "answer" for ADD, and for the verbs of "failAt" fails in the manner of "fail".
+// fakeIPAM is an IPAM plugin that does what the configuration's ipam object says: it writes each
+// verb into the file "log", prints "answer" for ADD, and for the verbs of "failAt" fails in the
+// manner of "fail".
 func fakeIPAM(verb string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
 	var conf fakeConf
 	if err := json.NewDecoder(stdin).Decode(&conf); err != nil {

@@ -18,13 +18,15 @@ import (
 const dualStack = `{"cniVersion":"1.0.0","name":"net","type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true,` +
 	`"ipam":{"type":"host-local","ranges":[[{"subnet":"10.9.0.0/24"}],[DATA]],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}}`
 
-// An asker asks a container that was attached just now a single question, and hears how often its host or container had
-// to look for the neighbour: kernels ask again after a second, which a first packet that's lost shows by.
+// An asker asks a container that was attached just now a single question, and hears how often its
+// host or container had to look for the neighbour: kernels ask again after a second, which a first
+// packet that's lost shows by.
 type asker struct {
 	from, looks string // who asks, and who looks for the neighbour then; "" is the host
 }
 
-// lost returns why an address's first answer counts as lost, or "". Only what's lost takes as long as the bound.
+// lost returns why an address's first answer counts as lost, or "". Only what's lost takes as long
+// as the bound.
 func (a asker) lost(w *world, addr netip.Addr) string {
 	var fd int
 	err := w.do(a.looks, func() (err error) {
@@ -63,8 +65,8 @@ func solicitations(fd int, addr netip.Addr) (n int) {
 	}
 }
 
-// solicits tells whether a frame asks who has an address: by ARP (RFC 826), or by a neighbour solicitation (RFC 4861) to all
-// who might.
+// solicits tells whether a frame asks who has an address: by ARP (RFC 826), or by a neighbour
+// solicitation (RFC 4861) to all who might.
 func solicits(frame []byte, addr netip.Addr) bool {
 	const ether, ip6, solicitation = 14, 40, 135
 	switch {
@@ -129,7 +131,8 @@ func (w *answering) add(container, conf string, args ...string) (addrs []netip.A
 	return addrs
 }
 
-// ask counts what's lost of one question for each of the addresses, by whom. What's only late may be the machine's fault.
+// ask counts what's lost of one question for each of the addresses, by whom. What's only late may
+// be the machine's fault.
 func (w *answering) ask(what string, by asker, addrs []netip.Addr) {
 	for _, addr := range addrs {
 		what := fmt.Sprintf("%s, asked by %q, at %s", what, by.from, addr.Unmap().String()[:3])
@@ -175,8 +178,8 @@ var (
 	byPeer    = asker{from: "peer", looks: "peer"}
 )
 
-// The first packets to the first containers of a bridge that's new arrive, in both families: at the first and at those
-// after it, from the host, from outside and from a container.
+// The first packets to the first containers of a bridge that's new arrive, in both families: at the
+// first and at those after it, from the host, from outside and from a container.
 func TestFirstAnswerOnNewBridge(t *testing.T) {
 	w := newAnswering(t)
 	conf := strings.Replace(dualStack, "DATA", `{"subnet":"fd00:9::/64"}`, 1)
@@ -196,8 +199,8 @@ func TestFirstAnswerOnNewBridge(t *testing.T) {
 	w.end()
 }
 
-// A bridge that somebody else made may be looking for duplicates of its own address, and one with a multicast querier passes
-// on only what was asked for.
+// A bridge that somebody else made may be looking for duplicates of its own address, and one with a
+// multicast querier passes on only what was asked for.
 func TestFirstAnswerOnForeignBridge(t *testing.T) {
 	w := newAnswering(t)
 	conf := strings.Replace(dualStack, "DATA", `{"subnet":"fd00:9::/64"}`, 1)
@@ -215,8 +218,8 @@ func TestFirstAnswerOnForeignBridge(t *testing.T) {
 	w.end()
 }
 
-// An address that's given again is answered for at once, though its last owner had another MAC: by a new container, of one
-// that asks from anywhere.
+// An address that's given again is answered for at once, though its last owner had another MAC: by
+// a new container, of one that asks from anywhere.
 func TestFirstAnswerOfReusedAddress(t *testing.T) {
 	const fixed = `{"type":"static","addresses":[{"address":"10.9.0.77/24","gateway":"10.9.0.1"},{"address":"fd00:9::77/64","gateway":"fd00:9::1"}],` +
 		`"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}`

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// When ADD returns, the container can be reached at once: both ends are up, so no queue drops the first packet
-// and no neighbour has to ask again a second later.
+// When ADD returns, the container can be reached at once: both ends are up, so no queue drops the
+// first packet and no neighbour has to ask again a second later.
 func TestFirstPacket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())

@@ -9,7 +9,8 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// TestFirewallLeftovers: what the reference's firewall plugin leaves after ADD, and after DEL, is seen in nftables' form.
+// TestFirewallLeftovers: what the reference's firewall plugin leaves after ADD, and after DEL, is
+// seen in nftables' form.
 func TestFirewallLeftovers(t *testing.T) {
 	w := chainedWorld(t)
 	for _, c := range []struct{ policy, verb string }{{"isolated", "ADD"}, {"isolated", "DEL"}} {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command swiftcni is every plugin in one binary: it answers to the name that it's called by.
+// Command swiftcni is every plugin in one binary. The name that it's called by chooses the plugin. With
+// one of netavark's commands as its argument it's a driver plugin of netavark.
 //
-// It lives for a millisecond or two, so the runtime needn't read the CPU's quota from the cgroup, nor follow it.
+// It lives for a millisecond or two, so the runtime needn't read the CPU's quota from the cgroup,
+// nor follow it.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
@@ -14,16 +16,21 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/entry"
+	_ "github.com/swiftcni/swiftcni/internal/handover"
+	"github.com/swiftcni/swiftcni/internal/netavark"
 	_ "github.com/swiftcni/swiftcni/internal/stack"
 )
 
 func main() {
 	entry.Restore()
+	if netavark.IsCall(os.Args) {
+		os.Exit(netavark.Main(os.Args, os.Stdin, stdout{}, os.Stderr))
+	}
 	os.Exit(cni.Main(cni.Name(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
 }
 
-// stdout is the standard output, which tells when nobody reads it any more: os.Stdout ends the process then (SIGPIPE in
-// package os/signal), and what an ADD has made would stay.
+// stdout is the standard output. It returns an error if nobody reads it any more. os.Stdout would
+// end the process then (SIGPIPE in package os/signal), and the work of an ADD would stay.
 type stdout struct{}
 
 func (stdout) Write(b []byte) (n int, err error) {
@@ -32,7 +39,7 @@ func (stdout) Write(b []byte) (n int, err error) {
 		n += max(m, 0)
 		switch err {
 		case nil, syscall.EINTR:
-		case syscall.EAGAIN: // the caller's pipe doesn't block, so somebody must wait
+		case syscall.EAGAIN: // the caller's pipe doesn't block, so we must wait
 			m, err := os.Stdout.Write(b[n:])
 			return n + m, err
 		default:

@@ -23,12 +23,16 @@ var update = flag.Bool("update", false, "rewrite the scripts' golden files")
 // binariesVar names the directory of the programs under test to the re-executed test binary.
 const binariesVar = "SWIFTCNI_TEST_BINARIES"
 
-// TestMain builds the programs, since inside the tests' namespaces there's no network to fetch a module from,
-// and runs the tests there. By the name of an IPAM plugin of the tests the binary is that plugin.
+// TestMain builds the programs, since inside the tests' namespaces there's no network to fetch a
+// module from, and runs the tests there. By the name of an IPAM plugin of the tests the binary is
+// that plugin.
 func TestMain(m *testing.M) {
 	box.Main()
 	if box.Role() == unmountRole {
 		unmountMain()
+	}
+	if os.Args[0] == residentName {
+		os.Exit(residentMain())
 	}
 	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "fake-") {
 		os.Exit(fakeIPAM(os.Getenv("CNI_COMMAND"), os.Stdin, os.Stdout, os.Stderr))
@@ -44,7 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// runWithBinaries builds into a directory of its own, runs the tests in a child, and removes the directory.
+// runWithBinaries builds into a directory of its own, runs the tests in a child, and removes the
+// directory.
 func runWithBinaries() (status int, err error) {
 	dir, err := os.MkdirTemp("", "swiftcni-test-")
 	if err != nil {

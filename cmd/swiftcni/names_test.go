@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// linkedPlugins is a plugin directory in which the plugins have other names as well, as operators make them, and the
-// binary has one that's no plugin's.
+// linkedPlugins is a plugin directory in which the plugins have other names as well, as operators
+// make them, and the binary has one that's no plugin's.
 func linkedPlugins(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,7 +33,8 @@ func linkedPlugins(t *testing.T) string {
 	return dir
 }
 
-// A program is the plugin that its name is, or that its name leads to as a link, for every verb. By no plugin's name it's none.
+// A program is the plugin that its name is, or that its name leads to as a link, for every verb. By
+// no plugin's name it's none.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	plugins := linkedPlugins(t)
@@ -57,7 +58,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A delegate that's swiftcni again is one of its IPAM plugins or refused at once: it would call itself without end.
+// A delegate that's swiftcni again is one of its IPAM plugins or refused at once: it would call
+// itself without end.
 func TestDelegateIsNotItself(t *testing.T) {
 	t.Parallel()
 	plugins := linkedPlugins(t)

@@ -61,8 +61,8 @@ var (
 	decodedType  = regexp.MustCompile(`\{nlmsg_len=\d+, nlmsg_type=([^ ,]+)`)
 )
 
-// sentMessages finds the messages that a trace by `strace -xx` has sent. It decodes those of sendto itself, and writes
-// those of sendmsg as bytes.
+// sentMessages finds the messages that a trace by `strace -xx` has sent. It decodes those of sendto
+// itself, and writes those of sendmsg as bytes.
 func sentMessages(trace string) ([]message, error) {
 	var list []message
 	protocols := map[string]string{} // by file descriptor
@@ -115,7 +115,8 @@ func wholeLines(trace string) (list []string) {
 	return list
 }
 
-// routeKinds are the messages of linux/rtnetlink.h, and nftKinds those of linux/netfilter/nf_tables.h that we send.
+// routeKinds are the messages of linux/rtnetlink.h, and nftKinds those of
+// linux/netfilter/nf_tables.h that we send.
 func routeKinds() map[uint16]string {
 	return map[uint16]string{
 		unix.RTM_NEWLINK: "RTM_NEWLINK", unix.RTM_DELLINK: "RTM_DELLINK", unix.RTM_GETLINK: "RTM_GETLINK", unix.RTM_SETLINK: "RTM_SETLINK",
@@ -135,7 +136,8 @@ func nftKinds() map[uint16]string {
 	}
 }
 
-// kindOf reads a type as strace writes it: by name where it knows the socket's protocol, else as a number.
+// kindOf reads a type as strace writes it: by name where it knows the socket's protocol, else as a
+// number.
 func kindOf(text string) (uint16, bool) {
 	name := strings.TrimPrefix(text, "NFNL_SUBSYS_NFTABLES<<8|")
 	for _, kinds := range []map[uint16]string{routeKinds(), nftKinds()} {
@@ -160,8 +162,8 @@ func (m message) name() string {
 	return fmt.Sprintf("%s %#x", m.protocol, m.kind)
 }
 
-// takesRTNL is true of each change through rtnetlink, and of asking for one link (rtnl_getlink, net/core/rtnetlink.c).
-// Types come in fours: new, del, get, set.
+// takesRTNL is true of each change through rtnetlink, and of asking for one link (rtnl_getlink,
+// net/core/rtnetlink.c). Types come in fours: new, del, get, set.
 func (m message) takesRTNL() bool {
 	return m.protocol == "NETLINK_ROUTE" && (m.kind%4 != 2 || m.kind == unix.RTM_GETLINK)
 }

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// TestParity gives each configuration to the reference plugins and to swiftcni, each in a world of its own, and
-// compares what a runtime, a container and a host can see of the two: results in all versions, addresses,
-// routes, link and port settings, sysctls, leases, and who can be reached; after ADD of two containers, CHECK,
-// and DEL.
+// TestParity gives each configuration to the reference plugins and to swiftcni, each in a world of
+// its own, and compares what a runtime, a container and a host can see of the two: results in all
+// versions, addresses, routes, link and port settings, sysctls, leases, and who can be reached;
+// after ADD of two containers, CHECK, and DEL.
 func TestParity(t *testing.T) {
 	for _, c := range parityCases() {
 		if !strings.Contains(strings.ReplaceAll(c.conf+c.args, `"::/0"}`, ""), "::") {
@@ -54,15 +54,15 @@ type parityCase struct {
 	before []string // arguments of ip, on the host
 }
 
-// mayRefuse: the reference fails a CHECK by its own mistake where the bridge's MAC follows its ports, and a
-// DEL where arguments or addresses turned invalid.
+// mayRefuse: the reference fails a CHECK by its own mistake where the bridge's MAC follows its
+// ports, and a DEL where arguments or addresses turned invalid.
 func mayRefuse(step string) bool {
 	return strings.HasPrefix(step, "CHECK") || strings.HasPrefix(step, "DEL")
 }
 
-// compare takes both worlds through the life of two attachments. What the reference refuses must be refused,
-// but for [mayRefuse]; and where it leaves the remains of a failed ADD behind, there's nothing to compare, and
-// nothing may be left by us.
+// compare takes both worlds through the life of two attachments. A step that the reference refuses
+// must be refused, except for [mayRefuse]. If the reference leaves the remains of a failed ADD,
+// there is nothing to compare, and ours must have left nothing.
 func (c *parityCase) compare(theirs, ours *world) {
 	t, dirty := ours.t, false
 	for _, step := range c.steps() {
@@ -225,8 +225,8 @@ func (c *parityCase) call(w *world, plugins, verb, container string) string {
 
 var legacyGateway = regexp.MustCompile(`("dst": "0.0.0.0/0"),\s*"gw": "10.1.2.1"`)
 
-// normal is a result without the MACs and link names that each side chooses in its own way. The layout stays,
-// to the byte.
+// normal is a result without the MACs and link names that each side chooses in its own way. The
+// layout stays, to the byte.
 func normal(stdout []byte) string {
 	var r struct {
 		Interfaces []struct{ Name, MAC, Sandbox string }
@@ -283,8 +283,9 @@ func observe(w *world, except string) string {
 	return b.String()
 }
 
-// settle6 waits for the kernel's own routes to a container's IPv6 addresses, which it adds in its own time (addrconf_dad_work,
-// net/ipv6/addrconf.c), also where an address isn't looked for duplicates of.
+// settle6 waits for the kernel's own routes to a container's IPv6 addresses, which it adds in its
+// own time (addrconf_dad_work, net/ipv6/addrconf.c), also where an address isn't looked for
+// duplicates of.
 func (w *world) settle6(name string) {
 	count := func(args ...string) (n int) {
 		out, err := w.exec(name, "ip", append([]string{"-6", "-o"}, args...)...)
@@ -309,8 +310,8 @@ func (w *world) settle6(name string) {
 var uninteresting = []*regexp.Regexp{
 	// The kernel's own address of the link comes up in its own time.
 	regexp.MustCompile(`(?m)^.*(fe80::|multicast ff00::|anycast fe80::).*$`),
-	// Ours skips duplicate address detection by flag, the reference by sysctl; both have accept_dad 0 where IPv6 is used.
-	// Of the gateway's address ours skips it as well.
+	// Ours skips duplicate address detection by flag, the reference by sysctl; both have accept_dad
+	// 0 where IPv6 is used. Of the gateway's address ours skips it as well.
 	regexp.MustCompile(` (nodad|tentative)`),
 	regexp.MustCompile(`(?m)^\d+: `), // indexes
 	regexp.MustCompile(`link-netns\S* \S+`),

@@ -19,7 +19,8 @@ func (w *world) portmapCall(plugins, verb, conf string) answer {
 	return a
 }
 
-// Both pass on the same results, and refuse the same configurations; where they don't it's said why.
+// Both pass on the same results, and refuse the same configurations; where they don't it's said
+// why.
 func TestPortmapParity(t *testing.T) {
 	t.Parallel()
 	mapping := `"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]},`
@@ -68,16 +69,16 @@ func TestPortmapParity(t *testing.T) {
 			if err := w.netns("c1"); err != nil {
 				t.Fatal(err)
 			}
-			// What leads to the container: its address must have a way.
+			// This leads to the container: its address must have a way.
 			w.must("", "ip", "link", "add", "br0", "type", "bridge")
 			w.must("", "ip", "link", "set", "br0", "up")
 			w.must("", "ip", "addr", "add", "10.1.2.1/24", "dev", "br0")
 			for _, program := range []string{"iptables", "ip6tables"} {
 				w.must("", program, "-t", "nat", "-N", "CNI-MARK")
 			}
-			theirs, ours := w.portmapCall(referenceDir(), "ADD", text), answer{}
+			theirs := w.portmapCall(referenceDir(), "ADD", text)
 			w.portmapCall(referenceDir(), "DEL", text)
-			ours = w.portmapCall(oursDir(), "ADD", text)
+			ours := w.portmapCall(oursDir(), "ADD", text)
 			if ours.status != theirs.status {
 				t.Fatalf("ours: %d %s, theirs: %d %s", ours.status, ours.stdout, theirs.status, theirs.stdout)
 			}
@@ -103,8 +104,8 @@ func TestPortmapParity(t *testing.T) {
 	}
 }
 
-// A node that was upgraded with containers running: DEL removes what the reference's nftables backend made, and
-// leaves other containers' alone.
+// A node that was upgraded with containers running: DEL removes what the reference's nftables
+// backend made, and leaves other containers' alone.
 func TestPortmapRemovesTheReferences(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())

@@ -17,8 +17,9 @@ var (
 	randomSeed  = flag.Uint64("seed", 1, "the first of its seeds, one a case")
 )
 
-// TestRandomParity gives random configurations to the reference and to ours, and compares results, what the kernel was told,
-// and leases. What the reference refuses may work here, but not the other way round.
+// TestRandomParity gives random configurations to the reference and to ours, and compares results,
+// the messages to the kernel, and leases. A configuration that the reference refuses may work here,
+// but not the other way round.
 //
 //	go test ./cmd/swiftcni -run TestRandomParity -cases 1000 -seed 77
 func TestRandomParity(t *testing.T) {
@@ -37,7 +38,8 @@ func TestRandomParity(t *testing.T) {
 	}
 }
 
-// stricter compares what was seen step by step, up to where the reference refuses something: what it did until then stays.
+// stricter compares what was seen step by step, up to where the reference refuses something: what
+// it did until then stays.
 func (c *chainCase) stricter(theirs, ours []string) string {
 	for i := range theirs {
 		switch {
@@ -60,10 +62,12 @@ func (c *chainCase) stricter(theirs, ours []string) string {
 
 var routeGateway = regexp.MustCompile(`("dst": "[^"]*"),\s*"gw": "[^"]*"`)
 
-// A generator makes up configurations. Most of what it writes is right, so that most of it is carried out.
+// A generator makes up configurations. Most of what it writes is right, so that most of it is
+// carried out.
 type generator struct{ *rand.Rand }
 
-// A choice is a key with the values that it may have, as JSON, and how often it's there, in a hundred.
+// A choice is a key with the values that it may have, as JSON, and how often it's there, in a
+// hundred.
 type choice struct {
 	key     string
 	percent int

@@ -23,8 +23,8 @@ func startRecording(t *testing.T) {
 	}
 }
 
-// TestRecordingCosts counts system calls of ADD and DEL with and without a recording: one failed to open the file, and with it
-// one opens the file and one writes.
+// TestRecordingCosts counts system calls of ADD and DEL with and without a recording: one failed to
+// open the file, and with it one opens the file and one writes.
 func TestRecordingCosts(t *testing.T) {
 	dir := t.TempDir()
 	buildRelease(t, filepath.Join(dir, "bridge"))
@@ -63,7 +63,8 @@ func TestRecordingCosts(t *testing.T) {
 	}
 }
 
-// TestRecordedCalls looks at what is recorded of an attachment by a chain, of its end, and of an ADD that fails.
+// TestRecordedCalls looks at what is recorded of an attachment by a chain, of its end, and of an
+// ADD that fails.
 func TestRecordedCalls(t *testing.T) {
 	host, netns := nstest.New(t, "host"), nstest.New(t, "recorded")
 	nstest.Run(t, host, "ip", "link", "set", "lo", "up")

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In an image that holds nothing but the binary, with /proc as every runtime mounts it, the plugin attaches:
-// it needs no shell, no libc, no other program and no directory that it can't make.
+// In an image that holds nothing but the binary, with /proc as every runtime mounts it, the plugin
+// attaches: it needs no shell, no libc, no other program and no directory that it can't make.
 func TestScratchImage(t *testing.T) {
 	root := t.TempDir()
 	buildRelease(t, filepath.Join(root, "bridge"))

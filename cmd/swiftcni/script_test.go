@@ -8,13 +8,40 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScript runs testdata/script/*.txtar, each in a world of its own. README.md there lists the commands.
-func TestScript(t *testing.T) {
+// TestScript runs testdata/script/*.txtar, each in a world of its own. README.md there lists the
+// commands.
+func TestScript(t *testing.T) { runScripts(t, func(*world) {}) }
+
+// Each script says the same if a resident makes the calls.
+func TestScriptByResident(t *testing.T) {
+	var residents []*residing
+	var mu sync.Mutex
+	t.Run("all", func(t *testing.T) {
+		runScripts(t, func(w *world) {
+			r := w.reside()
+			mu.Lock()
+			defer mu.Unlock()
+			residents = append(residents, r)
+		})
+	})
+	calls := 0
+	for _, r := range residents {
+		calls += len(r.said())
+	}
+	if calls < 100 {
+		t.Errorf("residents made %d calls", calls)
+	}
+}
+
+// runScripts runs all scripts, each in a world that prepare has seen.
+func runScripts(t *testing.T, prepare func(*world)) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -24,6 +51,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("OURS", oursDir())
 			env.Setenv("REF", referenceDir())
 			env.Setenv("FAKE", filepath.Join(env.WorkDir, "fake"))
+			prepare(w)
 			env.Defer(func() { w.finish() })
 			return linkFakeIPAM(filepath.Join(env.WorkDir, "fake"))
 		},
@@ -117,7 +145,8 @@ func cmdConf(_ *world, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), text, 0o644)
 }
 
-// write FILE TEXT: as the host, so that FILE may be below /run, /var/lib or /proc/sys/net. \r and \n are taken.
+// write FILE TEXT: as the host, so that FILE may be below /run, /var/lib or /proc/sys/net. \r and
+// \n are taken.
 func cmdWrite(w *world, _ *testscript.TestScript, args []string) error {
 	text := strings.NewReplacer(`\r`, "\r", `\n`, "\n").Replace(args[1])
 	return w.do("", func() error { return os.WriteFile(args[0], []byte(text), 0o644) })
@@ -132,7 +161,8 @@ func cmdRef(ts *testscript.TestScript, neg bool, args []string) {
 	runVerb(ts, neg, strings.ToUpper(args[0]), referenceDir(), args[1:])
 }
 
-// runVerb calls a plugin and checks its exit status; what it printed is there for stdout, stderr and cmp.
+// runVerb calls a plugin and checks its exit status; what it printed is there for stdout, stderr
+// and cmp.
 func runVerb(ts *testscript.TestScript, neg bool, verb, plugins string, args []string) {
 	c, err := parseCall(ts, call{verb: verb, plugins: plugins, env: map[string]string{}}, args)
 	ts.Check(err)
@@ -156,8 +186,8 @@ func runVerb(ts *testscript.TestScript, neg bool, verb, plugins string, args []s
 	}
 }
 
-// parseCall reads the words after the verb: for ADD, DEL and CHECK a container and a link name; then a
-// configuration, variables, and for GC the attachments that are valid.
+// parseCall reads the words after the verb: for ADD, DEL and CHECK a container and a link name;
+// then a configuration, variables, and for GC the attachments that are valid.
 func parseCall(ts *testscript.TestScript, c call, args []string) (call, error) {
 	if len(args) > 0 && args[0] == "-bare" {
 		c.bare, args = true, args[1:]

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestErrorTexts gives the bad input to the reference as well. Where that refuses it in words of its own, ours are the same
-// to the letter: people search for them, and programs compare them. What more there is to say is in the details.
+// TestErrorTexts gives the bad input to the reference as well. If that refuses it in words of its
+// own, ours are the same to the letter: people search for them, and programs compare them. All
+// further words are in the details.
 func TestErrorTexts(t *testing.T) {
 	t.Parallel()
 	theirs, ours := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
@@ -55,8 +56,8 @@ func TestErrorTexts(t *testing.T) {
 	ours.finish()
 }
 
-// theirWords reports whether a text is the reference's or the kernel's: not one of encoding/json, whose types we haven't,
-// nor of a program that it runs, nor of its library for netlink.
+// theirWords reports whether a text is the reference's or the kernel's: not one of encoding/json,
+// whose types we haven't, nor of a program that it runs, nor of its library for netlink.
 func theirWords(msg string) bool {
 	for _, other := range []string{"json: ", "running [/", "Link not found", "netplugin failed", "Error switching to ns", "%!q("} {
 		if strings.Contains(msg, other) {

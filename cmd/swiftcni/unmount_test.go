@@ -27,8 +27,9 @@ var unmountRounds = flag.Int("unmounts", 25, "rounds of TestNothingIsHeldWhenAVe
 // unmountRole is what a process in a box does for TestNothingIsHeldWhenAVerbReturns.
 const unmountRole, unmountRoundsVar = "unmount", "SWIFTCNI_TEST_UNMOUNTS"
 
-// TestNothingIsHeldWhenAVerbReturns unmounts, right after each verb and without MNT_DETACH, the container's namespace, the
-// state directory and the caller's working directory, as runtimes do, on a host whose init reaps what a plugin leaves.
+// TestNothingIsHeldWhenAVerbReturns unmounts, right after each verb and without MNT_DETACH, the
+// container's namespace, the state directory and the caller's working directory, as runtimes do, on
+// a host whose init reaps what a plugin leaves.
 func TestNothingIsHeldWhenAVerbReturns(t *testing.T) {
 	b, err := box.Start(box.Options{})
 	if err != nil {
@@ -85,7 +86,8 @@ type unmounting struct {
 	before   []string // files that were open
 }
 
-// Where things are in the box: the same trees are also mounted at keepNetNS and keepData, where nobody touches them.
+// Where things are in the box: the same trees are also mounted at keepNetNS and keepData, where
+// nobody touches them.
 const (
 	unmountNetNS, keepNetNS   = "/run/netns/c1", "/run/keep-netns"
 	unmountData, keepData     = "/run/data", "/run/keep-data"
@@ -251,7 +253,8 @@ func unmountEnvironment(verb, plugins string) map[string]string {
 	return map[string]string{"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": unmountNetNS, "CNI_PATH": plugins}
 }
 
-// holders says what a plugin's process holds, or this one more than before: only netlink sockets of the host are its business.
+// holders says what a plugin's process holds, or this one more than before: only netlink sockets of
+// the host are its business.
 func (u *unmounting) holders() (list []string) {
 	own, err := os.Readlink("/proc/thread-self/ns/net")
 	u.note("namespace", err)
@@ -299,7 +302,8 @@ func openFiles(pid int) map[int]string {
 	return files
 }
 
-// isHostNetlink tells whether a process's file is a netlink socket of this network namespace, or closed by now.
+// isHostNetlink tells whether a process's file is a netlink socket of this network namespace, or
+// closed by now.
 func isHostNetlink(pid, fd int, file string) bool {
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// A runtime that ended meanwhile doesn't read the answer. The ADD ends by itself, not by SIGPIPE, and takes back what it made.
+// A runtime that ended meanwhile doesn't read the answer. The ADD ends by itself, not by SIGPIPE,
+// and takes back what it made.
 func TestAddThatNobodyHearsOfIsUndone(t *testing.T) {
 	leases := t.TempDir()
 	conf := `{"cniVersion":"1.1.0","name":"unread","type":"bridge","bridge":"unread0","isGateway":true,"ipMasq":true,

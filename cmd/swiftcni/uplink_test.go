@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// advertise sends a router advertisement (RFC 4861, section 4.2) to all that listen at eth0: this is a router, for half an hour.
+// advertise sends a router advertisement (RFC 4861, section 4.2) to all that listen at eth0: this
+// is a router, for half an hour.
 func (w *world) advertise(router string) error {
 	return w.do(router, func() error {
 		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
@@ -30,8 +31,8 @@ func (w *world) advertise(router string) error {
 	})
 }
 
-// An ADD that turns forwarding on leaves the host the default route that a router advertises, and goes on hearing it. Links
-// without such a route stay as they are.
+// An ADD that turns forwarding on leaves the host the default route that a router advertises, and
+// goes on hearing it. Links without such a route stay as they are.
 func TestAdvertisedDefaultRouteStays(t *testing.T) {
 	for name, conf := range map[string]string{
 		"bridge": strings.Replace(dualStack, "DATA", `{"subnet":"fd00:9::/64"}`, 1),

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A world is a host and its containers: a network namespace for the host and one for each container, and a
-// mount namespace in which /run and /var/lib are empty. Worlds don't see one another, so tests may run side by
-// side and use the same paths.
+// A world is a host and its containers: a network namespace for the host and one for each
+// container, and a mount namespace in which /run and /var/lib are empty. Worlds don't see one
+// another, so tests may run side by side and use the same paths.
 type world struct {
 	t        testing.TB
 	dir      string   // where commands run

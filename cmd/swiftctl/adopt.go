@@ -24,15 +24,15 @@ func newAdopt() *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "adopt [CONF...]",
-		Short: "Look at what the CNI project's plugins left on a node, and take its leases over",
-		Long: "Show which live containers the CNI project's bridge and host-local attached: their leases, links and rules,\n" +
-			"those of iptables by their form in nftables. Nothing needs to be restarted: once this program's plugins are\n" +
-			"in the plugin directory (swiftctl install --force), CHECK, DEL and GC serve these containers as their own,\n" +
-			"and take all of it away; new ones are attached beside them. The way back is to put the old plugins back.\n\n" +
-			"Without --dry-run the leases are indexed, which the next ADD would do otherwise. Nothing else is changed.\n" +
-			"What belongs to no container that holds a lease is listed last, with what removes it; the exit status is\n" +
-			"then 1. Chains that the CNI project's plugins made by iptables-legacy are listed apart, with their containers:\n" +
-			"neither DEL nor GC removes them, and a port's goes on to lead to whoever gets the container's address.\n\n" + confsHelp,
+		Short: "Show the remains of the CNI project's plugins on a node, and take its leases over",
+		Long: "Show the live containers that the CNI project's bridge and host-local attached: their leases, links and rules,\n" +
+			"also those of iptables, by their form in nftables. Nothing needs to be restarted. Once this program's plugins are\n" +
+			"in the plugin directory (swiftctl install --force), CHECK, DEL and GC treat these containers as their own, and\n" +
+			"remove everything of them. New containers are attached beside them. The way back is to restore the old plugins.\n\n" +
+			"Without --dry-run the leases are indexed. The next ADD would do that otherwise. Nothing else is changed.\n" +
+			"Rules that belong to no container with a lease are listed last, with the commands that remove them. The exit\n" +
+			"status is then 1. Chains that the CNI project's plugins made by iptables-legacy are listed apart, with their\n" +
+			"containers. Neither DEL nor GC removes them, and the chain of a port leads to the next holder of the address.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "look only")
@@ -40,9 +40,9 @@ func newAdopt() *cobra.Command {
 		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
 		from := existing(dataDirs(*dirs, confs), cmd.Flags().Changed("data-dir"))
 		if !dry {
-			err = join(err, index(from))
+			err = join(err, index(cmd.Context(), from))
 		}
-		return join(err, adopt(cmd.OutOrStdout(), from))
+		return join(err, adopt(cmd.Context(), cmd.OutOrStdout(), from))
 	})
 	return cmd
 }
@@ -50,13 +50,14 @@ func newAdopt() *cobra.Command {
 // adoptee is a container that the reference attached.
 type adoptee struct {
 	*held
-	link rtnl.Link // the host end, by its other end's addresses; its Index is 0 where there's none
+	link rtnl.LinkState // the host end, found by its peer's addresses; Index 0 is none
 	left []nft.Leftover
 }
 
-// adopt tells what the reference attached, and what it left of others. Its error says that there's something of those.
-func adopt(w io.Writer, dirs []string) error {
-	n, err := readNode(dirs)
+// adopt prints the containers that the reference attached, and its leftovers that are nobody's. It
+// returns an error if there are any of the latter.
+func adopt(ctx context.Context, w io.Writer, dirs []string) error {
+	n, err := readNode(ctx, dirs)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func adopt(w io.Writer, dirs []string) error {
 			continue
 		}
 		owners = append(owners, h.owner())
-		if h.record.Boot == "" { // ours leave evidence
+		if h.record.Boot == "" { // our own records have evidence
 			list = append(list, &adoptee{held: h, link: n.links.withAny(h.Addresses)})
 		}
 	}
@@ -97,12 +98,13 @@ func adopt(w io.Writer, dirs []string) error {
 	return join(legacyErr, printLegacy(w, legacy), printStrange(w, strange))
 }
 
-// printLegacy tells of what nothing but its command removes. Those of nobody are an error.
+// printLegacy prints the chains that only their own commands remove. If some belong to nobody, that
+// is an error.
 func printLegacy(w io.Writer, list []legacyChain) error {
 	if len(list) == 0 {
 		return nil
 	}
-	fmt.Fprintln(w, "\nof iptables-legacy, which neither DEL nor GC removes; a port's leads to whoever has the container's address next:")
+	fmt.Fprintln(w, "\nchains of iptables-legacy, which neither DEL nor GC removes; the chain of a port leads to the next holder of the address:")
 	for _, l := range list {
 		of := "no container with a lease here"
 		if o := l.owner; o != (nft.Owner{}) {
@@ -116,7 +118,7 @@ func printLegacy(w io.Writer, list []legacyChain) error {
 	return nil
 }
 
-// leftTo returns the container that a leftover is of, nil if none of these.
+// leftTo returns the container that a leftover belongs to, or nil if it's none of these.
 func (n *node) leftTo(l nft.Leftover, list []*adoptee) *adoptee {
 	i := slices.IndexFunc(list, func(a *adoptee) bool {
 		switch {
@@ -133,14 +135,15 @@ func (n *node) leftTo(l nft.Leftover, list []*adoptee) *adoptee {
 	return list[i]
 }
 
-// needs reports whether somebody may still need a leftover whose owner it doesn't tell: a bridge's policy if the bridge has a port
-// that isn't ours, and a way through the firewall if a container has the address.
+// needs reports whether a container may still need a leftover of an unknown owner. It may need a
+// bridge's policy if the bridge has a port that isn't ours. It may need a way through the firewall
+// if it has the address.
 func (n *node) needs(l nft.Leftover) bool {
 	if l.Addr.IsValid() {
 		return n.links.withAny([]netip.Addr{l.Addr}).Index != 0
 	}
 	for _, veth := range n.links.veths {
-		if _, ours := names.OwnerOf(veth); l.Bridge != "" && n.links.names[veth.Master] == l.Bridge && !ours {
+		if _, ours := names.OwnerOf(veth.Link); l.Bridge != "" && n.links.names[veth.Master] == l.Bridge && !ours {
 			return true
 		}
 	}
@@ -148,18 +151,18 @@ func (n *node) needs(l nft.Leftover) bool {
 }
 
 // withAny returns the veth whose other end has any of some addresses.
-func (l *links) withAny(addrs []netip.Addr) rtnl.Link {
+func (l *links) withAny(addrs []netip.Addr) rtnl.LinkState {
 	for i, prefixes := range l.peers {
 		if slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return slices.Contains(addrs, p.Addr()) }) {
 			return l.veths[i]
 		}
 	}
-	return rtnl.Link{}
+	return rtnl.LinkState{}
 }
 
 func printAdoptees(w io.Writer, list []*adoptee) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "no lease is of the CNI project's host-local")
+		_, err := fmt.Fprintln(w, "no lease was made by the CNI project's host-local")
 		return err
 	}
 	return fit(w, func(w io.Writer, id func(string) string) error { return adopteesTable(w, list, id) })
@@ -174,7 +177,7 @@ func adopteesTable(w io.Writer, list []*adoptee, id func(string) string) error {
 	return t.Flush()
 }
 
-// rules says what kinds of rules a container has, each once.
+// rules lists the kinds of rules that a container has, each once.
 func (a *adoptee) rules() string {
 	var kinds []string
 	for _, l := range a.left {
@@ -192,14 +195,14 @@ func (a *adoptee) rules() string {
 	return strings.Join(kinds, ", ")
 }
 
-// printStrange tells of rules that belong to nobody who holds a lease.
+// printStrange prints rules that belong to no container with a lease.
 func printStrange(w io.Writer, list []nft.Leftover) error {
 	if len(list) == 0 {
 		return nil
 	}
-	fmt.Fprintln(w, "\nof no container with a lease here:")
+	fmt.Fprintln(w, "\nrules of no container with a lease here:")
 	for i, l := range list {
-		if i > 0 && l == list[i-1] { // the rules of a container's addresses are alike
+		if i > 0 && l == list[i-1] { // the rules of a container's addresses are the same
 			continue
 		}
 		fmt.Fprintf(w, "  %s: %s\n", l.Kind, l.Where)
@@ -226,7 +229,7 @@ func (e errStrange) Error() string {
 	return fmt.Sprintf("%d rules or chains belong to no container with a lease here", int(e))
 }
 
-// removal is what takes a leftover away.
+// removal is the command that removes a leftover.
 func removal(l nft.Leftover) string {
 	f := strings.Fields(l.Where)
 	name := f[len(f)-1]
@@ -259,13 +262,13 @@ func removal(l nft.Leftover) string {
 	return "nft -a list chain " + table + " " + name + " | grep '" + l.Text + "', and for each: nft delete rule " + table + " " + name + " handle HANDLE"
 }
 
-// index makes the store know its leases.
-func index(dirs []string) (err error) {
+// index adds the leases to the store's index.
+func index(ctx context.Context, dirs []string) (err error) {
 	for _, dir := range dirs {
 		names, dirErr := networksIn(dir)
 		err = join(err, dirErr)
 		for _, name := range names {
-			store, openErr := ipam.OpenExisting(context.Background(), dir, name)
+			store, openErr := ipam.OpenExisting(ctx, dir, name)
 			if errors.Is(openErr, fs.ErrNotExist) {
 				continue
 			}

@@ -22,7 +22,7 @@ func newAttach() *cobra.Command {
 		Use:   "attach --id ID {--netns PATH | --pid PID} CONF",
 		Short: "Attach a container to a network, and print the result",
 		Long: "Attach a container to a network. The result is printed as JSON in the form of the configuration's CNI\n" +
-			"version, or as a short text where standard output is a terminal.\n\n" + confHelp + stdinHelp,
+			"version. If standard output is a terminal, it's printed as a short text.\n\n" + confHelp + stdinHelp,
 		Args: oneConf(),
 	}
 	t.flags(cmd)
@@ -52,7 +52,7 @@ func newAttach() *cobra.Command {
 	return cmd
 }
 
-// attachRecorded is [cni.Attach] of which explain tells.
+// attachRecorded is [cni.Attach], recorded for explain.
 func attachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) (*cni.Result, error) {
 	call := recordCall(ctx, "ADD", n, a)
 	res, err := cni.Attach(call, n, a)
@@ -60,7 +60,7 @@ func attachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) (*cni
 	return res, err
 }
 
-// detachRecorded is [cni.Detach] of which explain tells.
+// detachRecorded is [cni.Detach], recorded for explain.
 func detachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) error {
 	call := recordCall(ctx, "DEL", n, a)
 	err := cni.Detach(call, n, a)
@@ -68,9 +68,10 @@ func detachRecorded(ctx context.Context, n *cni.Network, a cni.Attachment) error
 	return err
 }
 
-// recordCall begins to record a call, if somebody asked for that. endRecord follows.
+// recordCall begins to record a call, if recording is on. endRecord follows.
 func recordCall(ctx context.Context, verb string, n *cni.Network, a cni.Attachment) *process.Call {
-	return process.Record(ctx, calls.Call{Verb: verb, Plugin: n.Plugin(), Network: n.Name(), ContainerID: a.ContainerID, IfName: a.IfName})
+	return process.Record(ctx, calls.Call{Verb: verb, Plugin: n.Plugin(), Network: n.Name(), ContainerID: a.ContainerID, IfName: a.IfName,
+		TraceParent: os.Getenv("TRACEPARENT")})
 }
 
 func endRecord(call *process.Call, err error) {
@@ -82,10 +83,10 @@ func endRecord(call *process.Call, err error) {
 	}
 }
 
-// exists says what is wrong with the namespace that's asked for, where that's plain.
+// exists returns the obvious errors of the namespace that is asked for.
 func (t *target) exists(a cni.Attachment) error {
 	if a.NetNS == "" {
-		return &usageError{errors.New("--netns or --pid is needed: which network namespace is the container's")}
+		return &usageError{errors.New("--netns or --pid is needed: the container's network namespace")}
 	}
 	if _, err := os.Stat(a.NetNS); t.netns == "" && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("--pid: there is no process %d", t.pid)
@@ -93,11 +94,11 @@ func (t *target) exists(a cni.Attachment) error {
 	return nil
 }
 
-// advise says what to do about an error, where it doesn't itself.
+// advise adds a remedy to an error that has none.
 func advise(err error) error {
 	var e *cni.Error
 	if errors.As(err, &e) && e.Code == cni.CodeAttached {
-		return fmt.Errorf("%w; swiftctl ls shows who has what, and swiftctl detach ends it", err)
+		return fmt.Errorf("%w; swiftctl ls shows the holders, and swiftctl detach ends an attachment", err)
 	}
 	return err
 }

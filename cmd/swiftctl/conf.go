@@ -17,14 +17,15 @@ import (
 // maxConf bounds a configuration, in bytes.
 const maxConf = 16 << 20
 
-// confHelp tells what CONF is.
+// confHelp explains CONF.
 const (
-	confHelp = `CONF is a plugin configuration (.conf) or a list of them (.conflist). All plugins of a list are run. What a runtime
-adds for each container may stand in it beside "plugins": the keys "runtimeConfig" and "args".`
+	confHelp = `CONF is a plugin configuration (.conf) or a list of them (.conflist). All plugins of a list are run. The keys
+that a runtime adds for each container, "runtimeConfig" and "args", may stand beside "plugins".`
 	stdinHelp = ` "-" is standard input.`
 )
 
-// readConf reads the configuration at path; "-" is stdin. lax takes one that has turned invalid, as far as it can be read.
+// readConf reads the configuration at path; "-" is stdin. lax accepts one that has turned invalid,
+// as far as it can be read.
 func readConf(path string, stdin io.Reader, lax bool) (*cni.Network, error) {
 	text, err := readConfText(path, stdin)
 	if err != nil {
@@ -53,7 +54,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return readBounded(f, path, limit)
 }
 
-// readBounded reads all of r, which may hold limit bytes at most.
+// readBounded reads all of r, at most limit bytes.
 func readBounded(r io.Reader, name string, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(text)) > limit {

@@ -12,9 +12,9 @@ func newDetach() *cobra.Command {
 	var t target
 	cmd := &cobra.Command{
 		Use:   "detach --id ID [--netns PATH | --pid PID] CONF",
-		Short: "Detach a container from a network; what is detached already is no error",
+		Short: "Detach a container from a network; to do so twice is no error",
 		Long: "Detach a container from a network and give its addresses back. The namespace may be gone or left out.\n" +
-			"--mac and --ip are taken and not heeded, so that the flags of attach can be repeated.\n\n" + confHelp + stdinHelp,
+			"--mac and --ip are accepted and ignored, so that the flags of attach can be repeated.\n\n" + confHelp + stdinHelp,
 		Args: oneConf(),
 	}
 	t.flags(cmd)

@@ -42,7 +42,8 @@ const (
 		chain POSTROUTING { type nat hook postrouting priority 100; ip saddr 10.88.0.0/16 jump nv_10_88; }; }'`
 )
 
-// TestDoctor makes faults by the real programs on a host of its own, has doctor find them, and runs its remedies.
+// TestDoctor makes faults by the real programs on a host of its own, has doctor find them, and runs
+// its remedies.
 func TestDoctor(t *testing.T) {
 	nstest.Full(t, "it takes long")
 	host, err := filepath.Abs("testdata/doctor/host.sh")
@@ -61,7 +62,7 @@ func TestDoctor(t *testing.T) {
 		"a table of nft": `nft 'table inet own { chain forward { type filter hook forward priority 0; policy drop; }; }'
 			cut sends; cut answers; finds barrier port-closed; mends; sends; answers`,
 		"iptables-legacy": `iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP; cut sends; cut answers; finds legacy-drop port-closed
-			attach net c2 2>/run/warned; grep -q "^swiftcni: firewall: chain FORWARD of iptables-legacy filter drops what is from 10.9.0.3" /run/warned; mends; sends; answers`,
+			attach net c2 2>/run/warned; grep -q "^swiftcni: firewall: chain FORWARD of iptables-legacy filter drops packets from 10.9.0.3" /run/warned; mends; sends; answers`,
 		"legacy rules": `iptables-legacy -t nat -N CNI-DN-0123456789abcdef01234; iptables-legacy -t nat -A PREROUTING -p tcp --dport 99 -j CNI-DN-0123456789abcdef01234
 			iptables-legacy -t nat -A CNI-DN-0123456789abcdef01234 -p tcp -j DNAT --to-destination 10.9.0.9:80; finds legacy-rules; mends
 			! iptables-legacy-save -t nat | grep CNI-DN`,
@@ -69,7 +70,7 @@ func TestDoctor(t *testing.T) {
 			swiftctl adopt -n --data-dir /run/leases >/run/adopted; grep -q "$name" /run/adopted; grep -q "of net/c1/eth0, so once it's gone" /run/adopted
 			iptables-legacy -t nat -N CNI-DN-0123456789abcdef01234; ! swiftctl adopt -n --data-dir /run/leases >/run/adopted 2>&1; grep -q "of no container with a lease here" /run/adopted
 			sh -e -c "$(grep -A2 CNI-DN-0123 /run/adopted | sed -n 's/.*removed by: //p')"; swiftctl adopt -n --data-dir /run/leases >/run/adopted; ! grep CNI-DN-0123 /run/adopted
-			swiftctl install --binary $(command -v swiftcni) /run/plugins 2>&1 | grep -q "chain iptables-legacy nat $name and the like"`,
+			swiftctl install --binary $(command -v swiftcni) /run/plugins 2>&1 | grep -q "chain iptables-legacy nat $name and others"`,
 		"ptp's route": `attach ptp c2; sends c2; content "with ptp"; ip route del 10.9.2.2; cut sends c2; finds missing-route; mends; sends c2; ip route show scope host | grep -q "^10.9.2.2 "
 			ip route del 10.9.2.2; swiftctl sync; sends c2; ip route show scope host | grep -q "^10.9.2.2 "`,
 		"ptp's route beside a link that's down": `attach ptp c2; attach ptp c3; set -- $(ip route show 10.9.2.2); link=$3; ip link set "$link" down; ip route del 10.9.2.3

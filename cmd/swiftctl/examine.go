@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/handover"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -31,13 +32,13 @@ type examination struct {
 	listening *[]listener
 }
 
-// examine looks for whatever is wrong. dirs are the directories of leases beside those that configurations name;
-// they needn't exist unless dirsNamed.
+// examine looks for all faults. dirs are the directories of leases beside those that configurations
+// name. They needn't exist unless dirsNamed.
 func examine(ctx context.Context, confs []*netconf, dirs []string, dirsNamed bool, cache string) ([]finding, error) {
 	dirs = dataDirs(dirs, confs)
 	x := &examination{confs: confs, cache: cache}
 	var err error
-	x.node, err = readNode(existing(dirs, dirsNamed))
+	x.node, err = readNode(ctx, existing(dirs, dirsNamed))
 	conn, dialErr := nft.Dial()
 	if dialErr != nil {
 		return nil, join(err, dialErr)
@@ -45,11 +46,11 @@ func examine(ctx context.Context, confs []*netconf, dirs []string, dirsNamed boo
 	defer conn.Close()
 	x.rules = conn
 	x.node.know(confs)
-	err = join(err, x.surroundings())
+	err = join(err, x.surroundings(), x.resident(ctx, handover.Socket))
 	for _, h := range x.node.list {
 		x.attachment(h)
 	}
-	err = join(err, x.stores(dirs), x.policies())
+	err = join(err, x.stores(ctx, dirs), x.policies())
 	for _, c := range confs {
 		err = join(err, x.network(c))
 	}
@@ -62,7 +63,7 @@ func examine(ctx context.Context, confs []*netconf, dirs []string, dirsNamed boo
 	return x.found, err
 }
 
-// existing leaves directories out that aren't there, if nobody insists.
+// existing leaves out directories that don't exist, unless insist.
 func existing(dirs []string, insist bool) []string {
 	if insist {
 		return dirs
@@ -75,14 +76,14 @@ func existing(dirs []string, insist bool) []string {
 
 func join(errs ...error) error { return errors.Join(errs...) }
 
-// add notes a finding once: what is wrong with a network shows at each of its containers.
+// add adds a finding once: a fault of a network shows at each of its containers.
 func (x *examination) add(kind, network, who, problem, remedy string) {
 	if f := (finding{kind, network, who, problem, remedy}); !slices.Contains(x.found, f) {
 		x.found = append(x.found, f)
 	}
 }
 
-// surroundings looks at the rules of all programs, and at what they do to each attachment.
+// surroundings looks at the rules of all programs, and at their effect on each attachment.
 func (x *examination) surroundings() (err error) {
 	if x.filters, err = x.rules.Filters(); err != nil {
 		return ifSupported(err)
@@ -102,15 +103,15 @@ func (x *examination) surroundings() (err error) {
 
 func (h *held) who() string { return cell(h.ContainerID) + "/" + cell(h.IfName) }
 
-// attachment compares what is known of one attachment.
+// attachment compares everything that is known of one attachment.
 func (x *examination) attachment(h *held) {
 	switch {
 	case h.leased && h.Exists == missing:
 		x.add("lease-without-link", h.Network, h.who(), fmt.Sprintf("it holds %s, and its link %s is gone", joinAddrs(h.Addresses), h.record.Link),
 			"swiftctl gc --network "+h.Network+dirOption(h.dir))
 	case !h.leased && h.link.Index != 0 && len(h.Addresses) > 0 && x.leases(h.Network):
-		x.add("link-without-lease", h.Network, h.who(), fmt.Sprintf("%s of %s has no lease, so another container may be given it", joinAddrs(h.Addresses), h.Link),
-			"the next ADD to "+h.Network+" takes it back; until then, attach nobody else by host-local itself")
+		x.add("link-without-lease", h.Network, h.who(), fmt.Sprintf("%s of %s has no lease, so another container may get it", joinAddrs(h.Addresses), h.Link),
+			"the next ADD to "+h.Network+" takes it back; until then, attach no other container by host-local itself")
 	case x.node.orphaned(h):
 		x.add("element-without-link", h.Network, h.who(), "the ruleset has "+h.elements()+" for it, and it has neither link nor lease", "swiftctl sync")
 	}
@@ -128,7 +129,7 @@ func dirOption(dir string) string {
 	return " --data-dir " + dir
 }
 
-// elements says what the ruleset has of an attachment.
+// elements describes the attachment's part of the ruleset.
 func (h *held) elements() string {
 	var list []string
 	if h.Masquerade != nil {
@@ -146,26 +147,27 @@ func (h *held) elements() string {
 	return strings.Join(list, ", ")
 }
 
-// policies looks for what the CNI project's firewall plugin left of bridges: it drops what today's configuration may allow.
+// policies looks for the policies of bridges that the CNI project's firewall plugin left. They drop
+// packets that today's configuration may allow.
 func (x *examination) policies() error {
 	for l, err := range x.rules.Policies() {
 		if err != nil {
 			return ifSupported(err)
 		}
 		if !x.node.needs(l) {
-			x.add("old-policy", "", "", l.Where+" keep other bridges from "+cell(l.Bridge)+", and the CNI project's plugins have no container there any more", removal(l))
+			x.add("old-policy", "", "", l.Where+" keep other bridges from "+cell(l.Bridge)+", at which the CNI project's plugins have no container any more", removal(l))
 		}
 	}
 	return nil
 }
 
 // stores checks the leases' own invariants.
-func (x *examination) stores(dirs []string) (err error) {
+func (x *examination) stores(ctx context.Context, dirs []string) (err error) {
 	for _, dir := range existing(dirs, false) {
 		names, dirErr := networksIn(dir)
 		err = join(err, dirErr)
 		for _, name := range names {
-			store, openErr := ipam.OpenReadOnly(context.Background(), dir, name)
+			store, openErr := ipam.OpenReadOnly(ctx, dir, name)
 			if openErr != nil {
 				err = join(err, openErr)
 				continue
@@ -173,7 +175,7 @@ func (x *examination) stores(dirs []string) (err error) {
 			trusted, trustErr := store.Trusted()
 			if trustErr == nil && trusted {
 				if damage := store.Check(); damage != nil {
-					x.add("damaged-leases", name, "", oneLine(inDir(dir, name, damage)), "remove the files that are named; the next ADD mends the rest")
+					x.add("damaged-leases", name, "", oneLine(inDir(dir, name, damage)), "remove the named files; the next ADD repairs the rest")
 				}
 			}
 			err = join(err, trustErr, store.Close())
@@ -182,7 +184,7 @@ func (x *examination) stores(dirs []string) (err error) {
 	return err
 }
 
-// network compares a configuration with what the host has, where anybody is attached.
+// network compares a configuration with the host's state, if anybody is attached.
 func (x *examination) network(c *netconf) error {
 	name := c.network.Name()
 	var live []*held
@@ -222,12 +224,12 @@ func (x *examination) bridge(c *netconf, live []*held) {
 			return h.Bridge == bridge && slices.ContainsFunc(h.Addresses, gw.Masked().Contains)
 		})
 		if used && !slices.Contains(has, gw) {
-			x.add("missing-gateway", name, "", "bridge "+bridge+" hasn't its address "+gw.String(), "ip address add "+gw.String()+" dev "+bridge+", or the next ADD")
+			x.add("missing-gateway", name, "", "bridge "+bridge+" lacks its address "+gw.String(), "ip address add "+gw.String()+" dev "+bridge+", or the next ADD")
 		}
 	}
 }
 
-// forwarding looks at what every gateway needs.
+// forwarding looks at the settings that every gateway needs.
 func (x *examination) forwarding(c *netconf, live []*held) error {
 	if !c.main.Gateway {
 		return nil
@@ -254,7 +256,7 @@ func (x *examination) forwarding(c *netconf, live []*held) error {
 	return nil
 }
 
-// missing looks for what the ruleset should have of a live attachment.
+// missing looks for missing rules of a live attachment.
 func (x *examination) missing(c *netconf, h *held) error {
 	want, ok := c.attachment(x.node, h)
 	if !ok {

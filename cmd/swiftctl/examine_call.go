@@ -13,10 +13,12 @@ import (
 	"github.com/swiftcni/swiftcni/internal/facts"
 )
 
-// Each live attachment that libcni's cache knows is given to the plugins' own CHECK, with the configuration that it was
-// attached by. A finding of its network or of the host may explain already what they say.
+// Each live attachment that libcni's cache knows is given to the plugins' own CHECK, with the
+// configuration that it was attached by. A finding of its network or of the host may already
+// explain an error of CHECK.
 
-// outsidePlugins look at the host alone, so that they work where the container's namespace can't be opened.
+// outsidePlugins look only at the host. So they work even if the container's namespace can't be
+// opened.
 var outsidePlugins = []string{"portmap", "firewall"}
 
 // explaining are the kinds of findings for which a CHECK fails as well.
@@ -31,16 +33,16 @@ func (x *examination) called(ctx context.Context, h *held) {
 	}
 	known, err := readCache(x.cache, h)
 	if err != nil {
-		return // nobody keeps one, or another version of libcni
+		return // there is no cache, or it's another version of libcni's
 	}
-	n, _ := cni.Parse(known.Config) // the plugins that can be read say themselves what is wrong
+	n, _ := cni.Parse(known.Config) // the plugins that can be read report what is wrong
 	if n == nil {
 		return
 	}
 	_, err = os.Stat(known.netns())
-	for _, p := range n.Facts() {
-		// Where another program has the addresses, CHECK runs that, which may do more than look: dhcp's asks for the lease.
-		// A chain is checked by its first plugin.
+	for _, p := range facts.Of(n) {
+		// If another program gives the addresses, CHECK runs that program, which may do more than
+		// look: dhcp's asks for the lease. A chain is checked by its first plugin.
 		if slices.Contains(cni.PluginNames(), p.Name) && !p.Delegates && !p.InChain && (err == nil || slices.Contains(outsidePlugins, p.Name)) {
 			x.callCheck(ctx, h, known, p)
 		}
@@ -50,7 +52,7 @@ func (x *examination) called(ctx context.Context, h *held) {
 func (x *examination) callCheck(ctx context.Context, h *held, known *cached, p facts.Plugin) {
 	conf, wants, err := known.call(p)
 	if err != nil || !wants || p.Name == "firewall" && x.hasFirewalld() {
-		return // firewalld's zones are judged by what they do
+		return // firewalld's zones are judged by their effect
 	}
 	env := map[string]string{"CNI_COMMAND": "CHECK", "CNI_CONTAINERID": h.ContainerID, "CNI_IFNAME": h.IfName,
 		"CNI_NETNS": known.netns(), "CNI_PATH": defaultIPAMPath}

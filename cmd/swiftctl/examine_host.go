@@ -25,19 +25,21 @@ func familyOf(a netip.Addr) uint8 {
 // hasFirewalld reports whether firewalld has its rules in place.
 func (x *examination) hasFirewalld() bool { return x.filters.Has("inet firewalld", "filter_FORWARD") }
 
-// maxBaseChains is more than a ruleset has for any number of attachments.
+// maxBaseChains is more than a ruleset needs for any number of attachments.
 const maxBaseChains = 8
 
-// ourTable is what the names of our tables end with, behind the family's.
+// ourTable is the end of the names of our tables, after the family.
 const ourTable = " swiftcni"
 
-// shared looks at what is the host's, whoever is attached.
+// shared looks at the host's own rules, whoever is attached.
 func (x *examination) shared() error {
 	for _, missing := range x.host.detours {
 		if strings.HasPrefix(missing, "chain ") && x.hasFirewalld() {
-			continue // firewalld empties iptables' tables when it starts, and is the one that's told
+			// When firewalld starts, it empties iptables' tables. It's told of the addresses
+			// instead.
+			continue
 		}
-		x.add("missing-jump", "", "", "the "+missing+" is missing, so a firewall that drops what the host forwards cuts off the containers that are let through", "swiftctl sync")
+		x.add("missing-jump", "", "", "the "+missing+" is missing, so a firewall that drops forwarded packets cuts off the containers", "swiftctl sync")
 	}
 	for _, t := range x.filters.Dormant() {
 		if strings.HasSuffix(t, ourTable) {
@@ -45,23 +47,25 @@ func (x *examination) shared() error {
 		}
 	}
 	if n := len(x.filters.BaseChains()); n > maxBaseChains {
-		x.add("many-chains", "", "", fmt.Sprintf("our own table has %d chains that the kernel visits, where %d are enough whatever is attached: an earlier version made one for each subnet",
+		x.add("many-chains", "", "", fmt.Sprintf("our own table has %d chains that the kernel visits, and %d are enough for any attachments: an earlier version made one for each subnet",
 			n, maxBaseChains), "swiftctl sync")
 	}
 	return join(x.legacyRules(), x.advertisements())
 }
 
-// legacyRules are what the CNI project's plugins left in iptables-legacy for containers that hold no lease.
+// legacyRules are the rules of the CNI project's plugins in iptables-legacy for containers without
+// a lease.
 func (x *examination) legacyRules() error {
 	list, err := legacyChains(x.node.leaseholders())
 	for _, l := range ofNobody(list) {
-		x.add("legacy-rules", "", "", l.String()+" is of no container with a lease here, and what it does to its container's address it does to the next that has it", l.removal())
+		x.add("legacy-rules", "", "", l.String()+" belongs to no container with a lease here, and will affect the next container that gets the address", l.removal())
 	}
 	return err
 }
 
-// advertisements looks for uplinks that have lost their default route: while a host forwards IPv6, Linux heeds router
-// advertisements only where accept_ra is 2. A link that has never heard one isn't looked at: it has no address of that origin.
+// advertisements looks for uplinks that have lost their default route. While a host forwards IPv6,
+// Linux accepts router advertisements only with accept_ra 2. A link that has never heard one isn't
+// looked at: it has no address from one.
 func (x *examination) advertisements() error {
 	uses6 := slices.ContainsFunc(x.node.list, func(h *held) bool {
 		return h.link.Index != 0 && slices.ContainsFunc(h.Addresses, netip.Addr.Is6)
@@ -95,11 +99,12 @@ func (x *examination) advertisements() error {
 	return err
 }
 
-// lostRouter reports whether a link has an address from a router advertisement, and no IPv6 default route.
+// lostRouter reports whether a link has an address from a router advertisement, and no IPv6 default
+// route.
 func lostRouter(conn *rtnl.Conn, link string) (bool, error) {
 	l, err := conn.Link(link)
 	if err != nil || l.State != rtnl.Up {
-		return false, nil // it has gone meanwhile
+		return false, nil // it's gone meanwhile
 	}
 	for r, err := range conn.Routes(rtnl.RouteFilter{Family: unix.AF_INET6, Link: l.Index}) {
 		if err != nil || r.Dst.Bits() == 0 {
@@ -122,7 +127,7 @@ func (x *examination) route(h *held) error {
 	missing, err := x.node.missingRoutes(h, x.conf(h.Network))
 	for _, r := range missing {
 		x.add("missing-route", h.Network, h.who(), "the host has no route to "+r.Dst.Addr().String()+" by "+h.link.Name+
-			"; systemd-networkd takes away the routes of links that a .network file of its matches", routeRemedy(r, h.link.Name))
+			"; systemd-networkd removes the routes of links that one of its .network files matches", routeRemedy(r, h.link.Name))
 	}
 	return err
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// keepers are programs that listen at the ports they publish so that nobody else takes them.
+// keepers are programs that listen at the ports that they publish, so that no other program takes
+// them.
 var keepers = []string{"conmon", "podman", "crio", "kubelet", "docker-proxy", "dockerd", "rootlessport", "nerdctl", "containerd-shim", "slirp4netns", "pasta"}
 
-// rivals looks for who else wants a published port.
+// rivals looks for other users of a published port.
 func (x *examination) rivals(h *held, p port) error {
 	is4 := p.ContainerIP.Is4()
 	dst := p.HostIP
@@ -26,7 +27,7 @@ func (x *examination) rivals(h *held, p port) error {
 	what := fmt.Sprintf("%s port %d", p.Protocol, p.HostPort)
 	to := nft.Packet{In: x.host.uplinks[is4], Dst: dst, Protocol: p.protocol, Port: p.HostPort}
 	if rule := x.filters.Translates(to); rule != "" {
-		x.add("port-conflict", h.Network, h.who(), what+" leads to "+p.ContainerIP.String()+", and by the rule "+rule+" elsewhere: one of the two gets nothing",
+		x.add("port-conflict", h.Network, h.who(), what+" leads to "+p.ContainerIP.String()+", and by the rule "+rule+" elsewhere: one of the two gets no packets",
 			"publish one of them at another port, or: nft delete rule "+rule)
 	}
 	list, err := x.listeners()
@@ -35,13 +36,13 @@ func (x *examination) rivals(h *held, p port) error {
 	})
 	if i >= 0 {
 		l := list[i]
-		x.add("port-conflict", h.Network, h.who(), fmt.Sprintf("%s (process %d) listens at %s, and hears nothing from outside: that goes to %s", l.program, l.pid, what, p.ContainerIP),
+		x.add("port-conflict", h.Network, h.who(), fmt.Sprintf("%s (process %d) listens at %s, and gets no packets from outside: they go to %s", l.program, l.pid, what, p.ContainerIP),
 			fmt.Sprintf("publish another port, or: kill %d", l.pid))
 	}
 	return err
 }
 
-// listeners reads them once.
+// listeners reads the listeners once.
 func (x *examination) listeners() ([]listener, error) {
 	if x.listening != nil {
 		return *x.listening, nil

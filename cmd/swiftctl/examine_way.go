@@ -12,15 +12,15 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The ways that packets take: out of each container, and to each published port. They are judged by what the host's rules do
-// with them, whoever made these, and not by which of them are there.
+// These are the ways of packets: out of each container, and to each published port. They are judged
+// by the effect of the host's rules, whichever program made them, and not by the presence of rules.
 
-// host is what the ways depend on besides rules.
+// host has the facts that the ways depend on, other than rules.
 type host struct {
-	uplinks map[bool]string           // by whether it's IPv4's: the link of what goes outside
+	uplinks map[bool]string           // links to the outside; the key is true for IPv4
 	addrs   map[bool]netip.Addr       // the uplinks' first addresses
 	legacy  map[bool]*nft.LegacyTable // the tables filter of iptables-legacy
-	detours []string                  // what is missing of the way through iptables' tables
+	detours []string                  // the missing parts of the way through iptables' tables
 }
 
 // outside are addresses that only a default route leads to (RFC 5737, RFC 3849).
@@ -55,7 +55,8 @@ func (x *examination) readHost() (h host, err error) {
 	return h, err
 }
 
-// link is what packets from and to an attachment pass on the host: its bridge, or its host end; "" if it has none.
+// link is the link of the host that packets from and to an attachment pass: its bridge, or its host
+// end; "" if it has none.
 func (x *examination) link(h *held) string {
 	l := h.link
 	if l.Index == 0 {
@@ -67,7 +68,7 @@ func (x *examination) link(h *held) string {
 	return l.Name
 }
 
-// routed are the addresses of an attachment that the host is the gateway of.
+// routed are those addresses of an attachment for which the host is the gateway.
 func (x *examination) routed(h *held) (list []netip.Addr) {
 	if h.link.Index == 0 {
 		return h.Firewall
@@ -81,7 +82,7 @@ func (x *examination) routed(h *held) (list []netip.Addr) {
 	return list
 }
 
-// ways looks at what an attachment sends and, of its ports, at what is sent to it.
+// ways looks at packets from an attachment, and at packets to its ports.
 func (x *examination) ways(h *held) {
 	link := x.link(h)
 	if link == "" {
@@ -94,7 +95,7 @@ func (x *examination) ways(h *held) {
 		}
 		if x.host.legacy[a.Is4()].Stops(p) {
 			subnet, program := x.subnet(h, a), iptablesFor(a)+"-legacy"
-			x.add("legacy-drop", h.Network, "", "chain FORWARD of "+program+" drops what containers of this network send, and no rule of nftables leads past it",
+			x.add("legacy-drop", h.Network, "", "chain FORWARD of "+program+" drops packets from containers of this network, and no rule of nftables leads past it",
 				program+" -I FORWARD -s "+subnet+" -j ACCEPT && "+program+" -I FORWARD -d "+subnet+" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 		}
 	}
@@ -112,7 +113,7 @@ func iptablesFor(a netip.Addr) string {
 	return "ip6tables"
 }
 
-// subnet is that of one of an attachment's addresses.
+// subnet is the subnet of one of an attachment's addresses.
 func (x *examination) subnet(h *held, a netip.Addr) string {
 	link := h.link
 	if link.Index == 0 {
@@ -126,30 +127,32 @@ func (x *examination) subnet(h *held, a netip.Addr) string {
 	return netip.PrefixFrom(a, a.BitLen()).String()
 }
 
-// barrier is a chain that drops what an attachment sends.
+// barrier reports a chain that drops packets from an attachment.
 func (x *examination) barrier(h *held, a netip.Addr, b nft.Barrier) {
 	opened, subnet := slices.Contains(h.opened, a), x.subnet(h, a)
 	family := map[bool]string{true: "ip", false: "ip6"}[a.Is4()]
 	switch {
 	case b.Table == family+" filter" && opened:
-		// A part of the way that is lacking is the host's finding. Where it's whole, the administrator's chain drops.
+		// A missing part of the way is a finding of the host. If the way is whole, the
+		// administrator's chain drops.
 	case b.Table == family+" filter":
-		x.add("barrier", h.Network, "", "chain "+b.String()+" drops what nothing accepts, and nothing is open for containers of this network", x.opens(h, a, subnet))
+		x.add("barrier", h.Network, "", "chain "+b.String()+" drops packets that no rule accepts, and none accepts those from containers of this network", x.opens(h, a, subnet))
 	case strings.HasSuffix(b.Table, " firewalld"):
-		x.add("firewalld", h.Network, "", "firewalld rejects what "+subnet+" sends: none of its zones has these containers, since it was started, reloaded or restarted after them",
+		x.add("firewalld", h.Network, "", "firewalld rejects packets from "+subnet+": none of its zones has these containers, since it was started, reloaded or restarted after them",
 			"firewall-cmd --permanent --zone="+x.zone(h)+" --add-source="+subnet+" && firewall-cmd --reload")
 	default:
 		rule := "nft insert rule " + b.String() + " " + family
-		x.add("barrier", h.Network, "", "chain "+b.String()+" drops what containers of this network send, and no other table can let it past",
+		x.add("barrier", h.Network, "", "chain "+b.String()+" drops packets from containers of this network, and no other table can let them past",
 			rule+" saddr "+subnet+" accept && "+rule+" daddr "+subnet+" ct state established,related accept")
 	}
 }
 
-// opens is what lets a network's containers through iptables' FORWARD.
+// opens is the command that lets a network's containers through iptables' FORWARD.
 func (x *examination) opens(h *held, a netip.Addr, subnet string) string {
 	c := x.conf(h.Network)
 	switch {
-	case c != nil && c.has("firewall") && !x.hasFirewalld(): // else the plugin leaves iptables alone
+	// Otherwise the plugin leaves iptables alone.
+	case c != nil && c.has("firewall") && !x.hasFirewalld():
 		return "swiftctl sync " + c.path + ", or attach the containers again"
 	case x.hasUFW(a):
 		return "ufw route allow from " + subnet
@@ -169,7 +172,7 @@ func (x *examination) hasUFW(a netip.Addr) bool {
 	return x.filters.Has("ip6 filter", "ufw6-before-forward")
 }
 
-// zone is firewalld's for a network's containers.
+// zone is the zone of firewalld for a network's containers.
 func (x *examination) zone(h *held) string {
 	if c := x.conf(h.Network); c != nil && c.has("firewall") {
 		return c.plugin("firewall").Zone
@@ -187,12 +190,12 @@ func (x *examination) conf(network string) *netconf {
 	return nil
 }
 
-// inward looks at what comes from outside for a published port.
+// inward looks at packets from outside for a published port.
 func (x *examination) inward(h *held, port port, link string) {
 	a := port.ContainerIP
 	p := nft.Packet{In: x.host.uplinks[a.Is4()], Out: link, Dst: a, Protocol: port.protocol, Port: port.ContainerPort, DNAT: true}
 	says := func(chain string) string {
-		return fmt.Sprintf("chain %s drops what comes from outside for %s", chain, port.text)
+		return fmt.Sprintf("chain %s drops packets from outside for %s", chain, port.text)
 	}
 	accept := fmt.Sprintf("-I FORWARD -m conntrack --ctstate DNAT -p %s --dport %d -j ACCEPT", port.Protocol, port.ContainerPort)
 	if b, stopped := x.filters.Stops(p); stopped {

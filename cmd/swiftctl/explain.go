@@ -18,14 +18,14 @@ func newExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain {CONF | --last [N] | --record on|off}",
 		Short: "Say what an ADD would do now, or what the last ones did, step by step",
-		Long: "Say what attaching a container would do on this host now: which addresses it would get, what is missing and\n" +
-			"would be made, and each change to links, addresses, routes, sysctls and ruleset in its order. The container\n" +
-			"needn't exist. What ADD would refuse is refused with the same words.\n\n" +
-			"CONF is a plugin configuration (.conf) or a list of them (.conflist). Of a list the bridge or ptp plugin is\n" +
+		Long: "Say what attaching a container would do on this host now: the addresses that it would get, the missing things\n" +
+			"that would be made, and each change to links, addresses, routes, sysctls and ruleset in its order. The container\n" +
+			"needn't exist. Errors are those of ADD, in the same words.\n\n" +
+			"CONF is a plugin configuration (.conf) or a list of them (.conflist). In a list the bridge or ptp plugin is\n" +
 			"explained, and the others are named.\n\n" +
-			"With --last it shows what the last ADDs and DELs did: whose they were, their errors, and the microseconds that\n" +
-			"each step took, without the start of the process. They're recorded once --record on has been called, and until\n" +
-			"--record off, which throws them away, or the host's restart. It costs a plugin two system calls.",
+			"With --last it shows the last ADDs and DELs: their containers, their errors, and the microseconds of each step,\n" +
+			"without the start of the process. Calls are recorded from --record on until --record off, which removes the\n" +
+			"record, or until the host restarts. Recording costs a plugin two system calls.",
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := cmd.Flags()
@@ -33,12 +33,12 @@ func newExplain() *cobra.Command {
 	f.StringVar(&t.ifName, "ifname", defaultIfName, "`name` of the link in the container")
 	f.StringVar(&t.mac, "mac", "", "hardware `address` for the link in the container")
 	f.StringArrayVar(&t.addrs, "ip", nil, "`address` to ask for; may be repeated")
-	last := f.Int("last", defaultLast, "show the last `N` calls in place of what an ADD would do")
+	last := f.Int("last", defaultLast, "show the last `N` calls instead of explaining an ADD")
 	f.Lookup("last").NoOptDefVal = strconv.Itoa(defaultLast)
 	asJSON := f.Bool("json", false, "print the last calls as JSON")
-	onOff := f.String("record", "", "begin or stop to record calls: `on|off`")
+	onOff := f.String("record", "", "turn the recording of calls on or off: `on|off`")
 	if err := cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there's no such flag: a mistake a few lines above
+		panic(err) // there is no such flag: a mistake a few lines above
 	}
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		out := cmd.OutOrStdout()
@@ -64,7 +64,7 @@ func newExplain() *cobra.Command {
 	return cmd
 }
 
-// explain prints what an ADD would do by the configuration at path.
+// explain prints the changes of an ADD with the configuration at path.
 func explain(w io.Writer, path string, a cni.Attachment) error {
 	c, err := readNetconf(path)
 	if err != nil {

@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/internal/handover"
 )
 
-// finding is something that isn't as it should be.
+// finding is a difference from the state that should be.
 type finding struct {
-	Kind    string `json:"kind"`              // one word or two with a dash, for scripts
-	Network string `json:"network,omitempty"` // unset where it's the host's
+	Kind    string `json:"kind"`              // one or two words with a dash, for scripts
+	Network string `json:"network,omitempty"` // unset for the host
 	Who     string `json:"who,omitempty"`     // CONTAINER/IFNAME
 	Problem string `json:"problem"`
 	Remedy  string `json:"remedy"`
@@ -34,7 +35,7 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "check [CONF...]",
 		Aliases: []string{"doctor"},
-		Short:   "Compare what should be with what the kernel has, and say how to mend it",
+		Short:   "Compare the kernel's state with the state that should be, and name remedies",
 		Long: "Compare leases, links, ruleset and configurations with each other. Nothing is changed. Each finding comes with\n" +
 			"its remedy:\n\n" +
 			"  lease-without-link     a lease whose container is provably gone\n" +
@@ -44,22 +45,25 @@ func newCheck() *cobra.Command {
 			"  missing-gateway        a bridge without the address that its containers send to\n" +
 			"  bridge-down            a bridge that carries nothing\n" +
 			"  no-forwarding          net.ipv4.ip_forward, or IPv6's, is off\n" +
-			"  barrier                another firewall drops what the host forwards, and no plugin opens it\n" +
-			"  missing-jump           the way through iptables' FORWARD isn't there any more\n" +
-			"  firewalld              firewalld rejects what containers send: no zone of its has them\n" +
-			"  port-closed            a firewall drops what comes from outside for a published port\n" +
+			"  barrier                another firewall drops forwarded packets, and no plugin lets them through\n" +
+			"  missing-jump           the way through iptables' FORWARD is gone\n" +
+			"  firewalld              firewalld rejects packets from containers: no zone has them\n" +
+			"  port-closed            a firewall drops packets from outside for a published port\n" +
 			"  port-conflict          a published port that another rule or a program of the host also wants\n" +
-			"  legacy-drop            FORWARD of iptables-legacy drops what containers send\n" +
-			"  legacy-rules           what the CNI project's plugins left in iptables-legacy\n" +
-			"  missing-route          a container of ptp that the host has no route to\n" +
-			"  no-router              an uplink that has lost the IPv6 default route that a router advertised\n" +
+			"  legacy-drop            FORWARD of iptables-legacy drops packets from containers\n" +
+			"  legacy-rules           rules of the CNI project's plugins in iptables-legacy\n" +
+			"  missing-route          a container of ptp to which the host has no route\n" +
+			"  no-router              an uplink that has lost the IPv6 default route of a router advertisement\n" +
 			"  dormant-table          a table of ours that the kernel skips\n" +
-			"  many-chains            more chains than belong there, each a cost for every connection\n" +
-			"  check                  what the plugins' CHECK says besides, of containers that libcni's cache knows\n" +
-			"  old-policy             a bridge's ingress policy that the CNI project's firewall plugin left behind\n" +
-			"  damaged-leases         files in a directory of leases that are none, or that nobody can own\n\n" +
-			"Networks of containers that libcni's cache knows are looked at without their configurations.\n" +
-			confsHelp + " The exit status is 1 if anything is found, or can't be read.",
+			"  many-chains            more chains than needed, each a cost for every connection\n" +
+			"  resident-silent        the resident's socket is there, and nobody answers\n" +
+			"  resident-apart         the resident makes no calls of this place\n" +
+			"  resident-version       the resident is of another version than swiftctl\n" +
+			"  check                  other errors of the plugins' CHECK, for containers in libcni's cache\n" +
+			"  old-policy             a bridge's ingress policy that the CNI project's firewall plugin left\n" +
+			"  damaged-leases         files in a directory of leases that aren't leases, or have no possible owner\n\n" +
+			"Networks of containers in libcni's cache need no configuration.\n" +
+			confsHelp + " The exit status is 1 if anything is found, or if something can't be read.",
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	cache := cacheFlag(cmd)
@@ -69,7 +73,7 @@ func newCheck() *cobra.Command {
 		confs = withCached(confs, *cache)
 		list, err := examine(cmd.Context(), confs, *dirs, cmd.Flags().Changed("data-dir"), *cache)
 		if len(list) > 0 {
-			// What changes meanwhile looks wrong for a moment. What's wrong stays.
+			// Something that changes meanwhile looks wrong for a moment. A real fault stays.
 			var again []finding
 			again, err = examine(cmd.Context(), confs, *dirs, cmd.Flags().Changed("data-dir"), *cache)
 			list = slices.DeleteFunc(list, func(f finding) bool { return !slices.Contains(again, f) })
@@ -81,7 +85,7 @@ func newCheck() *cobra.Command {
 			return join(printListJSON(cmd.OutOrStdout(), list), err)
 		}
 		if len(list) == 0 && err == nil {
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing is wrong (configurations looked at: %d)\n", len(confs))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing is wrong (configurations looked at: %d)\n%s", len(confs), residentNote(cmd.Context(), handover.Socket))
 		}
 		return join(printFindings(cmd.OutOrStdout(), list), err)
 	})

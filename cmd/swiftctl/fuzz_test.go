@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// FuzzState: whatever a runtime sends is refused, or is a state that the hook can act on: with an ID, of a status that
-// it serves, and a bundle that doesn't depend on where the hook was started. Told again it's the same state.
+// FuzzState: whatever a runtime sends is refused, or is a state that the hook can act on: with an
+// ID, of a status that it serves, and a bundle that doesn't depend on where the hook was started.
+// Told again it's the same state.
 func FuzzState(f *testing.F) {
 	for _, text := range []string{
 		`{"ociVersion":"1.0.2","id":"c1","status":"creating","pid":4242,"bundle":"/run/c1"}`,
@@ -49,8 +50,8 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// FuzzBundle: a config.json that's taken names a root, which is absolute in an absolute bundle; whichever spelling of
-// /etc/resolv.conf it mounts something on is found.
+// FuzzBundle: a config.json that's taken names a root, which is absolute in an absolute bundle;
+// whichever spelling of /etc/resolv.conf it mounts something on is found.
 func FuzzBundle(f *testing.F) {
 	for _, text := range []string{
 		`{"ociVersion":"1.0.2","root":{"path":"rootfs","readonly":true},"mounts":[{"destination":"/proc","type":"proc"}]}`,

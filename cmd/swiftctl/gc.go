@@ -15,8 +15,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/tuning"
+	"github.com/swiftcni/swiftcni/internal/veth"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -25,20 +25,21 @@ func newGC() *cobra.Command {
 	var c collecting
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "End what is left of attachments that are provably dead",
-		Long: "End the leases and rules of attachments that are provably dead, and what the plugin tuning saved for them, and\n" +
-			"list whose they were. Proof is that no namespace that may have an end of the attachment's link has one, or that\n" +
-			"the boot of the host has ended that it was made in; another boot ID alone, or a link that looks otherwise, is none.\n" +
-			"Attachments of other network namespaces, and leases that host-local took, are never touched.\n\n" +
-			"It needs no configuration, so it suits a timer; those in --conf-dir, if there are any, say where else leases\n" +
-			"are. Nothing is printed where nothing had to be done, and one network's error, which makes the exit status 1,\n" +
-			"doesn't keep the others from being cleaned.",
+		Short: "Remove the remains of attachments that are provably dead",
+		Long: "End the leases and rules of attachments that are provably dead, remove the attributes that the plugin tuning\n" +
+			"saved for them, and list their owners. There are two proofs: no namespace that may have an end of the\n" +
+			"attachment's link has one, or the boot of the host in which it was made has ended. Another boot ID alone is no\n" +
+			"proof, nor is a link that looks different. Attachments of other network namespaces, and leases that host-local\n" +
+			"made, are never touched.\n\n" +
+			"It needs no configuration, so it suits a timer. Configurations in --conf-dir, if there are any, name further\n" +
+			"directories of leases. If there was nothing to do, nothing is printed. An error of one network makes the exit\n" +
+			"status 1, and the other networks are cleaned all the same.",
 		Args: cobra.NoArgs,
 	}
 	dirs, conf := dataDirFlag(cmd), confFlag(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&c.networks, "network", nil, "`name` of a network to clean, in place of all; may be repeated")
-	f.BoolVarP(&c.dry, "dry-run", "n", false, "list what would end, and do nothing")
+	f.StringArrayVar(&c.networks, "network", nil, "`name` of a network to clean, instead of all; may be repeated")
+	f.BoolVarP(&c.dry, "dry-run", "n", false, "only list what would end")
 	asJSON := f.Bool("json", false, "print JSON")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		confs, _ := readConfs(nil, *conf, false) // a wrong one is no reason to clean less
@@ -46,24 +47,24 @@ func newGC() *cobra.Command {
 		if c.dirs = *dirs; !named {
 			c.dirs = dataDirs(*dirs, confs)
 		}
-		err := c.run(confs)
-		print := printReclaimed
+		err := c.run(cmd.Context(), confs)
+		show := printReclaimed
 		if *asJSON {
-			print = printListJSON[*reclaimed]
+			show = printListJSON[*reclaimed]
 		}
-		return join(print(cmd.OutOrStdout(), c.list), err)
+		return join(show(cmd.OutOrStdout(), c.list), err)
 	})
 	return cmd
 }
 
-// reclaimed is an attachment that was dead, and what it no longer holds.
+// reclaimed is an attachment that was dead, and everything that it no longer holds.
 type reclaimed struct {
 	Network     string       `json:"network"`
 	ContainerID string       `json:"containerID"`
 	IfName      string       `json:"ifName"`
 	Addresses   []netip.Addr `json:"addresses"`
-	Rules       string       `json:"rules,omitempty"`  // that were there without a lease, in words
-	Tuning      bool         `json:"tuning,omitempty"` // a file of the plugin tuning's
+	Rules       string       `json:"rules,omitempty"`  // rules without a lease, in words
+	Tuning      bool         `json:"tuning,omitempty"` // a file of the plugin tuning
 }
 
 // collecting is one call of gc.
@@ -74,20 +75,20 @@ type collecting struct {
 	list     []*reclaimed
 }
 
-// run goes on after an error: what one network has wrong is no reason to leave the others'.
-func (c *collecting) run(confs []*netconf) (err error) {
+// run goes on after an error: a fault of one network is no reason to leave the others.
+func (c *collecting) run(ctx context.Context, confs []*netconf) (err error) {
 	c.dirs = existing(c.dirs, false)
 	if !c.dry {
-		err = c.leases()
+		err = c.leases(ctx)
 	}
-	err = join(err, c.rules(confs), c.saved(confs))
+	err = join(err, c.rules(ctx, confs), c.saved(confs))
 	slices.SortStableFunc(c.list, func(a, b *reclaimed) int {
 		return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.ContainerID, b.ContainerID), strings.Compare(a.IfName, b.IfName))
 	})
 	return err
 }
 
-// of returns an owner's entry, a new one if need be.
+// of returns an owner's entry, or a new one.
 func (c *collecting) of(network, containerID, ifName string) *reclaimed {
 	for _, r := range c.list {
 		if r.Network == network && r.ContainerID == containerID && r.IfName == ifName {
@@ -99,6 +100,16 @@ func (c *collecting) of(network, containerID, ifName string) *reclaimed {
 	return r
 }
 
+// leasesEnded is how many attachments had leases that have ended.
+func (c *collecting) leasesEnded() (n int) {
+	for _, r := range c.list {
+		if len(r.Addresses) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *collecting) chosen(h *held) bool {
 	return c.networks == nil || slices.ContainsFunc(c.networks, func(name string) bool {
 		return nft.Owner{Network: name}.Short().Network == h.owner().Short().Network
@@ -106,7 +117,7 @@ func (c *collecting) chosen(h *held) bool {
 }
 
 // leases ends leases, each network's by itself, and the rules that go with them.
-func (c *collecting) leases() (err error) {
+func (c *collecting) leases(ctx context.Context) (err error) {
 	for _, dir := range c.dirs {
 		names := slices.Clone(c.networks)
 		if names == nil {
@@ -116,7 +127,7 @@ func (c *collecting) leases() (err error) {
 		}
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			ended, networkErr := reclaimNetwork(dir, name)
+			ended, networkErr := reclaimNetwork(ctx, dir, name)
 			if networkErr != nil {
 				err = join(err, fmt.Errorf("network %q: %w", name, networkErr))
 			}
@@ -129,11 +140,12 @@ func (c *collecting) leases() (err error) {
 	return err
 }
 
-// rules takes out rules that belong to nobody. A dry run lists here too whose leases would end.
-func (c *collecting) rules(confs []*netconf) error {
-	n, err := readNode(c.dirs)
+// rules removes rules that belong to nobody. A dry run also lists here the attachments whose leases
+// would end.
+func (c *collecting) rules(ctx context.Context, confs []*netconf) error {
+	n, err := readNode(ctx, c.dirs)
 	if n.blind != nil {
-		return err // half a picture would take live containers for dead ones
+		return err // with half of the facts, live containers would look dead
 	}
 	n.know(confs)
 	for _, h := range n.list {
@@ -145,10 +157,10 @@ func (c *collecting) rules(confs []*netconf) error {
 	sweep := sweeping{dry: c.dry, dirs: c.dirs, node: n, done: func(h *held) {
 		c.of(h.Network, h.ContainerID, h.IfName).Rules = h.elements()
 	}}
-	return join(err, sweep.run(c.chosen))
+	return join(err, sweep.run(ctx, c.chosen))
 }
 
-// saved removes what tuning saved.
+// saved removes the attributes that tuning saved.
 func (c *collecting) saved(confs []*netconf) (err error) {
 	for _, dir := range tuningDirs(confs) {
 		owners, dirErr := tuning.ForgetDead(dir, c.networks, c.dry)
@@ -160,7 +172,7 @@ func (c *collecting) saved(confs []*netconf) (err error) {
 	return err
 }
 
-// tuningDirs are where the plugin tuning keeps what it saves.
+// tuningDirs are the directories in which the plugin tuning saves attributes.
 func tuningDirs(confs []*netconf) []string {
 	dirs := []string{tuning.DefaultDir}
 	for _, c := range confs {
@@ -173,21 +185,22 @@ func tuningDirs(confs []*netconf) []string {
 	return dirs
 }
 
-// reclaimNetwork leaves a network alone in which no record can prove anything: it has no lock of its own made, either.
-func reclaimNetwork(dir, network string) ([]ipam.Record, error) {
-	proven, err := hasEvidence(dir, network)
+// reclaimNetwork leaves a network alone if none of its records can prove anything. Nor does it make
+// a lock there.
+func reclaimNetwork(ctx context.Context, dir, network string) ([]ipam.Record, error) {
+	proven, err := hasEvidence(ctx, dir, network)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil || !proven {
 		return nil, err
 	}
-	return cni.ReclaimLeases(context.Background(), dir, network)
+	return veth.ReclaimLeases(ctx, dir, network)
 }
 
 // hasEvidence reports whether any attachment of a network could be proven dead.
-func hasEvidence(dir, network string) (found bool, err error) {
-	store, err := ipam.OpenReadOnly(context.Background(), dir, network)
+func hasEvidence(ctx context.Context, dir, network string) (found bool, err error) {
+	store, err := ipam.OpenReadOnly(ctx, dir, network)
 	if err != nil {
 		return false, err
 	}
@@ -206,7 +219,7 @@ func hasEvidence(dir, network string) (found bool, err error) {
 func printReclaimed(w io.Writer, list []*reclaimed) error {
 	if len(list) == 0 {
 		if isTerminal(w) {
-			fmt.Fprintln(w, "nothing is left of anybody who is provably dead")
+			fmt.Fprintln(w, "no attachment is provably dead")
 		}
 		return nil
 	}
@@ -222,7 +235,7 @@ func reclaimedTable(w io.Writer, list []*reclaimed, id func(string) string) erro
 			others = append(others, r.Rules)
 		}
 		if r.Tuning {
-			others = append(others, "what tuning saved")
+			others = append(others, "attributes saved by tuning")
 		}
 		if others == nil {
 			others = []string{"-"}

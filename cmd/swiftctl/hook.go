@@ -26,10 +26,10 @@ createRuntime (or prestart) and poststop:
   "hooks": { "createRuntime": [ HOOK ], "poststop": [ HOOK ] }
   HOOK = { "path": "/usr/local/bin/swiftctl", "args": ["swiftctl", "hook", "/etc/cni/net.d/my.conflist"], "timeout": 10 }
 
-When the container is created it's attached, and /etc/resolv.conf in its root is replaced by one that says what
-the result's dns says, if it says anything. When it has stopped it's detached. If attaching fails nothing of it is
-left. A root that's mounted read-only keeps its resolv.conf, with a warning; so does one whose config.json mounts
-something over it.
+When the container is created it's attached, and /etc/resolv.conf in its root is replaced by the result's dns, if
+that has any content. When the container has stopped it's detached. If attaching fails nothing is left. If the root
+is mounted read-only, or if config.json mounts something over the file, the container keeps its resolv.conf, and
+there is a warning.
 
 ` + confHelp + ` Its path is absolute, since runtimes
 start hooks in different directories.`,
@@ -38,7 +38,7 @@ start hooks in different directories.`,
 	f := cmd.Flags()
 	f.StringVar(&h.ifName, "ifname", defaultIfName, "`name` of the link in the container")
 	f.StringArrayVar(&h.ipamPath, "ipam-path", []string{defaultIPAMPath}, ipamPathHelp)
-	f.StringVar(&logPath, "log", "", "`file` to add a line to for all that's done: runtimes show little of what hooks print")
+	f.StringVar(&logPath, "log", "", "log `file`, with a line for each call: runtimes show little of the output of hooks")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		if !filepath.IsAbs(args[0]) {
 			return &usageError{fmt.Errorf("CONF is %q, expected an absolute path", args[0])}
@@ -98,7 +98,7 @@ func (h *hook) serve(ctx context.Context, s *state, path string) error {
 	return nil
 }
 
-// attach opens all that it's going to need before it changes anything.
+// attach opens everything that it needs before it changes anything.
 func (h *hook) attach(ctx context.Context, s *state, n *cni.Network, a cni.Attachment) (err error) {
 	if a.NetNS, err = netnsOf(s.PID); err != nil {
 		return err
@@ -117,14 +117,15 @@ func (h *hook) attach(ctx context.Context, s *state, n *cni.Network, a cni.Attac
 		return err
 	}
 	if err := h.resolve(root, b, res.DNS); err != nil {
-		// The runtime may not call the hook again for a container that it couldn't create: crun doesn't.
+		// The runtime may not call the hook again for a container that it couldn't create: crun
+		// doesn't.
 		return errors.Join(err, detachRecorded(ctx, n, a))
 	}
 	h.log.Info("attached", "network", n.Name(), "ifname", h.ifName, "pid", s.PID, "addresses", addresses(res))
 	return nil
 }
 
-// resolve tells the container where to resolve names, if the result does.
+// resolve writes the container's resolv.conf, if the result has anything for it.
 func (h *hook) resolve(root *rootfs, b *bundle, dns cni.DNS) error {
 	text, err := resolvConf(dns)
 	if err != nil || text == "" {

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hookLog is where a hook says what it did, or nowhere.
+// hookLog is the log of a hook, or none.
 type hookLog struct {
 	*slog.Logger
 	file *os.File
 }
 
-// openLog opens a log to add to; "" is none. The log that comes with an error drops what it's told. A symbolic
-// link isn't followed: logs often lie where others may write.
+// openLog opens a log to add to; "" is none. The log that comes with an error drops all messages. A
+// symbolic link isn't followed: logs often lie where other users may write.
 func openLog(path string) (hookLog, error) {
 	l := hookLog{Logger: slog.New(slog.DiscardHandler)}
 	if path == "" {

@@ -20,11 +20,14 @@ func newInstall() *cobra.Command {
 		Use:   "install [DIR]",
 		Short: "Install the plugins into a directory, one binary and a link for each name",
 		Long: "Put swiftcni into DIR and link every plugin's name to it. Each file is replaced in one step, so plugins may\n" +
-			"be called meanwhile, and a second call changes nothing. Files of others are left alone unless --force is\n" +
-			"given; then the first one of a name is kept as NAME.reference.\n\n" +
-			"Without DIR it's " + defaultPluginDir + ", and also " + firstPluginDir + " where podman would find others' plugins\n" +
-			"elsewhere first, such as those of Debian's packages in /usr/lib/cni. What podman, containerd and CRI-O of this\n" +
-			"host take from other directories all the same, by their configuration, is told with what to do.",
+			"be called meanwhile, and a second call changes nothing. Other programs' files are left alone unless --force is\n" +
+			"given. Then the first one of a name is kept as NAME.reference.\n\n" +
+			"Without DIR it's " + defaultPluginDir + ". It's also " + firstPluginDir + " if podman would find other plugins first,\n" +
+			"such as those of Debian's packages in /usr/lib/cni. If podman, containerd or CRI-O of this host still finds\n" +
+			"plugins in other directories, by its configuration, a message says what to do.\n\n" +
+			"--units also writes the units with which systemd starts the resident, for this swiftctl, and the exporter, if\n" +
+			"swiftcni-exporter is beside it. They aren't enabled:\n" +
+			"systemctl enable --now swiftcni.socket does that.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return one("DIR, the directory of plugins")(nil, args)
@@ -34,14 +37,15 @@ func newInstall() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.binary, "binary", "", "`path` of the swiftcni to install (default: the one beside swiftctl)")
-	f.BoolVar(&in.copy, "copy", false, "make hard links, or copies where there are none, in place of symbolic links")
-	f.BoolVar(&in.force, "force", false, "replace files of others too")
+	f.BoolVar(&in.copy, "copy", false, "make hard links, or copies if that fails, instead of symbolic links")
+	f.BoolVar(&in.force, "force", false, "replace other programs' files too")
+	unitDir := f.String("units", "", "also write the units of systemd into a `directory`, such as /etc/systemd/system")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program's file: %w", err)
+		}
 		if in.binary == "" {
-			self, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find swiftcni beside swiftctl: %w", err)
-			}
 			in.binary = filepath.Join(filepath.Dir(self), binaryName)
 		}
 		in.out = cmd.OutOrStdout()
@@ -51,6 +55,11 @@ func newInstall() *cobra.Command {
 		}
 		for _, in.dir = range dirs {
 			if err := in.run(); err != nil {
+				return err
+			}
+		}
+		if *unitDir != "" {
+			if err := installUnits(*unitDir, self, in.out); err != nil {
 				return err
 			}
 		}

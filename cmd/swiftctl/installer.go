@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// modulePath is what a binary of ours says that it was built from.
+// modulePath begins the path of the main module of a binary of ours.
 const modulePath = "github.com/swiftcni/swiftcni"
 
-// referenceSuffix marks what was there before, which usually are the reference plugins.
+// referenceSuffix marks the former files, which usually are the reference plugins.
 const referenceSuffix = ".reference"
 
 // installer puts one binary and its names into a directory.
@@ -59,7 +59,7 @@ func (in *installer) say(what, name string) {
 	fmt.Fprintf(in.out, "%-10s %s\n", what, in.path(name))
 }
 
-// check names all that stands in the way.
+// check names everything that prevents the installation.
 func (in *installer) check() error {
 	var foreign, dirs []string
 	for _, name := range append([]string{binaryName}, in.names...) {
@@ -75,17 +75,17 @@ func (in *installer) check() error {
 		}
 	}
 	if dirs != nil {
-		return errors.New("in the way are directories: " + strings.Join(dirs, ", "))
+		return errors.New("directories are in the way: " + strings.Join(dirs, ", "))
 	}
 	if foreign != nil {
-		return errors.New("files of others are in the way: " + strings.Join(foreign, ", ") +
+		return errors.New("other programs' files are in the way: " + strings.Join(foreign, ", ") +
 			" (--force replaces them and keeps them as NAME" + referenceSuffix + ")")
 	}
 	return nil
 }
 
-// isOurs reports whether a file of the directory is a link to our binary, wherever that is by now, or a binary
-// of ours of any version.
+// isOurs reports whether a file of the directory is a link to our binary, wherever that is by now,
+// or a binary of ours of any version.
 func (in *installer) isOurs(name string) bool {
 	if target, err := os.Readlink(in.path(name)); err == nil && name != binaryName {
 		return target == binaryName
@@ -95,7 +95,7 @@ func (in *installer) isOurs(name string) bool {
 
 func ours(path string) bool {
 	info, err := buildinfo.ReadFile(path)
-	return err == nil && info.Main.Path == modulePath
+	return err == nil && (info.Main.Path == modulePath || strings.HasPrefix(info.Main.Path, modulePath+"/"))
 }
 
 // putBinary installs the binary, unless the same one is there.
@@ -121,7 +121,7 @@ func (in *installer) putName(name string) error {
 		}
 		return in.replace("linked", name, func(temp string) error { return os.Symlink(binaryName, temp) })
 	}
-	if err != nil { // no symbolic link
+	if err != nil { // there was no symbolic link
 		same, err := sameFile(in.path(binaryName), in.path(name))
 		if err != nil {
 			return err
@@ -139,10 +139,12 @@ func (in *installer) putName(name string) error {
 	})
 }
 
-// replace makes a file beside the old one and renames it into place: who executes the old one goes on with it.
+// replace makes a file beside the old one and renames it into place. A process that executes the
+// old one goes on with it.
 func (in *installer) replace(what, name string, create func(temp string) error) error {
 	temp := in.path("." + name + ".new")
-	// A call that was killed may have left it. Two calls at once would disturb each other, and one then fails.
+	// A call that was killed may have left it. Two calls at once would disturb each other, and one
+	// of them then fails.
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -158,14 +160,14 @@ func (in *installer) replace(what, name string, create func(temp string) error) 
 		_ = os.Remove(temp)
 		return err
 	}
-	// Between two links to one file rename(2) does nothing, and leaves both.
+	// If both are links to one file, rename(2) does nothing, and leaves both.
 	_ = os.Remove(temp)
 	in.say(what, name)
 	return nil
 }
 
-// keep gives another's file a second name, unless one was kept before. The first name stays until it's
-// replaced, so the plugin is never missing.
+// keep gives another program's file a second name, unless one was kept before. The first name stays
+// until it's replaced, so the plugin is never missing.
 func (in *installer) keep(name string) error {
 	if _, err := os.Lstat(in.path(name)); errors.Is(err, fs.ErrNotExist) || in.isOurs(name) {
 		return nil
@@ -184,7 +186,8 @@ func (in *installer) keep(name string) error {
 	return err
 }
 
-// sameFile reports whether two paths lead to one file, or b is a regular file with the content and mode of a.
+// sameFile reports whether two paths lead to one file, or b is a regular file with the content and
+// mode of a.
 func sameFile(a, b string) (bool, error) {
 	infoA, err := os.Stat(a)
 	if err != nil {
@@ -211,8 +214,8 @@ func sameFile(a, b string) (bool, error) {
 	return err == nil && bytes.Equal(textA, textB), err
 }
 
-// copyBinary copies to a file that must not exist, and has it on disk before it's given its name: a plugin must
-// not be empty after a power cut.
+// copyBinary copies to a file that must not exist. The copy is on disk before it gets its name: a
+// plugin must not be empty after a power cut.
 func copyBinary(from, to string) (err error) {
 	src, err := os.Open(from)
 	if err != nil {
@@ -227,7 +230,7 @@ func copyBinary(from, to string) (err error) {
 	if _, err := io.Copy(dst, src); err != nil {
 		return err
 	}
-	// Not by OpenFile's mode, from which the umask takes.
+	// OpenFile's mode isn't enough, since the umask cuts it.
 	if err := dst.Chmod(0o755); err != nil {
 		return err
 	}

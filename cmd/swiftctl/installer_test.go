@@ -13,8 +13,8 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 )
 
-// TestInstallWhilePluginsRun replaces the binary under a plugin that is being executed, with links and with
-// copies, by a binary that differs.
+// TestInstallWhilePluginsRun replaces the binary under a plugin that is being executed, with links
+// and with copies, by a binary that differs.
 func TestInstallWhilePluginsRun(t *testing.T) {
 	for _, copies := range []bool{false, true} {
 		dir := t.TempDir()
@@ -68,7 +68,8 @@ func TestInstallRepairsMode(t *testing.T) {
 	}
 }
 
-// TestInstallClearsWhatAKilledCallLeft: its temporary file, and a link that leads to a binary that isn't there.
+// TestInstallClearsWhatAKilledCallLeft: its temporary file, and a link that leads to a binary that
+// isn't there.
 func TestInstallClearsWhatAKilledCallLeft(t *testing.T) {
 	in := installer{dir: t.TempDir(), binary: ownBinary(t), names: cni.PluginNames(), out: io.Discard}
 	for _, err := range []error{

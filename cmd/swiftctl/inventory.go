@@ -9,7 +9,8 @@ import (
 	"regexp"
 )
 
-// networksIn lists the networks whose leases are in dir, by name. What no network can be called isn't one.
+// networksIn lists the networks whose leases are in dir, by name. A name that no network can have
+// isn't one.
 func networksIn(dir string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -20,7 +21,8 @@ func networksIn(dir string) (names []string, err error) {
 	return names, err
 }
 
-// networkName is the CNI specification's rule. The store keeps what it knows besides leases in a directory with a dot.
+// networkName is the CNI specification's rule. The store's own directory has a name with a dot at
+// its beginning.
 var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // inDir makes sure that an error names the network's directory.

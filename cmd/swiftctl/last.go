@@ -32,13 +32,14 @@ func record(w io.Writer, onOff string) error {
 		if err := calls.Remove(); err != nil {
 			return fmt.Errorf("recording: %w", err)
 		}
-		_, err := fmt.Fprintln(w, "nothing is recorded, and what was is gone")
+		_, err := fmt.Fprintln(w, "nothing is recorded any more, and the record is removed")
 		return err
 	}
 	return &usageError{fmt.Errorf(`--record: %q, expected "on" or "off"`, onOff)}
 }
 
-// lastCount is how many calls are asked for. The number may be a word of its own: "--last 50", as if the flag took it.
+// lastCount is the number of calls that are asked for. The number may be a word of its own: "--last
+// 50", as if the flag took it.
 func lastCount(n int, args []string) (int, error) {
 	text := strconv.Itoa(n)
 	if len(args) == 1 {
@@ -54,7 +55,7 @@ func lastCount(n int, args []string) (int, error) {
 func showLast(w io.Writer, n int, asJSON bool) error {
 	list, err := calls.Load()
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("calls aren't recorded: swiftctl explain --record on begins, for all that come after it")
+		return errors.New("calls aren't recorded; swiftctl explain --record on records those that follow")
 	}
 	if errors.Is(err, calls.ErrForm) {
 		return fmt.Errorf("%w; swiftctl explain --record off removes it", err)
@@ -84,13 +85,14 @@ type recordedCall struct {
 	IfName       string           `json:"ifName"`
 	Code         uint32           `json:"code"` // of the error; 0 is success
 	Message      string           `json:"message,omitempty"`
+	TraceID      string           `json:"traceID,omitempty"`
 	Microseconds int64            `json:"microseconds"`
 	Steps        map[string]int64 `json:"steps"` // microseconds
 }
 
 func lastJSON(list []calls.Call) (out []recordedCall) {
 	for _, c := range list {
-		r := recordedCall{c.Time.UTC(), c.Verb, c.Plugin, c.Network, c.ContainerID, c.IfName, c.Code, c.Message, c.Took().Microseconds(), map[string]int64{}}
+		r := recordedCall{c.Time.UTC(), c.Verb, c.Plugin, c.Network, c.ContainerID, c.IfName, c.Code, c.Message, c.TraceID(), c.Took().Microseconds(), map[string]int64{}}
 		for i, d := range c.Steps {
 			if d > 0 {
 				r.Steps[calls.Step(i).String()] = d.Microseconds()
@@ -101,7 +103,7 @@ func lastJSON(list []calls.Call) (out []recordedCall) {
 	return out
 }
 
-// lastTable has a line for each call, and one more for each error.
+// lastTable has a line for each call, and one more for each error and for each trace.
 func lastTable(list []calls.Call, now time.Time) string {
 	steps := stepsOf(list)
 	head := []string{"TIME", "CALL", "PLUGIN", "NETWORK", "CONTAINER", "IFNAME", "µs"}
@@ -121,8 +123,15 @@ func lastTable(list []calls.Call, now time.Time) string {
 	var b strings.Builder
 	for i, line := range lines {
 		b.WriteString(line + "\n")
-		if i > 0 && list[i-1].Code != 0 {
-			fmt.Fprintf(&b, "    error %d: %s\n", list[i-1].Code, printable(list[i-1].Message))
+		if i == 0 {
+			continue
+		}
+		c := &list[i-1]
+		if c.Code != 0 {
+			fmt.Fprintf(&b, "    error %d: %s\n", c.Code, printable(c.Message))
+		}
+		if id := c.TraceID(); id != "" {
+			fmt.Fprintf(&b, "    trace %s\n", id)
 		}
 	}
 	return b.String()
@@ -138,7 +147,8 @@ func stepsOf(list []calls.Call) (steps []calls.Step) {
 	return steps
 }
 
-// alignColumns pads cells: the first few columns hold text, and the rest numbers, which end below each other.
+// alignColumns pads cells. The first few columns hold text, and the others hold numbers, which are
+// right-aligned.
 func alignColumns(rows [][]string, texts int) (lines []string) {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -172,7 +182,7 @@ func micros(d time.Duration) string {
 	return strconv.FormatInt(d.Microseconds(), 10)
 }
 
-// clock is a time of today, or with the day before it.
+// clock is a time of today, or a time with its day.
 func clock(t, now time.Time) string {
 	t, now = t.Local(), now.Local()
 	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
@@ -191,7 +201,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// lastMedians shows where the time goes: a bar for each step of each kind of call that succeeded more than once.
+// lastMedians shows where the time goes: a bar for each step of each kind of call that succeeded
+// more than once.
 func lastMedians(list []calls.Call) string {
 	kinds := map[string][]calls.Call{}
 	var names []string
@@ -238,7 +249,7 @@ func stepBars(of []calls.Call) string {
 	return b.String()
 }
 
-// bar is as long as a part of the most, in eighths of a character.
+// bar has the length of a part of the most, in eighths of a character.
 func bar(d, most time.Duration) string {
 	if most == 0 {
 		return ""

@@ -11,15 +11,16 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// legacyChain is one that the CNI project's plugins made in iptables-legacy for a container. Neither DEL nor GC removes it,
-// and a port's leads to whoever has the container's address.
+// legacyChain is a chain that the CNI project's plugins made in iptables-legacy for a container.
+// Neither DEL nor GC removes it. The chain of a port leads to the next holder of the container's
+// address.
 type legacyChain struct {
 	table *nft.LegacyTable
 	name  string
 	owner nft.Owner // the zero Owner is none of those that were asked about
 }
 
-// legacyChains lists those of both families, each with its owner, if that's one of some.
+// legacyChains lists the chains of both families, each with its owner, if that is one of owners.
 func legacyChains(owners []nft.Owner) (list []legacyChain, err error) {
 	of := map[string]nft.Owner{}
 	for _, o := range owners {
@@ -37,7 +38,7 @@ func legacyChains(owners []nft.Owner) (list []legacyChain, err error) {
 	return list, err
 }
 
-// removal is what takes the chain away, and the rules that lead to it.
+// removal is the command that removes the chain, and the rules that lead to it.
 func (l legacyChain) removal() string {
 	program, table, _ := strings.Cut(l.table.String(), " ")
 	return program + "-save -t " + table + " | grep -v " + l.name + " | " + program + "-restore -T " + table
@@ -50,12 +51,13 @@ func ofNobody(list []legacyChain) []legacyChain {
 	return slices.DeleteFunc(slices.Clone(list), func(l legacyChain) bool { return l.owner != nft.Owner{} })
 }
 
-// legacyAdvice is what to know where the plugins that were there before have made rules by iptables-legacy; "" is nothing.
+// legacyAdvice is the text for a host on which the former plugins have made rules by
+// iptables-legacy; "" is no text.
 func legacyAdvice() string {
-	list, _ := legacyChains(nil) // who may not read them needn't know
+	list, _ := legacyChains(nil) // a user that may not read them needn't know
 	if len(list) == 0 {
 		return ""
 	}
 	return "iptables-legacy has chains of the CNI project's plugins (" + list[0].String() +
-		" and the like). They stay when their containers go, and a port's then leads to whoever gets the address: swiftctl adopt lists them, with what removes them"
+		" and others). They stay when their containers go, and the chain of a port then leads to the next holder of the address: swiftctl adopt lists them, with the commands that remove them"
 }

@@ -17,20 +17,20 @@ import (
 // links are the veth links of this network namespace, in this boot of the host, and its bridges.
 type links struct {
 	conn    *rtnl.Conn
-	proof   *proof.Proof // nil: not all of this was read
-	veths   map[int]rtnl.Link
-	owned   map[nft.Owner]rtnl.Link // host ends that say whose they are
-	names   map[int]string          // of bridges
-	bridges map[int]rtnl.Link
+	proof   *proof.Proof // nil: not everything was read
+	veths   map[int]rtnl.LinkState
+	owned   map[nft.Owner]rtnl.LinkState // host ends that name their owner
+	names   map[int]string               // of bridges
+	bridges map[int]rtnl.LinkState
 	peers   map[int][]netip.Prefix // addresses of the veths' other ends
 
 	bridgeAddrs map[string][]netip.Prefix // by the bridge's name
 	peerMACs    map[int]net.HardwareAddr  // of the other ends of host ends
 }
 
-// readLinks lists the links once, since many are going to be looked up.
+// readLinks lists the links once, since many will be looked up.
 func readLinks() (*links, error) {
-	l := &links{veths: map[int]rtnl.Link{}, owned: map[nft.Owner]rtnl.Link{}, names: map[int]string{}, bridges: map[int]rtnl.Link{}, peers: map[int][]netip.Prefix{},
+	l := &links{veths: map[int]rtnl.LinkState{}, owned: map[nft.Owner]rtnl.LinkState{}, names: map[int]string{}, bridges: map[int]rtnl.LinkState{}, peers: map[int][]netip.Prefix{},
 		bridgeAddrs: map[string][]netip.Prefix{}, peerMACs: map[int]net.HardwareAddr{}}
 	var err error
 	if l.conn, err = rtnl.Dial(nil); err != nil {
@@ -39,12 +39,12 @@ func readLinks() (*links, error) {
 	if err := join(l.readBridges(l.conn), l.readVeths(l.conn)); err != nil {
 		return l, err
 	}
-	// Only now: what isn't in a list that broke off may well exist.
+	// This comes last: something that is missing in an incomplete list may well exist.
 	l.proof, err = proof.New(l.conn)
 	return l, err
 }
 
-// close ends what could still be asked.
+// close ends further questions.
 func (l *links) close() {
 	if l.conn != nil {
 		l.conn.Close()
@@ -72,14 +72,14 @@ func (l *links) readBridges(conn *rtnl.Conn) error {
 	return nil
 }
 
-// readVeths lists the veths, whose they are, and what their other ends have.
+// readVeths lists the veths, their owners, and the addresses of their other ends.
 func (l *links) readVeths(conn *rtnl.Conn) error {
 	for link, err := range conn.Links(rtnl.LinkFilter{Kind: "veth"}) {
 		if err != nil {
 			return err
 		}
 		l.veths[link.Index] = link
-		if o, ok := names.OwnerOf(link); ok {
+		if o, ok := names.OwnerOf(link.Link); ok {
 			l.owned[o] = link
 			if p, err := conn.Peer(link); err == nil {
 				l.peerMACs[link.Index] = p.MAC
@@ -99,10 +99,11 @@ func (l *links) readVeths(conn *rtnl.Conn) error {
 	return nil
 }
 
-// addrs are the addresses of a veth's other end, but for link-local ones.
-func (l *links) addrs(link rtnl.Link) []netip.Prefix { return l.peers[link.Index] }
+// addrs are the addresses of a veth's other end, without link-local ones.
+func (l *links) addrs(link rtnl.LinkState) []netip.Prefix { return l.peers[link.Index] }
 
-// find tells whether a record's link is there: by its index, which outlives a rename and another MAC, or by its name.
+// find looks for a record's link: by its index, which outlives a rename and another MAC, or by its
+// name.
 func (l *links) find(network string, r ipam.Record) existence {
 	switch {
 	case l.proof == nil || r.Boot == "" || r.Index == 0:
@@ -115,5 +116,6 @@ func (l *links) find(network string, r ipam.Record) existence {
 	return unknown
 }
 
-// goneOf reports whether the attachment of an owner without record, that bridge or ptp made, provably doesn't exist.
+// goneOf reports whether the attachment of an owner without a record provably doesn't exist, given
+// that bridge or ptp made it.
 func (l *links) goneOf(o nft.Owner) bool { return l.proof != nil && l.proof.DeadOwner(o) }

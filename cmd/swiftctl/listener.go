@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// listener is a socket of this namespace that waits for others, and the program that has it. A socket that no process here
-// has, such as one of the kernel's own, is left out.
+// listener is a socket of this namespace that waits for connections, and the program that has it. A
+// socket that no process here has, such as one of the kernel's own, is left out.
 type listener struct {
 	protocol string
 	addr     netip.Addr
@@ -25,7 +25,8 @@ type listener struct {
 	program  string
 }
 
-// readListeners reads /proc/net/tcp and its siblings (proc_pid_net(5)), and whose they are.
+// readListeners reads /proc/net/tcp and its siblings (proc_pid_net(5)), and the owners of the
+// sockets.
 func readListeners() (list []listener, err error) {
 	byInode := map[string]listener{}
 	for _, of := range []struct{ file, protocol, state string }{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
@@ -51,7 +52,8 @@ func readListeners() (list []listener, err error) {
 	return owned(byInode), err
 }
 
-// parseListener reads an address as the kernel prints it: words of 4 bytes in the machine's order, a colon, the port.
+// parseListener reads an address as the kernel prints it: words of 4 bytes in the machine's order,
+// a colon, the port.
 func parseListener(text string) (l listener, ok bool) {
 	addr, port, _ := strings.Cut(text, ":")
 	b, err := hex.DecodeString(addr)
@@ -66,7 +68,7 @@ func parseListener(text string) (l listener, ok bool) {
 	return listener{addr: a.Unmap(), port: uint16(n)}, ok
 }
 
-// owned finds the processes that have sockets, one for each.
+// owned finds the processes that have sockets, one for each socket.
 func owned(byInode map[string]listener) (list []listener) {
 	if len(byInode) == 0 {
 		return nil

@@ -12,23 +12,27 @@ import (
 )
 
 const (
-	// defaultPluginDir is where the specification's examples, containerd, CRI-O and Kubernetes look for plugins.
+	// defaultPluginDir is where the specification's examples, containerd, CRI-O and Kubernetes look
+	// for plugins.
 	defaultPluginDir = "/opt/cni/bin"
-	// firstPluginDir is where podman looks first, and no package puts anything.
+	// firstPluginDir is podman's first directory. No package puts anything there.
 	firstPluginDir = "/usr/local/libexec/cni"
 )
 
-// A seeker is a runtime that looks for each plugin in a list of directories, and takes the first that it finds.
+// A seeker is a runtime that looks for each plugin in a list of directories, and uses the first
+// that it finds.
 type seeker struct {
 	name string
-	here bool // on this host
-	// confs are patterns of its configuration files, of which a later one wins, and keys are what the list is called in them.
+	here bool // it's on this host
+	// confs are patterns of its configuration files, of which the last one wins. keys are the names
+	// of the list in them.
 	confs, keys []string
 	dirs        []string // without configuration
 	own         string   // the first of them, if no package puts anything there
 }
 
-// seekers are the runtimes that packages configure, or whose own list has more than defaultPluginDir.
+// seekers are the runtimes that packages configure, or whose own list has more than
+// defaultPluginDir.
 func seekers() []seeker {
 	_, podman := exec.LookPath("podman")
 	_, containerd := os.Stat("/etc/containerd/config.toml")
@@ -43,7 +47,8 @@ func seekers() []seeker {
 	}
 }
 
-// configured returns the list that a configuration sets and the file that does, or the runtime's own list.
+// configured returns the list that a configuration sets and the file that does, or the runtime's
+// own list.
 func (s seeker) configured() (dirs []string, file string) {
 	dirs = s.dirs
 	for _, pattern := range s.confs {
@@ -60,8 +65,8 @@ func (s seeker) configured() (dirs []string, file string) {
 	return dirs, file
 }
 
-// tomlStrings returns the strings that a key of a TOML file is set to: a string, or a list over any lines. Tables are ignored,
-// since no two have these keys. A key that isn't set has none.
+// tomlStrings returns the strings that a key of a TOML file is set to: a string, or a list over any
+// lines. Tables are ignored, since no two have these keys. An unset key has none.
 func tomlStrings(text, key string) (list []string) {
 	value, open := "", false
 	for line := range strings.Lines(text) {
@@ -88,7 +93,8 @@ func tomlStrings(text, key string) (list []string) {
 	return list
 }
 
-// others are the plugins of ours that a runtime finds somewhere, but not ours: by directory, in the runtime's order.
+// others are plugins with our names that a runtime finds and that aren't ours: by directory, in the
+// runtime's order.
 func (s seeker) others(names []string) (dirs []string, found map[string][]string) {
 	list, _ := s.configured()
 	found = map[string][]string{}
@@ -112,7 +118,8 @@ func (s seeker) others(names []string) (dirs []string, found map[string][]string
 	return dirs, found
 }
 
-// installDirs are where plugins go if nobody says where: where all look, and before what podman would find of others.
+// installDirs are the directories for plugins if none is named: the one in which all runtimes look,
+// and one before other plugins that podman would find.
 func installDirs(list []seeker, names []string) []string {
 	dirs := []string{defaultPluginDir}
 	for _, s := range list {
@@ -127,7 +134,7 @@ func installDirs(list []seeker, names []string) []string {
 	return dirs
 }
 
-// unreached says of each runtime of the host that doesn't find the plugins in dir what to do about it.
+// unreached returns advice for each runtime of the host that doesn't find the plugins in dir.
 func unreached(list []seeker, dir string, names []string) (advice []string) {
 	for _, s := range list {
 		if !s.here {
@@ -140,10 +147,10 @@ func unreached(list []seeker, dir string, names []string) (advice []string) {
 		}
 		dirs, found := s.others(names)
 		for _, d := range dirs {
-			advice = append(advice, fmt.Sprintf("%s takes others' %s from %s: %s", s.name, strings.Join(found[d], ", "), d, remedy))
+			advice = append(advice, fmt.Sprintf("%s finds other %s in %s: %s", s.name, strings.Join(found[d], ", "), d, remedy))
 		}
 		if len(dirs) == 0 && !slices.ContainsFunc(looks, func(d string) bool { return ours(filepath.Join(d, binaryName)) }) {
-			advice = append(advice, fmt.Sprintf("%s looks in %s alone: %s", s.name, strings.Join(looks, ", "), remedy))
+			advice = append(advice, fmt.Sprintf("%s looks only in %s: %s", s.name, strings.Join(looks, ", "), remedy))
 		}
 	}
 	return advice

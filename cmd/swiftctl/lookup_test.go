@@ -38,7 +38,8 @@ empty = []
 	}
 }
 
-// A runtime is told of where it finds others' plugins first, or doesn't look for ours at all, with what helps.
+// A runtime is told of where it finds others' plugins first, or doesn't look for ours at all, with
+// what helps.
 func TestUnreached(t *testing.T) {
 	dir := t.TempDir()
 	mine, theirs, none, conf := dir+"/mine", dir+"/theirs", dir+"/none", dir+"/config.toml"
@@ -63,8 +64,8 @@ func TestUnreached(t *testing.T) {
 	}
 	for _, c := range []struct{ s, want string }{
 		{`"` + mine + `", "` + theirs + `"`, ""},
-		{`"` + theirs + `", "` + mine + `"`, "engine takes others' bridge from " + theirs + ": name " + mine + " first in dirs of " + conf},
-		{`"` + none + `"`, "engine looks in " + none + " alone: name " + mine + " first in dirs of " + conf + ", or swiftctl install --force " + none},
+		{`"` + theirs + `", "` + mine + `"`, "engine finds other bridge in " + theirs + ": name " + mine + " first in dirs of " + conf},
+		{`"` + none + `"`, "engine looks only in " + none + ": name " + mine + " first in dirs of " + conf + ", or swiftctl install --force " + none},
 		{``, ""},
 	} {
 		got := strings.Join(unreached([]seeker{configured(c.s)}, mine, names), "\n")

@@ -21,25 +21,25 @@ func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List attachments with their links, addresses and published ports",
-		Long: "List the attachments of all networks, as leases, links and ruleset tell them together. Leases are looked for in\n" +
-			"host-local's default directory and where configurations in --conf-dir keep them; with --data-dir, only there,\n" +
+		Long: "List the attachments of all networks, joined from leases, links and ruleset. Leases are looked for in host-local's\n" +
+			"default directory and in those of configurations in --conf-dir. With --data-dir, they are looked for only there,\n" +
 			"and only networks that have leases there are listed. Nothing is changed.\n\n" +
-			"LINK is the host end and EXISTS whether it is there: unknown for leases that host-local took, and for links\n" +
-			"of another network namespace. As a tree, each network shows its bridge, and each attachment what the ruleset\n" +
-			"does for it. What can't be read is named on standard error, and makes the exit status 1.",
+			"LINK is the host end, and EXISTS says whether it exists. It's unknown for leases that host-local made, and for\n" +
+			"links of another network namespace. In a tree, each network shows its bridge, and each attachment shows its rules.\n" +
+			"If something can't be read, it's named on standard error, and the exit status is 1.",
 		Args: cobra.NoArgs,
 	}
 	dirs, conf := dataDirFlag(cmd), confFlag(cmd)
 	format := cmd.Flags().StringP("output", "o", "table", "`form` of the list: table, tree or json")
 	asJSON := cmd.Flags().Bool("json", false, "short for --output json")
 	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there's no such flag: a mistake a few lines above
+		panic(err) // there is no such flag: a mistake a few lines above
 	}
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		if *asJSON {
 			*format = "json"
 		}
-		print, known := printer(*format)
+		show, known := printer(*format)
 		if !known {
 			return &usageError{fmt.Errorf("--output: %q, expected one of %s", *format, strings.Join(formats(), ", "))}
 		}
@@ -48,11 +48,11 @@ func newLs() *cobra.Command {
 			confs, _ := readConfs(nil, *conf, false) // a wrong one is no reason to show less
 			*dirs = dataDirs(*dirs, confs)
 		}
-		n, err := readNode(existing(*dirs, named))
+		n, err := readNode(cmd.Context(), existing(*dirs, named))
 		if named {
 			n.onlyLeasing()
 		}
-		return errors.Join(print(cmd.OutOrStdout(), n), err)
+		return errors.Join(show(cmd.OutOrStdout(), n), err)
 	})
 	return cmd
 }
@@ -62,8 +62,8 @@ func dataDirFlag(cmd *cobra.Command) *[]string {
 	return cmd.Flags().StringArray("data-dir", []string{ipam.DefaultDir}, "`directory` of leases: host-local's dataDir; may be repeated")
 }
 
-// printer returns what prints a list in a form.
-func printer(format string) (print func(io.Writer, *node) error, known bool) {
+// printer returns the function that prints a list in a form.
+func printer(format string) (show func(io.Writer, *node) error, known bool) {
 	switch format {
 	case "table":
 		return printTable, true
@@ -95,7 +95,8 @@ func (n *node) table(w io.Writer, id func(string) string) error {
 	return t.Flush()
 }
 
-// hostPorts are what the attachment has of the host's ports, each once: "8080/tcp", "192.0.2.1:53/udp".
+// hostPorts are the host's ports that lead to the attachment, each once: "8080/tcp",
+// "192.0.2.1:53/udp".
 func (h *held) hostPorts() (list []string) {
 	for _, p := range h.Ports {
 		text := strconv.Itoa(int(p.HostPort)) + "/" + p.Protocol
@@ -117,8 +118,8 @@ func joinAddrs(list []netip.Addr) string {
 	return strings.Join(texts, ",")
 }
 
-// cell is a value as one word of the table. What a lease holds may be anything, so what could move the cursor or
-// the columns is quoted.
+// cell is a value as one word of the table. A lease may hold anything, so a text that could move
+// the cursor or the columns is quoted.
 func cell(s string) string {
 	if s == "" {
 		return "-"

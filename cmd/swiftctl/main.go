@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command swiftctl is the people's tool: it attaches and detaches containers, lists attachments, finds and mends what is
-// wrong, explains what an ADD would do, adopts nodes of the CNI project's plugins, ends what is left of dead containers,
-// installs the plugins and serves as an OCI hook. docs/swiftctl.md tells more.
+// Command swiftctl is the tool for people. It attaches and detaches containers, lists attachments,
+// finds and repairs faults, explains the changes of an ADD, adopts nodes of the CNI project's
+// plugins, ends the remains of dead containers, installs the plugins and serves as an OCI hook.
+// docs/swiftctl.md tells more.
 //
-// Its exit status is 0 for success, 1 for what failed and 2 for a command line that makes no sense.
+// Its exit status is 0 for success, 1 for a failure and 2 for a command line that makes no sense.
 package main
 
 import (
@@ -28,7 +29,8 @@ func run() int {
 	}
 	var f *failure
 	if errors.As(err, &f) {
-		for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") { // each of several joined ones
+		// There may be several joined errors.
+		for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.CommandPath(), line)
 		}
 		return 1
@@ -42,13 +44,13 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
-// failure is an error of a command that was called rightly. All others are of its usage.
+// failure is an error of a command that was called correctly. All other errors are errors of usage.
 type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// usageError is found wrong only once a command runs.
+// usageError is an error of usage that shows only once a command runs.
 type usageError struct{ err error }
 
 func (u *usageError) Error() string { return u.err.Error() }

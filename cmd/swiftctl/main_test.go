@@ -22,7 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the scripts' golden files")
 
-// programs are what the test binary is under other names: a script starts it again as swiftctl or as a plugin.
+// programs are what the test binary is under other names: a script starts it again as swiftctl or
+// as a plugin.
 func programs() map[string]func() {
 	list := map[string]func(){"swiftctl": main, binaryName: plugin}
 	for _, name := range cni.PluginNames() {
@@ -35,8 +36,8 @@ func plugin() {
 	os.Exit(cni.Main(filepath.Base(os.Args[0]), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// TestMain enters namespaces of the tests' own, and there leaves the rest to testscript. A program that a script
-// starts stays in the namespaces that it's started in.
+// TestMain enters namespaces of the tests' own, and there leaves the rest to testscript. A program
+// that a script starts stays in the namespaces that it's started in.
 func TestMain(m *testing.M) {
 	if programs()[filepath.Base(os.Args[0])] != nil {
 		testscript.Main(m, programs())
@@ -88,7 +89,8 @@ func containersOf(ts *testscript.TestScript) containers {
 	return ts.Value(containersKey{}).(containers)
 }
 
-// startContainer: container NAME starts a process in a network namespace of its own and sets $NAME_PID.
+// startContainer: container NAME starts a process in a network namespace of its own and sets
+// $NAME_PID.
 func startContainer(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command("sleep", "1d")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
@@ -107,7 +109,8 @@ func endContainer(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// writeState: state STATUS ID PID BUNDLE writes state.json as a runtime would send it. "-" is no pid.
+// writeState: state STATUS ID PID BUNDLE writes state.json as a runtime would send it. "-" is no
+// pid.
 func writeState(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 4 {
 		ts.Fatalf("usage: state STATUS ID PID BUNDLE")

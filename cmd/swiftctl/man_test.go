@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/swiftcni/swiftcni/internal/tool/man"
+	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/man"
 )
 
 const manualPage = "../../docs/man/swiftctl.8"

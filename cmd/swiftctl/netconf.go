@@ -18,7 +18,7 @@ import (
 // defaultConfDir is where runtimes look for configurations.
 const defaultConfDir = "/etc/cni/net.d"
 
-// netconf is what a configuration says that the host should have.
+// netconf is the part of a configuration that says what the host should have.
 type netconf struct {
 	path    string
 	network *cni.Network
@@ -50,13 +50,14 @@ func (c *netconf) plugin(name string) *facts.Plugin {
 
 // confFlag gives a command the flag --conf-dir.
 func confFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("conf-dir", defaultConfDir, "`directory` of configurations, where none are named")
+	return cmd.Flags().String("conf-dir", defaultConfDir, "`directory` of configurations, if none is named")
 }
 
-const confsHelp = "CONF are configurations (.conf) or lists (.conflist); without any, those in --conf-dir count that have a\nbridge or ptp plugin."
+const confsHelp = "CONF are configurations (.conf) or lists (.conflist). Without any, those in --conf-dir that have a bridge or ptp\nplugin are used."
 
-// readConfs reads the configurations that are named or, if none is, those in a directory. Of the latter, those of
-// other plugins are passed over. The list is as whole as the errors allow.
+// readConfs reads the configurations that are named or, if none is, those in a directory.
+// Configurations of other plugins in the directory are skipped. The list is as complete as the
+// errors allow.
 func readConfs(paths []string, dir string, dirNamed bool) (list []*netconf, err error) {
 	named := len(paths) > 0
 	if !named {
@@ -95,7 +96,7 @@ func atPath(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// errOtherPlugin is a configuration that isn't for a plugin that makes links.
+// errOtherPlugin is the error for a configuration without a plugin that makes links.
 var errOtherPlugin = errors.New(`has no "bridge" or "ptp" plugin`)
 
 func readNetconf(path string) (*netconf, error) {
@@ -111,12 +112,12 @@ func parseNetconf(path string, text []byte) (*netconf, error) {
 	if n == nil {
 		return nil, err
 	}
-	c := &netconf{path: path, network: n, plugins: n.Facts()}
+	c := &netconf{path: path, network: n, plugins: facts.Of(n)}
 	i := slices.IndexFunc(c.plugins, func(p facts.Plugin) bool { return p.Name == "bridge" || p.Name == "ptp" })
 	if i < 0 {
 		return nil, errOtherPlugin
 	}
-	// Another plugin beside it that's not ours is no trouble here.
+	// Another plugin beside it that isn't ours doesn't matter here.
 	if c.main = c.plugins[i]; err != nil && !allKnown(c.plugins) {
 		err = nil
 	}

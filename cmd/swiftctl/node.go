@@ -15,28 +15,30 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// held is an attachment as leases, links and ruleset tell it together.
+// held is an attachment, joined from leases, links and ruleset.
 type held struct {
-	Network     string         `json:"network"`
-	ContainerID string         `json:"containerID"`
-	IfName      string         `json:"ifName,omitempty"` // unset for leases of host-local before 0.7
-	Addresses   []netip.Addr   `json:"addresses"`
-	Link        string         `json:"link,omitempty"` // the host end; unset where only host-local knows the lease
-	Exists      existence      `json:"linkExists"`
-	Bridge      string         `json:"bridge,omitempty"`     // that the host end is a port of
-	Masquerade  []netip.Prefix `json:"masquerade,omitempty"` // what the ruleset masquerades
-	SpoofCheck  bool           `json:"spoofCheck,omitempty"`
-	Ports       []port         `json:"ports,omitempty"`
-	Firewall    []netip.Addr   `json:"firewall,omitempty"` // what the firewall lets through
+	Network     string `json:"network"`
+	ContainerID string `json:"containerID"`
+	// IfName is unset for leases of host-local before 0.7.
+	IfName    string       `json:"ifName,omitempty"`
+	Addresses []netip.Addr `json:"addresses"`
+	// Link is the host end. It's unset if only host-local knows the lease.
+	Link       string         `json:"link,omitempty"`
+	Exists     existence      `json:"linkExists"`
+	Bridge     string         `json:"bridge,omitempty"`     // has the host end as a port
+	Masquerade []netip.Prefix `json:"masquerade,omitempty"` // masqueraded addresses
+	SpoofCheck bool           `json:"spoofCheck,omitempty"`
+	Ports      []port         `json:"ports,omitempty"`
+	Firewall   []netip.Addr   `json:"firewall,omitempty"` // addresses that the firewall lets through
 
 	dir     string // of its leases
 	leased  bool
 	record  ipam.Record
-	link    rtnl.Link    // its Index is 0 where there's none
-	element bool         // the ruleset has something of it
-	ours    bool         // and that was made for a veth of bridge's or ptp's
-	gone    bool         // of which there's none, provably
-	opened  []netip.Addr // of Firewall, those that our own rules let through
+	link    rtnl.LinkState // its Index is 0 if there is none
+	element bool           // the ruleset has something for it
+	ours    bool           // and that was made for a veth of bridge's or ptp's
+	gone    bool           // the veth provably doesn't exist
+	opened  []netip.Addr   // those of Firewall that our own rules let through
 }
 
 // port is a published port.
@@ -51,7 +53,7 @@ type port struct {
 	protocol nft.Protocol
 }
 
-// existence is whether a link is there, as far as it can be told.
+// existence is whether a link exists, as far as that is known.
 type existence string
 
 const (
@@ -64,7 +66,7 @@ func (h *held) owner() nft.Owner {
 	return nft.Owner{Network: h.Network, ContainerID: h.ContainerID, IfName: h.IfName}
 }
 
-// node is what this host has, in this network namespace.
+// node is the state of this host, in this network namespace.
 type node struct {
 	list  []*held
 	links *links
@@ -72,12 +74,13 @@ type node struct {
 
 	leasing map[string]bool // networks that have a directory of leases
 	ours    map[string]bool // networks that bridge or ptp have attached to
-	unread  map[string]bool // networks of which not all leases can be read
-	blind   error           // that links or rules couldn't be read
+	unread  map[string]bool // networks with leases that can't be read
+	blind   error           // why links or rules couldn't be read
 }
 
-// readNode reads leases in some directories, links and ruleset. What it returns is as whole as the errors allow.
-func readNode(dirs []string) (*node, error) {
+// readNode reads leases in some directories, links and ruleset. Its result is as complete as the
+// errors allow.
+func readNode(ctx context.Context, dirs []string) (*node, error) {
 	n := &node{owned: map[nft.Owner]*held{}, leasing: map[string]bool{}, ours: map[string]bool{}, unread: map[string]bool{}}
 	n.links, n.blind = readLinks()
 	defer n.links.close()
@@ -87,7 +90,7 @@ func readNode(dirs []string) (*node, error) {
 		err = errors.Join(err, dirErr)
 		for _, name := range names {
 			n.leasing[nft.Owner{Network: name}.Short().Network] = true
-			if leasesErr := n.readLeases(dir, name); leasesErr != nil {
+			if leasesErr := n.readLeases(ctx, dir, name); leasesErr != nil {
 				n.unread[nft.Owner{Network: name}.Short().Network] = true
 				err = errors.Join(err, leasesErr)
 			}
@@ -131,7 +134,7 @@ func (n *node) know(confs []*netconf) {
 
 func (n *node) knowNetwork(name string) { n.ours[nft.Owner{Network: name}.Short().Network] = true }
 
-// of returns an owner's entry, a new one if need be.
+// of returns an owner's entry, or a new one.
 func (n *node) of(o nft.Owner) *held {
 	short := o.Short()
 	if n.owned[short] == nil {
@@ -143,8 +146,8 @@ func (n *node) of(o nft.Owner) *held {
 }
 
 // readLeases reads a network's leases once and its records once, however many there are.
-func (n *node) readLeases(dir, network string) error {
-	store, err := ipam.OpenReadOnly(context.Background(), dir, network)
+func (n *node) readLeases(ctx context.Context, dir, network string) error {
+	store, err := ipam.OpenReadOnly(ctx, dir, network)
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (n *node) readLeases(dir, network string) error {
 	return errors.Join(err, store.Close())
 }
 
-// addLinks adds what the host ends say of their owners: networks without leases are known by it alone.
+// addLinks adds the owners that host ends name. Networks without leases are known only from them.
 func (n *node) addLinks() {
 	for o, l := range n.links.owned {
 		n.knowNetwork(o.Network)
@@ -188,7 +191,7 @@ func (n *node) addLinks() {
 	}
 }
 
-// readRules adds what the ruleset has for each owner.
+// readRules adds each owner's part of the ruleset.
 func (n *node) readRules() error {
 	conn, err := nft.Dial()
 	if err != nil {
@@ -225,7 +228,7 @@ func (n *node) readRules() error {
 	return nil
 }
 
-// ifSupported: a kernel without nftables has nothing in it.
+// ifSupported forgives an error of a kernel without nftables, which has nothing in it.
 func ifSupported(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil

@@ -16,10 +16,12 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
-// orphaned reports whether rules are all that is left of an attachment, provably. Masquerade and spoof checks are made for
-// host ends of ours alone, and so are ports that say so: without one they're nobody's, whoever has their address by now.
-// Other ports and ways through the firewall may follow any plugin, whose links look like anything: those of networks that
-// nobody knows as bridge's or ptp's are left alone, and so is what leads to an address that their container may have.
+// orphaned reports whether only the rules of an attachment are left, provably. Masquerade and spoof
+// checks are made only for our host ends, and so are ports that say so. Without such a host end
+// they belong to nobody, whoever has their address by now. Other ports and ways through the
+// firewall may follow any plugin, whose links look like anything. Those of networks that nobody
+// knows as bridge's or ptp's are left alone. So are rules that lead to an address that their
+// container may have.
 func (n *node) orphaned(h *held) bool {
 	if !h.element || h.leased || h.link.Index != 0 {
 		return false
@@ -31,15 +33,17 @@ func (n *node) orphaned(h *held) bool {
 	return h.ours && !h.isCut() || (h.ours || n.ours[network]) && !n.links.mayHold(h)
 }
 
-// isCut reports whether the owner's name was cut, so that nothing can be derived from it. The leases know it whole.
+// isCut reports whether the owner's name was cut, so that nothing can be derived from it. The
+// leases have the whole name.
 func (h *held) isCut() bool { return strings.Contains(h.owner().String(), "~") }
 
-// mayHold reports whether an address of an attachment's rules is at the end of a veth that isn't somebody else's.
+// mayHold reports whether an address of an attachment's rules is at the end of a veth that may be
+// this owner's.
 func (l *links) mayHold(h *held) bool {
 	addrs := h.targets()
 	for i, prefixes := range l.peers {
 		has := slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return slices.Contains(addrs, p.Addr()) })
-		if o, known := names.OwnerOf(l.veths[i]); has && (!known || o.Short() == h.owner().Short()) {
+		if o, known := names.OwnerOf(l.veths[i].Link); has && (!known || o.Short() == h.owner().Short()) {
 			return true
 		}
 	}
@@ -57,16 +61,16 @@ func (h *held) targets() (list []netip.Addr) {
 	return append(list, h.Firewall...)
 }
 
-// sweeping takes out of the ruleset what is nobody's.
+// sweeping removes rules that belong to nobody.
 type sweeping struct {
 	dry  bool
 	dirs []string // of leases
 	node *node
-	done func(*held) // is told of each owner whose rules went, or would
+	done func(*held) // hears of each owner whose rules went, or would go
 }
 
 // run goes by network, as leases are locked by network.
-func (s *sweeping) run(chosen func(*held) bool) (err error) {
+func (s *sweeping) run(ctx context.Context, chosen func(*held) bool) (err error) {
 	var gone []*held
 	for _, h := range s.node.list {
 		if s.node.orphaned(h) && chosen(h) {
@@ -79,7 +83,7 @@ func (s *sweeping) run(chosen func(*held) bool) (err error) {
 			of = of[:end]
 		}
 		i += len(of)
-		err = join(err, s.network(of))
+		err = join(err, s.network(ctx, of))
 	}
 	if !s.dry {
 		err = join(err, rules.Tidy())
@@ -87,12 +91,12 @@ func (s *sweeping) run(chosen func(*held) bool) (err error) {
 	return err
 }
 
-// network takes out what belongs to dead containers of one network. An ADD that began meanwhile has a lease or, as it
-// makes the link before it lets the leases go, a link.
-func (s *sweeping) network(list []*held) (err error) {
+// network removes the rules of dead containers of one network. An ADD that began meanwhile has a
+// lease. Or it has a link, as it makes the link before it unlocks the leases.
+func (s *sweeping) network(ctx context.Context, list []*held) (err error) {
 	name := list[0].Network
 	for _, dir := range s.dirs {
-		store, openErr := ipam.OpenExisting(context.Background(), dir, name)
+		store, openErr := ipam.OpenExisting(ctx, dir, name)
 		if errors.Is(openErr, fs.ErrNotExist) {
 			continue
 		}

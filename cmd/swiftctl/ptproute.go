@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missingRoutes are the host routes that an attachment of ptp should have and hasn't. Without a configuration, it's ptp's if its
-// host end has the gateway's address.
+// missingRoutes are the host routes that an attachment of ptp lacks. Without a configuration, an
+// attachment is ptp's if its host end has the gateway's address.
 func (n *node) missingRoutes(h *held, c *netconf) (missing []rtnl.Route, err error) {
 	if h.link.Index == 0 || h.link.Master != 0 || c != nil && c.main.Bridge != "" {
 		return nil, nil
@@ -33,7 +33,7 @@ func (n *node) missingRoutes(h *held, c *netconf) (missing []rtnl.Route, err err
 			}
 			has = has || r.Dst.Contains(a)
 		}
-		// An address that the container gave itself has no route.
+		// An address that the container added itself has no route.
 		ours := slices.Contains(h.record.Addrs, a) || !h.leased
 		if !has && ours {
 			missing = append(missing, hostRoute(a, h.link.Index))
@@ -60,8 +60,8 @@ func hasGateway(conn *rtnl.Conn, link int) bool {
 	return false
 }
 
-// routes puts the host routes of ptp's containers back. One whose link is down can't have them, which doesn't keep the others
-// from theirs.
+// routes restores the host routes of ptp's containers. A container whose link is down can't have
+// them, which doesn't keep the others from theirs.
 func (s *syncing) routes() error {
 	var failures []error
 	for _, h := range s.node.list {

@@ -11,8 +11,8 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 )
 
-// resolvConf is the text of a resolv.conf (resolv.conf(5)) that says what d says, or "" if d says nothing. A
-// value that would become more than one word is an error: it could smuggle in other lines.
+// resolvConf is the text of a resolv.conf (resolv.conf(5)) with the content of d, or "" if d is
+// empty. A value that would become more than one word is an error: it could smuggle in other lines.
 func resolvConf(d cni.DNS) (string, error) {
 	var b strings.Builder
 	for _, s := range d.Nameservers {
@@ -31,7 +31,8 @@ func resolvConf(d cni.DNS) (string, error) {
 		words   []string
 	}{
 		{"domain", domain},
-		{"search", d.Search}, // after domain: resolvers heed the last of the two, and CNI prefers search
+		// It comes after domain. Resolvers use the last of the two, and CNI prefers search.
+		{"search", d.Search},
 		{"options", d.Options},
 	} {
 		if len(line.words) == 0 {
@@ -39,7 +40,7 @@ func resolvConf(d cni.DNS) (string, error) {
 		}
 		for _, w := range line.words {
 			if !isWord(w) {
-				return "", fmt.Errorf("dns: %s %q can't stand in resolv.conf", line.keyword, w)
+				return "", fmt.Errorf("dns: %s %q isn't possible in resolv.conf", line.keyword, w)
 			}
 		}
 		b.WriteString(line.keyword + " " + strings.Join(line.words, " ") + "\n")

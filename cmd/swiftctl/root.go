@@ -15,18 +15,18 @@ func newRoot() *cobra.Command {
 		Use:   "swiftctl",
 		Short: "Attach containers to networks, and see what is attached",
 		Long: "Attach containers to networks, and see what is attached. Runtimes don't need it: they call the plugins, which are\n" +
-			"the program swiftcni. It looks at the host by what the plugins leave there: leases, links and the ruleset; so it\n" +
-			"needs no daemon, and no memory of its own.",
+			"the program swiftcni. It looks at the traces of the plugins on the host: leases, links and the ruleset. So it needs\n" +
+			"no daemon, and no memory of its own.",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newAttach(), newDetach(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newVersion())
+	root.AddCommand(newAttach(), newDetach(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newServe(), newVersion())
 	return root
 }
 
-// one wants one argument, and says what it is.
+// one wants one argument, which it describes in its error.
 func one(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch len(args) {
@@ -42,7 +42,7 @@ func one(what string) cobra.PositionalArgs {
 // oneConf is the argument CONF.
 func oneConf() cobra.PositionalArgs { return one("CONF, a configuration's path") }
 
-// action turns what a command does into what cobra runs, and tells failures from wrong usage.
+// action turns the function of a command into one for cobra, and tells failures from wrong usage.
 func action(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := fn(cmd, args)

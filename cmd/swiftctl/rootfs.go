@@ -11,18 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rootfs is a container's root directory, seen from the host. Whatever is in it was made by the container or
-// its image, so nothing in it is reached through a symbolic link, which would lead anywhere on the host, and no
-// file in it is written to, since it may be a hard link to a file that others share.
+// rootfs is a container's root directory, seen from the host. The container or its image made
+// everything in it. So nothing in it is reached through a symbolic link, which could lead anywhere
+// on the host. No file in it is written to, since it may be a hard link to a file that others
+// share.
 //
-// Each look-up is of one component relative to an open directory, with O_NOFOLLOW. For paths this short that's
-// all that openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS would do, and every kernel has it.
+// Each look-up is of one component relative to an open directory, with O_NOFOLLOW. For paths this
+// short, openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS would do no more, and every kernel
+// has this one.
 type rootfs struct {
 	fd   int
 	path string
 }
 
-// openRootfs opens the root directory at a path which the host's own configuration gives.
+// openRootfs opens the root directory at a path that comes from the host's own configuration.
 func openRootfs(path string) (*rootfs, error) {
 	fd, err := openAt(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -33,11 +35,11 @@ func openRootfs(path string) (*rootfs, error) {
 
 func (r *rootfs) close() { unix.Close(r.fd) }
 
-// errReadOnly is a root directory on a file system that's mounted read-only.
+// errReadOnly is the error for a root directory on a file system that is mounted read-only.
 var errReadOnly = errors.New("read-only file system")
 
-// writeResolvConf puts a new /etc/resolv.conf in place of whatever has that name, in one step. On failure nothing
-// of it is left; [errReadOnly] is one that a container may do without.
+// writeResolvConf replaces /etc/resolv.conf, whatever it is, in one step. On failure nothing of the
+// new one is left. A container can do without it if the error is [errReadOnly].
 func (r *rootfs) writeResolvConf(text string) error {
 	etc, made, err := r.openEtc()
 	if err == nil {
@@ -56,7 +58,7 @@ func (r *rootfs) writeResolvConf(text string) error {
 	return fmt.Errorf("write etc/resolv.conf in %s: %w", r.path, err)
 }
 
-// openEtc opens the directory etc, made where it's missing.
+// openEtc opens the directory etc. It makes it if it's missing.
 func (r *rootfs) openEtc() (fd int, made bool, err error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	fd, err = openAt(r.fd, "etc", flags, 0)
@@ -75,8 +77,8 @@ func (r *rootfs) openEtc() (fd int, made bool, err error) {
 	return fd, made, err
 }
 
-// replaceFile makes a file under a name that nobody can foresee and renames it into place, over a file, a
-// symbolic link or anything but a directory. Opening the old one is what must never happen.
+// replaceFile makes a file under a name that nobody can foresee and renames it into place, over a
+// file, a symbolic link or anything but a directory. The old one must never be opened.
 func replaceFile(dir int, name, text string) error {
 	temp := "." + name + "." + rand.Text()
 	fd, err := openAt(dir, temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -102,7 +104,7 @@ func replaceFile(dir int, name, text string) error {
 	return err
 }
 
-// openAt is openat(2), begun again when a signal ends it.
+// openAt is openat(2). It begins again if a signal ends it.
 func openAt(dir int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)

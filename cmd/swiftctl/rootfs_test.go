@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRootfsRacesWithContainer writes while a container that shares the root swaps etc for a link to a directory
-// of the host, and resolv.conf for a link to a file there. Nothing of the host may change, whoever wins.
+// TestRootfsRacesWithContainer writes while a container that shares the root swaps etc for a link
+// to a directory of the host, and resolv.conf for a link to a file there. Nothing of the host may
+// change, whoever wins.
 func TestRootfsRacesWithContainer(t *testing.T) {
 	dir := t.TempDir()
 	root, host := filepath.Join(dir, "root"), filepath.Join(dir, "host")

@@ -11,25 +11,26 @@ import (
 	"path/filepath"
 )
 
-// Bounds of what the hook reads, in bytes.
+// Bounds of the hook's input, in bytes.
 const (
 	maxState        = 4 << 20
 	maxBundleConfig = 16 << 20
 )
 
-// state is what a runtime tells a hook of its container (OCI runtime specification, runtime.md, "State").
+// state is a runtime's description of a container for a hook (OCI runtime specification,
+// runtime.md, "State").
 type state struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
-	PID    int    `json:"pid"` // none once it's stopped: runc leaves it out, crun says 0
+	PID    int    `json:"pid"` // none once it has stopped: runc leaves it out, crun says 0
 	Bundle string `json:"bundle"`
 }
 
-// attaches reports whether the container is being created; otherwise it has stopped. runc says "creating" in
-// createRuntime and prestart hooks, crun "created".
+// attaches reports whether the container is being created. Otherwise it has stopped. runc says
+// "creating" in createRuntime and prestart hooks, crun "created".
 func (s *state) attaches() bool { return s.Status == "creating" || s.Status == "created" }
 
-// readState reads the state and finds what's wrong with it, but for the ID, which is the network's to judge.
+// readState reads the state and finds its errors, except those of the ID, which the network judges.
 func readState(r io.Reader) (*state, error) {
 	text, err := readBounded(r, "the container's state from standard input", maxState)
 	if err != nil {
@@ -56,7 +57,8 @@ func readState(r io.Reader) (*state, error) {
 	return s, nil
 }
 
-// bundle is what the hook heeds of a container's config.json (OCI runtime specification, config.md).
+// bundle is the part of a container's config.json that the hook uses (OCI runtime specification,
+// config.md).
 type bundle struct {
 	Root *struct {
 		Path string `json:"path"`
@@ -94,7 +96,8 @@ func (b *bundle) rootPath(dir string) string {
 	return filepath.Join(dir, b.Root.Path)
 }
 
-// coversResolvConf returns the mount under which the container won't see its root's /etc/resolv.conf.
+// coversResolvConf returns the mount under which the container won't see its root's
+// /etc/resolv.conf.
 func (b *bundle) coversResolvConf() (destination string, ok bool) {
 	for _, m := range b.Mounts {
 		switch path.Clean("/" + m.Destination) {

@@ -16,24 +16,24 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// defaultCacheDir is where libcni keeps what it attached (libcni.CacheDir).
+// defaultCacheDir is the directory in which libcni keeps its attachments (libcni.CacheDir).
 const defaultCacheDir = "/var/lib/cni"
 
 func newSync() *cobra.Command {
 	var s syncing
 	cmd := &cobra.Command{
 		Use:   "sync [CONF...]",
-		Short: "Put back what a firewall's flush took from the ruleset",
-		Long: "Put masquerade and spoof checks of live containers back into the ruleset, all of them in one transaction, from\n" +
-			"their links and the configurations; and take out what belongs to containers that are gone. What is there\n" +
-			"stays, so it may run at any time: after a flush, or from a unit that follows the firewall's.\n\n" +
-			"Published ports and ways through the firewall are known to the runtime alone. They're put back for containers\n" +
-			"that libcni's cache knows; others are named, and the exit status is 1.\n\n" + confsHelp,
+		Short: "Restore rules that a firewall's flush took from the ruleset",
+		Long: "Restore masquerade and spoof checks of live containers in the ruleset, from their links and the configurations,\n" +
+			"in one transaction. Remove rules of containers that are gone. Rules that exist stay, so it may run at any time:\n" +
+			"after a flush, or from a unit that follows the firewall's.\n\n" +
+			"Only the runtime knows published ports and ways through the firewall. They are restored for containers that\n" +
+			"libcni's cache knows. Other containers are named, and the exit status is then 1.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	cache := cacheFlag(cmd)
 	f := cmd.Flags()
-	f.BoolVarP(&s.dry, "dry-run", "n", false, "say what would be done, and do nothing")
+	f.BoolVarP(&s.dry, "dry-run", "n", false, "only say what would be done")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
 		s.cache = *cache
@@ -61,8 +61,8 @@ type syncing struct {
 
 func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err error) {
 	s.dirs = existing(dataDirs(dirs, s.confs), dirsNamed)
-	if s.node, err = readNode(s.dirs); err != nil {
-		return err // half a picture would take live containers for dead ones
+	if s.node, err = readNode(ctx, s.dirs); err != nil {
+		return err // with half of the facts, live containers would look dead
 	}
 	if s.rules, err = nft.Dial(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err e
 	s.node.know(s.confs)
 	sweep := sweeping{dry: s.dry, dirs: s.dirs, node: s.node,
 		done: func(h *held) { s.tell(h, s.verb("removed", "remove"), h.elements()) }}
-	return join(s.wake(), s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(func(*held) bool { return true }))
+	return join(s.wake(), s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(ctx, func(*held) bool { return true }))
 }
 
 // cacheFlag gives a command the flag --cache-dir.
@@ -79,7 +79,7 @@ func cacheFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("cache-dir", defaultCacheDir, "`directory` of libcni's cache")
 }
 
-// wake wakes tables of ours that somebody has put to sleep, with all of their rules.
+// wake wakes our tables that somebody has put to sleep, with all of their rules.
 func (s *syncing) wake() error {
 	filters, err := s.rules.Filters()
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *syncing) wake() error {
 	return nil
 }
 
-// detours puts the way through iptables' tables back, which is the host's.
+// detours restores the way through iptables' tables, which is the host's.
 func (s *syncing) detours() error {
 	missing, err := s.rules.MissingDetours()
 	if err != nil || len(missing) == 0 {
@@ -116,7 +116,7 @@ func (s *syncing) detours() error {
 	return nil
 }
 
-// verb is what a line says of a change.
+// verb is the verb in a line about a change.
 func (s *syncing) verb(done, would string) string {
 	if s.dry {
 		return "would " + would
@@ -128,7 +128,7 @@ func (s *syncing) tell(h *held, verb, what string) {
 	fmt.Fprintf(s.out, "%s/%s: %s %s\n", h.Network, h.who(), verb, what)
 }
 
-// restore puts the missing masquerade and spoof checks back.
+// restore restores missing masquerade and spoof checks.
 func (s *syncing) restore() error {
 	var list []nft.Sender
 	var of []*held
@@ -164,8 +164,8 @@ func (s *syncing) restore() error {
 	return nil
 }
 
-// attachment is what the ruleset should have of an owner that lives on the configuration's network; ok says whether
-// that's anything.
+// attachment is the part of the ruleset that a live owner on the configuration's network should
+// have. ok reports whether there is any.
 func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 	if h.Network != c.network.Name() || h.link.Index == 0 {
 		return a, false
@@ -173,7 +173,7 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 	a.Owner = h.owner()
 	if c.main.Masquerade {
 		for _, p := range n.links.addrs(h.link) {
-			// Addresses that the container gave itself aren't ours.
+			// Addresses that the container added itself aren't ours.
 			if slices.Contains(h.Addresses, p.Addr()) {
 				a.Masquerade = append(a.Masquerade, p)
 			}

@@ -15,7 +15,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/facts"
 )
 
-// chained calls the plugins whose rules depend on what only the runtime knows, with what libcni remembers of that.
+// chained calls the plugins whose rules depend on facts that only the runtime knows. libcni
+// remembers these facts.
 func (s *syncing) chained(ctx context.Context) (err error) {
 	for _, c := range s.confs {
 		for _, p := range c.plugins {
@@ -32,12 +33,13 @@ func (s *syncing) chained(ctx context.Context) (err error) {
 	return err
 }
 
-// again adds one attachment to one plugin again. Both of them replace what an owner has by itself.
+// again adds one attachment to one plugin again. Both plugins replace an owner's earlier rules by
+// themselves.
 func (s *syncing) again(ctx context.Context, c *netconf, p facts.Plugin, h *held) error {
 	known, err := readCache(s.cache, h)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("libcni's cache in %s doesn't know it: what %s did for it, if anything, comes back when the container is started again", s.cache, p.Name)
+			err = fmt.Errorf("libcni's cache in %s doesn't know it: the work of %s for it, if any, comes back when the container is started again", s.cache, p.Name)
 		}
 		return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
 	}
@@ -67,7 +69,7 @@ func (s *syncing) again(ctx context.Context, c *netconf, p facts.Plugin, h *held
 	return nil
 }
 
-// rebuild makes the rules that lead to all ports anew, once: ADD only notices those that are gone.
+// rebuild makes the rules that lead to all ports anew, once. ADD only notices missing ones.
 func (s *syncing) rebuild(p facts.Plugin) error {
 	if p.Name != "portmap" || s.rebuilt {
 		return nil
@@ -76,7 +78,7 @@ func (s *syncing) rebuild(p facts.Plugin) error {
 	return s.rules.Rebuild()
 }
 
-// cached is what libcni keeps of an attachment (libcni's cachedInfo).
+// cached is libcni's record of an attachment (libcni's cachedInfo).
 type cached struct {
 	Kind           string
 	NetworkName    string
@@ -89,7 +91,8 @@ func readCache(dir string, h *held) (*cached, error) {
 	return readCached(filepath.Join(dir, "results", h.Network+"-"+h.ContainerID+"-"+h.IfName))
 }
 
-// withCached adds the configurations of networks that nobody named, and that libcni's cache in a directory has containers of.
+// withCached adds the configurations of networks that aren't named, and of which libcni's cache in
+// a directory has containers.
 func withCached(confs []*netconf, dir string) []*netconf {
 	known := map[string]bool{}
 	for _, c := range confs {
@@ -136,8 +139,8 @@ func (c *cached) netns() string {
 	return ""
 }
 
-// call is the plugin's configuration as libcni would give it: with the result, and what the plugin is capable of. wants
-// is false where it has nothing to do.
+// call is the plugin's configuration as libcni would give it: with the result, and with the
+// plugin's capabilities. wants is false if the plugin has nothing to do.
 func (c *cached) call(p facts.Plugin) (conf []byte, wants bool, err error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(p.Config, &keys); err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 
@@ -17,7 +18,7 @@ import (
 const (
 	defaultIfName   = "eth0"
 	defaultIPAMPath = "/opt/cni/bin"
-	ipamPathHelp    = "`directory` of IPAM plugins other than host-local, which is built in; may be repeated"
+	ipamPathHelp    = "`directory` of IPAM plugins other than host-local and static, which are built in; may be repeated"
 	// maxPID is PID_MAX_LIMIT of a 64-bit kernel (linux/threads.h).
 	maxPID = 4 << 20
 )
@@ -29,13 +30,13 @@ type target struct {
 	addrs, ipamPath        []string
 }
 
-// flags gives a command the flags of a target. attach and detach share them, so that one line of a script
-// serves both.
+// flags gives a command the flags of a target. attach and detach share them, so that one line of a
+// script serves both.
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&t.id, "id", "", "the container's `ID`")
 	f.StringVar(&t.netns, "netns", "", "`path` of the container's network namespace")
-	f.IntVar(&t.pid, "pid", 0, "a `process` of the container, in place of --netns")
+	f.IntVar(&t.pid, "pid", 0, "a `process` of the container, instead of --netns")
 	f.StringVar(&t.ifName, "ifname", defaultIfName, "`name` of the link in the container")
 	f.StringVar(&t.mac, "mac", "", "hardware `address` for the link in the container")
 	f.StringArrayVar(&t.addrs, "ip", nil, "`address` to ask for; may be repeated")
@@ -45,18 +46,25 @@ func (t *target) flags(cmd *cobra.Command) {
 	}
 }
 
-// attachment is the target in the words of package cni, which validates the rest.
+// attachment is the target in the words of package cni, which checks the rest.
 func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
 	if cmd.Flags().Changed("pid") && cmd.Flags().Changed("netns") {
-		return cni.Attachment{}, &usageError{errors.New("--netns and --pid both say which network namespace: give one of them")}
+		return cni.Attachment{}, &usageError{errors.New("--netns and --pid both name a network namespace: give one of them")}
 	}
-	a := cni.Attachment{ContainerID: t.id, IfName: t.ifName, NetNS: t.netns, MAC: t.mac}
+	a := cni.Attachment{ContainerID: t.id, IfName: t.ifName, NetNS: t.netns}
 	if cmd.Flags().Changed("pid") {
 		path, err := netnsOf(t.pid)
 		if err != nil {
 			return a, &usageError{fmt.Errorf("--pid: %w", err)}
 		}
 		a.NetNS = path
+	}
+	if t.mac != "" {
+		mac, err := net.ParseMAC(t.mac)
+		if err != nil || len(mac) != 6 {
+			return a, &usageError{fmt.Errorf("--mac: %q isn't an Ethernet address", t.mac)}
+		}
+		a.MAC = mac
 	}
 	for _, text := range t.addrs {
 		addr, err := netip.ParseAddr(text)
@@ -68,14 +76,15 @@ func (t *target) attachment(cmd *cobra.Command) (cni.Attachment, error) {
 	return a, nil
 }
 
-// context is a command's, with where IPAM plugins are and who hears warnings.
+// context is a command's context, with the directories of IPAM plugins and the function that hears
+// warnings.
 func (t *target) context(cmd *cobra.Command) context.Context {
 	return process.WithWarn(cni.WithPath(cmd.Context(), t.ipamPath...), func(text string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "swiftctl: warning:", text)
 	})
 }
 
-// netnsOf is the path of a process' network namespace.
+// netnsOf is the path of a process's network namespace.
 func netnsOf(pid int) (string, error) {
 	if pid < 1 || pid > maxPID {
 		return "", fmt.Errorf("%d can't be a process ID", pid)

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isTerminal reports whether a person reads what's written to w.
+// isTerminal reports whether a person reads the text that is written to w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -25,7 +25,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-// columns is how many a terminal has; ok is false where w is none, or doesn't know.
+// columns is the number of a terminal's columns. ok is false if w isn't a terminal, or doesn't
+// know.
 func columns(w io.Writer) (n int, ok bool) {
 	f, isFile := w.(*os.File)
 	if !isFile {
@@ -38,15 +39,16 @@ func columns(w io.Writer) (n int, ok bool) {
 	return int(size.Col), true
 }
 
-// fit prints a table with the containers' whole IDs or, on a terminal that's too narrow for that, with what people use of them.
-func fit(w io.Writer, print func(w io.Writer, id func(string) string) error) error {
+// fit prints a table with the containers' whole IDs. On a terminal that is too narrow, it prints
+// short IDs.
+func fit(w io.Writer, show func(w io.Writer, id func(string) string) error) error {
 	var b bytes.Buffer
-	if err := print(&b, cell); err != nil {
+	if err := show(&b, cell); err != nil {
 		return err
 	}
 	if n, ok := columns(w); ok && widest(b.String()) > n {
 		b.Reset()
-		if err := print(&b, func(id string) string { return shortID(cell(id)) }); err != nil {
+		if err := show(&b, func(id string) string { return shortID(cell(id)) }); err != nil {
 			return err
 		}
 	}
@@ -61,7 +63,7 @@ func widest(text string) (n int) {
 	return n
 }
 
-// shortID cuts a container's ID to what people use of it.
+// shortID cuts a container's ID to the length that people use.
 func shortID(id string) string {
 	if len(id) > 16 {
 		return id[:12] + "…"
@@ -69,7 +71,7 @@ func shortID(id string) string {
 	return id
 }
 
-// printAttached tells a person what an attachment got.
+// printAttached shows a person the result of an attachment.
 func printAttached(w io.Writer, n *cni.Network, a cni.Attachment, res *cni.Result) error {
 	fmt.Fprintf(w, "%s is attached to %s as %s\n", a.ContainerID, n.Name(), a.IfName)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// printTree prints networks, their attachments, and what each has.
+// printTree prints networks, their attachments, and the parts of each.
 func printTree(w io.Writer, n *node) error {
 	if len(n.list) == 0 && isTerminal(w) {
 		_, err := fmt.Fprintln(w, "nothing is attached")
@@ -67,7 +67,8 @@ func (n *node) printNetwork(w io.Writer, of []*held) error {
 	return nil
 }
 
-// lines say what an attachment has: a word and its value each. leases says whether its network keeps any.
+// lines are the parts of an attachment: a word and its value each. leases says whether its network
+// keeps any.
 func (h *held) lines(leases bool) (list [][2]string) {
 	add := func(what, text string) { list = append(list, [2]string{what, text}) }
 	switch {

@@ -2,24 +2,7 @@
 
 package inprocess
 
-import (
-	"os"
-	"os/exec"
-	"testing"
-
-	"github.com/swiftcni/swiftcni/internal/test/nstest"
-)
-
-// libcni itself is used in a module of its own, below.
-func TestWithLibcni(t *testing.T) {
-	nstest.Full(t, "it needs modules of its own")
-	cmd := exec.Command("go", "test", "-count=1", "./...")
-	cmd.Dir = "libcnitest"
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
+import "testing"
 
 func TestLastValueCounts(t *testing.T) {
 	e := environment{"CNI_PATH=/a", "CNI_PATHS=/b", "CNI_PATH=/c=d", "odd"}

@@ -9,8 +9,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/wire"
 )
 
-// UnmarshalJSON reads a result of any version. A text that doesn't say its version is taken for one of r's CNIVersion; all
-// other fields are set anew. Its error is an *Error, whose Key is the path of the value at fault; then the result is undefined.
+// UnmarshalJSON reads a result of any version. A text without a version is read as one of r's
+// CNIVersion. All other fields are set anew. Its error is an *Error, whose Key is the path of the
+// wrong value. The result is then undefined.
 func (r *Result) UnmarshalJSON(text []byte) error {
 	*r = Result{CNIVersion: r.CNIVersion}
 	in := jsontext.NewReader(text, "")
@@ -63,7 +64,7 @@ func (r *Result) field(in *jsontext.Reader, key string, four, six *legacyIP) err
 	return in.Keep(&r.Others)
 }
 
-// parseRoutes takes routes whatever they say: plugins pass on what they have no use for.
+// parseRoutes accepts any routes: plugins pass on routes that they don't use.
 func parseRoutes(r *jsontext.Reader, to *[]Route) error {
 	*to = nil
 	return wire.ReadRoutes(r, func(route wire.Route) { *to = append(*to, Route(route)) })
@@ -126,7 +127,7 @@ func (res *Result) parseIPs(r *jsontext.Reader) error {
 				return r.Addr(&ip.Gateway)
 			case "interface":
 				return r.Integer(&ip.Interface)
-			case "version": // of 0.3 and 0.4; the address says it as well
+			case "version": // of 0.3 and 0.4; the address tells it as well
 				return nil
 			}
 			return r.Keep(&ip.Others)

@@ -13,9 +13,10 @@ func (d *DNS) empty() bool {
 	return len(d.Nameservers) == 0 && d.Domain == "" && len(d.Search) == 0 && len(d.Options) == 0 && d.Others == ""
 }
 
-// MarshalJSON prints the result in the form of its CNIVersion, with an indent of four spaces as plugins do. Its error is an
-// *Error: a version that isn't known, or a result without addresses in the form of 0.1.0 and 0.2.0, which needs one and has
-// at most one address of each family.
+// MarshalJSON prints the result in the form of its CNIVersion, with an indent of four spaces as
+// plugins do. Its error is an *Error: for an unknown version, or for a result without addresses in
+// the form of 0.1.0 and 0.2.0, which needs an address. That form has at most one address of each
+// family.
 func (r *Result) MarshalJSON() ([]byte, error) {
 	v, ok := specversion.Parse(r.CNIVersion)
 	if !ok {
@@ -50,8 +51,9 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	return w.Bytes(), nil
 }
 
-// legacyIP prints ip4 or ip6: the first address of the family and the family's routes. Where a route of a link names no
-// gateway the address's own stands in, as when the reference reads its IPAM plugin's result.
+// legacyIP prints ip4 or ip6: the first address of the family and the family's routes. A route of a
+// link without a gateway gets the address's gateway, as when the reference reads its IPAM plugin's
+// result.
 func (r *Result) legacyIP(w *jsontext.Writer, key string, four bool) {
 	for _, ip := range r.IPs {
 		if ip.Address.Addr().Is4() != four {

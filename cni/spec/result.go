@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spec has the words of the Container Network Interface (https://www.cni.dev/docs/spec, versions 0.1.0 to 1.1.0):
-// results and errors. Package cni has them too, under the same names.
+// Package spec has the words of the Container Network Interface (https://www.cni.dev/docs/spec,
+// versions 0.1.0 to 1.1.0): attachments, results and errors. Package cni has them too, under the
+// same names.
 package spec
 
 import "net/netip"
 
-// A Result says what an attachment got, in the newest form; it's printed in the form of any version, and read from it.
+// A Result is the result of an attachment, in the newest form. It can be printed in the form of any
+// version, and read from it.
 //
-// Whatever a text has beside the fields of a result, or of an entry of one, is kept in Others, and printed again: it's the
-// inner text of a JSON object, without its braces.
+// Unknown fields of a result, or of an entry of one, are kept in Others, and printed again. Others
+// is the inner text of a JSON object, without its braces.
 type Result struct {
 	CNIVersion string // the form in which it prints
 	Interfaces []Interface
@@ -17,15 +19,17 @@ type Result struct {
 	Routes     []Route
 	DNS        DNS
 
-	OfIPAM bool // it's an IPAM plugin's: in the form of 0.1.0 and 0.2.0 a route without a gateway stays so
+	// OfIPAM says that it's an IPAM plugin's. In the form of 0.1.0 and 0.2.0 its routes without a
+	// gateway stay so.
+	OfIPAM bool
 	Others string
 }
 
 // An Interface is a link that an attachment made or uses.
 type Interface struct {
 	Name    string
-	MAC     string
-	MTU     int    // 0 is unknown
+	MAC     string // as the plugin that named it wrote it; may be empty
+	MTU     int    // bytes; 0 is unknown
 	Sandbox string // path of the namespace that holds it; empty is the host's
 
 	Others string // such as "pciID":"0000:00:1f.6"
@@ -56,7 +60,7 @@ type Route struct {
 	Others string
 }
 
-// DNS is what the container should use to resolve names.
+// DNS is the resolver's configuration of the container, in the words of resolv.conf(5).
 type DNS struct {
 	Nameservers []string
 	Domain      string

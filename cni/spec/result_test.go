@@ -9,11 +9,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	types020 "github.com/containernetworking/cni/pkg/types/020"
-	types040 "github.com/containernetworking/cni/pkg/types/040"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/types/create"
 )
 
 func fullResult(version string) *Result {
@@ -31,61 +26,6 @@ func fullResult(version string) *Result {
 			{Dst: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fd00::1"), MTU: 1400, AdvMSS: 1360, Priority: 5, Table: &table, Scope: &scope},
 		},
 		DNS: DNS{Nameservers: []string{"8.8.8.8"}, Domain: "example\u2028\x01\"", Search: []string{"a", "b"}, Options: []string{"ndots:2"}},
-	}
-}
-
-// The library's own types, printed by its own encoder, are the judge of every form.
-func TestResultPrintsAsTheLibraryDoes(t *testing.T) {
-	for _, version := range Versions() {
-		t.Run(version, func(t *testing.T) {
-			ours, err := fullResult(version).MarshalJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			theirs, err := create.Create(version, ours)
-			if err != nil {
-				t.Fatalf("the library can't read it: %v\n%s", err, ours)
-			}
-			want, err := json.MarshalIndent(theirs, "", "    ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(want) != string(ours) {
-				t.Errorf("printed\n%s\nwant\n%s", ours, want)
-			}
-		})
-	}
-}
-
-func TestEmptyResultPrintsAsTheLibraryDoes(t *testing.T) {
-	for version, theirs := range map[string]any{
-		"0.3.1": &types040.Result{CNIVersion: "0.3.1"},
-		"1.0.0": &types100.Result{CNIVersion: "1.0.0"},
-		"1.1.0": &types100.Result{CNIVersion: "1.1.0"},
-	} {
-		want, _ := json.MarshalIndent(theirs, "", "    ")
-		got, err := (&Result{CNIVersion: version}).MarshalJSON()
-		if err != nil || string(got) != string(want) {
-			t.Errorf("%s: got %v\n%s\nwant\n%s", version, err, got, want)
-		}
-	}
-}
-
-func TestLegacyFormFillsGateways(t *testing.T) {
-	text, err := fullResult("0.2.0").MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := types020.NewResult(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := got.(*types020.Result)
-	if gw := r.IP4.Routes[0].GW.String(); gw != "10.1.0.1" {
-		t.Errorf("gw %s, want the address's", gw)
-	}
-	if gw := r.IP6.Routes[0].GW.String(); gw != "fd00::1" {
-		t.Errorf("gw %s, want the route's own", gw)
 	}
 }
 

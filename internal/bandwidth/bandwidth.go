@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bandwidth is the plugin that limits what a container sends and receives.
+// Package bandwidth is the plugin that limits the traffic of a container.
 package bandwidth
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/undo"
 	"github.com/swiftcni/swiftcni/internal/verbs"
@@ -19,36 +20,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The plugin bandwidth limits what a container sends and receives, after another plugin has attached it by a veth.
-// What comes to it is shaped where the host's end sends; what it sends is redirected to an ifb, and shaped there.
+// The plugin bandwidth limits a container's traffic in both directions, after another plugin has
+// attached it by a veth. Packets to the container are shaped where the host's end sends them.
+// Packets from it are redirected to an ifb, and shaped there.
 
-// shaping is one attachment whose limits are set or looked at.
+// shaping is one attachment whose limits are set or checked.
 type shaping struct {
 	call       *verbs.Call
 	attachment spec.Attachment
 	limits     limits
 	host       *rtnl.Conn
-	hostEnd    rtnl.Link
+	hostEnd    rtnl.LinkState
 	ifb        rtnl.Link
 	undo       undo.List
 }
 
 // Add sets the limits.
-func (k *Keys) Add(_ context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
 	if err := c.CheckFollows(k.err, "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
-	if err := netns.RefuseOwn(a); err != nil {
+	if err := netns.RefuseOwn(process.Of(ctx), a); err != nil {
 		return nil, err
 	}
 	if k.limits == (limits{}) {
 		return c.PassOn(), nil
 	}
-	s, err := k.shaping(c, a)
+	s, err := k.shaping(ctx, c, a)
 	if err != nil {
 		return nil, err
 	}
-	defer s.host.Close()
+	defer process.Of(ctx).CloseRoute(s.host)
 	if err := s.shape(); err != nil {
 		s.undo.Run()
 		return nil, err
@@ -61,40 +63,42 @@ func (k *Keys) Add(_ context.Context, c *verbs.Call, a spec.Attachment) (*spec.R
 	return res, nil
 }
 
-// shaping opens a socket on the host and finds the host's end of the container's link, which the result must name.
-func (k *Keys) shaping(c *verbs.Call, a spec.Attachment) (*shaping, error) {
+// shaping opens a socket on the host and finds the host's end of the container's link, which the
+// result must name.
+func (k *Keys) shaping(ctx context.Context, c *verbs.Call, a spec.Attachment) (*shaping, error) {
 	if len(c.Prev.Interfaces) == 0 {
 		return nil, fault.Key("prevResult", "no interfaces provided")
 	}
-	host, err := rtnl.CurrentNetNSID()
+	call := process.Of(ctx)
+	host, err := call.NetNS()
 	if err != nil {
 		return nil, fault.Wrap("identify the host's network namespace", err)
 	}
-	inside, err := containerLink(a, host)
+	inside, err := containerLink(ctx, a, host)
 	if err != nil {
 		return nil, err
 	}
 	s := &shaping{call: c, attachment: a, limits: k.limits}
-	if s.host, err = rtnl.Dial(nil); err != nil {
+	if s.host, err = call.Route(); err != nil {
 		return nil, fault.Wrap("open a netlink socket", err)
 	}
 	if err := s.findHostEnd(inside); err != nil {
-		s.host.Close()
+		call.CloseRoute(s.host)
 		return nil, err
 	}
 	return s, nil
 }
 
 // containerLink looks at the container's end, which must be a veth's.
-func containerLink(a spec.Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
+func containerLink(ctx context.Context, a spec.Attachment, host rtnl.NetNSID) (rtnl.LinkState, error) {
 	ns, err := netns.Open(a, host)
 	if err != nil {
-		return rtnl.Link{}, err
+		return rtnl.LinkState{}, err
 	}
 	defer ns.Close()
-	conn, err := rtnl.Dial(ns)
+	conn, err := rtnl.DialWith(ctx, ns, nil)
 	if err != nil {
-		return rtnl.Link{}, fault.Wrap("open a netlink socket in the container", err)
+		return rtnl.LinkState{}, fault.Wrap("open a netlink socket in the container", err)
 	}
 	defer conn.Close()
 	l, err := conn.Link(a.IfName)
@@ -104,7 +108,7 @@ func containerLink(a spec.Attachment, host rtnl.NetNSID) (rtnl.Link, error) {
 	return l, fault.Wrap("container interface "+a.IfName+" has no veth peer", err)
 }
 
-func (s *shaping) findHostEnd(inside rtnl.Link) error {
+func (s *shaping) findHostEnd(inside rtnl.LinkState) error {
 	l, err := s.host.LinkByIndex(inside.PeerIndex)
 	if err != nil || l.Kind != "veth" || l.PeerIndex != inside.Index {
 		return fault.Wrong("veth peer with index " + strconv.Itoa(inside.PeerIndex) + " is not in host ns")
@@ -118,8 +122,8 @@ func (s *shaping) findHostEnd(inside rtnl.Link) error {
 	return fault.Because(fault.Wrong("no veth peer of container interface found in host ns"), "prevResult doesn't name "+strconv.Quote(l.Name))
 }
 
-// shape sets the limits. The ifb is made first and alone, since what follows names it by an index that could be
-// somebody else's; the rest is one send.
+// shape sets the limits. The ifb is made first and alone, since the following changes name it by an
+// index that could be another link's. All other changes are one send.
 func (s *shaping) shape() error {
 	if s.limits.egress.isSet() {
 		if err := s.createIfb(); err != nil {
@@ -144,20 +148,22 @@ func (s *shaping) shape() error {
 		add(shapingStep{what: "set the ifb up"}, func() { b.Set(rtnl.Link{Index: index, State: rtnl.Up}) })
 		add(shapingStep{what: "create ingress qdisc", undo: ingress, lacks: s.lacksIngress}, func() { b.Create(ingress) })
 		add(shapingStep{what: "add filter", lacks: s.lacksFilter}, func() { b.Create(rtnl.Redirect{Link: s.hostEnd.Index, To: index}) })
-		// The last step: an ifb that says whose it is, and that nothing is redirected to, is a dead one's.
+		// This is the last step. An ifb with an alias to which nothing is redirected is a dead
+		// one's.
 		add(shapingStep{}, func() { b.Set(rtnl.Link{Index: index, Alias: s.alias()}) })
 	}
 	return s.settle(steps, s.host.Do(&b))
 }
 
-// A shapingStep is a change of a batch: what it's called, what takes it back, and what its refusal may mean.
+// A shapingStep is a change of a batch, with its name, its undo, and the meaning of its refusal.
 type shapingStep struct {
 	what  string // empty: it may be refused
 	undo  rtnl.Object
 	lacks func(error) error
 }
 
-// settle notes what was made, to be undone, and returns the first refusal that matters.
+// settle notes the changes that were made, to be undone, and returns the first refusal that
+// matters.
 func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 	var refused rtnl.Refused
 	if err != nil && !errors.As(err, &refused) {
@@ -184,13 +190,13 @@ func (s *shaping) settle(steps []shapingStep, err error) (first error) {
 	return first
 }
 
-// lacking is a kernel without something.
+// lacking is the error for a kernel that lacks a feature.
 func lacking(what string, err error) error {
 	return &spec.Error{Code: spec.CodeInternal, Err: err, Msg: "the kernel lacks " + what + ", which a limit needs: " + err.Error()}
 }
 
-// lacksTBF, lacksIngress and lacksFilter tell a module that's missing from other refusals: the kernel says ENOENT of
-// an unknown kind, and EOPNOTSUPP where it has no actions on packets at all.
+// lacksTBF, lacksIngress and lacksFilter tell a missing module from other refusals. The kernel says
+// ENOENT for an unknown kind, and EOPNOTSUPP if it has no actions on packets at all.
 func (s *shaping) lacksTBF(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return lacking("the queueing discipline tbf (CONFIG_NET_SCH_TBF)", err)
@@ -212,14 +218,16 @@ func (s *shaping) lacksFilter(err error) error {
 	return fault.Wrap("add filter", err)
 }
 
-// Del removes the ifb, whatever the configuration says today. The host end's disciplines go with the host
-// end, which is another plugin's to remove: taking them away before would cost an RCU grace period, some 5 ms.
+// Del removes the ifb, whatever the configuration says today. The host end's disciplines go with
+// the host end, which another plugin removes. Taking them away before would cost an RCU grace
+// period, some 5 ms.
 func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
-	conn, err := rtnl.Dial(nil)
+	call := process.Of(ctx)
+	conn, err := call.Route()
 	if err != nil {
 		return fault.Wrap("open a netlink socket", err)
 	}
-	defer conn.Close()
+	defer call.CloseRoute(conn)
 	ifb, err := findIfb(conn, c.Network, a)
 	if fault.Absent(err) {
 		return nil
@@ -231,7 +239,7 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 }
 
 // Check compares the limits with those that are set.
-func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
+func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	switch {
 	case c.PrevErr != nil:
 		return c.PrevErr
@@ -242,11 +250,11 @@ func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error 
 	case k.limits == (limits{}):
 		return nil
 	}
-	s, err := k.shaping(c, a)
+	s, err := k.shaping(ctx, c, a)
 	if err != nil {
 		return err
 	}
-	defer s.host.Close()
+	defer process.Of(ctx).CloseRoute(s.host)
 	if k.ingress.isSet() {
 		if err := s.checkTBF(k.ingress.tbf(s.hostEnd.Index), s.hostEnd.Name); err != nil {
 			return err
@@ -278,7 +286,7 @@ func (s *shaping) checkTBF(want rtnl.TBF, link string) error {
 	return nil
 }
 
-// Status says what is wrong with the keys.
+// Status returns the first key that is wrong.
 func (k *Keys) Status(context.Context, *verbs.Call) error {
 	if k.err != nil {
 		return k.err

@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An ifb is the link that a container's packets pass on their way to the host, since only what a link sends can be
-// shaped. The reference names it by network and container, so a container's second attachment to a network can't
-// have that name: it gets one of its own. Whose an ifb is, index and MAC say, as with the host ends of veths.
+// A container's packets pass an ifb on their way to the host, since only packets that a link sends
+// can be shaped. The reference names the ifb by network and container. So a container's second
+// attachment to a network can't have that name, and gets one of its own. The ifb's index and MAC
+// tell its owner, as with the host ends of veths.
 
 // IfbNames are the names that an attachment's ifb can have: the reference's, and our own.
 func IfbNames(network string, a spec.Attachment) [2]string {
@@ -46,22 +47,22 @@ func isIfbOf(network string, a spec.Attachment, l rtnl.Link) bool {
 	return false
 }
 
-// findIfb returns the attachment's ifb, whoever made it. One without an index of ours is the reference's, and that's
-// every interface's of the container.
+// findIfb returns the attachment's ifb, whichever program made it. One without an index of ours is
+// the reference's, and serves every interface of the container.
 func findIfb(conn *rtnl.Conn, network string, a spec.Attachment) (rtnl.Link, error) {
 	for _, name := range IfbNames(network, a) {
 		l, err := conn.Link(name)
 		if fault.Absent(err) {
 			continue
 		}
-		if err != nil || l.Kind == "ifb" && (l.Index < names.Least || isIfbOf(network, a, l)) {
-			return l, err
+		if err != nil || l.Kind == "ifb" && (l.Index < names.Least || isIfbOf(network, a, l.Link)) {
+			return l.Link, err
 		}
 	}
 	for attempt := range names.Attempts {
 		l, err := conn.LinkByIndex(ifbOf(network, a, attempt).Index)
-		if err == nil && l.Kind == "ifb" && isIfbOf(network, a, l) {
-			return l, nil // it was renamed
+		if err == nil && l.Kind == "ifb" && isIfbOf(network, a, l.Link) {
+			return l.Link, nil // it was renamed
 		}
 	}
 	return rtnl.Link{}, fs.ErrNotExist
@@ -75,7 +76,8 @@ func removeIfb(ctx context.Context, conn *rtnl.Conn, index int) error {
 	return nil
 }
 
-// createIfb makes the link, down and with its shaper: a discipline on a link that's up costs an RCU grace period.
+// createIfb makes the link, down and with its shaper. A discipline on a link that is up costs an
+// RCU grace period.
 func (s *shaping) createIfb() error {
 	known, which := IfbNames(s.call.Network, s.attachment), 0
 	for attempt := 0; attempt < names.Attempts; {
@@ -96,14 +98,14 @@ func (s *shaping) createIfb() error {
 		}
 		switch there, lookUp := s.host.Link(known[which]); {
 		case fault.Absent(lookUp):
-			attempt++ // the index is a stranger's
+			attempt++ // another link has the index
 		case lookUp != nil:
 			return fault.Wrap("failed to lookup "+strconv.Quote(known[which]), lookUp)
-		case there.Kind == "ifb" && (there.Index < names.Least || isIfbOf(s.call.Network, s.attachment, there)):
-			if err := s.replaceIfb(there, err); err != nil {
+		case there.Kind == "ifb" && (there.Index < names.Least || isIfbOf(s.call.Network, s.attachment, there.Link)):
+			if err := s.replaceIfb(there.Link, err); err != nil {
 				return err
 			}
-			attempt++ // which ends this, should somebody make it again and again
+			attempt++ // and this ends the loop if another program makes it again and again
 		case which == 0:
 			which = 1
 		default:
@@ -113,8 +115,8 @@ func (s *shaping) createIfb() error {
 	return fault.Wrong("adding link: all names for an ifb are taken")
 }
 
-// replaceIfb removes an ifb that's left of an attachment that ended without DEL. While the host end's packets are
-// redirected, which refused says, it's in use.
+// replaceIfb removes the ifb of an attachment that ended without DEL. If refused says that the host
+// end's packets are redirected, it's in use.
 func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 	err := s.host.Do(creation(rtnl.Ingress{Link: s.hostEnd.Index}))
 	if errors.Is(err, fs.ErrExist) {
@@ -146,9 +148,26 @@ func deletion(o rtnl.Object) *rtnl.Batch {
 	return &b
 }
 
-// GC removes the ifbs of whoever isn't valid or, if nobody said who is, those that no link redirects to any more:
-// the host end that did is gone. Those that the reference made don't say whose they are.
+// GC removes the ifbs of attachments that aren't valid. The reference's ifbs don't name their owner.
 func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
+	used := ifbsOf(c.Network, valid)
+	return k.removeIfbs(c.Network, func(*rtnl.Conn) (func(rtnl.Link) bool, error) {
+		return func(l rtnl.Link) bool { return used[l.Index] }, nil
+	})
+}
+
+// Reclaim removes the ifbs to which no link redirects any more: their host end is gone.
+func (k *Keys) Reclaim(_ context.Context, c *verbs.Call) error {
+	return k.removeIfbs(c.Network, func(conn *rtnl.Conn) (func(rtnl.Link) bool, error) {
+		used, err := redirectedTo(conn)
+		// One without an alias may be about to be used.
+		return func(l rtnl.Link) bool { return used[l.Index] || l.Alias == "" }, err
+	})
+}
+
+// removeIfbs removes the ifbs of a network, except those that it keeps. keeps is asked if there are
+// any.
+func (k *Keys) removeIfbs(network string, keeps func(*rtnl.Conn) (func(rtnl.Link) bool, error)) error {
 	if k.err != nil {
 		return k.err
 	}
@@ -162,26 +181,20 @@ func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) err
 		if err != nil {
 			return fault.Wrap("list links", err)
 		}
-		if names.InNetwork(c.Network, l) {
-			list = append(list, l)
+		if names.InNetwork(network, l.Link) {
+			list = append(list, l.Link)
 		}
 	}
 	if len(list) == 0 {
 		return nil
 	}
-	var used map[int]bool
-	if valid == nil {
-		used, err = redirectedTo(conn)
-	} else {
-		used = ifbsOf(c.Network, valid)
-	}
+	keep, err := keeps(conn)
 	if err != nil {
 		return err
 	}
 	var b rtnl.Batch
 	for _, l := range list {
-		// One without an alias may be about to be used.
-		if !used[l.Index] && (valid != nil || l.Alias != "") {
+		if !keep(l) {
 			b.Delete(rtnl.Link{Index: l.Index})
 		}
 	}

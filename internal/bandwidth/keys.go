@@ -10,24 +10,28 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// limit is what one direction may carry: bits a second, and the bits that may go at once. Zero is no limit.
+// limit is the limit for one direction: bits a second, and the bits that may go at once. Zero is no
+// limit.
 type limit struct{ rate, burst int }
 
-// limits are an attachment's, named as its container sees them: ingress comes to it.
+// limits are an attachment's, named from the container's side: ingress comes to it.
 type limits struct{ ingress, egress limit }
 
-// Keys are the plugin's own. err is the first that's wrong.
+// Keys are the plugin's own. err is the first wrong one.
 type Keys struct {
 	limits
 	err *spec.Error
 }
 
-// Read reads the plugin's keys. Any of them at the top level makes those of runtimeConfig mean nothing.
-func Read(r *jsontext.Reader) verbs.Plugin {
+// Read reads the plugin's keys. If any of them is at the top level, those of runtimeConfig don't
+// count.
+func Read(n *netconf.Network) verbs.Plugin {
+	r := n.Reader()
 	k := &Keys{}
 	var fromRuntime limits
 	top := false
@@ -78,7 +82,7 @@ func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 	return true, r.Bounded(to, 0, math.MaxInt)
 }
 
-// problem says what's wrong with a direction's limit; keys is what its keys begin with.
+// problem is the error in a direction's limit. keys is the beginning of its keys' names.
 func (l limit) problem(keys string) *spec.Error {
 	wrong := func(key, msg, expected string) *spec.Error { return fault.Expected(keys+key, msg, expected) }
 	switch {
@@ -98,9 +102,10 @@ func (l limit) problem(keys string) *spec.Error {
 
 func (l limit) isSet() bool { return l.rate != 0 }
 
-// tbf is the limit as the kernel takes it, to the byte as the reference computes it: the bucket's time is cut to
-// microseconds, and as much may wait as passes in 25 ms, beside a whole burst. A bucket that the kernel can't hold
-// as a time, which is how the reference gives it, is given in bytes.
+// tbf is the limit in the kernel's form, to the byte as the reference computes it. The bucket's
+// time is cut to microseconds, and the traffic of 25 ms may wait, beside a whole burst. The
+// reference gives the bucket as a time. A bucket that the kernel can't hold as a time is given in
+// bytes.
 func (l limit) tbf(link int) rtnl.TBF {
 	const microseconds = 1_000_000
 	rate, burst := uint64(l.rate)/8, uint64(l.burst)/8
@@ -110,7 +115,7 @@ func (l limit) tbf(link int) rtnl.TBF {
 		q.Burst = uint32(burst)
 		return q
 	}
-	// In whole ticks, so that what's read back is equal.
+	// In whole ticks, so that the value that is read back is equal.
 	q.Buffer = (time.Duration(us) * time.Microsecond).Truncate(rtnl.BufferStep)
 	return q
 }

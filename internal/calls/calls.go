@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package calls keeps what the last ADDs and DELs of this host did, with the time of each step, for people to look at.
+// Package calls keeps a record of the last ADDs and DELs of this host, with the time of each step,
+// for people to look at.
 //
-// A [Call] is one ADD or DEL. The file [Path] holds up to [Slots] of them, each in a slot of its own of 512 bytes. Only who
-// wants to look makes the file: where it's missing, a plugin pays one system call that fails. Where it's there, it pays two:
-// [Open], and one write of one slot in [Writer.Put]. It neither locks nor reads.
+// A [Call] is one ADD or DEL. The file [Path] holds up to [Slots] of them, each in a slot of its
+// own of 512 bytes. The file is made only for somebody who wants to look. Without it, a plugin pays
+// one system call that fails. With it, a plugin pays two: [Open], and one write of one slot in
+// [Writer.Put]. It neither locks nor reads.
 //
-// So it can't know which slot is the oldest: its time chooses one, as if at random. "The last" is an approximation then: of the
-// last n calls about n*n/2/Slots are missing, overwritten by later ones: one of the last 20 in one case of forty, and of the last 120
-// about one. Calls as old as several times Slots may be there still, each with its time.
+// So it can't know which slot is the oldest. Its time chooses a slot, as if at random. "The last"
+// is therefore an approximation. Of the last n calls about n*n/2/Slots are missing, overwritten by
+// later ones: one of the last 20 in one case of forty, and of the last 120 about one. Calls as old
+// as several times Slots may still be there, each with its time.
 package calls
 
 import (
@@ -17,29 +20,31 @@ import (
 	"time"
 )
 
-// Where the file is: in a directory of root's, which goes with the boot. The name's number is that of the slots' form.
+// The file is in a directory of root's, which goes with the boot. The number in its name is that of
+// the slots' form.
 const (
 	Dir  = "/run/swiftcni"
-	Path = Dir + "/calls.1"
+	Path = Dir + "/calls.2"
 )
 
 // Slots is how many calls the file holds, at most 4 MiB with its head.
 const Slots = 8191
 
-// A Step is a part of a call. They're in the order in which most calls go through them.
+// A Step is a part of a call. Steps are in the order in which most calls go through them.
 type Step uint8
 
 // The steps of a call.
 const (
 	Parse     Step = iota // environment and configuration
 	Namespace             // the container's network namespace, and the host's identity
-	Lease                 // addresses are reserved or released, by IPAM plugins that have to be executed too
-	Links                 // the host's side
-	Rules                 // the ruleset's elements
-	Container             // the container's side, and waiting for its link
-	Plugin                // what a chained plugin does, by itself or in a chain
-	Undo                  // what a failed ADD takes back
-	Answer                // what is printed
+	// Lease reserves or releases addresses, also by executed IPAM plugins.
+	Lease
+	Links     // the host's side
+	Rules     // the ruleset's elements
+	Container // the container's side, and waiting for its link
+	Plugin    // the work of a chained plugin, by itself or in a chain
+	Undo      // the undo of a failed ADD
+	Answer    // the printing of the answer
 	NumSteps  = iota
 )
 
@@ -48,7 +53,7 @@ func (s Step) String() string {
 	return [...]string{"parse", "namespace", "lease", "links", "rules", "container", "plugin", "undo", "answer"}[s]
 }
 
-// A Call is one ADD or DEL. Texts that are too long for a slot are cut there, and end in "…".
+// A Call is one ADD or DEL. Texts that are too long for a slot are cut, and end in "…".
 type Call struct {
 	Time        time.Time // when it began
 	Verb        string    // "ADD" or "DEL"
@@ -58,6 +63,7 @@ type Call struct {
 	IfName      string
 	Code        uint32 // of the error; 0 is success
 	Message     string // of the error
+	TraceParent string // the runtime's, as W3C's Trace Context has it, or ""; see [TraceParent]
 	Steps       [NumSteps]time.Duration
 }
 
@@ -69,10 +75,11 @@ func (c *Call) Took() (sum time.Duration) {
 	return sum
 }
 
-// A slot's form. Numbers are little-endian, texts end with their field or a zero byte, and steps are microseconds.
+// A slot's form. Numbers are little-endian, texts end with their field or a zero byte, and steps
+// are microseconds.
 const (
 	slotSize = 512
-	magic    = "swc\x01"
+	magic    = "swc\x02"
 
 	verbAt      = 4
 	timeAt      = 8 // nanoseconds since 1970
@@ -83,10 +90,11 @@ const (
 	containerAt = 96
 	networkAt   = 176
 	messageAt   = 240
+	traceAt     = 448 // 55 characters
 	sumAt       = 504
 )
 
-// verbs are what the byte at verbAt stands for.
+// verbs are the meanings of the byte at verbAt.
 var verbs = [...]string{1: "ADD", 2: "DEL"}
 
 type slot [slotSize]byte
@@ -107,7 +115,8 @@ func (s *slot) encode(c *Call) {
 	put(s[ifNameAt:containerAt], c.IfName)
 	put(s[containerAt:networkAt], c.ContainerID)
 	put(s[networkAt:messageAt], c.Network)
-	put(s[messageAt:sumAt], c.Message)
+	put(s[messageAt:traceAt], c.Message)
+	put(s[traceAt:sumAt], TraceParent(c.TraceParent))
 	binary.LittleEndian.PutUint64(s[sumAt:], s.sum())
 }
 
@@ -125,11 +134,12 @@ func (s *slot) decode(c *Call) bool {
 	}
 	c.Plugin, c.IfName = text(s[pluginAt:ifNameAt]), text(s[ifNameAt:containerAt])
 	c.ContainerID, c.Network = text(s[containerAt:networkAt]), text(s[networkAt:messageAt])
-	c.Message = text(s[messageAt:sumAt])
+	c.Message, c.TraceParent = text(s[messageAt:traceAt]), TraceParent(text(s[traceAt:sumAt]))
 	return true
 }
 
-// sum tells a slot that was read while it was written, or that something else wrote: FNV-1a of what precedes it.
+// sum recognizes a slot that was read while it was written, or that another program wrote. It's
+// FNV-1a of the bytes before it.
 func (s *slot) sum() uint64 {
 	sum := uint64(14695981039346656037)
 	for _, b := range s[:sumAt] {
@@ -151,7 +161,8 @@ func text(field []byte) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// place is the offset of the slot that a call's time chooses, behind the head. Neighbouring times are far apart.
+// place is the offset of the slot that a call's time chooses, behind the head. Neighbouring times
+// are far apart.
 func place(t time.Time) int64 {
 	mixed := uint64(t.UnixNano()) * 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
 	return (1 + int64(mixed>>32)%Slots) * slotSize

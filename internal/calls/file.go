@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// head is what the file begins with.
-const head = "swiftcni: the last calls, form 1; swiftctl explain --last shows them\n"
+// head begins the file.
+const head = "swiftcni: the last calls, form 2; swiftctl explain --last shows them\n"
 
 // A Writer is the open file.
 type Writer struct{ fd int }
 
-// Open opens the file; ok is false where there's none, or none that can be written to. A plugin needn't close it: the process is
-// about to end, and so is its descriptor.
+// Open opens the file. ok is false if there is none, or none that can be written to. A plugin
+// needn't close it: the process is about to end, and so is its descriptor.
 func Open() (w Writer, ok bool) {
 	const flags = unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	// unix.Open would allocate a copy of the path.
@@ -29,10 +29,10 @@ func Open() (w Writer, ok bool) {
 	return Writer{int(fd)}, errno == 0
 }
 
-// cwd is AT_FDCWD (linux/fcntl.h), which an absolute path doesn't heed.
+// cwd is AT_FDCWD (linux/fcntl.h), which an absolute path ignores.
 const cwd = ^uintptr(99)
 
-// Put writes a call. An error is nobody's concern: what the call did counts more than that it's known.
+// Put writes a call. It reports no error: the call matters more than its record.
 func (w Writer) Put(c *Call) {
 	var s slot
 	s.encode(c)
@@ -42,8 +42,8 @@ func (w Writer) Put(c *Call) {
 // Close closes the file.
 func (w Writer) Close() { _ = unix.Close(w.fd) }
 
-// Create makes the file, empty. One that's there stays as it is. Its directory must be the caller's own, and nobody else may write
-// to it.
+// Create makes the file, empty. One that exists stays as it is. Its directory must belong to the
+// caller, and nobody else may write to it.
 func Create() error {
 	if err := os.Mkdir(Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -58,7 +58,7 @@ func Create() error {
 	if _, err := os.Lstat(Path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// Whole or absent at any instant.
+	// The file is whole or absent at any instant.
 	f, err := os.OpenFile(Path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -71,7 +71,8 @@ func Create() error {
 	return err
 }
 
-// Remove removes the file, and its directory if nothing else is in it. What isn't there is no error.
+// Remove removes the file, and its directory if that is empty. If they are missing, that is no
+// error.
 func Remove() error {
 	if err := os.Remove(Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -82,8 +83,8 @@ func Remove() error {
 	return nil
 }
 
-// Load reads the calls in the file, the oldest first. Slots that hold no whole call are left out. Errors: fs.ErrNotExist where nobody
-// wanted it made, [ErrForm].
+// Load reads the calls in the file, the oldest first. Slots that hold no whole call are left out.
+// Errors: fs.ErrNotExist if the file wasn't made, [ErrForm].
 func Load() ([]Call, error) {
 	f, err := os.OpenFile(Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -106,7 +107,7 @@ func decode(b []byte) (list []Call, _ error) {
 	}
 	for at := slotSize; at+slotSize <= len(b); at += slotSize {
 		var c Call
-		// A call is where its time belongs, and so there once.
+		// A call is at the place of its time, and so in only one slot.
 		if s := (*slot)(b[at:]); s.decode(&c) && place(c.Time) == int64(at) {
 			list = append(list, c)
 		}

@@ -2,9 +2,9 @@
 
 // Package conntrack makes the kernel forget connections that it tracks.
 //
-// A datagram of a flow that's tracked goes where the flow's first one went, whatever the ruleset says by now: a
-// client that never pauses would keep talking to a container that's gone. [Conn.Forget] ends such flows. It
-// speaks ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
+// A datagram of a tracked flow goes where the flow's first one went, whatever the ruleset says by
+// now. A client that never pauses would keep talking to a container that is gone. [Conn.Forget]
+// ends such flows. It speaks ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
 package conntrack
 
 import (
@@ -47,7 +47,8 @@ const (
 	ctaFilterOrigFlags  = 1
 	ctaFilterReplyFlags = 2
 
-	// Bits of CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS (net/netfilter/nf_internals.h): what of a tuple counts.
+	// Bits of CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS (net/netfilter/nf_internals.h): the parts of a
+	// tuple that count.
 	filterIPSrc        = 1 << 0
 	filterIPDst        = 1 << 1
 	filterProtoNum     = 1 << 3
@@ -57,13 +58,13 @@ const (
 	statusDestinationNAT = 1 << 5 // IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h
 )
 
-// A Flow is a connection as it's tracked.
+// A Flow is a tracked connection.
 type Flow struct {
 	Src, Dst   netip.AddrPort // of the first packet, as it came
-	ReplySrc   netip.AddrPort // whom it went to, and who answers: Dst unless it was translated
-	Translated bool           // the destination was
+	ReplySrc   netip.AddrPort // the receiver, which answers: Dst unless it was translated
+	Translated bool           // the destination was translated
 
-	zone, id, tuple []byte // the attributes' values that name it
+	zone, id, tuple []byte // the values of the attributes that name it
 }
 
 // A Filter says which flows to look at.
@@ -88,14 +89,21 @@ func Dial() (*Conn, error) {
 	return &Conn{socket: s}, nil
 }
 
-// Close closes the socket.
+// Close closes the socket. It may wait for the removal of rules; see Close of nft.Conn.
 func (c *Conn) Close() error { return c.socket.Close() }
 
-// Forget ends the flows of a filter that are stale by the caller's judgement, and says how many there were. The kernel
-// walks its whole table once, locking each bucket: 14 ms for the 262,144 of a machine with much memory, however few flows
-// there are. It picks by the filter since 5.8; older ones list more, which is sorted out here.
+// FD returns the socket's descriptor. The Conn still owns it.
+func (c *Conn) FD() int { return c.socket.FD() }
+
+// Clean reports whether nothing has failed at the socket, and nothing waits there.
+func (c *Conn) Clean() bool { return c.socket.Clean() }
+
+// Forget ends those flows of a filter that stale reports, and returns their number. The kernel
+// walks its whole table once, locking each bucket. That takes 14 ms for the 262,144 buckets of a
+// machine with much memory, however few flows there are. Since 5.8 the kernel filters. Older
+// kernels list more, and this package sorts those out.
 //
-// An error is errors.ErrUnsupported where the kernel has no ctnetlink.
+// An error is errors.ErrUnsupported if the kernel has no ctnetlink.
 func (c *Conn) Forget(f Filter, stale func(Flow) bool) (int, error) {
 	var found []Flow
 	err := c.call(f.request(), func(b []byte) error {
@@ -135,7 +143,8 @@ func (f Filter) request() netlink.Message {
 	return message(msgGet, netlink.Dump, b)
 }
 
-// deletion names the flow by its tuple, zone and ID, so that a new one with the same tuple is left alone.
+// deletion names the flow by its tuple, zone and ID, so that a new one with the same tuple is left
+// alone.
 func (f Flow) deletion(ipv6 bool) netlink.Message {
 	b := append(header(ipv6), nest(ctaTupleOrig, f.tuple)...)
 	if f.zone != nil {
@@ -147,20 +156,21 @@ func (f Flow) deletion(ipv6 bool) netlink.Message {
 	return message(msgDelete, netlink.Acknowledge, b)
 }
 
-// A Match names IPv4 flows that all are to end. There's none for IPv6: of its addresses the kernel's filter takes all but the
-// one that's given (ctnetlink_filter_match_tuple, net/netfilter/nf_conntrack_netlink.c, seen with 6.18).
+// A Match names IPv4 flows that are all to end. There is none for IPv6: of its addresses the
+// kernel's filter takes all except the given one (ctnetlink_filter_match_tuple,
+// net/netfilter/nf_conntrack_netlink.c, seen with 6.18).
 type Match struct {
 	Protocol uint8          // unix.IPPROTO_UDP, …
 	Dst      netip.AddrPort // of the first packet; the zero address is any
-	ReplySrc netip.AddrPort // who answers; the zero value is anybody
+	ReplySrc netip.AddrPort // the sender of answers; the zero value is any
 }
 
-// errIPv6 is a Match that isn't of IPv4.
+// errIPv6 is the error for a Match that isn't of IPv4.
 var errIPv6 = errors.Join(errors.ErrUnsupported, unix.EAFNOSUPPORT)
 
-// End ends all flows that match. The kernel looks for them itself, and passes over empty buckets: that takes it 0.1 ms
-// where Forget takes 14. It's there since Linux 6.10; an older one refuses it, since it wants whole tuples
-// otherwise. The error is errors.ErrUnsupported then, as it is for IPv6.
+// End ends all flows that match. The kernel looks for them itself, and skips empty buckets. That
+// takes 0.1 ms, and Forget takes 14. It exists since Linux 6.10. An older kernel refuses it, since
+// it wants whole tuples. The error is then errors.ErrUnsupported, as it is for IPv6.
 func (c *Conn) End(m Match) error {
 	if m.Dst.Addr().Is6() || m.ReplySrc.Addr().Is6() {
 		return errIPv6
@@ -173,7 +183,7 @@ func (m Match) request() netlink.Message {
 		return nest(ctaTupleProto, append(attribute(ctaProtoNum, []byte{m.Protocol}), attribute(kind, binary.BigEndian.AppendUint16(nil, port))...))
 	}
 	b := header(false)
-	b[1] = 1 // the family is heeded from this version on only
+	b[1] = 1 // the family counts only from this version on
 	orig, flags := proto(ctaProtoDstPort, m.Dst.Port()), uint32(filterProtoNum|filterProtoDstPort)
 	if m.Dst.Addr().IsValid() {
 		orig, flags = append(nest(ctaTupleIP, attribute(ctaIPv4Dst, m.Dst.Addr().AsSlice())), orig...), flags|filterIPDst
@@ -213,7 +223,7 @@ func attribute(kind int, value []byte) []byte {
 
 func nest(kind int, value []byte) []byte { return attribute(kind|unix.NLA_F_NESTED, value) }
 
-// call sends a request, gives what's listed to each, and returns what the last message says.
+// call sends a request, gives each listed entry to each, and returns the error of the last message.
 func (c *Conn) call(m netlink.Message, each func([]byte) error) error {
 	c.sequence++
 	m.Header.Sequence = c.sequence
@@ -226,7 +236,7 @@ func (c *Conn) call(m netlink.Message, each func([]byte) error) error {
 			switch {
 			case err != nil:
 				return err
-			case m.Header.Sequence != c.sequence: // of a call that broke off
+			case m.Header.Sequence != c.sequence: // of a call that was broken off
 			case m.Header.Type == netlink.Done:
 				return first
 			case m.Header.Type == netlink.Error:
@@ -241,8 +251,8 @@ func (c *Conn) call(m netlink.Message, each func([]byte) error) error {
 	}
 }
 
-// refusal decodes struct nlmsgerr (linux/netlink.h). Nothing is registered for ctnetlink: EINVAL of nfnetlink itself, or
-// EOPNOTSUPP, EPROTONOSUPPORT.
+// refusal decodes struct nlmsgerr (linux/netlink.h). If nothing is registered for ctnetlink, the
+// errno is EINVAL of nfnetlink itself, or EOPNOTSUPP, or EPROTONOSUPPORT.
 func refusal(b []byte) error {
 	if len(b) < 4 {
 		return errMalformed

@@ -45,7 +45,7 @@ func track(t testing.TB, to ...string) *Conn {
 
 func datagram(to netip.AddrPort) error {
 	family := unix.AF_INET
-	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: netip.IPv4Unspecified().As4()}
+	var sa unix.Sockaddr
 	if to.Addr().Is4() {
 		sa = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	} else {

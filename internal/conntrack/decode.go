@@ -11,9 +11,9 @@ import (
 )
 
 // errMalformed is an answer that no kernel sends.
-var errMalformed = errors.New("conntrack: malformed answer of the kernel")
+var errMalformed = errors.New("conntrack: malformed answer from the kernel")
 
-// walk gives each attribute to fn. Lengths that lie are an error.
+// walk gives each attribute to fn. Wrong lengths are an error.
 func walk(b []byte, fn func(kind int, value []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < unix.SizeofNlAttr {
@@ -32,7 +32,7 @@ func walk(b []byte, fn func(kind int, value []byte) error) error {
 	return nil
 }
 
-// decodeFlow decodes what follows the nfgenmsg of IPCTNL_MSG_CT_NEW.
+// decodeFlow decodes the part of IPCTNL_MSG_CT_NEW that follows the nfgenmsg.
 func decodeFlow(b []byte) (f Flow, protocol uint8, err error) {
 	err = walk(b, func(kind int, value []byte) (err error) {
 		switch kind {

@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// SystemBusVar is the variable with the system bus's addresses, which each D-Bus library heeds.
+// SystemBusVar is the variable with the system bus's addresses, which every D-Bus library uses.
 const SystemBusVar = "DBUS_SYSTEM_BUS_ADDRESS"
 
-// unixSockets returns the paths of a list of addresses (D-Bus specification, "Server Addresses"), such as
-// "unix:path=/run/bus,guid=0123;unix:abstract=bus", as package unix takes them. Other transports are left out.
+// unixSockets returns the paths of a list of addresses (D-Bus specification, "Server Addresses"),
+// such as "unix:path=/run/bus,guid=0123;unix:abstract=bus", as package unix takes them. Other
+// transports are left out.
 func unixSockets(list string) (paths []string) {
 	for address := range strings.SplitSeq(list, ";") {
 		keys, ok := strings.CutPrefix(address, "unix:")

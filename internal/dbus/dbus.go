@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dbus calls methods on the system bus, with strings as arguments and as answer. That is all that firewalld
-// takes, and a library for the whole of D-Bus would be a tenth of the plugin.
+// Package dbus calls methods on the system bus, with strings as arguments and as answer. firewalld
+// needs no more. A library for the whole of D-Bus would be a tenth of the plugin.
 package dbus
 
 import (
@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SystemBus is the system bus's socket, as the D-Bus specification names it ("Well-known Message Bus Instances"), where
-// [SystemBusVar] doesn't name others.
+// SystemBus is the socket of the system bus, as the D-Bus specification names it ("Well-known
+// Message Bus Instances"), unless [SystemBusVar] names others.
 const SystemBus = "/run/dbus/system_bus_socket"
 
-// bound is how long the bus may be silent, in seconds: a firewall that rebuilds its rules takes one or two.
+// bound is how long the bus may be silent, in seconds: a firewall that rebuilds its rules takes one
+// or two.
 const bound = 10
 
 // A Conn is a connection to a bus, for one goroutine at a time. Close it.
@@ -28,7 +29,8 @@ type Conn struct {
 	serial uint32
 }
 
-// A socket is a stream of bytes by system calls alone. Package net's would add its resolver to the program.
+// A socket is a stream of bytes by system calls alone. Package net's would add its resolver to the
+// program.
 type socket int
 
 func dialSocket(path string) (socket, error) {
@@ -69,7 +71,7 @@ func (s socket) Read(b []byte) (int, error) {
 func (s socket) Write(b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
-		// A bus that's gone is an error, not a signal.
+		// If the bus is gone, the send is an error, not a signal.
 		n, err := unix.SendmsgN(int(s), b[done:], nil, nil, unix.MSG_NOSIGNAL)
 		if err == unix.EINTR {
 			continue
@@ -97,11 +99,11 @@ func (e *Error) Error() string {
 	return e.Name + ": " + e.Text
 }
 
-// A Method is one of an object's.
+// A Method is a method of an object.
 type Method struct{ Destination, Path, Interface, Member string }
 
-// DialSystemBus connects to the system bus, at the first of the addresses in [SystemBusVar] that answers, or at [SystemBus]
-// where that's empty. Errors are those of [Dial].
+// DialSystemBus connects to the system bus, at the first of the addresses in [SystemBusVar] that
+// answers. If that is empty, it connects to [SystemBus]. Errors are those of [Dial].
 func DialSystemBus() (*Conn, error) {
 	list := os.Getenv(SystemBusVar)
 	if list == "" {
@@ -117,8 +119,9 @@ func DialSystemBus() (*Conn, error) {
 	return nil, err
 }
 
-// Dial connects to the bus at a socket, whose path begins with "@" if it's abstract. Where no bus is the error is fs.ErrNotExist or ECONNREFUSED. One that doesn't answer
-// for 10 s is EAGAIN.
+// Dial connects to the bus at a socket, whose path begins with "@" if it's abstract. If there is no
+// bus, the error is fs.ErrNotExist or ECONNREFUSED. If the bus doesn't answer for 10 s, it's
+// EAGAIN.
 func Dial(path string) (*Conn, error) {
 	socket, err := dialSocket(path)
 	if err != nil {
@@ -143,7 +146,8 @@ func bus(member string) Method {
 // Close closes the connection.
 func (c *Conn) Close() error { return c.socket.Close() }
 
-// authenticate says who we are, which the kernel confirms to the bus ("Authentication Protocol", mechanism EXTERNAL).
+// authenticate names our user, which the kernel confirms to the bus ("Authentication Protocol",
+// mechanism EXTERNAL).
 func (c *Conn) authenticate() error {
 	identity := fmt.Sprintf("%x", strconv.Itoa(os.Geteuid()))
 	if _, err := io.WriteString(c.socket, "\x00AUTH EXTERNAL "+identity+"\r\n"); err != nil {
@@ -166,7 +170,7 @@ func (c *Conn) authenticate() error {
 	return err
 }
 
-// HasOwner asks the bus whether a name is taken, and starts nobody.
+// HasOwner asks the bus whether a name is taken, without starting a service.
 func (c *Conn) HasOwner(name string) (bool, error) {
 	_, err := c.Call(bus("GetNameOwner"), name)
 	var e *Error
@@ -176,8 +180,8 @@ func (c *Conn) HasOwner(name string) (bool, error) {
 	return err == nil, err
 }
 
-// Call calls a method and returns its answer's first string or boolean ("true", "false"), "" if it has neither. A refusal
-// is an [*Error].
+// Call calls a method and returns its answer's first string or boolean ("true", "false"), "" if it
+// has neither. A refusal is an [*Error].
 func (c *Conn) Call(m Method, args ...string) (string, error) {
 	c.serial++
 	if _, err := c.socket.Write(encodeCall(c.serial, m, args)); err != nil {

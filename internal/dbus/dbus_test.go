@@ -63,7 +63,8 @@ func TestCallsOnARealBus(t *testing.T) {
 	}
 }
 
-// Where the variable says so, the system bus is elsewhere, behind what doesn't answer and what isn't spoken.
+// Where the variable says so, the system bus is elsewhere, behind what doesn't answer and what
+// isn't spoken.
 func TestSystemBusAddress(t *testing.T) {
 	path := startBus(t)
 	for _, list := range []string{

@@ -29,7 +29,7 @@ const (
 )
 
 const (
-	// noAutoStart keeps the bus from starting a service that isn't there.
+	// noAutoStart keeps the bus from starting a missing service.
 	noAutoStart = 2
 	// fixedLen is the part of the header before its fields, with their length.
 	fixedLen = 16
@@ -80,7 +80,7 @@ func pad(b []byte, to int) []byte {
 	return b
 }
 
-// An answer is what matters here of a message.
+// An answer is the part of a message that matters here.
 type answer struct {
 	to        uint32 // the serial of the call that it answers; 0 is a signal or a call
 	failed    bool
@@ -112,7 +112,7 @@ func (c *Conn) receive() (answer, error) {
 	return d.message(b, fixedLen+int(fields), start)
 }
 
-// A decoder walks a message. Offsets count from its begin, as alignment does.
+// A decoder walks a message. Offsets count from its beginning, as alignment does.
 type decoder struct {
 	order binary.ByteOrder
 	b     []byte
@@ -181,7 +181,7 @@ func (d *decoder) uint32() uint32 {
 	return d.order.Uint32(d.take(4))
 }
 
-// string reads a text, its length before it in four bytes, and the zero byte behind it.
+// string reads a text. Its length comes before it in four bytes, and a zero byte after it.
 func (d *decoder) string() string {
 	n := d.uint32()
 	if n > maxMessage {

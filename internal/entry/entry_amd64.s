@@ -5,8 +5,8 @@
 #define SYS_prlimit64 302
 #define RLIMIT_NOFILE 7
 
-// The process begins here, with the kernel's stack of arguments, and goes on where it would have begun. Descriptors
-// 0 to 2, which the runtime opens if they aren't open, stay allowed.
+// The process begins here, with the kernel's stack of arguments, and goes on at the usual
+// beginning. Descriptors 0 to 2 stay allowed, since the runtime opens them if they aren't open.
 TEXT swiftcni_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVL $SYS_prlimit64, AX
 	XORL DI, DI

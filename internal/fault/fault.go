@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fault makes the specification's errors of whatever went wrong.
+// Package fault turns any error into an error of the specification.
 package fault
 
 import (
@@ -26,7 +26,7 @@ func Of(err error) *spec.Error {
 	return &spec.Error{Code: spec.CodeInternal, Msg: err.Error(), Err: err}
 }
 
-// longer keeps code and cause of an error that err says more about.
+// longer keeps code and cause of an error to which err adds words.
 func longer(e *spec.Error, err error) *spec.Error {
 	more := *e
 	more.Err = err
@@ -46,8 +46,9 @@ func Join(errs ...error) error {
 	return nil
 }
 
-// Wrap wraps a cause of the system, code 999, as "what: cause". Of a change that the kernel refused the message has the
-// kernel's error alone, as the reference's, and the details which change it was. A nil error stays nil.
+// Wrap wraps a system error, code 999, as "what: cause". If the kernel refused a change, the
+// message has only the kernel's error, as the reference's has, and the details name the change. A
+// nil error stays nil.
 func Wrap(what string, err error) error {
 	if err == nil {
 		return nil
@@ -62,7 +63,7 @@ func Wrap(what string, err error) error {
 // Wrong is a state that isn't as it should be, code 999.
 func Wrong(msg string) *spec.Error { return &spec.Error{Code: spec.CodeInternal, Msg: msg} }
 
-// Unavailable is STATUS's answer where no ADD can succeed. The cause may be nil.
+// Unavailable is the answer of STATUS if no ADD can succeed. The cause may be nil.
 func Unavailable(what string, err error) error {
 	e := &spec.Error{Code: spec.CodeUnavailable, Msg: what, Err: err}
 	if err != nil {
@@ -71,8 +72,8 @@ func Unavailable(what string, err error) error {
 	return e
 }
 
-// Unsupported is what follows from an error of nftables where there's only something to take out: a kernel without
-// nftables holds no elements.
+// Unsupported forgives an error of nftables when there is only something to remove: a kernel
+// without nftables holds no elements.
 func Unsupported(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -85,20 +86,30 @@ func Key(key, msg string) *spec.Error {
 	return &spec.Error{Code: spec.CodeInvalidNetwork, Msg: msg, Key: key}
 }
 
-// Expected is Key with what was expected, if that isn't empty.
+// Expected is Key with the expected value, if that isn't empty.
 func Expected(key, msg, expected string) *spec.Error {
 	e := Key(key, msg)
 	e.Details = strings.TrimSuffix(key+": expected "+expected, ": expected ")
 	return e
 }
 
-// Because adds a reason to an error, or what is known besides, and returns it.
+// Args is an error of CNI_ARGS.
+func Args(msg string) *spec.Error {
+	return &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: msg, Key: "CNI_ARGS"}
+}
+
+// Missing is the error of a missing variable.
+func Missing(variable string) *spec.Error {
+	return &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: "required env variables [" + variable + "] missing", Key: variable}
+}
+
+// Because adds a reason or a further fact to an error, and returns it.
 func Because(e *spec.Error, details string) *spec.Error {
 	e.Details = details
 	return e
 }
 
-// During is an error with what was done when it happened. A nil error stays nil.
+// During is an error with the action during which it happened. A nil error stays nil.
 func During(what string, e *spec.Error) *spec.Error {
 	if e == nil {
 		return nil
@@ -118,7 +129,8 @@ func Note(r *jsontext.Reader, e *spec.Error) {
 	r.Note(&jsontext.Error{Path: e.Key, Msg: e.Msg, Details: e.Details})
 }
 
-// First is what is wrong with a configuration that a reader has read, or nil. err is what its walk ended with.
+// First is the first error in a configuration that a reader has read, or nil. err is the error that
+// ended its walk.
 func First(r *jsontext.Reader, err error) *spec.Error {
 	switch {
 	case err != nil:
@@ -129,7 +141,7 @@ func First(r *jsontext.Reader, err error) *spec.Error {
 	return nil
 }
 
-// Decode is a configuration that isn't JSON.
+// Decode is the error for a configuration that isn't JSON.
 func Decode(err error) *spec.Error {
 	e := &spec.Error{Code: spec.CodeDecode, Msg: "error unmarshall network config: " + err.Error(), Err: err}
 	if syntax, ok := err.(*jsontext.SyntaxError); ok {
@@ -138,10 +150,10 @@ func Decode(err error) *spec.Error {
 	return e
 }
 
-// Absent reports whether an error says that something isn't there.
+// Absent reports whether an error says that something doesn't exist.
 func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// OnlyAbsent reports whether all that was refused was gone already.
+// OnlyAbsent reports whether every refusal was for something that is gone already.
 func OnlyAbsent(err error) bool {
 	var refused rtnl.Refused
 	if !errors.As(err, &refused) {

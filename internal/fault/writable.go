@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Writable asks whether a directory, or the nearest one above it that's there, can be written to.
+// Writable asks whether a directory can be written to, or the nearest one above it that exists.
 func Writable(dir string) error {
 	for {
 		err := unix.Access(dir, unix.W_OK|unix.X_OK)

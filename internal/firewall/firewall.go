@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package firewall is the plugin that lets a container through the host's firewall, and keeps bridges apart.
+// Package firewall is the plugin that lets a container through the host's firewall, and that
+// separates bridges.
 package firewall
 
 import (
@@ -13,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/firewalld"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -23,10 +25,10 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	if err := k.check(c); err != nil {
 		return nil, err
 	}
-	if err := netns.RefuseOwn(a); err != nil {
+	call := process.Of(ctx)
+	if err := netns.RefuseOwn(call, a); err != nil {
 		return nil, err
 	}
-	call := process.Of(ctx)
 	f, err := k.firewalld()
 	if err != nil {
 		return nil, err
@@ -35,7 +37,7 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	o := k.opening(c, a)
 	o.Delegated = f != nil
 	if o.Ingress == nft.IngressIsolated {
-		if err := isolatePorts(c.Prev, o.Bridge); err != nil {
+		if err := isolatePorts(call, c.Prev, o.Bridge); err != nil {
 			return nil, err
 		}
 	}
@@ -46,13 +48,13 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	return c.PassOn(), nil
 }
 
-// open notes the addresses before firewalld hears of them, so that whoever comes after a crash finds them.
+// open notes the addresses before firewalld hears of them, so that they can be found after a crash.
 func (k *Keys) open(call *process.Call, c *verbs.Call, o nft.Allowance, f *firewalld.Conn) error {
-	conn, err := nft.Dial()
+	conn, err := call.Rules()
 	if err != nil {
 		return fault.Wrap("set up nftables", err)
 	}
-	defer call.Close(conn, call.Lately(c.Network))
+	defer call.CloseRules(conn, call.Lately(c.Network))
 	if err := conn.Allow(o); err != nil {
 		return errors.Join(fault.Wrap("set up nftables", err), unopen(o))
 	}
@@ -65,17 +67,12 @@ func (k *Keys) open(call *process.Call, c *verbs.Call, o nft.Allowance, f *firew
 	return nil
 }
 
-// unopen takes back what may have been done though its answer was lost, by another socket, which no answer waits at.
+// unopen takes back a change that may have been made although its answer was lost.
 func unopen(o nft.Allowance) error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Unsupported(err)
-	}
-	defer conn.Close()
-	return fault.Unsupported(conn.Revoke(o, nil))
+	return rules.Clean(func(conn *nft.Conn) error { return conn.Revoke(o, nil) })
 }
 
-// check says what is wrong with the configuration.
+// check returns the first error in the configuration.
 func (k *Keys) check(c *verbs.Call) error {
 	if err := c.CheckFollows(k.err, "missing prevResult from earlier plugin"); err != nil {
 		return err
@@ -87,7 +84,8 @@ func (k *Keys) check(c *verbs.Call) error {
 	return nil
 }
 
-// firewalld connects to the daemon where it's to be told. nil is that the host's own tables are to be used.
+// firewalld connects to the daemon if it must be told. nil means that the host's own tables are
+// used.
 func (k *Keys) firewalld() (*firewalld.Conn, error) {
 	switch k.backend {
 	case backendIPTables, backendNFTables:
@@ -100,14 +98,14 @@ func (k *Keys) firewalld() (*firewalld.Conn, error) {
 	return f, err
 }
 
-// isolatePorts makes the bridge keep the container's ports from other isolated ones. The ruleset sees what the host routes,
-// but what is bridged only where br_netfilter is loaded.
-func isolatePorts(prev *spec.Result, bridge string) error {
-	conn, err := rtnl.Dial(nil)
+// isolatePorts makes the bridge separate the container's ports from other isolated ones. The
+// ruleset sees packets that the host routes. It sees bridged ones only if br_netfilter is loaded.
+func isolatePorts(call *process.Call, prev *spec.Result, bridge string) error {
+	conn, err := call.Route()
 	if err != nil {
 		return fault.Wrap("open a netlink socket", err)
 	}
-	defer conn.Close()
+	defer call.CloseRoute(conn)
 	master, err := conn.Link(bridge)
 	if fault.Absent(err) {
 		return nil // it has no ports either
@@ -133,18 +131,19 @@ func isolatePorts(prev *spec.Result, bridge string) error {
 // Del takes the way back.
 func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	o := k.opening(c, a)
-	// The bridge's policy is others' as well.
+	// The bridge's policy belongs to other containers as well.
 	o.Bridge, o.Ingress = "", nft.IngressOpen
-	conn, err := nft.Dial()
+	call := process.Of(ctx)
+	conn, err := call.Rules()
 	if err != nil {
 		return fault.Unsupported(err)
 	}
-	defer process.Of(ctx).Close(conn, true)
+	defer call.CloseRules(conn, true)
 	return fault.Unsupported(conn.Revoke(o, firewalld.ForgetIn(k.zone)))
 }
 
-// Check finds out whether the way is there.
-func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
+// Check finds out whether the way is open.
+func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	if err := k.check(c); err != nil {
 		return err
 	}
@@ -155,39 +154,27 @@ func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error 
 	defer f.Close()
 	o := k.opening(c, a)
 	o.Delegated = f != nil
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Wrap("check nftables", err)
+	if err := rules.Check(process.Of(ctx), func(conn *nft.Conn) error { return conn.CheckAllowance(o) }); err != nil {
+		return err
 	}
-	defer conn.Close()
-	err = conn.CheckAllowance(o)
-	var missing *nft.MissingError
-	switch {
-	case errors.As(err, &missing):
-		return &spec.Error{Code: spec.CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
-	case err != nil:
-		return fault.Wrap("check nftables", err)
-	case f != nil:
-		return f.Check(o, k.zone)
-	}
-	return nil
-}
-
-// GC removes the openings of attachments that aren't valid. Without a list nobody is known to be dead.
-func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
-	if valid == nil {
+	if f == nil {
 		return nil
 	}
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Unsupported(err)
-	}
-	defer conn.Close()
-	return fault.Unsupported(conn.RevokeExcept(c.Network, c.Owners(valid), firewalld.ForgetIn(k.zone)))
+	return f.Check(o, k.zone)
 }
 
-// Status says whether the next Add can be expected to succeed.
-func (k *Keys) Status(_ context.Context, c *verbs.Call) error {
+// GC removes the openings of attachments that aren't valid.
+func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
+	return rules.Clean(func(conn *nft.Conn) error {
+		return conn.RevokeExcept(c.Network, c.Owners(valid), firewalld.ForgetIn(k.zone))
+	})
+}
+
+// Reclaim has nothing to do: the openings of dead attachments end with their leases.
+func (k *Keys) Reclaim(context.Context, *verbs.Call) error { return nil }
+
+// Status reports whether the next Add can be expected to succeed.
+func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 	if k.err != nil {
 		return k.err
 	}
@@ -196,9 +183,10 @@ func (k *Keys) Status(_ context.Context, c *verbs.Call) error {
 		return fault.Unavailable("firewalld can't be used", err)
 	}
 	f.Close()
-	conn, err := nft.Dial()
+	call := process.Of(ctx)
+	conn, err := call.Rules()
 	if err == nil {
-		defer conn.Close()
+		defer call.CloseRules(conn, false)
 		for _, err = range conn.Allowed(c.Network) {
 			break // the kernel can list them
 		}

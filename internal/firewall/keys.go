@@ -7,21 +7,24 @@ import (
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// Backends of firewall. The empty one is firewalld where it runs, else the host's own tables.
+// Backends of firewall. The empty one is firewalld if it runs, otherwise the host's own tables.
 const (
 	backendIPTables  = "iptables"
 	backendNFTables  = "nftables"
 	backendFirewalld = "firewalld"
 )
 
-// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+// Keys are the plugin's own. err is the first wrong one. The keys that DEL uses are read all the
+// same.
 type Keys struct {
 	backend    string
 	adminChain string
@@ -31,18 +34,19 @@ type Keys struct {
 }
 
 // Read reads the plugin's keys.
-func Read(r *jsontext.Reader) verbs.Plugin {
+func Read(n *netconf.Network) verbs.Plugin {
+	r := n.Reader()
 	k := &Keys{adminChain: nft.DefaultAdminChain, zone: "trusted"}
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k
 }
 
-// Wrong is the first key that's wrong.
+// Wrong is the first key that is wrong.
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
 
-// Zone is firewalld's that the container's addresses are put into.
-func (k *Keys) Zone() string { return k.zone }
+// Tell adds the zone of firewalld that gets the container's addresses.
+func (k *Keys) Tell(f *facts.Plugin) { f.Zone = k.zone }
 
 func (k *Keys) field(r *jsontext.Reader, key string) (err error) {
 	switch key {
@@ -83,8 +87,8 @@ func (k *Keys) field(r *jsontext.Reader, key string) (err error) {
 	return err
 }
 
-// opening says what the owner's way through the firewall is: all addresses of the result, as the reference takes them.
-// The bridge is the result's first interface.
+// opening returns the owner's way through the firewall: for all addresses of the result, as in the
+// reference. The bridge is the result's first interface.
 func (k *Keys) opening(c *verbs.Call, a spec.Attachment) nft.Allowance {
 	o := nft.Allowance{
 		Owner:      c.Owner(a),

@@ -10,14 +10,15 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// Where the host's firewall is iptables-legacy, nothing in nftables leads past it: what its FORWARD drops stays dropped. The
-// rules are its administrator's, so they are told of and left alone.
+// If the host's firewall is iptables-legacy, nothing in nftables leads past it: packets that its
+// FORWARD drops stay dropped. The rules are its administrator's, so they are reported and left
+// alone.
 
 // filterLegacy is its table with the chain FORWARD.
 const filterLegacy = "filter"
 
-// stoppedByLegacy returns the first of some packets that iptables-legacy is sure to drop. It's a hint alone: what can't be read
-// stops nothing.
+// stoppedByLegacy returns the first of some packets that iptables-legacy is sure to drop. It's only
+// a hint: a table that can't be read stops nothing.
 func stoppedByLegacy(ps ...nft.Packet) (stopped nft.Packet, by string) {
 	for _, p := range ps {
 		of := p.Src
@@ -46,23 +47,24 @@ func outwards(o nft.Allowance) (ps []nft.Packet) {
 	return ps
 }
 
-// warnOfLegacy tells the caller that the way that was opened leads nowhere.
+// warnOfLegacy tells the caller that the opened way leads nowhere.
 func warnOfLegacy(call *process.Call, o nft.Allowance) {
 	if !call.Warns() {
 		return
 	}
 	if p, by := stoppedByLegacy(outwards(o)...); by != "" {
-		call.Warn("firewall: chain FORWARD of " + by + " drops what is from " + p.Src.String() +
-			", and no rule of nftables leads past it (swiftctl doctor says what to do)")
+		call.Warn("firewall: chain FORWARD of " + by + " drops packets from " + p.Src.String() +
+			", and no rule of nftables leads past it (swiftctl doctor names a remedy)")
 	}
 }
 
-// statusLegacy reports that iptables-legacy drops what is from a network's containers, or from any if there's none.
+// statusLegacy reports that iptables-legacy drops packets from a network's containers, or from any
+// container if there are none.
 func statusLegacy(conn *nft.Conn, network string) error {
 	var o nft.Allowance
 	for allowed, err := range conn.Allowed(network) {
 		if err != nil {
-			return nil // it's told already
+			return nil // it's reported already
 		}
 		o.Addrs = append(o.Addrs, allowed.Addr)
 	}
@@ -71,8 +73,8 @@ func statusLegacy(conn *nft.Conn, network string) error {
 		ps = []nft.Packet{{}, {IPv6: true}}
 	}
 	if _, by := stoppedByLegacy(ps...); by != "" {
-		return &spec.Error{Code: spec.CodeLimited, Msg: "chain FORWARD of " + by + " drops what the host forwards for containers", Key: "backend",
-			Details: "no rule of nftables leads past iptables-legacy; swiftctl doctor says what to do"}
+		return &spec.Error{Code: spec.CodeLimited, Msg: "chain FORWARD of " + by + " drops packets that the host forwards for containers", Key: "backend",
+			Details: "no rule of nftables leads past iptables-legacy; swiftctl doctor names a remedy"}
 	}
 	return nil
 }

@@ -15,19 +15,20 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// firewalld rejects in a table of its own what no zone lets through, so it must be told of a container's addresses: as
-// sources of a zone. It forgets them when it's reloaded or restarted, unless they're permanent.
+// firewalld rejects, in a table of its own, packets that no zone lets through. So it must be told
+// of a container's addresses, as sources of a zone. It forgets them when it's reloaded or
+// restarted, unless they are permanent.
 
 const busName = "org.fedoraproject.FirewallD1"
 
 // A Conn is a connection to the daemon. Closing a nil one does nothing.
 type Conn struct{ conn *dbus.Conn }
 
-// Dial connects to firewalld; nil without an error is that it doesn't run.
+// Dial connects to firewalld. It returns nil without an error if firewalld doesn't run.
 func Dial() (*Conn, error) {
 	conn, err := dbus.DialSystemBus()
 	if err != nil {
-		return nil, nil // no bus, so nobody is on it
+		return nil, nil // no bus, so firewalld isn't on it
 	}
 	runs, err := conn.HasOwner(busName)
 	if err != nil || !runs {
@@ -49,7 +50,8 @@ func (f *Conn) zone(method, zone, source string) (string, error) {
 	return f.conn.Call(dbus.Method{Destination: busName, Path: "/org/fedoraproject/FirewallD1", Interface: busName + ".zone", Member: method}, zone, source)
 }
 
-// refusedWith reports whether firewalld refused a call with one of its codes, which begin its texts.
+// refusedWith reports whether firewalld refused a call with one of its codes, which begin its
+// texts.
 func refusedWith(err error, codes ...string) bool {
 	var e *dbus.Error
 	if !errors.As(err, &e) || !strings.HasPrefix(e.Name, busName) {
@@ -86,8 +88,8 @@ func (f *Conn) Add(o nft.Allowance, zone string) error {
 	return nil
 }
 
-// Remove takes a source out of a zone. Where it's in another one, as when the configuration has been changed, it goes out of
-// that: the container's way must end.
+// Remove takes a source out of a zone. If it's in another one, as after a change of the
+// configuration, it's taken out of that: the container's way must end.
 func (f *Conn) Remove(zone, source string) error {
 	_, err := f.zone("removeSource", zone, source)
 	if zone != "" && refusedWith(err, "ZONE_CONFLICT", "INVALID_ZONE") {
@@ -99,10 +101,10 @@ func (f *Conn) Remove(zone, source string) error {
 	return fault.Wrap("remove "+source+" from firewalld", err)
 }
 
-// Forget takes back what firewalld was told, if it runs, where the zone isn't known.
+// Forget makes firewalld forget addresses, if it runs, when the zone isn't known.
 func Forget(list []nft.Allowed) error { return ForgetIn("")(list) }
 
-// ForgetIn returns what takes back what firewalld was told of a zone, if it runs.
+// ForgetIn returns a function that makes firewalld forget addresses of a zone, if it runs.
 func ForgetIn(zone string) func([]nft.Allowed) error {
 	return func(list []nft.Allowed) error {
 		f, err := Dial()
@@ -132,5 +134,5 @@ func (f *Conn) Check(o nft.Allowance, zone string) error {
 	return nil
 }
 
-// source is how firewalld calls an address.
+// source is firewalld's form of an address.
 func source(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock locks an open file for its holder alone. A lock that's free takes one system call, and is
-// taken even if the context has ended: cleaning up is often left to such a context.
+// Lock locks an open file for its holder alone. A free lock takes one system call, and is taken
+// even if the context has ended: cleaning up often happens with such a context.
 //
-// The kernel's queue is fair and wakes at once, so that a context that can end is no reason to ask
-// again and again. A goroutine waits in the queue, by a descriptor of its own, and gives back what
-// it gets if the context ended first.
+// The kernel's queue is fair and wakes at once, so Lock doesn't poll. A goroutine waits in the
+// queue, by a descriptor of its own. If the context ends first, the goroutine gives the lock back
+// once it gets it.
 func Lock(ctx context.Context, fd int) error {
 	if ctx.Done() == nil {
 		return lock(fd, unix.LOCK_EX)
@@ -49,7 +49,7 @@ func Lock(ctx context.Context, fd int) error {
 	}
 }
 
-// lock is flock(2), begun again when a signal ends it.
+// lock is flock(2). It begins again if a signal ends it.
 func lock(fd, how int) error {
 	for {
 		if err := unix.Flock(fd, how); err != unix.EINTR {

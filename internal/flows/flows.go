@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flows ends flows of UDP that would go on by port mappings that are gone.
+// Package flows ends flows of UDP that would otherwise continue by port mappings that are gone.
 package flows
 
 import (
@@ -9,18 +9,22 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/internal/conntrack"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
-// A tracked flow of UDP goes on as it began, whatever is mapped by now. So flows end that began under other mappings. The
-// mappings themselves are as they should be whether that works or not, so a failure is no verb's.
+// A tracked flow of UDP continues as it began, whatever is mapped by now. So flows that began under
+// other mappings are ended. The mappings are right whether that works or not, so a failure isn't a
+// failure of the verb.
 
-// mostMatches is from where on one walk through all flows is cheaper than naming them, 0.1 ms each.
+// mostMatches is the number from which one walk through all flows is cheaper than naming them, at
+// 0.1 ms each.
 const mostMatches = 64
 
-// udpPorts are mapped UDP ports of one family: the host's address, or the zero one, and port, with where they lead.
+// udpPorts are mapped UDP ports of one family: from the host's address (or the zero one) and port
+// to their target.
 type udpPorts map[netip.AddrPort]netip.AddrPort
 
 func (u udpPorts) add(m nft.PortMapping, target netip.AddrPort) {
@@ -34,7 +38,7 @@ func (u udpPorts) add(m nft.PortMapping, target netip.AddrPort) {
 	u[netip.AddrPortFrom(host, m.HostPort)] = target
 }
 
-// target says where a flow to an address of the host's should lead.
+// target returns the target of a flow to one of the host's addresses.
 func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
 	if t, ok := u[dst]; ok {
 		return t, true
@@ -43,10 +47,11 @@ func (u udpPorts) target(dst netip.AddrPort) (netip.AddrPort, bool) {
 	return t, ok
 }
 
-// EndStale ends flows to ports that are mapped now and lead elsewhere: to an earlier container, or to the host itself.
-// Others to the same port, that only pass through the host, are left alone, and so are those to ports that another attachment
-// of the container has, for which this one waits.
-func EndStale(p nft.Publication, waiting []nft.PortTakenError) {
+// EndStale ends flows to ports that are mapped now and that lead elsewhere: to an earlier
+// container, or to the host itself. It leaves two kinds of flows to the same ports alone: those
+// that only pass through the host, and those to ports that another attachment of the container has,
+// for which this one waits.
+func EndStale(call *process.Call, p nft.Publication, waiting []nft.PortTakenError) {
 	for _, a := range p.Addrs {
 		ports := udpPorts{}
 		for _, m := range p.Ports {
@@ -57,12 +62,12 @@ func EndStale(p nft.Publication, waiting []nft.PortTakenError) {
 		if len(ports) == 0 {
 			continue
 		}
-		conn, err := rtnl.Dial(nil)
+		conn, err := call.Route()
 		if err != nil {
 			return
 		}
-		defer conn.Close()
-		endFlows(hostMatches(conn, ports), a.Addr().Is6(), func(f conntrack.Flow) bool {
+		defer call.CloseRoute(conn)
+		endFlows(call, hostMatches(conn, ports), a.Addr().Is6(), false, func(f conntrack.Flow) bool {
 			target, ok := ports.target(f.Dst)
 			if !ok || f.ReplySrc == target || f.Translated {
 				return ok && f.ReplySrc != target
@@ -73,7 +78,8 @@ func EndStale(p nft.Publication, waiting []nft.PortTakenError) {
 	}
 }
 
-// hostMatches names the flows to ports on the host's IPv4 addresses: nil if there are too many to name, or if they're IPv6's.
+// hostMatches names the flows to ports on the host's IPv4 addresses. It's nil if there are too many
+// to name, or if they are IPv6's.
 func hostMatches(conn *rtnl.Conn, ports udpPorts) []conntrack.Match {
 	var addrs []netip.Addr
 	var list []conntrack.Match
@@ -104,7 +110,7 @@ func hostMatches(conn *rtnl.Conn, ports udpPorts) []conntrack.Match {
 }
 
 // EndRemoved ends flows to containers by mappings that are gone.
-func EndRemoved(removed []nft.Published) {
+func EndRemoved(call *process.Call, removed []nft.Published) {
 	for _, ipv6 := range []bool{false, true} {
 		ports := udpPorts{}
 		gone := map[netip.AddrPort]bool{} // the containers' ends
@@ -124,20 +130,22 @@ func EndRemoved(removed []nft.Published) {
 		if ipv6 || len(matches) > mostMatches {
 			matches = nil
 		}
-		endFlows(matches, ipv6, func(f conntrack.Flow) bool {
+		endFlows(call, matches, ipv6, true, func(f conntrack.Flow) bool {
 			_, ok := ports.target(f.Dst)
 			return ok && f.Translated && gone[f.ReplySrc]
 		})
 	}
 }
 
-// endFlows ends the flows that match or, where the kernel can't be told so, goes through all of UDP for stale ones.
-func endFlows(matches []conntrack.Match, ipv6 bool, stale func(conntrack.Flow) bool) {
-	conn, err := conntrack.Dial()
+// endFlows ends the flows that match. gone says that elements have gone lately. If the kernel can't
+// find flows by their match, it goes through all of UDP for
+// stale ones.
+func endFlows(call *process.Call, matches []conntrack.Match, ipv6, gone bool, stale func(conntrack.Flow) bool) {
+	conn, err := call.Flows()
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer call.CloseFlows(conn, gone)
 	named := matches != nil
 	for _, m := range matches {
 		if err := conn.End(m); errors.Is(err, errors.ErrUnsupported) {

@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hostid tells hosts, and their lives, apart.
+// Package hostid identifies hosts and their boots.
 package hostid
 
 import (
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
-// An ID says on which host, in which of its lives, an attachment is made.
+// An ID identifies the host and the boot in which an attachment is made.
 type ID struct {
-	Boot  string // may be a file that's mounted over the kernel's
+	Boot  string // may come from a file that is mounted over the kernel's
 	NetNS rtnl.NetNSID
 }
 
 const bootID = "kernel/random/boot_id"
 
-// Read identifies the host from the calling thread's namespace.
-func Read() (ID, error) {
+// Read identifies the host of a call.
+func Read(c *process.Call) (ID, error) {
 	boot, err := sysctl.Read(bootID)
 	if err != nil {
 		return ID{}, fault.Wrap("read the boot ID", err)
 	}
-	ns, err := rtnl.CurrentNetNSID()
+	ns, err := c.NetNS()
 	return ID{Boot: boot, NetNS: ns}, fault.Wrap("identify the host's network namespace", err)
 }
 
-// BootIsReal reports whether the boot ID was read from the kernel's own file: it's on procfs, and nothing is mounted
-// over it, as LXC, LXD and systemd-nspawn do (STATX_ATTR_MOUNT_ROOT, Linux 5.8).
+// BootIsReal reports whether the boot ID was read from the kernel's own file: one on procfs with
+// nothing mounted over it. LXC, LXD and systemd-nspawn mount over it (STATX_ATTR_MOUNT_ROOT, Linux
+// 5.8).
 func (h ID) BootIsReal() bool {
 	const path = "/proc/sys/" + bootID
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func sequence(calls *call, n int)
-// R12 and R13, which the kernel preserves, are the call at hand and how many are left.
+// R12 and R13 are the current call and the number of those left. The kernel preserves both.
 TEXT ·sequence(SB), NOSPLIT, $0-16
 	MOVQ calls+0(FP), R12
 	MOVQ n+8(FP), R13

@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func sequence(calls *call, n int)
-// R19 and R20, which the kernel preserves, are the call at hand and how many are left.
+// R19 and R20 are the current call and the number of those left. The kernel preserves both.
 TEXT ·sequence(SB), NOSPLIT, $0-16
 	MOVD calls+0(FP), R19
 	MOVD n+8(FP), R20

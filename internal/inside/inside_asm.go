@@ -15,9 +15,9 @@ type call struct {
 	number     uintptr
 	a0, a1, a2 uintptr
 	result     uintptr
-	from       *uintptr       // whose value is the first argument in a0's place
-	text       unsafe.Pointer // the second argument in a1's place
-	must       uintptr        // not 0: nothing after it is done if it fails
+	from       *uintptr       // its value becomes the first argument
+	text       unsafe.Pointer // becomes the second argument
+	must       uintptr        // not 0: if it fails, no later call is made
 }
 
 // sequence makes n system calls on one thread.
@@ -35,10 +35,10 @@ func (c *call) errno() unix.Errno {
 
 // socket makes all the system calls in one go. The scheduler knows nothing of them.
 func socket(ns, own, protocol int, writes []Write) (int, error) {
-	// Enter; open, write and close for each file; socket; leave.
-	calls := make([]call, 1, 3+3*len(writes)) // they stay where they are: some point to others
+	// These are: enter; open, write and close for each file; socket; leave.
+	calls := make([]call, 1, 3+3*len(writes)) // they stay in place, since some point to others
 	calls[0] = call{number: unix.SYS_SETNS, a0: uintptr(ns), a1: unix.CLONE_NEWNET, must: 1}
-	first := make([]int, len(writes)) // of each file's calls
+	first := make([]int, len(writes)) // the first call of each file
 	for i := range writes {
 		first[i] = len(calls)
 		calls = appendWrite(calls, &writes[i])
@@ -52,9 +52,9 @@ func socket(ns, own, protocol int, writes []Write) (int, error) {
 		return -1, syscallError("setns", e)
 	}
 	if e := leave.errno(); e != 0 {
-		// Some thread of this process is now in a namespace that nobody expects: no later call
-		// could be trusted.
-		panic("inside: can't return to the own network namespace: " + e.Error())
+		// Some thread of this process is now in an unexpected namespace. No later call could be
+		// trusted.
+		panic(Lost{e})
 	}
 	for i := range writes {
 		writes[i].take(calls[first[i]:])
@@ -78,7 +78,7 @@ func appendWrite(calls []call, w *Write) []call {
 		call{number: unix.SYS_CLOSE, from: fd})
 }
 
-// take learns what became of a file from its calls.
+// take reads a file's outcome from its calls.
 func (w *Write) take(calls []call) {
 	if e := calls[0].errno(); e != 0 {
 		w.Err = failed("open", w.Path, e)

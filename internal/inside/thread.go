@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketOnThread is socket on a locked thread. The scheduler knows where it waits.
+// socketOnThread is socket on a locked thread. The scheduler knows that it waits.
 func socketOnThread(ns, own, protocol int, writes []Write) (fd int, err error) {
 	runtime.LockOSThread()
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
@@ -23,7 +23,7 @@ func socketOnThread(ns, own, protocol int, writes []Write) (fd int, err error) {
 		err = syscallError("socket", err.(unix.Errno))
 	}
 	if back := unix.Setns(own, unix.CLONE_NEWNET); back != nil {
-		panic("inside: can't return to the own network namespace: " + back.Error())
+		panic(Lost{back})
 	}
 	runtime.UnlockOSThread()
 	return fd, err

@@ -11,40 +11,43 @@ import (
 	"strings"
 )
 
-// A Reader walks one JSON text. A value of the wrong kind is noted, the first one with its path, and passed over: so ADD
-// can name what is wrong, and DEL can still use the rest. A text that isn't JSON ends the walk with a *SyntaxError. As in
-// encoding/json, keys match in any case, the last of equal keys wins, and null sets nothing.
+// A Reader walks one JSON text. It notes the first value of a wrong kind with its path, and skips
+// such values. So ADD can name the wrong value, and DEL can still use the rest. A text that isn't
+// JSON ends the walk with a *SyntaxError. As in encoding/json, keys match in any case, the last of
+// equal keys wins, and null sets nothing.
 type Reader struct {
 	First *Error // the first that was noted
-	Key   string // of the value at hand, as it's written
-	Keeps bool   // members that aren't known are kept, by [Reader.Keep]
+	Key   string // of the current value, as it's written
+	Keeps bool   // unknown members are kept, by [Reader.Keep]
 
 	s     scanner
 	other []Override
-	path  []byte // of the value at hand, such as "ipam.ranges[0][1].subnet"
+	path  []byte // of the current value, such as "ipam.ranges[0][1].subnet"
 	depth int
 }
 
-// NewReader returns a reader of a text. path is where the text stands in a larger one; it may be empty.
+// NewReader returns a reader of a text. path is the place of the text in a larger one; it may be
+// empty.
 func NewReader(text []byte, path string) *Reader {
 	return &Reader{s: scanner{text: text}, path: append(make([]byte, 0, 64), path...)}
 }
 
-// An Override is a key of an object and its value in place of what the object's own text says.
+// An Override is a key of an object with a value that replaces the value in the object's own text.
 type Override struct {
 	Key   string
 	Value []byte
 }
 
-// Override gives the text's outermost object keys that are somebody else's: where it has the same ones, they're passed over.
+// Override gives keys from elsewhere to the text's outermost object. The object's own keys of the
+// same names are skipped.
 func (r *Reader) Override(keys []Override) { r.other = keys }
 
-// overridden reports whether a key of the outermost object is somebody else's.
+// overridden reports whether a key of the outermost object comes from elsewhere.
 func (r *Reader) overridden(name string) bool {
 	return r.depth == 1 && slices.ContainsFunc(r.other, func(o Override) bool { return strings.EqualFold(o.Key, name) })
 }
 
-// overrides reads the keys that are somebody else's, at the end of the outermost object.
+// overrides reads the keys from elsewhere, at the end of the outermost object.
 func (r *Reader) overrides(field func(key string) error) error {
 	if r.depth != 1 {
 		return nil
@@ -82,7 +85,7 @@ func (r *Reader) member(name string, field func(key string) error) error {
 	return nil
 }
 
-// Path is that of the value at hand.
+// Path is the path of the current value.
 func (r *Reader) Path() string { return string(r.path) }
 
 // End makes sure that nothing follows the value that was read.
@@ -93,27 +96,29 @@ func (r *Reader) End() error {
 	return nil
 }
 
-// Note keeps the first error about a value; the text stays readable.
+// Note keeps the first error about a value. The text stays readable.
 func (r *Reader) Note(e *Error) {
 	if r.First == nil {
 		r.First = e
 	}
 }
 
-// Invalid notes that the value at hand isn't what was expected.
+// Invalid notes that the current value isn't the expected one.
 func (r *Reader) Invalid(expected string) { r.Note(Invalid(r.Path(), expected)) }
 
-// InvalidKey notes that a member of the object at hand isn't what was expected. An empty key is the object itself.
+// InvalidKey notes that a member of the current object isn't the expected one. An empty key is the
+// object itself.
 func (r *Reader) InvalidKey(key, expected string) {
 	r.Note(Invalid(strings.TrimSuffix(r.Path()+"."+key, "."), expected))
 }
 
-// Wrong notes what is wrong with the value at hand in words of their own. expected may be empty.
+// Wrong notes the problem with the current value in words of its own. expected may be empty.
 func (r *Reader) Wrong(problem, expected string) {
 	r.Note(&Error{Path: r.Path(), Msg: problem, Details: strings.TrimSuffix(r.Path()+": expected "+expected, ": expected ")})
 }
 
-// Kind is how a value of a kind begins; all numbers are of kind '0', and booleans 't'.
+// Kind is the first character of a value of a kind. All numbers are of kind '0', and booleans of
+// kind 't'.
 func (r *Reader) Kind() byte {
 	switch c := r.s.peek(); {
 	case c == '-' || isDigit(c):
@@ -125,7 +130,8 @@ func (r *Reader) Kind() byte {
 	}
 }
 
-// is reports whether the value at hand has the kind; null is passed over silently, any other kind with a note.
+// is reports whether the current value has the kind. null is skipped silently, and any other kind
+// is skipped with a note.
 func (r *Reader) is(kind byte, expected string) (bool, error) {
 	k := r.Kind()
 	if k == kind {
@@ -138,7 +144,7 @@ func (r *Reader) is(kind byte, expected string) (bool, error) {
 	return false, err
 }
 
-// Pass passes over the value at hand.
+// Pass skips the current value.
 func (r *Reader) Pass() error { return r.s.skip(r.depth) }
 
 func kindName(kind byte) string {
@@ -157,8 +163,8 @@ func kindName(kind byte) string {
 	return "null"
 }
 
-// Object reads an object; field gets each key in lower case and must read the value or return without
-// having touched it, which passes it over.
+// Object reads an object. field gets each key in lower case. It must read the value, or return
+// without having touched it, which skips it.
 func (r *Reader) Object(field func(key string) error) error {
 	ok, err := r.is('{', "an object")
 	if !ok || err != nil {
@@ -195,7 +201,8 @@ func (r *Reader) nested(walk func() error) error {
 	return err
 }
 
-// List reads a list; each must read its element. It reports whether the list was there, though empty.
+// List reads a list. each must read its element. It reports whether there was a list, also an empty
+// one.
 func (r *Reader) List(each func() error) (present bool, err error) {
 	ok, err := r.is('[', "a list")
 	if !ok || err != nil {
@@ -230,7 +237,7 @@ func (r *Reader) Str(to *string) error {
 	return err
 }
 
-// Strs reads a list of strings. It reports whether the list was there, though empty.
+// Strs reads a list of strings. It reports whether there was a list, also an empty one.
 func (r *Reader) Strs(to *[]string) (present bool, err error) {
 	*to = nil
 	return r.List(func() error {
@@ -254,7 +261,7 @@ func (r *Reader) Bool(to *bool) error {
 	return err
 }
 
-// number passes over the number at hand and returns its text.
+// number skips the current number and returns its text.
 func (r *Reader) number() (string, error) {
 	start := r.s.pos
 	err := r.Pass()
@@ -270,7 +277,7 @@ func (r *Reader) Integer(to *int) error {
 	return err
 }
 
-// Whole reads an integer; ok says whether one is there.
+// Whole reads an integer. ok reports whether there is one.
 func (r *Reader) Whole() (n int, ok bool, _ error) {
 	ok, err := r.is('0', "a number")
 	if !ok || err != nil {
@@ -288,7 +295,8 @@ func (r *Reader) Whole() (n int, ok bool, _ error) {
 	return int(long), true, nil
 }
 
-// Text reads a string and hands it to parse, whose complaint says what was expected. An empty string is as good as none.
+// Text reads a string and hands it to parse. If parse returns false, the error names the
+// expectation. An empty string is the same as none.
 func (r *Reader) Text(expected string, parse func(s string) bool) error {
 	s, wrong, err := r.tried(parse)
 	if wrong {
@@ -297,7 +305,7 @@ func (r *Reader) Text(expected string, parse func(s string) bool) error {
 	return err
 }
 
-// tried reads a string and says whether it's wrong.
+// tried reads a string and reports whether it's wrong.
 func (r *Reader) tried(parse func(s string) bool) (s string, wrong bool, _ error) {
 	if err := r.Str(&s); err != nil || s == "" {
 		return s, false, err
@@ -305,10 +313,10 @@ func (r *Reader) tried(parse func(s string) bool) (s string, wrong bool, _ error
 	return s, !parse(s), nil
 }
 
-// Addr reads an IP address; one of IPv4 that's written as IPv6 becomes IPv4. A wrong one is noted in the words of package
-// net, which the reference passes on.
+// Addr reads an IP address. An IPv4 address that is written as IPv6 becomes IPv4. A wrong one is
+// noted in the words of package net, which the reference passes on.
 func (r *Reader) Addr(to *netip.Addr) error {
-	*to = netip.Addr{} // null and an empty string take back what an equal key said before
+	*to = netip.Addr{} // null and an empty string take back the value of an earlier equal key
 	s, wrong, err := r.tried(func(s string) bool {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
@@ -338,7 +346,7 @@ func (r *Reader) Prefix(to *netip.Prefix) error {
 	return err
 }
 
-// ParsePrefix reads "10.0.0.0/24"; an IPv4 prefix written as IPv6 becomes IPv4.
+// ParsePrefix reads "10.0.0.0/24". An IPv4 prefix that is written as IPv6 becomes IPv4.
 func ParsePrefix(s string) (netip.Prefix, bool) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
@@ -353,8 +361,8 @@ func ParsePrefix(s string) (netip.Prefix, bool) {
 	return p, true
 }
 
-// Keep adds the member at hand, as it's written, to the inner text of an object: one that isn't known, but of a result
-// it is to be printed again.
+// Keep adds the current member, as it's written, to the inner text of an object. The member is
+// unknown, but belongs to a result that will be printed again.
 func (r *Reader) Keep(members *string) error {
 	if !r.Keeps {
 		return nil
@@ -368,7 +376,7 @@ func (r *Reader) Keep(members *string) error {
 	return err
 }
 
-// Value takes the value at hand as it stands.
+// Value returns the current value as it's written.
 func (r *Reader) Value() ([]byte, error) {
 	r.s.peek()
 	start := r.s.pos

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// A scanner walks one JSON text (RFC 8259) that is whole in memory. It's as lenient as encoding/json with invalid UTF-8
-// and lone surrogates, which become U+FFFD, and as strict with all else. A configuration of a kilobyte takes it some
-// microseconds; a tokenizer that reads from a stream, has buffers and keeps the names of each object takes a fresh
-// process fifty.
+// A scanner walks one JSON text (RFC 8259) that is whole in memory. It's as lenient as
+// encoding/json with invalid UTF-8 and lone surrogates, which become U+FFFD, and otherwise as
+// strict. It takes some microseconds for a configuration of a kilobyte. A tokenizer that reads from
+// a stream, has buffers and keeps the names of each object takes a fresh process fifty.
 type scanner struct {
 	text []byte
 	pos  int
@@ -21,7 +21,8 @@ type scanner struct {
 // maxDepth is how deep lists and objects may be nested, as in encoding/json.
 const maxDepth = 10000
 
-// A SyntaxError is a text that isn't JSON, in the words of encoding/json, which callers of the reference know.
+// A SyntaxError is a text that isn't JSON, in the words of encoding/json, which callers of the
+// reference know.
 type SyntaxError struct {
 	Pos int // in bytes
 	Msg string
@@ -34,9 +35,9 @@ const (
 	afterPoint = "after decimal point in numeric literal"
 )
 
-// wrong says where in the grammar the byte at hand is wrong.
+// wrong names the place in the grammar at which the current byte is wrong.
 func (s *scanner) wrong(where string) error {
-	c := rune(' ') // which encoding/json puts after the end, to see whether it could be one
+	c := rune(' ') // encoding/json puts this after the end, to see whether it could be one
 	switch {
 	case s.pos < len(s.text):
 		c = rune(s.text[s.pos])
@@ -47,7 +48,7 @@ func (s *scanner) wrong(where string) error {
 	return &SyntaxError{s.pos, "invalid character " + strconv.QuoteRune(c) + " " + where}
 }
 
-// peek passes over white space and returns the byte that follows, 0 at the end.
+// peek skips white space and returns the byte that follows, 0 at the end.
 func (s *scanner) peek() byte {
 	for ; s.pos < len(s.text); s.pos++ {
 		switch c := s.text[s.pos]; c {
@@ -59,7 +60,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// colon passes over what must follow a key.
+// colon skips the colon that must follow a key.
 func (s *scanner) colon() error {
 	if s.peek() != ':' || s.pos == len(s.text) {
 		return s.wrong("after object key")
@@ -68,7 +69,7 @@ func (s *scanner) colon() error {
 	return nil
 }
 
-// skip passes over one value, whatever it is, and makes sure that it's JSON.
+// skip skips one value of any kind, and makes sure that it's JSON.
 func (s *scanner) skip(depth int) error {
 	switch c := s.peek(); {
 	case (c == '{' || c == '[') && depth >= maxDepth:
@@ -99,7 +100,7 @@ func (s *scanner) skip(depth int) error {
 	return s.wrong("looking for beginning of value")
 }
 
-// members passes over a list or an object, whose bracket comes next, and calls each for its elements.
+// members skips a list or an object, whose bracket comes next, and calls each for its elements.
 func (s *scanner) members(each func() error, end byte) error {
 	s.pos++
 	if s.peek() == end {
@@ -144,7 +145,7 @@ func (s *scanner) at() byte {
 	return 0
 }
 
-// digits passes over at least one digit.
+// digits skips at least one digit.
 func (s *scanner) digits(where string) error {
 	if !isDigit(s.at()) {
 		return s.wrong(where)
@@ -180,7 +181,7 @@ func (s *scanner) skipNumber() error {
 	return s.digits("in exponent of numeric literal")
 }
 
-// skipString passes over a string.
+// skipString skips a string.
 func (s *scanner) skipString() error {
 	if s.peek() != '"' {
 		return s.wrong("looking for beginning of object key string")
@@ -201,7 +202,7 @@ func (s *scanner) skipString() error {
 	return s.wrong("")
 }
 
-// skipEscape passes over an escape but for its last byte.
+// skipEscape skips an escape except for its last byte.
 func (s *scanner) skipEscape() error {
 	s.pos++
 	switch s.at() {
@@ -231,7 +232,7 @@ func hexDigit(c byte) (rune, bool) {
 	return 0, false
 }
 
-// str passes over a string and returns what it means.
+// str skips a string and returns its meaning.
 func (s *scanner) str() (string, error) {
 	s.peek()
 	start := s.pos
@@ -247,12 +248,12 @@ func (s *scanner) str() (string, error) {
 	return string(inner), nil
 }
 
-// unescape returns what the inside of a string means that was found well-formed.
+// unescape returns the meaning of the inside of a well-formed string.
 func unescape(b []byte) string {
 	out := make([]byte, 0, len(b))
 	for len(b) > 0 {
 		if b[0] != '\\' {
-			r, n := utf8.DecodeRune(b) // U+FFFD for what isn't UTF-8
+			r, n := utf8.DecodeRune(b) // U+FFFD if it isn't UTF-8
 			out, b = utf8.AppendRune(out, r), b[n:]
 			continue
 		}

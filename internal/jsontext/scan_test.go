@@ -65,7 +65,7 @@ func TestReaderRefuses(t *testing.T) {
 	}
 }
 
-// What isn't JSON is told in the words of encoding/json, which is what the reference prints.
+// A text that isn't JSON is reported in the words of encoding/json, as the reference does.
 func TestSyntaxErrorsAreEncodingJSONs(t *testing.T) {
 	for _, text := range []string{
 		"", " ", "{", "[", "x", "\x00", `"`, `"a`, "{}x", "{}{}", "[1,]", "[1 2]", `{"a"}`, `{"a" 1}`, `{"a":}`, `{"a":1,}`, `{"a":1 "b"}`, "{1}", "{,}",
@@ -85,7 +85,8 @@ func TestSyntaxErrorsAreEncodingJSONs(t *testing.T) {
 	}
 }
 
-// Keys that are somebody else's replace the outermost object's own, whatever these are, and no others.
+// Keys that are somebody else's replace the outermost object's own, whatever these are, and no
+// others.
 func TestOverride(t *testing.T) {
 	r := NewReader([]byte(`{"A":7,"b":{"a":"inner","b":1},"c":"own"}`), "")
 	r.Override([]Override{{"a", []byte(`{"x":"others"}`)}, {"d", []byte(`"new"`)}, {"e", []byte(`5`)}})

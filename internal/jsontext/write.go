@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// A Writer prints JSON as the reference does: four spaces of indent, no newline at the end, strings escaped
-// as encoding/json escapes them. It exists because reflection over result types costs a fresh process more
-// than the whole of its output.
+// A Writer prints JSON as the reference does: four spaces of indent, no newline at the end, strings
+// escaped as encoding/json escapes them. Reflection over result types would cost a fresh process
+// more than its whole output.
 type Writer struct {
 	b     []byte
 	depth int
-	empty bool // nothing stands yet in the innermost object or list
+	empty bool // the innermost object or list has no member yet
 
-	others []member // of the innermost object, in alphabetical order, that are still to be printed
+	others []member // of the innermost object, in alphabetical order, still to be printed
 }
 
 // A member is a key of an object and its value as it's written.
@@ -28,7 +28,7 @@ type member struct {
 // NewWriter returns a writer that appends to b.
 func NewWriter(b []byte) *Writer { return &Writer{b: b, empty: true} }
 
-// Bytes is all that was written.
+// Bytes returns everything that was written.
 func (w *Writer) Bytes() []byte { return w.b }
 
 // Open begins an object or a list.
@@ -39,7 +39,7 @@ func (w *Writer) Open(bracket byte) *Writer {
 	return w
 }
 
-// Close ends one.
+// Close ends an object or a list.
 func (w *Writer) Close(bracket byte) *Writer {
 	w.flush("")
 	w.depth--
@@ -68,7 +68,7 @@ func (w *Writer) Item() *Writer {
 	return w
 }
 
-// Key prints a key, whose value is to follow.
+// Key prints a key. Its value must follow.
 func (w *Writer) Key(k string) *Writer {
 	if len(w.others) > 0 {
 		w.flush(k)
@@ -78,8 +78,8 @@ func (w *Writer) Key(k string) *Writer {
 	return w
 }
 
-// Among prints members that were kept, given as the inner text of an object, among those that follow. The object has
-// no other objects or lists in it.
+// Among prints members that were kept, given as the inner text of an object, among those that
+// follow. The object has no other objects or lists in it.
 func (w *Writer) Among(members string) *Writer {
 	w.others = splitMembers(members)
 	return w
@@ -131,7 +131,7 @@ func (w *Writer) Num(n int) *Writer {
 	return w
 }
 
-// Str prints a string; <, >, & and what isn't UTF-8 are escaped the way Go's encoder does it.
+// Str prints a string. <, >, & and bytes that aren't UTF-8 are escaped as Go's encoder does it.
 func (w *Writer) Str(s string) *Writer {
 	const hex = "0123456789abcdef"
 	w.b = append(w.b, '"')
@@ -176,7 +176,7 @@ func (w *Writer) Str(s string) *Writer {
 	return w
 }
 
-// Strs prints a list of strings under a key, or nothing when it's empty.
+// Strs prints a list of strings under a key, or nothing if it's empty.
 func (w *Writer) Strs(k string, list []string) {
 	if len(list) == 0 {
 		return
@@ -188,21 +188,21 @@ func (w *Writer) Strs(k string, list []string) {
 	w.Close(']')
 }
 
-// Text prints a field that's left out when it's empty.
+// Text prints a field, or nothing if it's empty.
 func (w *Writer) Text(key, s string) {
 	if s != "" {
 		w.Key(key).Str(s)
 	}
 }
 
-// Number prints a field that's left out when it's zero.
+// Number prints a field, or nothing if it's zero.
 func (w *Writer) Number(key string, n int) {
 	if n != 0 {
 		w.Key(key).Num(n)
 	}
 }
 
-// Pointer prints a field that's left out when it's unset.
+// Pointer prints a field, or nothing if it's unset.
 func (w *Writer) Pointer(key string, n *int) {
 	if n != nil {
 		w.Key(key).Num(*n)

@@ -9,30 +9,31 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
-	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Keys are its own: it has none.
+// Keys are the plugin's own: it has none.
 type Keys struct{}
 
-// Read reads them.
-func Read(*jsontext.Reader) verbs.Plugin { return Keys{} }
+// Read returns the empty keys.
+func Read(*netconf.Network) verbs.Plugin { return Keys{} }
 
-// Wrong is nil.
+// Wrong returns nil.
 func (Keys) Wrong(spec.Attachment) *spec.Error { return nil }
 
-// Add brings lo up, and says which addresses it has.
-func (Keys) Add(_ context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+// Add brings lo up, and reports its addresses.
+func (Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
 	if a.NetNS == "" {
 		return nil, &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: "required env variables [CNI_NETNS] missing", Key: "CNI_NETNS"}
 	}
 	if c.PrevErr != nil {
 		return nil, c.PrevErr
 	}
-	conn, done, err := dial(a)
+	conn, done, err := dial(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -66,11 +67,11 @@ func (Keys) Add(_ context.Context, c *verbs.Call, a spec.Attachment) (*spec.Resu
 }
 
 // Del brings lo down.
-func (Keys) Del(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
+func (Keys) Del(ctx context.Context, _ *verbs.Call, a spec.Attachment) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	conn, done, err := dial(a)
+	conn, done, err := dial(ctx, a)
 	if err != nil && fault.Of(err).Code == spec.CodeInvalidNetNS {
 		return err
 	}
@@ -82,8 +83,8 @@ func (Keys) Del(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
 }
 
 // Check finds out whether lo is up.
-func (Keys) Check(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
-	conn, done, err := dial(a)
+func (Keys) Check(ctx context.Context, _ *verbs.Call, a spec.Attachment) error {
+	conn, done, err := dial(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -98,6 +99,9 @@ func (Keys) Check(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
 // GC has nothing to do: lo goes with its namespace.
 func (Keys) GC(context.Context, *verbs.Call, []spec.Attachment) error { return nil }
 
+// Reclaim has nothing to do.
+func (Keys) Reclaim(context.Context, *verbs.Call) error { return nil }
+
 // Status has nothing to say.
 func (Keys) Status(context.Context, *verbs.Call) error { return nil }
 
@@ -108,8 +112,8 @@ func set(conn *rtnl.Conn, state rtnl.State) error {
 }
 
 // dial opens a socket in the container's namespace.
-func dial(a spec.Attachment) (*rtnl.Conn, func(), error) {
-	host, err := rtnl.CurrentNetNSID()
+func dial(ctx context.Context, a spec.Attachment) (*rtnl.Conn, func(), error) {
+	host, err := process.Of(ctx).NetNS()
 	if err != nil {
 		return nil, nil, fault.Wrap("identify the host's network namespace", err)
 	}
@@ -117,7 +121,7 @@ func dial(a spec.Attachment) (*rtnl.Conn, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := rtnl.Dial(ns)
+	conn, err := rtnl.DialWith(ctx, ns, nil)
 	if err != nil {
 		ns.Close()
 		return nil, nil, fault.Wrap("open a netlink socket in the container", err)

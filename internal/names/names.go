@@ -19,35 +19,39 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// Names are the ways in which an attachment's link is known. All are derived from the owner, so DEL and GC
-// find what a process that died midway left, and nothing that was made need be read back.
+// Names are the ways in which an attachment's link is known. All are derived from the owner. So DEL
+// and GC find the remains of a process that died midway, and nothing need be read back.
 type Names struct {
 	Link  string // the host end
 	Index int    // of the host end: even
-	// Peer is the container end's index: odd. It must differ from the host end's: the kernel takes a link whose index equals
-	// its peer's for a lone one, and then may delay its carrier by a second (net/core/link_watch.c).
+	// Peer is the container end's index: odd. It must differ from the host end's. If a link's index
+	// equals its peer's, the kernel thinks that it has no peer, and may then delay its carrier by a
+	// second (net/core/link_watch.c).
 	Peer int
 	MAC  net.HardwareAddr // of the host end: names network and owner
 }
 
-// Indexes are chosen from here up to Least+indexes, far above those that the kernel counts up from 1.
+// Indexes are chosen from here up to Least+indexes, far above those that the kernel counts up from
+// 1.
 const (
 	Least   = 1 << 24
 	indexes = 1<<30 - 1<<24
 )
 
-// Attempts bounds how many names are tried when one is taken by a stranger.
+// Attempts bounds how many names are tried if another link has one.
 const Attempts = 4
 
-// Of derives an attachment's names. attempt counts up when a name is found taken.
+// Of derives an attachment's names. attempt counts up if a name is taken.
 //
-// The host end's MAC is fe, two octets of the network, three of the owner: with an index in our range it says of
-// which network a link is, whatever it's called. A first octet of fe is the highest that a local unicast address
-// has, so a bridge that follows its ports' lowest MAC ignores it.
+// The host end's MAC is fe, two octets of the network, three of the owner. With an index in our
+// range it tells the network of a link, whatever the link's name. A first octet of fe is the
+// highest that a local unicast address has, so a bridge that follows its ports' lowest MAC ignores
+// it.
 func Of(network, containerID, ifName string, attempt int) Names {
 	owner := sha512.Sum512([]byte(network + "\x00" + containerID + "\x00" + ifName + "\x00" + strconv.Itoa(attempt)))
 	mark := networkMark(network)
-	// Host ends have even indexes and containers' ends odd ones, so that in one namespace they never meet each other.
+	// Host ends have even indexes and containers' ends odd ones. So they never collide in one
+	// namespace.
 	index := Least + int(binary.BigEndian.Uint32(owner[4:])%indexes)&^1
 	return Names{
 		Link:  "veth" + hex.EncodeToString(owner[:4]),
@@ -57,29 +61,30 @@ func Of(network, containerID, ifName string, attempt int) Names {
 	}
 }
 
-// networkMark is what the MACs of a network's host ends share.
+// networkMark is the common part of the MACs of a network's host ends.
 func networkMark(network string) [2]byte {
 	sum := sha512.Sum512([]byte(network))
 	return [2]byte{sum[0], sum[1]}
 }
 
-// InNetwork reports whether a link is one that [Of] named for the network: by MAC and index, since a name
-// can be changed by anybody.
+// InNetwork reports whether a link is one that [Of] named for the network. It goes by MAC and
+// index, since anybody can change a name.
 func InNetwork(network string, l rtnl.Link) bool {
 	mark := networkMark(network)
 	return l.Index >= Least && len(l.MAC) == 6 && l.MAC[0] == 0xfe && l.MAC[1] == mark[0] && l.MAC[2] == mark[1]
 }
 
-// IsPeer tells whether a link in the container has the index that was chosen for its end of the pair, by this
-// version or by one that chose the host end's next.
+// IsPeer reports whether a link in the container has the index that was chosen for its end of the
+// pair. An earlier version chose the index after the host end's, and that counts too.
 func (n Names) IsPeer(index int) bool { return index == n.Peer || index == n.Index+1 }
 
-// places is how many interfaces of a container are in order.
+// places is how many interfaces of a container can be in order.
 const places = 256
 
-// peerIndexOf puts the interfaces of a container in the order of the numbers that their names end with, eth0 before eth1
-// before eth10: getifaddrs(3) and whatever takes a container's first address follow the indexes. Before Linux 6.9 it's
-// their last eight bits that count (dev_index_hash, net/core/dev.c). Without a number the place is by the hash.
+// peerIndexOf puts the interfaces of a container in the order of the numbers that their names end
+// with: eth0 before eth1 before eth10. getifaddrs(3) follows the indexes, and so does any program
+// that takes a container's first address. Before Linux 6.9 only the last eight bits count
+// (dev_index_hash, net/core/dev.c). Without a number the place is by the hash.
 func peerIndexOf(ifName string, hash uint32) int {
 	place, numbered := numberOf(ifName)
 	if !numbered {
@@ -89,7 +94,7 @@ func peerIndexOf(ifName string, hash uint32) int {
 	return Least + place<<22 | int(hash>>18)<<8 | last
 }
 
-// numberOf returns the number that a name ends with, the last place if it's beyond.
+// numberOf returns the number that a name ends with, or the last place if it's beyond.
 func numberOf(name string) (n int, ok bool) {
 	digits := name[len(strings.TrimRight(name, "0123456789")):]
 	if digits == "" {
@@ -102,9 +107,10 @@ func numberOf(name string) (n int, ok bool) {
 	return min(n, places-1), true
 }
 
-// ContainerMAC derives the container's MAC from its address, so that an address that is given again keeps its MAC
-// and no neighbour's cache is ever wrong. Without an address it's derived from the owner and this boot of
-// this host, since two hosts whose bridges are joined may both call a container c1.
+// ContainerMAC derives the container's MAC from its address. So an address that is given again
+// keeps its MAC, and no neighbour's cache is ever wrong. Without an address it's derived from the
+// owner and this boot of this host, since two hosts whose bridges are joined may both have a
+// container c1.
 func ContainerMAC(addrs []netip.Prefix, seed string) net.HardwareAddr {
 	for _, p := range addrs {
 		if p.Addr().Is4() {
@@ -119,14 +125,15 @@ func ContainerMAC(addrs []netip.Prefix, seed string) net.HardwareAddr {
 	return []byte{0x0a, 0x58 | 1, sum[0], sum[1], sum[2], sum[3]}
 }
 
-// BridgeMAC is given to a bridge at its creation, which pins it: otherwise it would change as ports come and go,
-// and neighbours would lose the gateway for as long as their caches live.
+// BridgeMAC is given to a bridge at its creation, which pins it. Otherwise it would change as ports
+// come and go, and neighbours would lose the gateway for as long as their caches live.
 func BridgeMAC(bridge, boot string, netns uint64) net.HardwareAddr {
 	sum := sha512.Sum512([]byte(bridge + "\x00" + boot + "\x00" + strconv.FormatUint(netns, 10)))
 	return []byte{sum[0]&^1 | 2, sum[1], sum[2], sum[3], sum[4], sum[5]}
 }
 
-// Alias is what a host end says of its owner, for people and for whoever rebuilds a lost lease store. Linux takes 255 bytes.
+// Alias is the text on a host end that names its owner. It's for people, and for rebuilding a lost
+// lease store. Linux allows 255 bytes.
 func Alias(o nft.Owner) string {
 	s := o.Network + "/" + o.ContainerID + "/" + o.IfName
 	if len(s) > 255 {
@@ -135,8 +142,8 @@ func Alias(o nft.Owner) string {
 	return s
 }
 
-// Owner reads a host end's alias, and believes it only if the link has the index of that owner's. Its MAC doesn't
-// matter: an administrator may have set it.
+// Owner reads a host end's alias. It believes the alias only if the link has the index of that
+// owner's link. The MAC doesn't matter: an administrator may have set it.
 func Owner(network string, l rtnl.Link) (ipam.Owner, bool) {
 	parts := strings.Split(l.Alias, "/")
 	if len(parts) != 3 || parts[0] != network {
@@ -150,25 +157,25 @@ func Owner(network string, l rtnl.Link) (ipam.Owner, bool) {
 	return ipam.Owner{}, false
 }
 
-// OwnerOf says whose host end a link is, of whatever network, as [Owner] does. Of an owner whose text is longer than 255 bytes
-// nothing is known.
+// OwnerOf returns the owner of a host end of any network, as [Owner] does. It knows nothing of an
+// owner whose text is longer than 255 bytes.
 func OwnerOf(l rtnl.Link) (nft.Owner, bool) {
 	network, _, _ := strings.Cut(l.Alias, "/")
 	o, ok := Owner(network, l)
 	return RulesOwner(network, o), ok
 }
 
-// Lessee is an attachment as the leases know it.
+// Lessee is an attachment in the form that the leases use.
 func Lessee(a spec.Attachment) ipam.Owner {
 	return ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName}
 }
 
-// RulesOwner is an owner as the ruleset knows it.
+// RulesOwner is an owner in the form that the ruleset uses.
 func RulesOwner(network string, o ipam.Owner) nft.Owner {
 	return nft.Owner{Network: network, ContainerID: o.ContainerID, IfName: o.IfName}
 }
 
-// RulesOwners are attachments' owners as the ruleset knows them.
+// RulesOwners are the owners of attachments in the form that the ruleset uses.
 func RulesOwners(network string, list []spec.Attachment) []nft.Owner {
 	owners := make([]nft.Owner, len(list))
 	for i, a := range list {
@@ -177,7 +184,7 @@ func RulesOwners(network string, list []spec.Attachment) []nft.Owner {
 	return owners
 }
 
-// MaxLink is how long a link's name may be, in bytes: IFNAMSIZ less the final NUL (linux/if.h).
+// MaxLink is the longest name of a link in bytes: IFNAMSIZ less the final NUL (linux/if.h).
 const MaxLink = 15
 
 // LinkProblem checks a link's name as the kernel would (dev_valid_name, net/core/dev.c).

@@ -9,11 +9,13 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
 
-// Open opens the container's namespace. The descriptor that was checked here is the one that's used.
+// Open opens the container's namespace. The descriptor that was checked here is the one that is
+// used.
 func Open(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	ns, err := Enter(a, host)
 	if e, ok := err.(*spec.Error); ok && e.Code == spec.CodeInvalidEnvironment {
@@ -22,7 +24,7 @@ func Open(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	return ns, err
 }
 
-// Enter is Open in the words of the plugins that only look into the namespace.
+// Enter is Open with the error texts of those plugins that only look into the namespace.
 func Enter(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	ns, err := rtnl.OpenNetNS(a.NetNS)
 	if err != nil {
@@ -35,8 +37,8 @@ func Enter(a spec.Attachment, host rtnl.NetNSID) (*rtnl.NetNS, error) {
 	return ns, nil
 }
 
-// Gone says whether Open has found that there's no such namespace any more, so that DEL has nothing to do in it.
-// Whatever else keeps it from opening one may pass.
+// Gone reports whether Open has found that the namespace doesn't exist any more, so that DEL has
+// nothing to do in it. Any other error of Open may pass.
 func Gone(err error) bool {
 	var file *rtnl.NotNetNSError
 	var link *rtnl.SymlinkError
@@ -48,9 +50,10 @@ func errSameNetNS() error {
 		Details: "the container has no network namespace of its own"}
 }
 
-// RefuseOwn refuses a namespace that's the caller's own. One that can't be opened is another plugin's trouble.
-func RefuseOwn(a spec.Attachment) error {
-	host, err := rtnl.CurrentNetNSID()
+// RefuseOwn refuses a namespace that is the caller's own. One that can't be opened is left to
+// another plugin.
+func RefuseOwn(c *process.Call, a spec.Attachment) error {
+	host, err := c.NetNS()
 	if err != nil {
 		return fault.Wrap("identify the host's network namespace", err)
 	}
@@ -66,8 +69,8 @@ func RefuseOwn(a spec.Attachment) error {
 }
 
 // OpenOther opens the container's namespace, which must not be the caller's own.
-func OpenOther(a spec.Attachment) (*rtnl.NetNS, error) {
-	host, err := rtnl.CurrentNetNSID()
+func OpenOther(c *process.Call, a spec.Attachment) (*rtnl.NetNS, error) {
+	host, err := c.NetNS()
 	if err != nil {
 		return nil, fault.Wrap("identify the host's network namespace", err)
 	}

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Answer returns what an NLMSG_ERROR, or a list's NLMSG_DONE, says: 0 is an ack. The kernel's text follows the
-// quoted request, of which it leaves out the payload if NLM_F_CAPPED is set (linux/netlink.h). Any other message
-// is EBADMSG.
+// Answer returns the content of an NLMSG_ERROR, or of a list's NLMSG_DONE: 0 is an acknowledgement.
+// The kernel's text follows the quoted request, whose payload is left out if NLM_F_CAPPED is set
+// (linux/netlink.h). Any other message is EBADMSG.
 func Answer(m netlink.Message) (errno syscall.Errno, reason string) {
 	if m.Header.Type == netlink.Done && len(m.Data) < 4 {
 		return 0, ""

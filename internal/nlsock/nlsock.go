@@ -2,11 +2,11 @@
 
 // Package nlsock is a blocking netlink socket that costs two system calls to open.
 //
-// netlink.Dial registers its socket with the runtime's poller, learns its port and sets options: nine
-// system calls, eighteen and often a thread with Config.NetNS. A plugin sends three batches in its
-// life, so a [Socket] leaves all that out: socket(2) in the calling thread's network namespace, one
-// setsockopt(2) for the kernel's own error texts. It implements netlink.Socket, so that netlink.NewConn
-// brings its Conn, Message and Attribute code.
+// netlink.Dial registers its socket with the runtime's poller, learns its port and sets options.
+// That is nine system calls, or eighteen and often a thread with Config.NetNS. A plugin sends three
+// batches in its life, so a [Socket] leaves all that out. It's one socket(2) in the calling
+// thread's network namespace, and one setsockopt(2) for the kernel's own error texts. It implements
+// netlink.Socket, so netlink.NewConn adds its Conn, Message and Attribute code.
 package nlsock
 
 import (
@@ -25,20 +25,22 @@ import (
 // headerLen is the size of struct nlmsghdr (linux/netlink.h).
 const headerLen = 16
 
-// receiveLen holds any reply of a doit handler (NLMSG_GOODSIZE, linux/netlink.h), and is what the kernel aims a dump's
-// datagrams at. More would speed up listings alone, and cost a fresh process page faults.
+// receiveLen holds any reply of a doit handler (NLMSG_GOODSIZE, linux/netlink.h), and is the size
+// that the kernel aims at for a dump's datagrams. More would speed up only listings, and cost a
+// fresh process page faults.
 const receiveLen = 8 << 10
 
-// A Socket is a blocking netlink socket. It stays in the network namespace where it was opened,
+// A Socket is a blocking netlink socket. It stays in the network namespace in which it was opened,
 // whatever its threads do later. One goroutine at a time may send and receive.
 type Socket struct {
 	fd      int
 	send    []byte
 	receive []byte
+	failed  bool // something has, so that answers may be lost or late
 }
 
-// Open opens a socket of a netlink protocol (unix.NETLINK_ROUTE, …) in the calling thread's network namespace.
-// The kernel binds it at its first send.
+// Open opens a socket of a netlink protocol (unix.NETLINK_ROUTE, …) in the calling thread's network
+// namespace. The kernel binds it at its first send.
 func Open(protocol int) (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
@@ -57,12 +59,12 @@ func OpenInside(ctx context.Context, ns, protocol int, writes []inside.Write) (*
 }
 
 func open(fd int) *Socket {
-	// Old kernels lack the option (4.12 brought it) and then just send no text.
+	// Kernels before 4.12 lack the option and then send no text.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
 	return &Socket{fd: fd}
 }
 
-// FD returns the descriptor, which the Socket goes on to own: for ioctl(2) and setsockopt(2).
+// FD returns the descriptor for ioctl(2) and setsockopt(2). The Socket still owns it.
 func (s *Socket) FD() int { return s.fd }
 
 // Close closes the socket. A second Close returns an error and touches nothing.
@@ -83,12 +85,13 @@ func (s *Socket) JoinGroup(group int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group))
 }
 
-// LeaveGroup ends a subscription. What was received before stays in the queue.
+// LeaveGroup ends a subscription. Messages that were received before stay in the queue.
 func (s *Socket) LeaveGroup(group int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group))
 }
 
-// SetStrict asks the kernel to honour the filters in a dump's header (NETLINK_GET_STRICT_CHK, 4.20).
+// SetStrict asks the kernel to honour the filters in a dump's header (NETLINK_GET_STRICT_CHK,
+// 4.20).
 func (s *Socket) SetStrict() error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1))
 }
@@ -115,14 +118,15 @@ func (s *Socket) SendMessages(ms []netlink.Message) error {
 	}
 	s.send = b
 	for {
-		err := unix.Send(s.fd, b, 0) // to the kernel, where a socket that isn't connected goes
+		err := unix.Send(s.fd, b, 0) // to the kernel, the peer of a socket that isn't connected
 		if err != unix.EINTR {
+			s.failed = s.failed || err != nil
 			return os.NewSyscallError("sendto", err)
 		}
 	}
 }
 
-// Receive receives one datagram. Its messages share the Socket's buffer until the next receive.
+// Receive receives one datagram. Its messages' data is a copy.
 func (s *Socket) Receive() ([]netlink.Message, error) {
 	var ms []netlink.Message
 	for m, err := range s.ReceiveIter() {
@@ -137,7 +141,7 @@ func (s *Socket) Receive() ([]netlink.Message, error) {
 // ReceiveIter receives one datagram and ranges over its messages. Their data is a copy.
 func (s *Socket) ReceiveIter() iter.Seq2[netlink.Message, error] {
 	return func(yield func(netlink.Message, error) bool) {
-		b, err := s.receiveDatagram()
+		b, err := s.Datagram()
 		if err != nil {
 			yield(netlink.Message{}, err)
 			return
@@ -153,7 +157,8 @@ func (s *Socket) ReceiveIter() iter.Seq2[netlink.Message, error] {
 	}
 }
 
-func (s *Socket) receiveDatagram() ([]byte, error) {
+// Datagram receives one datagram, for [Parse]. It's in the Socket's buffer until the next receive.
+func (s *Socket) Datagram() ([]byte, error) {
 	if s.receive == nil {
 		s.receive = make([]byte, receiveLen)
 	}
@@ -169,18 +174,35 @@ func (s *Socket) receiveDatagram() ([]byte, error) {
 	}
 }
 
-// Recv is recv(2): it receives one datagram without asking who sent it, since the kernel alone sends to a socket that
-// isn't bound by name, and returns the plain errno.
+// Recv is recv(2). It receives one datagram and returns the plain errno. It doesn't ask for the
+// sender: only the kernel sends to a socket that isn't bound by name.
 func (s *Socket) Recv(b []byte, flags int) (int, error) {
 	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags), 0, 0)
 	if errno != 0 {
+		none := errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT != 0 || errno == unix.EINTR
+		s.failed = s.failed || !none
 		return 0, errno
 	}
 	return int(n), nil
 }
 
-// Drain throws away what's queued. After a receive's ENOBUFS it has to: until the queue has been empty, the kernel
-// drops further answers without a word (NETLINK_S_CONGESTED), and to wait for one could be for ever.
+// mostKept bounds the buffers of a socket that's used again.
+const mostKept = 64 << 10
+
+// Clean reports whether the socket is as good as a new one: nothing has failed at it, a receive's
+// timeout included, nothing waits there, and its buffers haven't grown large. It's one system call.
+func (s *Socket) Clean() bool {
+	if s.failed || cap(s.send) > mostKept {
+		return false
+	}
+	var b [1]byte
+	_, err := s.Recv(b[:], unix.MSG_DONTWAIT|unix.MSG_PEEK)
+	return err == unix.EAGAIN
+}
+
+// Drain throws away the queued messages. It must be called after a receive's ENOBUFS. Until the
+// queue has been empty, the kernel silently drops further answers (NETLINK_S_CONGESTED), and a wait
+// for one could last for ever.
 func (s *Socket) Drain() {
 	var b [1]byte
 	for {
@@ -191,9 +213,9 @@ func (s *Socket) Drain() {
 	}
 }
 
-// Parse takes the first message off a datagram. A refusal quotes the refused message whole, so a large one
-// doesn't fit the buffer: its number is kept and what was cut, the kernel's text, is given up. Any other
-// message that is cut, or a header that lies about its length, is an error.
+// Parse takes the first message off a datagram. A refusal quotes the whole refused message, so a
+// large one doesn't fit the buffer. Its number is kept, and the cut part, the kernel's text, is
+// lost. Any other message that is cut, or a header with a wrong length, is an error.
 func Parse(b []byte) (m netlink.Message, rest []byte, err error) {
 	if len(b) < headerLen {
 		return m, nil, unix.EBADMSG

@@ -18,7 +18,8 @@
 #define OLD_KERNEL_FDS 1024
 
 // func clone(stack uintptr, r *request) (pid int)
-// R12 and R13 keep the request and the result: the kernel preserves them, and the child's are the parent's.
+// R12 and R13 keep the request and the result. The kernel preserves them, and the child starts
+// with the parent's.
 TEXT ·clone(SB), NOSPLIT, $0-24
 	MOVQ r+8(FP), R12
 	MOVQ $SIG_SETMASK, DI
@@ -58,7 +59,7 @@ gap:
 	SYSCALL
 	TESTQ AX, AX
 	JEQ  next
-	// Linux before 5.9, or somebody's filter: one by one.
+	// Linux before 5.9, or a filter: one by one.
 	MOVL 0(R13), BX
 each:
 	CMPL BX, 4(R13)

@@ -18,7 +18,8 @@
 #define OLD_KERNEL_FDS 1024
 
 // func clone(stack uintptr, r *request) (pid int)
-// R19 and R20 keep the request and the result: the kernel preserves them, and the child's are the parent's.
+// R19 and R20 keep the request and the result. The kernel preserves them, and the child starts
+// with the parent's.
 TEXT ·clone(SB), NOSPLIT, $0-24
 	MOVD r+8(FP), R19
 	MOVD $SIG_SETMASK, R0
@@ -58,7 +59,7 @@ gap:
 	MOVD $SYS_close_range, R8
 	SVC
 	CBZ  R0, next
-	// Linux before 5.9, or somebody's filter: one by one.
+	// Linux before 5.9, or a filter: one by one.
 each:
 	CMPW R22, R21
 	BHI  next

@@ -2,7 +2,8 @@
 
 //go:build linux && !(amd64 || arm64)
 
-// Package offload leaves a slow system call to a process that outlives this one, where it knows how to.
+// Package offload leaves a slow system call to a process that outlives this one, on known
+// architectures.
 package offload
 
 import (
@@ -26,5 +27,5 @@ func (Child) Wait() {}
 // Reaped is false: nothing may be offloaded here.
 func Reaped() bool { return false }
 
-// UntilStep is longer than the kernel takes to free what has gone.
+// UntilStep is longer than the kernel takes to free removed objects.
 func UntilStep() time.Duration { return 64 * time.Millisecond }

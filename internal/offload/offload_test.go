@@ -61,7 +61,8 @@ func TestSendReachesTheKernel(t *testing.T) {
 			t.Fatal("the link is still there")
 		}
 	}
-	// The child ends by itself, and this process, its parent, can reap it; its signal mask was its own.
+	// The child ends by itself, and this process, its parent, can reap it; its signal mask was its
+	// own.
 	for !childrenGone(t) {
 		if time.Now().After(deadline) {
 			t.Fatal("the child is still there")
@@ -96,7 +97,8 @@ func TestSendRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-// A PID namespace whose PID 1 is this test's shell isn't trusted to reap; one that's called an init is.
+// A PID namespace whose PID 1 is this test's shell isn't trusted to reap; one that's called an init
+// is.
 func TestReapedTrustsInitsAlone(t *testing.T) {
 	comm, err := os.ReadFile("/proc/1/comm")
 	if err != nil {
@@ -153,8 +155,8 @@ func reapAll(t *testing.T) {
 	}
 }
 
-// TestChildHoldsNothingElse looks at what a child has once it says that it has let go: sockets that it was left, in any
-// places, and the root directory.
+// TestChildHoldsNothingElse looks at what a child has once it says that it has let go: sockets that
+// it was left, in any places, and the root directory.
 func TestChildHoldsNothingElse(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pattern matches texts against a part of the regular expressions that package regexp knows.
+// Package pattern matches texts against a part of the regular expressions of package regexp.
 //
-// That package costs every call of every plugin its initialization, so the part that lists of allowed sysctls use is here:
-// characters, ., classes, \d, \w, \s, groups, |, ^, $ and repetitions. Anything else is an error, never another meaning.
+// The initialization of that package costs time in every call of every plugin. So this package has
+// the part that lists of allowed sysctls use: characters, ., classes, \d, \w, \s, groups, |, ^, $
+// and repetitions. Anything else is an error, never another meaning.
 package pattern
 
 import (
@@ -12,7 +13,7 @@ import (
 	"strings"
 )
 
-// A matcher matches at i and goes on with next; steps bounds how much is tried.
+// A matcher matches at i and goes on with next. steps bounds the number of tries.
 type matcher func(m *matching, i int, next func(int) bool) bool
 
 type matching struct {
@@ -20,19 +21,20 @@ type matching struct {
 	steps int
 }
 
-// maxSteps ends expressions whose tries explode: then nothing matches.
+// maxSteps ends expressions whose tries explode. Then nothing matches.
 const maxSteps = 100_000
 
 // A Pattern is one expression. Its zero value matches nothing and mustn't be used.
 type Pattern struct{ whole matcher }
 
-// Match reports whether the expression matches anywhere in a text. One that takes too many tries doesn't.
+// Match reports whether the expression matches anywhere in a text. One that takes too many tries
+// doesn't.
 func (p Pattern) Match(s string) bool {
 	matches, _ := p.match(s)
 	return matches
 }
 
-// match reports also whether it was decided.
+// match also reports whether it was decided.
 func (p Pattern) match(s string) (matches, decided bool) {
 	m := &matching{s: s, steps: maxSteps}
 	for i := range len(s) + 1 {
@@ -51,7 +53,7 @@ type parser struct {
 	depth int
 }
 
-// Parse reads an expression. It refuses those that it doesn't read as package regexp does.
+// Parse reads an expression. It refuses expressions that it doesn't read as package regexp does.
 func Parse(text string) (Pattern, error) {
 	p := &parser{rest: text}
 	m, err := p.alternatives()
@@ -111,8 +113,8 @@ func (p *parser) sequence() (matcher, error) {
 	return whole, nil
 }
 
-// repeated reads what may follow an atom: *, +, ?, {2}, {2,}, {2,3}, and a ? that makes it match less, which doesn't
-// matter to whether it matches.
+// repeated reads the repetition that may follow an atom: *, +, ?, {2}, {2,}, {2,3}. A ? after it
+// makes it match less, which doesn't change whether it matches.
 func (p *parser) repeated(atom matcher) (matcher, error) {
 	least, most := 1, 1
 	switch {
@@ -148,14 +150,14 @@ func (p *parser) bounds() (least, most int, err error) {
 	case two && err == nil:
 		most, err = strconv.Atoi(high)
 	}
-	// 100 is far below regexp's bound for what is repeated repeatedly.
+	// 100 is far below regexp's bound for nested repetitions.
 	if !ok || err != nil || strings.ContainsAny(text, "+-") || hasZero(low) || hasZero(high) || least > 100 || most > 100 || most >= 0 && most < least {
 		return 0, 0, errUnsupported
 	}
 	return least, most, nil
 }
 
-// hasZero reports a leading zero, which makes the braces mean themselves.
+// hasZero reports a leading zero, which makes the braces stand for themselves.
 func hasZero(number string) bool { return len(number) > 1 && number[0] == '0' }
 
 // repeat matches an atom several times; most is -1 for any number.
@@ -173,7 +175,7 @@ func repeat(atom matcher, least, most int) matcher {
 				return false
 			}
 			return atom(m, i, func(j int) bool {
-				if j == i { // more of nothing is no more
+				if j == i { // an empty match can't be repeated
 					return n < least && next(i)
 				}
 				return more(n+1, j)
@@ -183,7 +185,7 @@ func repeat(atom matcher, least, most int) matcher {
 	}
 }
 
-// maxGroups bounds how deep groups are.
+// maxGroups bounds the depth of groups.
 const maxGroups = 50
 
 func (p *parser) atom() (matcher, error) {
@@ -230,7 +232,7 @@ func (p *parser) atom() (matcher, error) {
 	return set.matcher(), nil
 }
 
-// A charSet is the characters that an atom matches.
+// A charSet is the set of characters that an atom matches.
 type charSet [256]bool
 
 func (s *charSet) add(from, to byte) {
@@ -246,7 +248,7 @@ func (s charSet) matcher() matcher {
 	}
 }
 
-// escape reads what follows a backslash: \d, \w, \s, or punctuation that means itself.
+// escape reads the character after a backslash: \d, \w, \s, or punctuation that stands for itself.
 func (p *parser) escape(set *charSet) error {
 	if p.rest == "" {
 		return errUnsupported
@@ -277,7 +279,8 @@ func isWord(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
 }
 
-// class reads what follows a bracket. A hyphen stands for itself at an end only, and another bracket not at all.
+// class reads the text after a bracket. A hyphen stands for itself only at an end, and another
+// bracket never does.
 func (p *parser) class() (matcher, error) {
 	var set charSet
 	not := p.take('^')
@@ -292,9 +295,6 @@ func (p *parser) class() (matcher, error) {
 		case c >= 0x80 || c == '-' && !first && !strings.HasPrefix(p.rest, "]"):
 			return nil, errUnsupported
 		case c == '\\':
-			if isRange {
-				isRange = false
-			}
 			if err := p.escape(&set); err != nil || len(p.rest) > 1 && p.rest[0] == '-' && p.rest[1] != ']' {
 				return nil, errUnsupported
 			}

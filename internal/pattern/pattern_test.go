@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What we read, regexp reads in the same way.
+// Every expression that we read has the same meaning for regexp.
 func FuzzPattern(f *testing.F) {
 	for _, text := range []string{"", "net.core.somaxconn", `^net\.ipv4\.conf\.(all|IFNAME)\.[a-z_]+$`, "a*b|c+d?", "x{2}y{2,}z{1,3}", "(a*)*b", "(?:a|b)*?c", "[^a-c]-[-x]", `[\d.]\w\s\-`,
 		"a**", "a{", "[a", "(a", "a)", "[]", "[z-a]", "\\", "^*", "$+", "x{0}", "()*", "(|a)+", "((a?){3}){2}$"} {
@@ -32,7 +32,8 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// compare holds a pattern against regexp. Only what takes too many steps may differ, and then it matches nothing.
+// compare holds a pattern against regexp. Only what takes too many steps may differ, and then it
+// matches nothing.
 func compare(t *testing.T, p Pattern, r *regexp.Regexp, s string) {
 	t.Helper()
 	got, decided := p.match(s)

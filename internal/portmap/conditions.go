@@ -16,7 +16,8 @@ import (
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// checkConditions reads the conditions of either syntax. One that can't be carried is refused rather than ignored.
+// checkConditions reads the conditions of either syntax. A condition that can't be carried out is
+// refused rather than ignored.
 func (k *Keys) checkConditions() *spec.Error {
 	for family, list := range k.words {
 		if len(list) == 0 {
@@ -39,15 +40,15 @@ func (k *Keys) checkConditions() *spec.Error {
 	return nil
 }
 
-// maxAlternatives is how many combinations of conditions' values are taken.
+// maxAlternatives bounds the combinations of conditions' values.
 const maxAlternatives = 64
 
-// iptablesSyntax tells the syntax by the first word, as the reference does.
+// iptablesSyntax recognizes the syntax by the first word, as the reference does.
 func iptablesSyntax(list []string) bool {
 	return strings.HasPrefix(list[0], "-") || strings.HasPrefix(list[0], "!")
 }
 
-// words are what is left of a condition's text.
+// words are the rest of a condition's text.
 type words []string
 
 // next takes a word, "" at the end.
@@ -58,7 +59,7 @@ func (w *words) next() (word string) {
 	return word
 }
 
-// took takes a word if it's next.
+// took takes a word if it's next, and reports whether it was.
 func (w *words) took(word string) bool {
 	if len(*w) == 0 || (*w)[0] != word {
 		return false
@@ -105,7 +106,7 @@ func iptablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 		values := []string{value}
 		switch c.Field {
 		case nft.InLink, nft.OutLink:
-			if name, any := strings.CutSuffix(value, "+"); any {
+			if name, ok := strings.CutSuffix(value, "+"); ok {
 				values[0] = name + "*"
 			}
 		default:
@@ -123,7 +124,7 @@ func iptablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 
 const nftablesExpected = ": expected ip saddr, ip daddr, ip6 saddr, ip6 daddr, iifname, oifname, fib saddr type or fib daddr type, each with a value or a set of values, and maybe != before that"
 
-// nftablesConditions reads words of the nft program, each with an operator or not.
+// nftablesConditions reads words of the nft program, each with or without an operator.
 func nftablesConditions(list []string, four bool) (cs []nft.Condition, problem string) {
 	text := strings.Join(list, " ")
 	for _, mark := range []string{"{", "}", ","} {
@@ -151,7 +152,7 @@ func nftablesConditions(list []string, four bool) (cs []nft.Condition, problem s
 	return cs, ""
 }
 
-// nftablesField reads what a condition looks at.
+// nftablesField reads the field that a condition looks at.
 func nftablesField(w *words, four bool) (c nft.Condition, text, problem string) {
 	w.took("meta")
 	text = w.next()
@@ -183,7 +184,7 @@ func nftablesField(w *words, four bool) (c nft.Condition, text, problem string) 
 	return c, text, ""
 }
 
-// nftablesValues reads a value, or a set of them. nil is none.
+// nftablesValues reads a value, or a set of values. It returns nil if there is none.
 func nftablesValues(w *words) (list []string) {
 	if !w.took("{") {
 		if value := w.next(); value != "" {
@@ -204,7 +205,8 @@ func nftablesValues(w *words) (list []string) {
 	}
 }
 
-// appendCondition adds a condition with its values: any of them will do or, if it says not, none.
+// appendCondition adds a condition with its values. A packet must have one of them or, if the
+// condition says not, none of them.
 func appendCondition(cs []nft.Condition, c nft.Condition, values []string, four bool) (_ []nft.Condition, problem string) {
 	var or []nft.Condition
 	for _, value := range values {

@@ -18,7 +18,7 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// noteOf says whether prevResult shows a host end that bridge or ptp made for an attachment.
+// noteOf tells whether prevResult shows a host end that bridge or ptp made for an attachment.
 func noteOf(c *verbs.Call, a spec.Attachment) string {
 	for _, i := range c.Prev.Interfaces {
 		for attempt := range names.Attempts {
@@ -30,19 +30,20 @@ func noteOf(c *verbs.Call, a spec.Attachment) string {
 	return ""
 }
 
-// publishPorts publishes, and ends whoever has one of the ports and is provably dead: another container, or an earlier attachment
-// of this one, which would keep the port from the new one. It returns what others of this one's attachments have.
-func publishPorts(c *verbs.Call, conn *nft.Conn, p nft.Publication) ([]nft.PortTakenError, error) {
+// publishPorts publishes. It ends holders of the ports that are provably dead: another container,
+// or an earlier attachment of this one, which would keep the port from the new one. It returns the
+// ports that other attachments of this container have.
+func publishPorts(ctx context.Context, c *verbs.Call, conn *nft.Conn, p nft.Publication) ([]nft.PortTakenError, error) {
 	for holders := 0; ; holders++ {
 		waiting, err := conn.Publish(p)
 		var taken *nft.PortTakenError
 		if !errors.As(err, &taken) {
-			return waiting, errors.Join(err, endDead(c, waiting))
+			return waiting, errors.Join(err, endDead(ctx, c, waiting))
 		}
 		if taken.Holder == (nft.Owner{}) || holders > 2*len(p.Ports) {
 			return nil, err
 		}
-		dead, proofErr := holderIsDead(c, taken)
+		dead, proofErr := holderIsDead(ctx, c, taken)
 		if proofErr != nil || !dead {
 			return nil, errors.Join(err, proofErr)
 		}
@@ -52,15 +53,16 @@ func publishPorts(c *verbs.Call, conn *nft.Conn, p nft.Publication) ([]nft.PortT
 	}
 }
 
-// endDead ends the holders that are provably dead. Their ports go to whoever waits for them.
-func endDead(c *verbs.Call, held []nft.PortTakenError) error {
+// endDead ends the holders that are provably dead. Their ports go to attachments that wait for
+// them.
+func endDead(ctx context.Context, c *verbs.Call, held []nft.PortTakenError) error {
 	asked := map[nft.Owner]bool{}
 	for i := range held {
 		if asked[held[i].Holder] {
 			continue
 		}
 		asked[held[i].Holder] = true
-		dead, err := holderIsDead(c, &held[i])
+		dead, err := holderIsDead(ctx, c, &held[i])
 		if err == nil && dead {
 			err = rules.End(held[i].Holder)
 		}
@@ -71,9 +73,9 @@ func endDead(c *verbs.Call, held []nft.PortTakenError) error {
 	return nil
 }
 
-// holderIsDead reports whether the holder of a port is provably dead: by its names, where the ruleset says that bridge or
-// ptp made it, else by the record of its lease, where that is found.
-func holderIsDead(c *verbs.Call, taken *nft.PortTakenError) (bool, error) {
+// holderIsDead reports whether the holder of a port is provably dead. If the ruleset says that
+// bridge or ptp made it, its names tell. Otherwise the record of its lease tells, if that is found.
+func holderIsDead(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError) (bool, error) {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return false, fault.Wrap("open a netlink socket", err)
@@ -87,7 +89,7 @@ func holderIsDead(c *verbs.Call, taken *nft.PortTakenError) (bool, error) {
 		return proof.DeadOwner(taken.Holder), nil
 	}
 	for _, dir := range []string{c.LeaseDir, ipam.DefaultDir} {
-		r, found, err := leaseOf(dir, taken.Holder)
+		r, found, err := leaseOf(ctx, dir, taken.Holder)
 		if err != nil || found && slices.Contains(r.Addrs, taken.Target.Addr()) {
 			return err == nil && proof.Dead(taken.Holder.Network, r), err
 		}
@@ -95,12 +97,12 @@ func holderIsDead(c *verbs.Call, taken *nft.PortTakenError) (bool, error) {
 	return false, nil
 }
 
-// leaseOf looks an owner up in a directory of leases, "" being none.
-func leaseOf(dir string, o nft.Owner) (r ipam.Record, found bool, err error) {
+// leaseOf looks an owner up in a directory of leases. "" is no directory.
+func leaseOf(ctx context.Context, dir string, o nft.Owner) (r ipam.Record, found bool, err error) {
 	if dir == "" {
 		return r, false, nil
 	}
-	store, err := ipam.OpenReadOnly(context.Background(), dir, o.Network)
+	store, err := ipam.OpenReadOnly(ctx, dir, o.Network)
 	if err != nil {
 		if fault.Absent(err) || errors.Is(err, ipam.ErrInvalid) {
 			err = nil

@@ -10,11 +10,13 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+// Keys are the plugin's own. err is the first wrong one. The keys that DEL uses are read all the
+// same.
 type Keys struct {
 	ports      []nft.PortMapping
 	backend    string
@@ -32,13 +34,14 @@ type Keys struct {
 var conditionKeys = [2]string{"conditionsV4", "conditionsV6"}
 
 // Read reads the plugin's keys.
-func Read(r *jsontext.Reader) verbs.Plugin {
+func Read(n *netconf.Network) verbs.Plugin {
+	r := n.Reader()
 	k := &Keys{snat: true}
 	var mappings []mapping
 	err := r.Object(func(key string) error { return k.field(r, key, &mappings) })
 	k.err = fault.First(r, err)
 	problems := []func() *spec.Error{k.checkMarks, k.checkBackend, func() *spec.Error { return k.checkPorts(mappings) }}
-	if len(mappings) > 0 { // else nobody asks under which conditions
+	if len(mappings) > 0 { // without mappings the conditions don't matter
 		problems = append(problems, k.checkConditions)
 	}
 	for _, problem := range problems {
@@ -49,7 +52,7 @@ func Read(r *jsontext.Reader) verbs.Plugin {
 	return k
 }
 
-// Wrong is the first key that's wrong.
+// Wrong is the first key that is wrong.
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
 
 // field reads one key of the top level.
@@ -112,7 +115,7 @@ func (m *mapping) field(r *jsontext.Reader, key string) error {
 	return nil
 }
 
-// parse returns the mapping, or the key that's wrong.
+// parse returns the mapping, or the error for its wrong key.
 func (m *mapping) parse() (p nft.PortMapping, err *spec.Error) {
 	wrong := func(key, msg, expected string) (nft.PortMapping, *spec.Error) {
 		return p, fault.Expected(m.path+"."+key, msg, expected)
@@ -147,7 +150,7 @@ func (m *mapping) parse() (p nft.PortMapping, err *spec.Error) {
 	return p, nil
 }
 
-// checkPorts takes the mappings that are right, and returns what's wrong with the first that isn't.
+// checkPorts keeps the right mappings, and returns the error for the first wrong one.
 func (k *Keys) checkPorts(mappings []mapping) (first *spec.Error) {
 	note := func(e *spec.Error) {
 		if first == nil {
@@ -175,7 +178,8 @@ func (k *Keys) checkPorts(mappings []mapping) (first *spec.Error) {
 				note(fault.Key(m.path, "host port "+p.HostText()+" is mapped twice: by "+before.path+" and "+m.path))
 			}
 		}
-		// The same mapping again is as good as once, also where one is for any address and the other for 0.0.0.0.
+		// The same mapping twice counts once, also if one is for any address and the other for
+		// 0.0.0.0.
 		switch {
 		case len(fresh) == len(p.Places()):
 			k.ports = append(k.ports, p)

@@ -14,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/flows"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
@@ -25,19 +26,20 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	if err := c.CheckFollows(fault.During("failed to parse config", k.err), "must be called as chained plugin"); err != nil {
 		return nil, err
 	}
-	if err := netns.RefuseOwn(a); err != nil {
+	if err := netns.RefuseOwn(process.Of(ctx), a); err != nil {
 		return nil, err
 	}
 	p := k.publication(c, a)
 	if len(p.Ports) > 0 && len(p.Addrs) > 0 {
-		if err := publish(process.Of(ctx), c, p); err != nil {
+		if err := publish(ctx, c, p); err != nil {
 			return nil, err
 		}
 	}
 	return c.PassOn(), nil
 }
 
-// publication says what the owner's ports are: to the first address of each family that's the attachment's own.
+// publication returns the owner's ports. They lead to the first address of each family that belongs
+// to the attachment.
 func (k *Keys) publication(c *verbs.Call, a spec.Attachment) nft.Publication {
 	p := nft.Publication{
 		Owner:   c.Owner(a),
@@ -45,7 +47,8 @@ func (k *Keys) publication(c *verbs.Call, a spec.Attachment) nft.Publication {
 		Hairpin: k.snat, MasqueradeAll: k.snat && k.masqAll,
 		Conditions4: k.conditions[0], Conditions6: k.conditions[1],
 	}
-	// The firewall plugin's bit is cleared on the way: who asks for that one gets the usual one.
+	// The firewall plugin's bit is cleared on the way. If a configuration asks for it, it gets the
+	// usual one.
 	if mark := uint32(1) << max(k.markBit, 0); k.hasMarkBit && mark != nft.AcceptMark {
 		p.Mark = mark
 	}
@@ -71,38 +74,37 @@ func (k *Keys) publication(c *verbs.Call, a spec.Attachment) nft.Publication {
 	return p
 }
 
-// publish makes the mappings, and ends the flows that would go on without them. On an error nothing is left.
-func publish(call *process.Call, c *verbs.Call, p nft.Publication) error {
-	conn, err := nft.Dial()
+// publish makes the mappings, and ends the flows that would otherwise go on. On an error nothing is
+// left.
+func publish(ctx context.Context, c *verbs.Call, p nft.Publication) error {
+	call := process.Of(ctx)
+	conn, err := call.Rules()
 	if err != nil {
 		return fault.Wrap("set up nftables", err)
 	}
-	defer call.Close(conn, call.Lately(c.Network))
+	defer call.CloseRules(conn, call.Lately(c.Network))
 	var waiting []nft.PortTakenError
 	var taken *nft.PortTakenError
-	switch waiting, err = publishPorts(c, conn, p); {
+	switch waiting, err = publishPorts(ctx, c, conn, p); {
 	case errors.As(err, &taken):
 		return &spec.Error{Code: spec.CodePortTaken, Msg: "host port " + taken.Mapping.HostText() + " is taken by " + takenBy(taken) +
 			", and leads to " + taken.Target.String(), Details: "DEL of that container, or GC, frees it", Key: "runtimeConfig.mappings", Err: err}
 	case err != nil:
 		return errors.Join(fault.Wrap("set up nftables", err), unpublish(p))
 	}
-	if err := localhost(p); err != nil {
+	if err := localhost(call, p); err != nil {
 		return errors.Join(err, unpublish(p))
 	}
-	flows.EndStale(p, waiting)
+	flows.EndStale(call, p, waiting)
 	return nil
 }
 
-// unpublish takes back what may have been done though its answer was lost, by another socket, which no answer waits at.
+// unpublish takes back mappings that may have been made although the answer was lost.
 func unpublish(p nft.Publication) error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Unsupported(err)
-	}
-	defer conn.Close()
-	_, err = conn.Unpublish(p)
-	return fault.Unsupported(err)
+	return rules.Clean(func(conn *nft.Conn) error {
+		_, err := conn.Unpublish(p)
+		return err
+	})
 }
 
 func takenBy(e *nft.PortTakenError) string {
@@ -112,21 +114,21 @@ func takenBy(e *nft.PortTakenError) string {
 	return "container " + e.Holder.ContainerID + ", interface " + e.Holder.IfName + " of network " + strconv.Quote(e.Holder.Network)
 }
 
-// localhost lets the host reach a container by 127.0.0.1: the link that leads to it may carry such packets. Where none does
-// there's nothing to let.
-func localhost(p nft.Publication) error {
+// localhost lets the host reach a container by 127.0.0.1: the link that leads to it may carry such
+// packets. If no link does, there is nothing to do.
+func localhost(call *process.Call, p nft.Publication) error {
 	for _, a := range p.Addrs {
 		if !a.Addr().Is4() || !p.Hairpin {
 			continue
 		}
-		conn, err := rtnl.Dial(nil)
+		conn, err := call.Route()
 		if err != nil {
 			return fault.Wrap("open a netlink socket", err)
 		}
-		defer conn.Close()
+		defer call.CloseRoute(conn)
 		link, _, err := conn.RouteTo(a.Addr())
 		if refused := new(rtnl.Error); errors.As(err, &refused) {
-			return nil // the kernel knows no way there
+			return nil // the kernel knows no route there
 		}
 		if err != nil {
 			return fault.Wrap("find the link to the container", err)
@@ -149,19 +151,19 @@ func localhost(p nft.Publication) error {
 
 // Del takes the mappings back.
 func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
-	p := k.publication(c, a)
-	conn, err := nft.Dial()
+	p, call := k.publication(c, a), process.Of(ctx)
+	conn, err := call.Rules()
 	if err != nil {
 		return fault.Unsupported(err)
 	}
 	removed, err := conn.Unpublish(p)
-	defer process.Of(ctx).Close(conn, len(removed) > 0)
-	flows.EndRemoved(removed)
+	defer call.CloseRules(conn, len(removed) > 0)
+	flows.EndRemoved(call, removed)
 	return fault.Unsupported(err)
 }
 
-// Check finds out whether the mappings are there.
-func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
+// Check finds out whether the mappings exist.
+func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	if err := c.CheckFollows(k.err, "Required prevResult missing"); err != nil {
 		return err
 	}
@@ -169,43 +171,32 @@ func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error 
 	if len(p.Ports) == 0 || len(p.Addrs) == 0 {
 		return nil
 	}
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Wrap("check nftables", err)
-	}
-	defer conn.Close()
-	err = conn.CheckPublication(p)
-	var missing *nft.MissingError
-	if errors.As(err, &missing) {
-		return &spec.Error{Code: spec.CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
-	}
-	return fault.Wrap("check nftables", err)
+	return rules.Check(process.Of(ctx), func(conn *nft.Conn) error { return conn.CheckPublication(p) })
 }
 
-// GC removes the mappings of attachments that aren't valid. Without a list nobody is known to be dead.
-func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
-	if valid == nil {
-		return nil
-	}
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Unsupported(err)
-	}
-	defer conn.Close()
-	removed, err := conn.UnpublishExcept(c.Network, c.Owners(valid))
-	flows.EndRemoved(removed)
-	return fault.Unsupported(err)
+// GC removes the mappings of attachments that aren't valid.
+func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) error {
+	return rules.Clean(func(conn *nft.Conn) error {
+		removed, err := conn.UnpublishExcept(c.Network, c.Owners(valid))
+		flows.EndRemoved(process.Of(ctx), removed)
+		return err
+	})
 }
 
-// Status says whether the next Add can be expected to succeed.
-func (k *Keys) Status(_ context.Context, c *verbs.Call) error {
+// Reclaim has nothing to do. The mappings of dead attachments end with their leases, or when another
+// attachment asks for the port.
+func (k *Keys) Reclaim(context.Context, *verbs.Call) error { return nil }
+
+// Status reports whether the next Add can be expected to succeed.
+func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 	if k.err != nil {
 		return k.err
 	}
-	conn, err := nft.Dial()
+	call := process.Of(ctx)
+	conn, err := call.Rules()
 	if err == nil {
-		defer conn.Close()
-		// What nobody has is missing, if the kernel can look for it at all.
+		defer call.CloseRules(conn, false)
+		// This publication belongs to nobody. It's missing if the kernel can look for it at all.
 		err = conn.CheckPublication(nft.Publication{Owner: nft.Owner{Network: c.Network, ContainerID: "nobody", IfName: "none"},
 			Addrs: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}, Ports: []nft.PortMapping{{Protocol: nft.TCP, HostPort: 1, ContainerPort: 1}}})
 	}

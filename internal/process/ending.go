@@ -7,25 +7,24 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/ipam"
-	"github.com/swiftcni/swiftcni/nft"
 )
 
-// An ending is what a process that ends with its answer leaves to a child, so that nobody waits for
-// it. nil is a process that goes on, such as an embedder's.
+// An ending is the work that a process leaves to a child when it ends with its answer, so that
+// nobody waits for it. nil is a process that goes on, such as an embedder's.
 //
-// What the kernel makes one wait for is the removal of a link, and closing a socket of nftables
-// soon after elements have gone, by this call or before it: their memory is freed first, some 10 ms
-// later.
+// The kernel makes a process wait for two things: the removal of a link, and the closing of a
+// socket of nftables soon after elements have gone, by this call or before it. Their memory is
+// freed first, some 10 ms later.
 type ending struct {
-	late   bool // a socket that's open would keep the process's end waiting
-	asked  bool // whether PID 1 reaps what a child leaves
+	late   bool // an open socket would delay the process's end
+	asked  bool // it's known whether PID 1 reaps children
 	reaped bool
 
 	sockets  []int           // of nftables, open until the process ends
 	children []offload.Child // that were started
 }
 
-// offloads reports whether a child may be started: not where nobody would reap it.
+// offloads reports whether a child may be started. It may not if nobody would reap it.
 func (e *ending) offloads() bool {
 	if e == nil {
 		return false
@@ -36,8 +35,14 @@ func (e *ending) offloads() bool {
 	return e.reaped
 }
 
-// close closes a socket of nftables. gone says that elements may have gone lately.
-func (e *ending) close(conn *nft.Conn, gone bool) {
+// A netfilter is a socket of nfnetlink.
+type netfilter interface {
+	FD() int
+	Close() error
+}
+
+// close closes a socket of nfnetlink. gone says that elements may have gone lately.
+func (e *ending) close(conn netfilter, gone bool) {
 	if e == nil {
 		time.AfterFunc(offload.UntilStep(), func() { conn.Close() })
 		return
@@ -46,14 +51,13 @@ func (e *ending) close(conn *nft.Conn, gone bool) {
 	e.sockets = append(e.sockets, conn.FD())
 }
 
-// lately reports whether attachments to a network have ended a moment ago, as far as can be told
-// where leases usually are.
+// lately reports whether attachments to a network have ended a moment ago. It looks only at the
+// usual directory of leases.
 func (e *ending) lately(network string) bool {
 	return e != nil && (e.late || ipam.ReadHistory("", network).EndedLately)
 }
 
-// send is how a link's removal is sent. The child that sends it keeps each socket of nftables
-// that's open.
+// send sends a link's removal. The child that sends it keeps each open socket of nftables.
 func (e *ending) send(fd int, message []byte) error {
 	child, err := offload.Send(fd, message, e.sockets...)
 	if err == nil {
@@ -63,11 +67,12 @@ func (e *ending) send(fd int, message []byte) error {
 	return err
 }
 
-// finish starts the last child, if one is needed, and waits until none holds anything of the
+// finish starts the last child, if one is needed, and waits until no child holds anything of the
 // process's.
 func (e *ending) finish() {
 	if e.late && e.offloads() {
-		if child, err := offload.Linger(e.sockets...); err == nil { // else the process's own end waits
+		// On an error the process's own end waits.
+		if child, err := offload.Linger(e.sockets...); err == nil {
 			e.children = append(e.children, child)
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proof tells which attachments can't exist any more.
+// Package proof finds attachments that can't exist any more.
 package proof
 
 import (
@@ -14,30 +14,32 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// A Proof tells which attachments can't exist any more. Whatever isn't proven lives: a boot ID that somebody has mounted
-// over, or a link's name, MAC, alias, bridge or namespace that somebody has changed, proves nothing. It's for one look at
-// the host: links that are made later aren't seen.
+// A Proof finds attachments that can't exist any more. An attachment that isn't proven dead lives.
+// Some things prove nothing: a boot ID that somebody has mounted over, or a link's name, MAC,
+// alias, bridge or namespace that somebody has changed. A Proof is for one look at the host: it
+// doesn't see links that are made later.
 type Proof struct {
 	host   hostid.ID
 	conn   *rtnl.Conn
 	veths  *census // in every namespace that may have one; nil: not read yet
-	unread error   // why it can't be
+	unread error   // why they can't be read
 	real   *bool   // whether the boot ID is the kernel's own; nil: not asked yet
 }
 
-// A census is by what each veth is known.
+// A census has the marks of every veth.
 type census struct {
 	indexes map[int]bool
-	marks   map[string]bool // aliases and MACs
+	marks   map[string]bool // aliases
+	macs    map[string]bool // hardware addresses, as bytes
 }
 
 // New begins a look at the host from the namespace of a conn, which must be the calling thread's.
 func New(conn *rtnl.Conn) (*Proof, error) {
-	host, err := hostid.Read()
+	host, err := hostid.Read(nil)
 	return On(host, conn), err
 }
 
-// On is New where the host is known.
+// On is New for a host that is known already.
 func On(h hostid.ID, conn *rtnl.Conn) *Proof { return &Proof{host: h, conn: conn} }
 
 // AliveOn returns the test for life of a network's records.
@@ -45,12 +47,15 @@ func (p *Proof) AliveOn(network string) func(ipam.Record) bool {
 	return func(r ipam.Record) bool { return !p.Dead(network, r) }
 }
 
-// Dead reports whether the attachment that a record describes provably doesn't exist. There are two proofs.
+// Dead reports whether the attachment that a record describes provably doesn't exist. There are two
+// proofs.
 //
-// No end of its veth is in any namespace where it could be. That's known where the host end was made in this namespace,
-// since the kernel keeps a number for the namespace of the other end here for as long as that lives.
+// No end of its veth is in any namespace in which it could be. This proof needs a host end that was
+// made in this namespace. The kernel keeps a number here for the namespace of the other end, for as
+// long as that lives.
 //
-// Its boot has ended: another one's ID is the kernel's own, as this one's is, and the record was made on this host.
+// Its boot has ended. This proof needs that the IDs of both boots are the kernel's own, and that
+// the record was made on this host.
 func (p *Proof) Dead(network string, r ipam.Record) bool {
 	linked, another := r.Index != 0, r.Boot != p.host.Boot
 	if r.Boot == "" || linked && p.isHere(r) {
@@ -62,7 +67,8 @@ func (p *Proof) Dead(network string, r ipam.Record) bool {
 	return another && r.TrueBoot && !r.Shared && p.BootIsReal()
 }
 
-// isHere asks for the record's link in this namespace, by index and by name: whoever has either may be it.
+// isHere asks for the record's link in this namespace, by index and by name. A link with either may
+// be it.
 func (p *Proof) isHere(r ipam.Record) bool {
 	if _, err := p.conn.Name(r.Index); !fault.Absent(err) {
 		return true
@@ -76,23 +82,24 @@ func (p *Proof) count() error {
 	if p.veths != nil || p.unread != nil {
 		return p.unread
 	}
-	c := &census{indexes: map[int]bool{}, marks: map[string]bool{}}
+	c := &census{indexes: map[int]bool{}, marks: map[string]bool{}, macs: map[string]bool{}}
 	for l, err := range p.conn.LinksEverywhere(rtnl.LinkFilter{Kind: "veth"}) {
 		if err != nil {
 			p.unread = err
 			return err
 		}
 		c.indexes[l.Index] = true
-		c.marks[l.Alias], c.marks[l.MAC.String()] = true, true
+		c.marks[l.Alias], c.macs[string(l.MAC)] = true, true
 	}
 	p.veths = c
 	return nil
 }
 
-// has looks for both ends of a record's veth. An end that's moved keeps its index, unless another link there has it.
+// has looks for both ends of a record's veth. An end that is moved keeps its index, unless another
+// link there has it.
 func (c *census) has(network string, r ipam.Record) bool {
 	text := names.Alias(nft.Owner{Network: network, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName})
-	return c.indexes[r.Index] || r.Index >= names.Least && c.indexes[r.Index+1] || text != "" && c.marks[text] || r.MAC != "" && c.marks[r.MAC]
+	return c.indexes[r.Index] || r.Index >= names.Least && c.indexes[r.Index+1] || text != "" && c.marks[text] || len(r.MAC) > 0 && c.macs[string(r.MAC)]
 }
 
 // Boot is this boot's ID.
@@ -101,14 +108,14 @@ func (p *Proof) Boot() string { return p.host.Boot }
 // BootIsReal reports whether the boot ID is known to be the kernel's own.
 func (p *Proof) BootIsReal() bool {
 	if p.real == nil {
-		real := p.host.BootIsReal()
-		p.real = &real
+		is := p.host.BootIsReal()
+		p.real = &is
 	}
 	return *p.real
 }
 
-// DeadOwner reports whether the attachment of an owner of whom no record is known provably doesn't exist, given that
-// bridge or ptp made it in this namespace. A name that was cut tells nothing.
+// DeadOwner reports whether the attachment of an owner without a record provably doesn't exist. It
+// requires that bridge or ptp made it in this namespace. A name that was cut tells nothing.
 func (p *Proof) DeadOwner(o nft.Owner) bool {
 	if strings.Contains(o.String(), "~") { // nft.Owner.Short has cut it
 		return false
@@ -122,7 +129,7 @@ func (p *Proof) DeadOwner(o nft.Owner) bool {
 	return true
 }
 
-// Record is the evidence of an attachment that's made now.
+// Record is the evidence of an attachment that is being made.
 func Record(nm names.Names, o ipam.Owner, h hostid.ID) ipam.Record {
-	return ipam.Record{Owner: o, Boot: h.Boot, NetNS: h.NetNS.Ino, Link: nm.Link, Index: nm.Index, MAC: nm.MAC.String()}
+	return ipam.Record{Owner: o, Boot: h.Boot, NetNS: h.NetNS.Ino, Link: nm.Link, Index: nm.Index, MAC: nm.MAC}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package result is what plugins do with results beyond reading their fields.
+// Package result is the work of plugins on results, other than reading their fields.
 package result
 
 import (
@@ -17,7 +17,7 @@ func In(res *spec.Result, cniVersion string) *spec.Result {
 	return &passed
 }
 
-// GatewayOr is a route's gateway, or another one where it names none.
+// GatewayOr is a route's gateway. If the route names none, it's the other one.
 func GatewayOr(route *spec.Route, gw netip.Addr) netip.Addr {
 	if route.Gateway.IsValid() {
 		return route.Gateway
@@ -25,13 +25,14 @@ func GatewayOr(route *spec.Route, gw netip.Addr) netip.Addr {
 	return gw
 }
 
-// HasGateway reports whether an address has a gateway that it can use. whereabouts gives all addresses the one that it
-// knows, whatever their family.
+// HasGateway reports whether an address has a gateway that it can use. whereabouts gives one
+// gateway to all addresses, whatever their family.
 func HasGateway(ip *spec.IP) bool {
 	return Specified(ip.Gateway).IsValid() && ip.Gateway.Is4() == ip.Address.Addr().Is4()
 }
 
-// Specified is a gateway, or none where it's 0.0.0.0 or ::. dhcp says so of a destination on the link (RFC 3442).
+// Specified is a gateway, or none if it's 0.0.0.0 or ::. dhcp gives that for a destination on the
+// link (RFC 3442).
 func Specified(gw netip.Addr) netip.Addr {
 	if gw.IsUnspecified() {
 		return netip.Addr{}
@@ -39,7 +40,7 @@ func Specified(gw netip.Addr) netip.Addr {
 	return gw
 }
 
-// Single is the prefix that holds one address.
+// Single is the prefix that holds only one address.
 func Single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // Family is AF_INET or AF_INET6.

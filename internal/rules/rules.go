@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rules ends what the ruleset has of owners who are gone, whichever plugin has put it there, and what came of it.
+// Package rules ends the elements of owners that are gone, whichever plugin made them, and the
+// consequences of those elements.
 package rules
 
 import (
@@ -8,27 +9,29 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/firewalld"
 	"github.com/swiftcni/swiftcni/internal/flows"
 	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
-// Elements of the dead: what portmap, firewall and masquerade have of an attachment ends with its proof of death, and
-// what leads to an address ends before another container has it.
+// The elements of portmap, firewall and masquerade for an attachment end with its proof of death.
+// Those that lead to an address end before another container has it.
 
-// Ending returns what removes the elements of a dead attachment, those of portmap and firewall too, before its leases
-// end: they would lead to the address's next owner.
-func Ending(network string) func(ipam.Record) error {
+// Ending returns a function that removes the elements of a dead attachment before its leases end,
+// including those of portmap and firewall. Otherwise they would lead to the address's next owner.
+func Ending(call *process.Call, network string) func(ipam.Record) error {
 	asked, empty := false, false
 	return func(r ipam.Record) error {
-		conn, err := nft.Dial()
+		conn, err := call.Rules()
 		if err != nil {
 			return fault.Unsupported(err)
 		}
-		defer conn.Close()
+		defer call.DropRules(conn)
 		if !asked { // after a boot there are many dead, and usually no rules
 			asked = true
 			empty, err = conn.Empty()
@@ -50,12 +53,13 @@ func endOf(conn *nft.Conn, network string, r ipam.Record) (err error) {
 	}
 	removed, portsErr := conn.Unpublish(nft.Publication{Owner: owner, Addrs: prefixes})
 	err = errors.Join(err, portsErr, conn.Revoke(nft.Allowance{Owner: owner, Addrs: addrs}, firewalld.Forget))
-	flows.EndRemoved(removed)
+	flows.EndRemoved(nil, removed)
 	return fault.Unsupported(err)
 }
 
-// EndLeading ends what portmap and firewall have left of an owner whose addresses are about to be free, as when they were taken
-// out of the list while it was attached: otherwise its ports would lead to the next holder. It's one send of questions.
+// EndLeading ends the remaining elements of portmap and firewall for an owner whose addresses are
+// about to be free. There are some if the plugins were taken out of the list while it was attached.
+// Its ports would lead to the next holder. It's one send of questions.
 func EndLeading(conn *nft.Conn, owner nft.Owner, list []netip.Prefix) error {
 	var addrs []netip.Addr
 	for _, p := range list {
@@ -71,8 +75,8 @@ func EndLeading(conn *nft.Conn, owner nft.Owner, list []netip.Prefix) error {
 	return EndFollowing(conn, owner.Network, []nft.Owner{owner})
 }
 
-// EndFollowing takes out what portmap and firewall have of the dead. They can't tell who is, and once the evidence is gone
-// nobody could: a port would be taken for ever.
+// EndFollowing removes the elements of portmap and firewall for dead owners. These plugins can't
+// tell who is dead, and once the evidence is gone nobody could. A port would be taken for ever.
 func EndFollowing(conn *nft.Conn, network string, dead []nft.Owner) error {
 	published, opened := map[nft.Owner]bool{}, map[nft.Owner]bool{}
 	for p, err := range conn.Published(network) {
@@ -91,7 +95,7 @@ func EndFollowing(conn *nft.Conn, network string, dead []nft.Owner) error {
 	for _, owner := range dead {
 		if published[owner.Short()] {
 			removed, unpublishErr := conn.Unpublish(nft.Publication{Owner: owner})
-			flows.EndRemoved(removed)
+			flows.EndRemoved(nil, removed)
 			err = errors.Join(err, unpublishErr)
 		}
 		if opened[owner.Short()] {
@@ -101,31 +105,48 @@ func EndFollowing(conn *nft.Conn, network string, dead []nft.Owner) error {
 	return err
 }
 
-// End takes out of the ruleset whatever is in it for an owner who is gone, as the caller knows: masquerade, spoof
-// check, ports and openings. UDP flows and firewalld's sources that came of them end too.
-func End(o nft.Owner) error {
+// Clean runs a removal on a socket of its own. So it can take back a change whose answer was lost,
+// and may yet come to the socket that made it. A kernel without nftables has nothing to remove.
+func Clean(remove func(*nft.Conn) error) error {
 	conn, err := nft.Dial()
 	if err != nil {
 		return fault.Unsupported(err)
 	}
 	defer conn.Close()
-	removed, err := conn.Unpublish(nft.Publication{Owner: o})
-	err = errors.Join(err, conn.DetachOwner(o), conn.Revoke(nft.Allowance{Owner: o}, firewalld.Forget))
-	flows.EndRemoved(removed)
-	return fault.Unsupported(err)
+	return fault.Unsupported(remove(conn))
 }
 
-// NoteVeth is kept with a published address that bridge or ptp has attached: the owner's names then tell by which links
-// it can be proven dead, whatever becomes of its lease.
+// Check runs a check of the ruleset, and says what is missing.
+func Check(call *process.Call, check func(*nft.Conn) error) error {
+	conn, err := call.Rules()
+	if err != nil {
+		return fault.Wrap("check nftables", err)
+	}
+	defer call.CloseRules(conn, false)
+	err = check(conn)
+	var missing *nft.MissingError
+	if errors.As(err, &missing) {
+		return &spec.Error{Code: spec.CodeInternal, Msg: "ruleset: " + err.Error(), Err: err}
+	}
+	return fault.Wrap("check nftables", err)
+}
+
+// End removes everything from the ruleset that is there for an owner that the caller knows to be
+// gone: masquerade, spoof check, ports and openings. The UDP flows and the sources of firewalld
+// that resulted from them end too.
+func End(o nft.Owner) error {
+	return Clean(func(conn *nft.Conn) error {
+		removed, err := conn.Unpublish(nft.Publication{Owner: o})
+		err = errors.Join(err, conn.DetachOwner(o), conn.Revoke(nft.Allowance{Owner: o}, firewalld.Forget))
+		flows.EndRemoved(nil, removed)
+		return err
+	})
+}
+
+// NoteVeth is kept with a published address that bridge or ptp has attached. The owner's names then
+// tell which links can prove its death, whatever becomes of its lease.
 const NoteVeth = "veth"
 
-// Tidy takes out of the ruleset the sets and chains that no attachment uses any more, and takes over what an earlier version
-// made.
-func Tidy() error {
-	conn, err := nft.Dial()
-	if err != nil {
-		return fault.Unsupported(err)
-	}
-	defer conn.Close()
-	return fault.Unsupported(conn.Tidy())
-}
+// Tidy removes the sets and chains that no attachment uses any more, and takes over those of an
+// earlier version.
+func Tidy() error { return Clean((*nft.Conn).Tidy) }

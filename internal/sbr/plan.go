@@ -9,19 +9,20 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// firstTable is where the search for a table begins, as the reference's does.
+// firstTable is the beginning of the search for a table, as in the reference.
 const firstTable = 100
 
-// ruleProtocol marks our rules, so that DEL knows them. Of the numbers that rtnetlink.h leaves to others
-// nobody is known to use it.
+// ruleProtocol marks our rules, so that DEL knows them. No program is known to use it among the
+// numbers that rtnetlink.h leaves to others.
 const ruleProtocol = 211
 
-// Keys are the plugin's own. err is the first that's wrong.
+// Keys are the plugin's own. err is the first wrong one.
 type Keys struct {
 	table       uint32 // 0: one is chosen for each address
 	gateways    []netip.Addr
@@ -30,7 +31,8 @@ type Keys struct {
 }
 
 // Read reads the plugin's keys.
-func Read(r *jsontext.Reader) verbs.Plugin {
+func Read(n *netconf.Network) verbs.Plugin {
+	r := n.Reader()
 	k := &Keys{}
 	err := r.Object(func(key string) error {
 		switch key {
@@ -93,9 +95,10 @@ type plan struct {
 	hints []rtnl.Route // in the main table, with their source
 }
 
-// newPlan decides which of the interface's routes in the main table go to which address's table: those that name
-// the address's subnet as source or gateway, and those that name neither. What belongs to no address stays, and the
-// link-local subnet of IPv6, without which there's no neighbour discovery, stays as well.
+// newPlan decides which of the interface's routes in the main table go to which address's table.
+// These are the routes that have the address's subnet as source or gateway, and those that have
+// neither. Routes that belong to no address stay. The link-local subnet of IPv6 stays as well,
+// since there is no neighbour discovery without it.
 func newPlan(k *Keys, ips []spec.IP, link int, main []rtnl.Route, tables []uint32) *plan {
 	p := &plan{}
 	moved := make([]bool, len(main))
@@ -137,7 +140,7 @@ func newPlan(k *Keys, ips []spec.IP, link int, main []rtnl.Route, tables []uint3
 	return p
 }
 
-// hint gives the route of a subnet its source, if it lacks one.
+// hint adds a source to the route of a subnet, if it lacks one.
 func (p *plan) hint(r rtnl.Route, ips []spec.IP) {
 	if r.Src.IsValid() {
 		return
@@ -152,7 +155,7 @@ func (p *plan) hint(r rtnl.Route, ips []spec.IP) {
 	}
 }
 
-// gatewayOf is the address's gateway: what the configuration says of its family, or IPAM.
+// gatewayOf is the address's gateway: the configuration's for its family, or IPAM's.
 func (k *Keys) gatewayOf(ip spec.IP) (gw netip.Addr, configured bool) {
 	for _, gw := range k.gateways {
 		if gw.Is4() == ip.Address.Addr().Is4() {
@@ -177,7 +180,8 @@ func inTable(r rtnl.Route, table uint32) rtnl.Route {
 	return r
 }
 
-// adds fills the tables, routes on the link first since gateways are looked for there, and then leads to them.
+// adds fills the tables and then leads to them. Routes on the link come first, since gateways are
+// looked for there.
 func (p *plan) adds(b *rtnl.Batch) {
 	for _, r := range p.made {
 		if !r.Gateway.IsValid() {
@@ -194,7 +198,7 @@ func (p *plan) adds(b *rtnl.Batch) {
 	}
 }
 
-// removes empties the main table, gateways' users first.
+// removes empties the main table. Routes by gateways go first.
 func (p *plan) removes(b *rtnl.Batch) {
 	for _, r := range slices.Backward(p.gone) {
 		b.Delete(r)
@@ -204,7 +208,7 @@ func (p *plan) removes(b *rtnl.Batch) {
 	}
 }
 
-// undo takes adds back, whichever of them were made.
+// undo takes adds back, whichever of the changes were made.
 func (p *plan) undo(b *rtnl.Batch) {
 	for _, r := range p.rules {
 		b.Delete(r)

@@ -11,25 +11,28 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The plugin sbr routes by source, after another plugin has attached the container: what comes from an address of
-// the interface goes by that interface's own routes, in a table of the address's own, and no longer by main's.
+// The plugin sbr routes by source, after another plugin has attached the container. Packets from an
+// address of the interface go by the interface's own routes, in a table of the address's own, and
+// no longer by the main table.
 
-// sourceRouting is one attachment in its container, which it keeps locked against other calls of the plugin.
+// sourceRouting is one attachment in its container. It keeps the container locked against other
+// calls of the plugin.
 type sourceRouting struct {
 	keys       *Keys
 	attachment spec.Attachment
-	ips        []spec.IP // of the interface, as far as they're known
+	ips        []spec.IP // of the interface, as far as they are known
 	ns         *rtnl.NetNS
 	conn       *rtnl.Conn
-	link       int // index of the interface; 0 is gone
+	link       int // index of the interface; 0 if it's gone
 }
 
-// noResult is what the plugin says when it follows none.
+// noResult is the error if the plugin follows none.
 const noResult = "This plugin must be called as chained plugin"
 
 // Add routes by source.
@@ -43,9 +46,9 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	}
 	defer s.close()
 	switch {
-	case len(c.Prev.IPs) == 0: // where all are others', there's nothing to do
+	case len(c.Prev.IPs) == 0: // if all belong to other interfaces, there is nothing to do
 		return nil, fault.Key("prevResult", "No IP addresses supplied on interface: "+a.IfName)
-	case s.link == 0 && k.table == 0: // a table that's configured has its routes from elsewhere
+	case s.link == 0 && k.table == 0: // a configured table gets its routes from elsewhere
 		return nil, fault.Wrong("Cannot find network interface " + a.IfName)
 	}
 	if err := s.add(); err != nil {
@@ -56,7 +59,7 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 
 // sourceRouting opens and locks the container's namespace, and finds the interface.
 func (k *Keys) sourceRouting(ctx context.Context, c *verbs.Call, a spec.Attachment) (*sourceRouting, error) {
-	host, err := rtnl.CurrentNetNSID()
+	host, err := process.Of(ctx).NetNS()
 	if err != nil {
 		return nil, fault.Wrap("identify the host's network namespace", err)
 	}
@@ -65,7 +68,7 @@ func (k *Keys) sourceRouting(ctx context.Context, c *verbs.Call, a spec.Attachme
 		return nil, err
 	}
 	if err = s.ns.Lock(ctx); err == nil {
-		if s.conn, err = rtnl.Dial(s.ns); err == nil {
+		if s.conn, err = rtnl.DialWith(ctx, s.ns, nil); err == nil {
 			s.link, err = s.conn.Index(a.IfName)
 			if fault.Absent(err) {
 				err = nil
@@ -86,7 +89,8 @@ func (s *sourceRouting) close() {
 	s.ns.Close()
 }
 
-// interfaceIPs are those of prevResult that are an interface's. One that names no interface is everybody's.
+// interfaceIPs are the addresses of prevResult that belong to an interface. One that names no
+// interface belongs to all.
 func interfaceIPs(prev *spec.Result, ifName string) (list []spec.IP) {
 	if prev == nil {
 		return nil
@@ -100,7 +104,7 @@ func interfaceIPs(prev *spec.Result, ifName string) (list []spec.IP) {
 	return list
 }
 
-// add sets everything up, or takes it back.
+// add makes all changes, or takes them back.
 func (s *sourceRouting) add() error {
 	rules, err := s.rules()
 	if err != nil {
@@ -133,7 +137,7 @@ func (s *sourceRouting) add() error {
 		_ = s.conn.Do(&undo)
 		return fault.Wrap("route by source", err)
 	}
-	// Only now, when whatever could be refused is there.
+	// This comes last, when everything that could be refused exists.
 	p.removes(&removes)
 	if err := s.conn.Do(&removes); err != nil && !fault.OnlyAbsent(err) {
 		var undo rtnl.Batch
@@ -145,7 +149,7 @@ func (s *sourceRouting) add() error {
 	return nil
 }
 
-func (s *sourceRouting) rules() (list []rtnl.Rule, _ error) {
+func (s *sourceRouting) rules() (list []rtnl.RuleState, _ error) {
 	for r, err := range s.conn.Rules(0) {
 		if err != nil {
 			return nil, fault.Wrap("Failed to list all rules", err)
@@ -168,9 +172,10 @@ func (s *sourceRouting) routes(table uint32) (list []rtnl.Route, _ error) {
 	return list, nil
 }
 
-// earlier looks for rules of an earlier ADD that has our addresses. What leads to a table without routes is left of an
-// interface that's gone; anything else is there already.
-func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) {
+// earlier looks for rules of an earlier ADD with our addresses. A rule that leads to a table
+// without routes is the rest of an interface that is gone. Any other rule is an error: it exists
+// already.
+func (s *sourceRouting) earlier(rules []rtnl.RuleState) (stale []rtnl.Rule, _ error) {
 	for _, r := range rules {
 		if r.Protocol != ruleProtocol || !s.isOwn(r.Src, nil) {
 			continue
@@ -180,14 +185,14 @@ func (s *sourceRouting) earlier(rules []rtnl.Rule) (stale []rtnl.Rule, _ error) 
 			return nil, err
 		}
 		if used && s.keys.table == 0 {
-			return nil, &spec.Error{Code: spec.CodeAttached, Key: "CNI_IFNAME", Msg: "what comes from " + r.Src.Addr().String() + " is routed by source already; DEL ends that"}
+			return nil, &spec.Error{Code: spec.CodeAttached, Key: "CNI_IFNAME", Msg: "packets from " + r.Src.Addr().String() + " are routed by source already; DEL ends that"}
 		}
-		stale = append(stale, r)
+		stale = append(stale, r.Rule)
 	}
 	return stale, nil
 }
 
-// isOwn reports whether a rule's source is an address of the attachment's, or one of more.
+// isOwn reports whether a rule's source is an address of the attachment, or one of more.
 func (s *sourceRouting) isOwn(src netip.Prefix, more []netip.Addr) bool {
 	return src.IsSingleIP() && (slices.Contains(more, src.Addr()) ||
 		slices.ContainsFunc(s.ips, func(ip spec.IP) bool { return ip.Address.Addr() == src.Addr() }))
@@ -200,8 +205,9 @@ func (s *sourceRouting) isUsed(table uint32) (bool, error) {
 	return false, nil
 }
 
-// chooseTables picks a table for each address that no rule names and that has no routes, or the one that's configured.
-func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error) {
+// chooseTables picks a table for each address: one that no rule names and that has no routes, or
+// the configured one.
+func (s *sourceRouting) chooseTables(rules []rtnl.RuleState) (list []uint32, _ error) {
 	table := uint32(firstTable)
 	for range s.ips {
 		if s.keys.table != 0 {
@@ -209,7 +215,7 @@ func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error)
 			continue
 		}
 		for ; ; table++ {
-			used := slices.ContainsFunc(rules, func(r rtnl.Rule) bool { return r.Table == table })
+			used := slices.ContainsFunc(rules, func(r rtnl.RuleState) bool { return r.Table == table })
 			if !used {
 				var err error
 				if used, err = s.isUsed(table); err != nil {
@@ -226,7 +232,7 @@ func (s *sourceRouting) chooseTables(rules []rtnl.Rule) (list []uint32, _ error)
 	return list, nil
 }
 
-// Del removes the rules of the interface's addresses and what their tables hold of it.
+// Del removes the rules of the interface's addresses, and the interface's routes in their tables.
 func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	if a.NetNS == "" {
 		return nil
@@ -267,9 +273,10 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 	return nil
 }
 
-// end removes a rule if it's the attachment's. Ours say so. The reference's look like anybody's, but for their table;
-// and ours that lead nowhere are left of some interface that's gone, and whose addresses nobody knows any more.
-func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) error {
+// end removes a rule if it belongs to the attachment. Ours are marked. The reference's look like
+// any others, except for their table. Ours that lead nowhere are the rest of an interface that is
+// gone, whose addresses nobody knows any more.
+func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.RuleState, addrs []netip.Addr) error {
 	ours := r.Protocol == ruleProtocol
 	configured := s.keys.table != 0 && r.Table == s.keys.table
 	chosen := s.keys.table == 0 && r.Table >= firstTable && (r.Table < 253 || r.Table > 255)
@@ -284,7 +291,7 @@ func (s *sourceRouting) end(b *rtnl.Batch, r rtnl.Rule, addrs []netip.Addr) erro
 		return nil
 	}
 	b.Delete(rtnl.Rule{Src: r.Src, Table: r.Table, Priority: r.Priority, Protocol: r.Protocol})
-	if !ours || !chosen || s.link == 0 { // a link that's gone took its routes along
+	if !ours || !chosen || s.link == 0 { // a link that is gone took its routes along
 		return nil
 	}
 	routes, err := s.routes(r.Table)
@@ -319,7 +326,7 @@ func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) erro
 	return nil
 }
 
-func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
+func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.RuleState) error {
 	for _, r := range rules {
 		if r.Src != result.Single(addr) || r.OtherSelectors || s.keys.table == 0 && r.Table < firstTable || s.keys.table != 0 && r.Table != s.keys.table {
 			continue
@@ -332,13 +339,16 @@ func (s *sourceRouting) checkAddress(addr netip.Addr, rules []rtnl.Rule) error {
 			return err
 		}
 	}
-	return fault.Wrong("what comes from " + addr.String() + " isn't routed by source")
+	return fault.Wrong(addr.String() + " isn't routed by source")
 }
 
-// GC has nothing to do: what was made goes with the container.
+// GC has nothing to do: everything goes with the container.
 func (k *Keys) GC(context.Context, *verbs.Call, []spec.Attachment) error { return nil }
 
-// Status says what is wrong with the keys.
+// Reclaim has nothing to do.
+func (k *Keys) Reclaim(context.Context, *verbs.Call) error { return nil }
+
+// Status returns the first key that is wrong.
 func (k *Keys) Status(context.Context, *verbs.Call) error {
 	if k.err != nil {
 		return k.err

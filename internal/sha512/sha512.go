@@ -2,9 +2,9 @@
 
 // Package sha512 computes SHA-512 (FIPS 180-4) of short texts, for names.
 //
-// The standard library's brings a FIPS module with it: 170 kB of the binary, and start-up of a process that lives
-// for two milliseconds. Nothing secret is hashed here, only names that must not be forged; a test holds it against
-// the standard library.
+// The standard library's package adds a FIPS module: 170 kB of the binary, and start-up time of a
+// process that lives for two milliseconds. Nothing secret is hashed here, only names that must not
+// be forged. A test compares it with the standard library.
 package sha512
 
 import (
@@ -25,7 +25,7 @@ func Sum512(data []byte) (sum [Size]byte) {
 		block(&h, data)
 		data = data[blockSize:]
 	}
-	// The rest, a one bit, zeros, and the length in bits; the length's upper half is 0.
+	// The rest, a one bit, zeros, and the length in bits. The length's upper half is 0.
 	var last [2 * blockSize]byte
 	n := blockSize
 	if copy(last[:], data) >= blockSize-16 {
@@ -42,7 +42,7 @@ func Sum512(data []byte) (sum [Size]byte) {
 	return sum
 }
 
-// block takes in the first block of p (section 6.4.2).
+// block adds the first block of p (section 6.4.2).
 func block(h *[8]uint64, p []byte) {
 	var w [80]uint64
 	for i := range 16 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package specversion knows the versions of the specification: their order, and how a result of each is laid out.
+// Package specversion knows the versions of the specification: their order, and the form of a
+// result in each.
 package specversion
 
 import (
@@ -8,15 +9,15 @@ import (
 	"strings"
 )
 
-// Newest is the newest version that's spoken.
+// Newest is the newest known version.
 const Newest = "1.1.0"
 
-// List returns the versions that are spoken, oldest first.
+// List returns the known versions, oldest first.
 func List() []string {
 	return []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", Newest}
 }
 
-// A Number is a parsed version number. It orders as an array compares.
+// A Number is a parsed version number. It's ordered as an array.
 type Number [3]int
 
 // Less reports whether a version is older than another.
@@ -29,7 +30,7 @@ func (v Number) Less(w Number) bool {
 	return false
 }
 
-// Parse takes one to three numbers; what's missing is 0, and an empty string is 0.1.0.
+// Parse reads one to three numbers. A missing one is 0, and an empty string is 0.1.0.
 func Parse(s string) (v Number, ok bool) {
 	if s == "" {
 		return Number{0, 1, 0}, true
@@ -48,7 +49,7 @@ func Parse(s string) (v Number, ok bool) {
 	return v, true
 }
 
-// Problem says why a text is no version, as libcni does.
+// Problem says why a text isn't a version, as libcni does.
 func Problem(s string) string {
 	parts := strings.Split(s, ".")
 	if len(parts) > len(Number{}) {

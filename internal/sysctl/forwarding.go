@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Forward turns a family's forwarding on where it's off; nobody ever turns it off again.
+// Forward turns a family's forwarding on if it's off. It's never turned off again.
 func Forward(conn *rtnl.Conn, four bool) error {
 	name := "net/ipv6/conf/all/forwarding"
 	if four {
@@ -28,8 +28,9 @@ func Forward(conn *rtnl.Conn, four bool) error {
 	return fault.Wrap("failed to enable forwarding", Write(name, "1"))
 }
 
-// keepRouters keeps the routes that the host has from router advertisements. A host that starts to forward drops them, and
-// hears no more advertisements, unless the link's accept_ra is 2 (rt6_purge_dflt_routers, net/ipv6/route.c).
+// keepRouters keeps the routes that the host has from router advertisements. A host that starts to
+// forward drops them, and hears no more advertisements, unless the link's accept_ra is 2
+// (rt6_purge_dflt_routers, net/ipv6/route.c).
 func keepRouters(conn *rtnl.Conn) error {
 	kept := map[int]bool{}
 	for {
@@ -55,7 +56,7 @@ func keepRoutersOnce(conn *rtnl.Conn, kept map[int]bool) error {
 		}
 		key := IPv6(name, "accept_ra")
 		if now, err := Read(key); err != nil || now != "1" {
-			continue // as 2 already, or 0 where a program of the host hears the advertisements
+			continue // 2 already, or 0 if a program of the host hears the advertisements
 		}
 		if err := Write(key, "2"); err != nil {
 			return err

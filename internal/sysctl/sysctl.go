@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read reads a file below /proc/sys by system calls alone: os.File would register it with the poller.
+// Read reads a file below /proc/sys by system calls alone: os.File would register it with the
+// poller.
 func Read(name string) (string, error) {
 	fd, err := unix.Open("/proc/sys/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -32,7 +33,7 @@ func TrimLine(b []byte) string {
 	return string(b)
 }
 
-// Write writes one.
+// Write writes a file below /proc/sys.
 func Write(name, value string) error {
 	fd, err := unix.Open("/proc/sys/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

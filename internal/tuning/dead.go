@@ -18,10 +18,10 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// savedOf begins what is saved for an attachment with whose it is, and what will prove its death: this boot, this namespace,
-// and the host end, where the result shows one that bridge or ptp made.
+// savedOf begins the saved data of an attachment. It has the owner, and the evidence for its death:
+// this boot, this namespace, and the host end, if the result shows one that bridge or ptp made.
 func savedOf(c *verbs.Call, a spec.Attachment) (saved, error) {
-	host, err := hostid.Read()
+	host, err := hostid.Read(nil)
 	if err != nil {
 		return saved{}, err
 	}
@@ -36,28 +36,30 @@ func savedOf(c *verbs.Call, a spec.Attachment) (saved, error) {
 	return s, nil
 }
 
-// owner is whose a file is: the interface's name is in that of the file.
+// owner is the owner of a file. The interface's name is in the file's name.
 func (s *saved) owner(file string) (o nft.Owner, ok bool) {
 	name := strings.TrimSuffix(filepath.Base(strings.TrimSuffix(file, ".tmp")), ".json")
 	ifName, ok := strings.CutPrefix(name, s.containerID+"_")
 	return nft.Owner{Network: s.network, ContainerID: s.containerID, IfName: ifName}, ok && s.network != "" && s.containerID != ""
 }
 
-// dead reports whether the attachment is provably gone: by its boot, or by its host end where that was made here.
+// dead reports whether the attachment is provably gone: by its boot, or by its host end if that was
+// made here.
 func (s *saved) dead(o nft.Owner, p *proof.Proof) bool {
 	r := ipam.Record{Owner: ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName}, Boot: s.boot, TrueBoot: s.trueBoot, NetNS: s.netns}
 	for attempt := range names.Attempts {
 		nm := names.Of(o.Network, o.ContainerID, o.IfName, attempt)
 		if nm.Index == s.hostEnd {
-			r.Link, r.Index, r.MAC = nm.Link, nm.Index, nm.MAC.String()
+			r.Link, r.Index, r.MAC = nm.Link, nm.Index, nm.MAC
 		}
 	}
 	return p.Dead(o.Network, r)
 }
 
-// ForgetDead removes what the plugin tuning saved in dir for attachments that are provably dead, and says whose it was. networks
-// are those that it's about; nil is all. With dry it only says so. Files of the CNI project's tuning prove nothing and stay.
-// It goes on after an error.
+// ForgetDead removes the data that the plugin tuning saved in dir for attachments that are provably
+// dead, and returns their owners. networks are the networks to look at; nil is all. With dry it
+// only returns the owners. Files of the CNI project's tuning prove nothing and stay. It goes on
+// after an error.
 func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ error) {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {

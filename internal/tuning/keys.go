@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/pattern"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -20,16 +22,16 @@ import (
 )
 
 const (
-	// DefaultDir keeps what link attributes were, for DEL.
+	// DefaultDir keeps the former attributes of links, for DEL.
 	DefaultDir = "/run/cni/tuning"
-	// allowlist is the administrator's list of sysctls that may be set, if it's there.
+	// allowlist is the administrator's list of sysctls that may be set, if it exists.
 	allowlist = "/etc/cni/tuning/allowlist.conf"
-	// maxTxQueue is what net_device.tx_queue_len holds without the kernel reading it as negative.
+	// maxTxQueue is the largest net_device.tx_queue_len that the kernel doesn't read as negative.
 	maxTxQueue = 1<<31 - 1
 	maxMTU     = 65535 // ETH_MAX_MTU (linux/if_ether.h)
 )
 
-// wishes are what one place of the configuration asks for: the top level, or args.cni.
+// wishes are the requests in one place of the configuration: the top level, or args.cni.
 type wishes struct {
 	sysctls  []namedSysctl
 	mac      string
@@ -42,8 +44,10 @@ type wishes struct {
 // A namedSysctl is a name as it's written, and the text to write.
 type namedSysctl struct{ key, value string }
 
-// Keys are the plugin's own. err is the first that's wrong; what DEL can use is read all the same.
+// Keys are the plugin's own. err is the first wrong one. The keys that DEL uses are read all the
+// same.
 type Keys struct {
+	conf       *netconf.Network
 	top, args  wishes
 	runtimeMAC string
 	dataDir    string
@@ -51,14 +55,16 @@ type Keys struct {
 }
 
 // Read reads the plugin's keys.
-func Read(r *jsontext.Reader) verbs.Plugin {
-	k := &Keys{dataDir: DefaultDir}
+func Read(n *netconf.Network) verbs.Plugin {
+	r := n.Reader()
+	k := &Keys{conf: n, dataDir: DefaultDir}
 	err := r.Object(func(key string) error { return k.field(r, key) })
 	k.err = fault.First(r, err)
 	return k
 }
 
-// Wrong finds what is wrong with the keys. GC and STATUS have no link, whose name may be part of a sysctl's.
+// Wrong finds the first wrong key. GC and STATUS have no link, whose name may be part of a
+// sysctl's.
 func (k *Keys) Wrong(a spec.Attachment) *spec.Error {
 	if a.IfName == "" {
 		a.IfName = "eth0"
@@ -69,8 +75,8 @@ func (k *Keys) Wrong(a spec.Attachment) *spec.Error {
 	return nil
 }
 
-// Dir is where what link attributes were is kept.
-func (k *Keys) Dir() string { return k.dataDir }
+// Tell adds the directory of the former attributes of links.
+func (k *Keys) Tell(f *facts.Plugin) { f.SavedDir = k.dataDir }
 
 func (k *Keys) field(r *jsontext.Reader, key string) error {
 	switch key {
@@ -119,7 +125,8 @@ func (t *wishes) field(r *jsontext.Reader, key string) error {
 	return nil
 }
 
-// parseSysctls reads names and values. Names keep their case, which the path has; one that comes twice is an error.
+// parseSysctls reads names and values. Names keep their case, as the path has it. A name that
+// occurs twice is an error.
 func (t *wishes) parseSysctls(r *jsontext.Reader) error {
 	t.sysctls = nil
 	seen := map[string]bool{}
@@ -135,22 +142,22 @@ func (t *wishes) parseSysctls(r *jsontext.Reader) error {
 	})
 }
 
-// A tuning is what a container's link and namespace shall be.
+// A tuning is the requested state of a container's link and namespace.
 type tuning struct {
 	sysctls  []namedSysctl
 	settings []rtnl.Sysctl // one for each sysctl
-	link     rtnl.Link     // by its name; what's unset stays
-	mac      string        // as it was asked for
+	link     rtnl.Link     // by its name; unset fields stay
+	mac      string        // as it was requested
 }
 
-// changesLink reports whether anything of the link is asked for.
+// changesLink reports whether any change of the link is requested.
 func (t *tuning) changesLink() bool {
 	l := &t.link
 	return l.MAC != nil || l.MTU != 0 || l.Promisc != rtnl.Unset || l.AllMulticast != rtnl.Unset || l.TxQueueLen != 0
 }
 
-// tuning puts together what all places ask of an attachment: args.cni replaces what the top level says, and its sysctls
-// join the others.
+// tuning joins the requests for an attachment from all places. args.cni replaces values of the top
+// level, and its sysctls join the others.
 func (k *Keys) tuning(a spec.Attachment) (*tuning, error) {
 	if k.err != nil {
 		return nil, k.err
@@ -167,7 +174,7 @@ func (k *Keys) tuning(a spec.Attachment) (*tuning, error) {
 			t.link.MTU = *from.mtu
 		}
 		if from.promisc != nil {
-			t.link.Promisc = rtnl.Unset // false leaves it alone, as ever
+			t.link.Promisc = rtnl.Unset // false leaves it alone, as in the reference
 			if *from.promisc {
 				t.link.Promisc = rtnl.On
 			}
@@ -188,7 +195,7 @@ func (k *Keys) tuning(a spec.Attachment) (*tuning, error) {
 // chooseMAC takes the last place that names one.
 func (t *tuning) chooseMAC(k *Keys, a spec.Attachment) error {
 	for _, from := range []struct{ key, text string }{
-		{"mac", k.top.mac}, {"CNI_ARGS MAC", a.MAC}, {"runtimeConfig.mac", k.runtimeMAC}, {"args.cni.mac", k.args.mac},
+		{"mac", k.top.mac}, {"CNI_ARGS MAC", k.conf.Asked(a)}, {"runtimeConfig.mac", k.runtimeMAC}, {"args.cni.mac", k.args.mac},
 	} {
 		if from.text == "" {
 			continue
@@ -226,8 +233,9 @@ func (t *tuning) addSysctls(k *Keys, ifName string) error {
 	return t.checkAllowed(allowlist)
 }
 
-// sysctlFile returns a sysctl's file. Dots and slashes both separate, so no name leads upwards; the interface's name
-// comes last, since it may have dots. Below net alone a namespace has settings of its own.
+// sysctlFile returns a sysctl's file. Dots and slashes both separate, so no name leads upwards. The
+// interface's name comes last, since it may have dots. Only below net does a namespace have
+// settings of its own.
 func sysctlFile(key, ifName string) (string, bool) {
 	name := path.Clean("/" + strings.ReplaceAll(key, ".", "/"))
 	if !strings.HasPrefix(name, "/net/") || strings.ContainsRune(key, 0) {
@@ -236,7 +244,8 @@ func sysctlFile(key, ifName string) (string, bool) {
 	return "/proc/sys" + strings.Replace(name, "IFNAME", ifName, 1), true
 }
 
-// checkAllowed holds sysctls against the administrator's list: one expression a line, of which one must match.
+// checkAllowed compares sysctls with the administrator's list: one expression a line. One of them
+// must match.
 func (t *tuning) checkAllowed(file string) error {
 	if len(t.sysctls) == 0 {
 		return nil

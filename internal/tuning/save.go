@@ -17,63 +17,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a link's attributes were is kept in the reference's file, DATADIR/CONTAINERID_IFNAME.json, and with its keys. It
-// also says whose it is, so that GC finds it.
+// The former attributes of a link are kept in the reference's file,
+// DATADIR/CONTAINERID_IFNAME.json, and with its keys. The file also names its owner, so that GC
+// finds it.
 
-// A saved is what a file holds: of the link only what tuning changes, by its name.
+// A saved is the content of a file. Of the link it has only the attributes that tuning changes, by
+// its name.
 type saved struct {
 	network, containerID string
 	link                 rtnl.Link
-	boot                 string // of the host, and its namespace: what proves the attachment's death, by [saved.dead]
-	trueBoot             bool   // the boot's ID is the kernel's own
-	netns                uint64
-	hostEnd              int // index of the link that bridge or ptp made; 0 where they didn't
+	// The host's boot and its namespace prove the attachment's death, by [saved.dead].
+	boot     string
+	trueBoot bool // the boot's ID is the kernel's own
+	netns    uint64
+	hostEnd  int // index of the link that bridge or ptp made; 0 if they didn't
 }
 
 func (k *Keys) file(a spec.Attachment) string {
 	return filepath.Join(k.dataDir, a.ContainerID+"_"+a.IfName+".json")
 }
 
-// before cuts a link, as it was, down to what a change changes.
-func before(was, change rtnl.Link) rtnl.Link {
-	l := rtnl.Link{Name: change.Name}
-	if change.MAC != nil {
-		l.MAC = was.MAC
+// with returns a link with another's attributes, as far as a third one has them.
+func with(l, another, has rtnl.Link) rtnl.Link {
+	if has.MAC != nil {
+		l.MAC = another.MAC
 	}
-	if change.MTU != 0 {
-		l.MTU = was.MTU
+	if has.MTU != 0 {
+		l.MTU = another.MTU
 	}
-	if change.Promisc != rtnl.Unset {
-		l.Promisc = was.Promisc
+	if has.Promisc != rtnl.Unset {
+		l.Promisc = another.Promisc
 	}
-	if change.AllMulticast != rtnl.Unset {
-		l.AllMulticast = was.AllMulticast
+	if has.AllMulticast != rtnl.Unset {
+		l.AllMulticast = another.AllMulticast
 	}
-	if change.TxQueueLen != 0 {
-		l.TxQueueLen = was.TxQueueLen
+	if has.TxQueueLen != 0 {
+		l.TxQueueLen = another.TxQueueLen
 	}
 	return l
 }
 
-// first adds to what was saved what wasn't yet: the link as it was before the first change counts.
-func first(old, now rtnl.Link) rtnl.Link {
-	if old.MAC != nil {
-		now.MAC = old.MAC
-	}
-	if old.MTU != 0 {
-		now.MTU = old.MTU
-	}
-	if old.Promisc != rtnl.Unset {
-		now.Promisc = old.Promisc
-	}
-	if old.AllMulticast != rtnl.Unset {
-		now.AllMulticast = old.AllMulticast
-	}
-	if old.TxQueueLen != 0 {
-		now.TxQueueLen = old.TxQueueLen
-	}
-	return now
+// before cuts a link, as it was, down to the attributes that a change changes.
+func before(was, change rtnl.Link) rtnl.Link {
+	return with(rtnl.Link{Name: change.Name}, was, change)
 }
+
+// first adds the attributes that weren't saved yet. The link as it was before the first change
+// counts.
+func first(old, now rtnl.Link) rtnl.Link { return with(now, old, old) }
 
 // save keeps a link's attributes. created reports whether there was nothing before.
 func (k *Keys) save(c *verbs.Call, a spec.Attachment, now rtnl.Link) (created bool, err error) {
@@ -92,7 +83,7 @@ func (k *Keys) save(c *verbs.Call, a spec.Attachment, now rtnl.Link) (created bo
 	if err := os.MkdirAll(k.dataDir, 0o700); err != nil {
 		return false, fault.Wrap("save the link's attributes", err)
 	}
-	// Whole or absent at any instant.
+	// The file is whole or absent at any instant.
 	file := k.file(a)
 	if err = writeFile(file+".tmp", s.encode()); err == nil {
 		err = os.Rename(file+".tmp", file)
@@ -132,7 +123,7 @@ func (s *saved) encode() []byte {
 	return w.Bytes()
 }
 
-// writeFile writes a file that only root can read, following no link.
+// writeFile writes a file that only root can read. It follows no link.
 func writeFile(name string, text []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -142,12 +133,13 @@ func writeFile(name string, text []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// anothersError is a file of another container, whose ID and interface name are written alike: a_b with eth0, a with b_eth0.
+// anothersError is a file of another container, whose ID and interface name give the same file
+// name: a_b with eth0, a with b_eth0.
 type anothersError struct{ file, containerID string }
 
 func (e *anothersError) Error() string { return e.file + " is container " + e.containerID + "'s" }
 
-// load reads what was saved for an attachment. A file that isn't JSON holds nothing.
+// load reads the saved data of an attachment. A file that isn't JSON holds nothing.
 func (k *Keys) load(a spec.Attachment) (saved, error) {
 	text, err := os.ReadFile(k.file(a))
 	if err != nil {
@@ -213,7 +205,7 @@ func readSwitch(r *jsontext.Reader, to *rtnl.Switch) error {
 	return err
 }
 
-// forget removes what was saved.
+// forget removes the saved data of an attachment.
 func (k *Keys) forget(a spec.Attachment) error {
 	_ = os.Remove(k.file(a) + ".tmp")
 	err := os.Remove(k.file(a))
@@ -223,8 +215,8 @@ func (k *Keys) forget(a spec.Attachment) error {
 	return fault.Wrap("remove the saved attributes", err)
 }
 
-// forgetExcept removes what was saved for a network's attachments that aren't valid. Files of the reference don't say
-// whose network's they are, and stay.
+// forgetExcept removes the saved data of a network's attachments that aren't valid. Files of the
+// reference don't name their network, and stay.
 func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 	keep := map[string]bool{}
 	for _, a := range valid {
@@ -238,7 +230,8 @@ func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 	})
 }
 
-// eachSaved reads the files in a directory, those too that a killed process left half done. It goes on after an error.
+// eachSaved reads the files in a directory, also those that a killed process left half-written. It
+// goes on after an error.
 func eachSaved(dir string, each func(file string, s saved) error) error {
 	entries, err := os.ReadDir(dir)
 	if fault.Absent(err) {
@@ -251,7 +244,7 @@ func eachSaved(dir string, each func(file string, s saved) error) error {
 		}
 		text, readErr := os.ReadFile(file)
 		if fault.Absent(readErr) {
-			continue // by a DEL meanwhile
+			continue // removed by a DEL meanwhile
 		}
 		if readErr != nil {
 			err = errors.Join(err, readErr)

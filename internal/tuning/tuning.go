@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tuning is the plugin that sets sysctls of a container's namespace and attributes of its link.
+// Package tuning is the plugin that sets sysctls of a container's namespace and attributes of its
+// link.
 package tuning
 
 import (
@@ -14,20 +15,19 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The plugin tuning sets sysctls of a container's namespace and attributes of its link.
-
-// Add makes the settings, and keeps what the link was.
+// Add makes the settings, and keeps the former attributes of the link.
 func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec.Result, error) {
 	t, err := k.check(c, a)
 	if err != nil {
 		return nil, err
 	}
-	ns, err := netns.OpenOther(a)
+	ns, err := netns.OpenOther(process.Of(ctx), a)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	return t.result(c, a), nil
 }
 
-// check says what is wrong with the configuration, or what it asks for.
+// check returns the requested state, or the first error in the configuration.
 func (k *Keys) check(c *verbs.Call, a spec.Attachment) (*tuning, error) {
 	switch {
 	case c.PrevErr != nil:
@@ -56,8 +56,8 @@ func (k *Keys) check(c *verbs.Call, a spec.Attachment) (*tuning, error) {
 	return k.tuning(a)
 }
 
-// set writes the sysctls, inside, and leaves a socket there. A sysctl that's refused is an error; those before it stay
-// written, as nobody knows what's right in their place.
+// set writes the sysctls, inside, and leaves a socket there. A refused sysctl is an error. Those
+// before it stay written, as nobody knows their right values.
 func (t *tuning) set(ctx context.Context, ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	settings := slices.Clone(t.settings)
 	conn, err := rtnl.DialWith(ctx, ns, settings)
@@ -74,7 +74,7 @@ func (t *tuning) set(ctx context.Context, ns *rtnl.NetNS) (*rtnl.Conn, error) {
 	return conn, nil
 }
 
-// change saves what the link was, and changes it by one message.
+// change saves the link's attributes, and changes them by one message.
 func (k *Keys) change(c *verbs.Call, a spec.Attachment, t *tuning, conn *rtnl.Conn) error {
 	if !t.changesLink() {
 		return nil
@@ -83,7 +83,7 @@ func (k *Keys) change(c *verbs.Call, a spec.Attachment, t *tuning, conn *rtnl.Co
 	if err != nil {
 		return fault.Wrap("failed to get "+strconv.Quote(a.IfName), err)
 	}
-	old := before(was, t.link)
+	old := before(was.Link, t.link)
 	created, err := k.save(c, a, old)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (k *Keys) change(c *verbs.Call, a spec.Attachment, t *tuning, conn *rtnl.Co
 	var b rtnl.Batch
 	b.Set(t.link)
 	if err := conn.Do(&b); err != nil {
-		// One message may have done a part of what it asks for.
+		// One message may have made only a part of its changes.
 		var undo rtnl.Batch
 		undo.Set(old)
 		err = errors.Join(fault.Wrap("change "+strconv.Quote(a.IfName), err), fault.Wrap("undo", conn.Do(&undo)))
@@ -103,7 +103,7 @@ func (k *Keys) change(c *verbs.Call, a spec.Attachment, t *tuning, conn *rtnl.Co
 	return nil
 }
 
-// result is the previous plugin's, with the MAC as it was asked for.
+// result is the previous plugin's, with the MAC as it was requested.
 func (t *tuning) result(c *verbs.Call, a spec.Attachment) *spec.Result {
 	if t.mac == "" || len(c.Prev.Interfaces) == 0 {
 		return c.PassOn()
@@ -118,9 +118,9 @@ func (t *tuning) result(c *verbs.Call, a spec.Attachment) *spec.Result {
 	return res
 }
 
-// Del gives the link its attributes back, where it's still there, and removes what was saved in any case. Sysctls die
-// with the namespace.
-func (k *Keys) Del(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
+// Del gives a link that still exists its former attributes back, and removes the saved data in any
+// case. Sysctls die with the namespace.
+func (k *Keys) Del(ctx context.Context, _ *verbs.Call, a spec.Attachment) error {
 	s, err := k.load(a)
 	var anothers *anothersError
 	switch {
@@ -129,15 +129,15 @@ func (k *Keys) Del(_ context.Context, _ *verbs.Call, a spec.Attachment) error {
 	case err != nil:
 		return k.forget(a)
 	}
-	return errors.Join(restore(a, s.link), k.forget(a))
+	return errors.Join(restore(ctx, a, s.link), k.forget(a))
 }
 
-// restore does what can be done: who is gone needs nothing.
-func restore(a spec.Attachment, l rtnl.Link) error {
+// restore does its best: a link that is gone needs nothing.
+func restore(ctx context.Context, a spec.Attachment, l rtnl.Link) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	ns, err := netns.OpenOther(a)
+	ns, err := netns.OpenOther(process.Of(ctx), a)
 	if netns.Gone(err) {
 		return nil
 	}
@@ -156,13 +156,13 @@ func restore(a spec.Attachment, l rtnl.Link) error {
 	return nil
 }
 
-// Check compares what was asked for with what is.
-func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error {
+// Check compares the requested state with the present one.
+func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
 	t, err := k.check(c, a)
 	if err != nil {
 		return err
 	}
-	ns, err := netns.OpenOther(a)
+	ns, err := netns.OpenOther(process.Of(ctx), a)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (k *Keys) Check(_ context.Context, c *verbs.Call, a spec.Attachment) error 
 	if err != nil {
 		return fault.Wrap("Cannot find container link "+a.IfName, err)
 	}
-	return t.checkLink(l)
+	return t.checkLink(l.Link)
 }
 
 // checkSysctls compares words: the kernel puts tabs between them.
@@ -203,7 +203,7 @@ func differs(what, want, now string) error {
 	return &spec.Error{Code: spec.CodeInternal, Msg: "Error: Tuning configured " + what + " is " + want + ", current value is " + now}
 }
 
-// checkLink compares what was asked for. Promiscuity that nobody asked for is a capture's.
+// checkLink compares the requested attributes. Promiscuity that wasn't requested is a capture's.
 func (t *tuning) checkLink(l rtnl.Link) error {
 	want := &t.link
 	switch {
@@ -221,16 +221,18 @@ func (t *tuning) checkLink(l rtnl.Link) error {
 	return nil
 }
 
-// GC removes what was saved for attachments that aren't valid or, without a list, that are provably dead.
+// GC removes the saved data of attachments that aren't valid.
 func (k *Keys) GC(_ context.Context, c *verbs.Call, valid []spec.Attachment) error {
-	if valid == nil {
-		_, err := ForgetDead(k.dataDir, []string{c.Network}, false)
-		return err
-	}
 	return k.forgetExcept(c, valid)
 }
 
-// Status says what is wrong with the keys, or with the directory.
+// Reclaim removes the saved data of attachments that are provably dead.
+func (k *Keys) Reclaim(_ context.Context, c *verbs.Call) error {
+	_, err := ForgetDead(k.dataDir, []string{c.Network}, false)
+	return err
+}
+
+// Status returns the first error in the keys, or of the directory.
 func (k *Keys) Status(context.Context, *verbs.Call) error {
 	if _, err := k.tuning(spec.Attachment{IfName: "eth0"}); err != nil {
 		return err

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package undo takes back the steps of what failed.
+// Package undo takes back the steps of a failed change.
 package undo
 
-// A List holds what takes back each step that was done. Nothing in it may depend on a later step.
+// A List holds the undo of each step that was done. No undo may depend on a later step.
 type List []step
 
 type step struct {
@@ -11,14 +11,14 @@ type step struct {
 	undo func() error
 }
 
-// Push adds what takes a step back.
+// Push adds the undo of a step.
 func (u *List) Push(name string, undo func() error) { *u = append(*u, step{name, undo}) }
 
-// Pop forgets the last step: it turned out not to have been done.
+// Pop removes the last step, if it turned out not to have been done.
 func (u *List) Pop() { *u = (*u)[:len(*u)-1] }
 
-// Run takes everything back, last step first. It goes on after a step that fails: what then remains is found
-// by DEL and GC, and the error that matters is the one that led here.
+// Run takes everything back, last step first. It goes on after a step that fails. DEL and GC find
+// the rest, and the error that matters is the one that led here.
 func (u *List) Run() {
 	for i := len(*u) - 1; i >= 0; i-- {
 		_ = (*u)[i].undo()

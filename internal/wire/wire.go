@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire reads what configurations and results have in common. Its types are those of package spec, which is made of
-// this one.
+// Package wire reads the parts that configurations and results have in common. Its types are those
+// of package spec, which imports this one.
 package wire
 
 import (
@@ -35,7 +35,8 @@ type DNS struct {
 	Others string
 }
 
-// Read reads a dns object. present reports whether a domain or any list is there, though empty.
+// Read reads a dns object. present reports whether there is a domain or any list, also an empty
+// one.
 func (d *DNS) Read(r *jsontext.Reader) (present bool, _ error) {
 	list := func(to *[]string) error {
 		is, err := r.Strs(to)
@@ -60,7 +61,8 @@ func (d *DNS) Read(r *jsontext.Reader) (present bool, _ error) {
 	return present, err
 }
 
-// ReadRoutes reads a list of route objects, and calls each for each of them while the reader's path is its own.
+// ReadRoutes reads a list of route objects. It calls each for each of them while the reader's path
+// is that route's.
 func ReadRoutes(r *jsontext.Reader, each func(Route)) error {
 	_, err := r.List(func() error {
 		route := Route{}
@@ -106,8 +108,8 @@ func readPointer(r *jsontext.Reader, to **int) error {
 	return err
 }
 
-// Problem says what is wrong with a route that a link is to have: the key, empty if it's the route as a whole, and what was
-// expected. Both are empty if nothing is.
+// Problem finds the error in a route for a link: the key, which is empty for the route as a whole,
+// and the expectation. Both are empty if there is no error.
 func (route *Route) Problem() (key, expected string) {
 	for _, n := range []struct {
 		key   string

@@ -55,13 +55,16 @@ func clientOf(t testing.TB, dirs ...string) *libcni.CNIConfig {
 // namespace, and no thread that grows with the calls.
 func TestConcurrentCallsLeaveNothing(t *testing.T) {
 	trustInit(t)
-	client, list := clientOf(t, "/nowhere"), networkOf(t, "many")
+	list := networkOf(t, "many")
 	const workers, rounds = 8, 6
 	paths := make([]string, workers)
 	for i := range paths {
 		paths[i] = nstest.New(t, fmt.Sprintf("w%d", i))
 	}
 	all := func(rounds int) {
+		served := inprocess.New(execute())
+		defer served.Close()
+		client := libcni.NewCNIConfigWithCacheDir([]string{"/nowhere"}, t.TempDir(), served)
 		var wg sync.WaitGroup
 		for w := range workers {
 			wg.Go(func() {

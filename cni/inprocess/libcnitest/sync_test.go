@@ -22,7 +22,7 @@ import (
 func TestSyncUsesLibcnisCache(t *testing.T) {
 	dir := t.TempDir()
 	swiftctl := filepath.Join(dir, "swiftctl")
-	if err := build.Go(io.Discard, "../../..", swiftctl, "./cmd/swiftctl"); err != nil {
+	if err := build.Swiftctl(io.Discard, "../../..", swiftctl); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{

@@ -32,7 +32,8 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// TestTableIsTrue: each row of docs/security.md names tests that exist, and each attack has its row.
+// TestTableIsTrue: each row of docs/security.md names tests that exist, and each attack has its
+// row.
 func TestTableIsTrue(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/security.md")
 	if err != nil {

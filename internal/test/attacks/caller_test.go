@@ -55,8 +55,8 @@ func unprivileged(h *host, wrap []string, mode os.FileMode) {
 	victim.del()
 }
 
-// modes: what attachments leave in the state directory can be listed by everybody, as host-local has it, and neither
-// read nor changed by anybody but root, whatever the umask.
+// modes: what attachments leave in the state directory can be listed by everybody, as host-local
+// has it, and neither read nor changed by anybody but root, whatever the umask.
 func modes(h *host, umask string) {
 	add := func(id string) call {
 		c := call{verb: "ADD", id: id, netns: nstest.New(h, "c"), wrap: []string{"sh", "-c", `umask "$0" && exec "$@"`, umask}}

@@ -8,7 +8,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// containerAttacks are what a container with CAP_NET_ADMIN can do to its own interface. Each line is for ip(8).
+// containerAttacks are what a container with CAP_NET_ADMIN can do to its own interface. Each line
+// is for ip(8).
 func containerAttacks() []attack {
 	does := func(script ...string) func(*host) {
 		return func(h *host) { hostileContainer(h, script) }
@@ -32,8 +33,9 @@ func containerAttacks() []attack {
 	}
 }
 
-// hostileContainer lets a container do as it likes and then detaches it, by DEL with and without its namespace, by GC's
-// list and by proof of death: nothing of it is left on the host, and its neighbour is as it was.
+// hostileContainer lets a container do as it likes and then detaches it, by DEL with and without
+// its namespace, by GC's list and by proof of death: nothing of it is left on the host, and its
+// neighbour is as it was.
 func hostileContainer(h *host, script []string) {
 	victim := h.attach("victim", nil)
 	other := nstest.New(h, "other")
@@ -67,7 +69,7 @@ func hostileContainer(h *host, script []string) {
 			h.Errorf("after %s: links %q", way, links)
 		}
 		victim.whole()
-		for _, ns := range []string{evil.netns, victim.netns, other} { // what the container itself made is its own affair
+		for _, ns := range []string{evil.netns, victim.netns, other} {
 			for _, l := range []string{"evil0", "peer0", "eth1"} {
 				_ = nstest.Command(ns, "ip", "link", "delete", l).Run()
 			}

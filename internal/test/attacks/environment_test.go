@@ -40,7 +40,8 @@ func environmentAttacks() []attack {
 	}
 }
 
-// environment: an ADD beside a victim's attachment has no more effect than without these variables, or says why not.
+// environment: an ADD beside a victim's attachment has no more effect than without these variables,
+// or says why not.
 func environment(h *host, env []string, code int, says string) {
 	victim := h.attach("victim", nil)
 	c := call{verb: "ADD", id: "evil", netns: nstest.New(h, "evil"), env: env}
@@ -68,7 +69,8 @@ func evilPlugin(h *host, name string) (dir, mark string) {
 	return dir, mark
 }
 
-// climbingIPAM: the name of an IPAM plugin is a name, and not a way to a program that CNI_PATH doesn't lead to.
+// climbingIPAM: the name of an IPAM plugin is a name, and not a way to a program that CNI_PATH
+// doesn't lead to.
 func climbingIPAM(h *host) {
 	dir, mark := evilPlugin(h, "evil")
 	ns := nstest.New(h, "c")
@@ -84,8 +86,8 @@ func climbingIPAM(h *host) {
 	}
 }
 
-// ipamElsewhere: plugins are looked for where CNI_PATH says and nowhere else: not in PATH, not in the working
-// directory, not beside the plugin.
+// ipamElsewhere: plugins are looked for where CNI_PATH says and nowhere else: not in PATH, not in
+// the working directory, not beside the plugin.
 func ipamElsewhere(h *host) {
 	dir, mark := evilPlugin(h, "evil")
 	conf := h.conf(map[string]any{"ipam": map[string]any{"type": "evil"}})
@@ -97,7 +99,7 @@ func ipamElsewhere(h *host) {
 	if _, err := os.Lstat(mark); err == nil {
 		h.Error("the plugin was run")
 	}
-	// What CNI_PATH leads to is the caller's choice, a directory that others may write to included.
+	// CNI_PATH is the caller's choice. It may lead to a directory that others may write to.
 	h.run(call{verb: "ADD", id: "evil", netns: ns, conf: conf, env: []string{"CNI_PATH=" + dir}})
 	if _, err := os.Lstat(mark); err != nil {
 		h.Errorf("the plugin wasn't run: %v", err)
@@ -105,7 +107,8 @@ func ipamElsewhere(h *host) {
 	h.empty()
 }
 
-// ownName: a link of another name to the program doesn't make it another program, nor follow the name anywhere.
+// ownName: a link of another name to the program doesn't make it another program, nor follow the
+// name anywhere.
 func ownName(h *host) {
 	dir := h.TempDir()
 	for _, name := range []string{"..evil", "bridge-", "LD_PRELOAD", "a b", "host-local.so"} {

@@ -95,8 +95,9 @@ func floodMACs(h *host) {
 	}
 }
 
-// floodNeighbours: questions from every other address of the subnet fill the host's neighbour table, and the others
-// still reach the gateway. (All addresses of one subnet, so that no other namespace of this kernel runs short.)
+// floodNeighbours: questions from every other address of the subnet fill the host's neighbour
+// table, and the others still reach the gateway. (All addresses of one subnet, so that no other
+// namespace of this kernel runs short.)
 func floodNeighbours(h *host) {
 	victim, evil := h.attach("victim", nil), h.attach("evil", nil)
 	gateway := netip.MustParseAddr(victim.gateway())
@@ -111,7 +112,8 @@ func floodNeighbours(h *host) {
 	}
 }
 
-// spoofedMACs: with macspoofchk frames from any other MAC are dropped before the bridge learns from them.
+// spoofedMACs: with macspoofchk frames from any other MAC are dropped before the bridge learns from
+// them.
 func spoofedMACs(h *host) {
 	victim, evil := h.attach("victim", nil), h.attach("evil", map[string]any{"macspoofchk": true})
 	evil.send(2000, func(n int, _ net.HardwareAddr) []byte {

@@ -213,7 +213,8 @@ func (c *container) field(name string) string {
 // links are the host ends.
 func (h *host) links() []string { return linksIn(h, h.ns, "type", "veth") }
 
-// linksIn lists the links of a namespace. What ip(8) says beside them of namespaces that come and go is left out.
+// linksIn lists the links of a namespace, without ip(8)'s messages about namespaces that come and
+// go.
 func linksIn(t testing.TB, ns string, filter ...string) []string {
 	return slices.DeleteFunc(lines(nstest.Run(t, ns, "ip", append([]string{"-o", "link", "show"}, filter...)...)),
 		func(l string) bool { return l[0] < '0' || l[0] > '9' })

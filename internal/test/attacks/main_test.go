@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package attacks tries what a hostile container, a hostile user of the host, or hostile input could do, on real
-// programs, namespaces and files. docs/security.md is the table of what it tries and what holds.
+// Package attacks tries what a hostile container, a hostile user of the host, or hostile input
+// could do, on real programs, namespaces and files. docs/security.md is the table of what it tries
+// and what holds.
 package attacks
 
 import (
@@ -35,7 +36,8 @@ func withBinaries() (status int) {
 		fmt.Fprintln(os.Stderr, "attacks:", err)
 		return 2
 	}
-	// Attacks wait more for the kernel's clean-up than they compute, so twice the usual two at once are no load.
+	// Attacks wait more for the kernel's clean-up than they compute, so twice the usual two at once
+	// are no load.
 	cmd := exec.Command(os.Args[0], append([]string{"-test.parallel=4"}, os.Args[1:]...)...)
 	cmd.Env = append(os.Environ(), binariesVar+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -50,7 +52,8 @@ func build(dir string) error {
 		return err
 	}
 	for _, name := range []string{"swiftcni", "swiftctl"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), "../../../cmd/"+name)
+		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), ".")
+		cmd.Dir = "../../../cmd/" + name // swiftctl is a module of its own
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, out)

@@ -31,7 +31,8 @@ func nameAttacks() []attack {
 	}
 }
 
-// climbing are names that no directory may have, or that would end a text that they're written into.
+// climbing are names that no directory may have, or that would end a text that they're written
+// into.
 func climbing() []string {
 	return []string{"..", ".", "../mynet", "a/../b", "/etc/passwd", "a/b", "a\nb", "a\rb", "a b", "%s", "a%nb", "é", "a\u202eb", "a\x01b", "a\x7fb",
 		"\xff\xfe", ".hidden", "-x", "_x", "@boot", "#1", "c1:eth0", "c1~0123", `a"b`, `a\b`, "a;b", "$(id)", "`id`", "a,b", "*", "~", " "}
@@ -50,7 +51,8 @@ func badContainerIDs(h *host) {
 	victim.whole()
 }
 
-// badIfNames: the kernel allows more than a container ID may have. Each name is refused, or serves from ADD to DEL.
+// badIfNames: the kernel allows more than a container ID may have. Each name is refused, or serves
+// from ADD to DEL.
 func badIfNames(h *host) {
 	serveIfNames(h, []string{"..", "../x", "a/b", "a\nb", "a b", "%s", "a%nb", "é", "a\u202eb", "a\x01b", "a\x7fb", "\xff\xfe", ".hidden", "-x", "@boot",
 		"c1:eth0", "a~b", "$(id)", "*", "~", "#", "all", "default", "0123456789abcdef", "0123456789abcde", "veth00000000", "br0",
@@ -173,7 +175,8 @@ func longNames(h *host) {
 	h.empty()
 }
 
-// confusableOwners: owners that a careless join, split, prefix or suffix would take for one another.
+// confusableOwners: owners that a careless join, split, prefix or suffix would take for one
+// another.
 func confusableOwners(h *host) {
 	owners := [][2]string{{"a", "eth0"}, {"a", "eth01"}, {"a", "eth"}, {"a", "0"}, {"ae", "th0"}, {"a.eth0", "eth0"}, {"a-eth0", "eth0"},
 		{"a_", "eth0"}, {"A", "eth0"}, {"a", "ETH0"}, {"a.", "eth0"}, {"a", "eth0~1"}, {"a", "eth0-mynet"}, {"mynet", "a"}, {"0", "a"},
@@ -222,8 +225,9 @@ func confusableNetworks(h *host) {
 	h.empty()
 }
 
-// collidingOwners finds two containers for which what names are derived from agrees, by trying some 100,000 IDs, as
-// anybody who may choose IDs can. Both must be attachable, in any order, and the end of one spares the other.
+// collidingOwners finds two containers for which what names are derived from agrees, by trying some
+// 100,000 IDs, as anybody who may choose IDs can. Both must be attachable, in any order, and the
+// end of one spares the other.
 func collidingOwners(h *host, part func([64]byte) uint32) {
 	first, second := collision(part)
 	for _, ids := range [][2]string{{first, second}, {second, first}} {

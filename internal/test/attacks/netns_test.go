@@ -76,7 +76,8 @@ func badNetNS(h *host, path, says string) {
 	h.empty()
 }
 
-// linkedNetNSDirectory: directories on the way may be links, as /var/run is. What's opened is what's checked and used.
+// linkedNetNSDirectory: directories on the way may be links, as /var/run is. What's opened is
+// what's checked and used.
 func linkedNetNSDirectory(h *host) {
 	ns := nstest.New(h, "c")
 	link := filepath.Join(h.TempDir(), "netns")

@@ -29,7 +29,8 @@ func ownerAttacks() []attack {
 	}
 }
 
-// anothersNetNS: a container is gone, and by the number of its process its namespace's path now is another's.
+// anothersNetNS: a container is gone, and by the number of its process its namespace's path now is
+// another's.
 func anothersNetNS(h *host) {
 	victim := h.attach("victim", nil)
 	gone := h.attach("gone", nil)

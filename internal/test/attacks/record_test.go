@@ -10,7 +10,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
-// recordAttacks write lies into the sidecar's records, by whoever owns it: DEL and GC believe what the kernel says.
+// recordAttacks write lies into the sidecar's records, by whoever owns it: DEL and GC believe what
+// the kernel says.
 func recordAttacks() []attack {
 	return []attack{
 		{"record/anothers_address", func(h *host) {
@@ -25,8 +26,8 @@ func recordAttacks() []attack {
 
 func (h *host) record(id string) string { return filepath.Join(h.data, ".swiftcni/mynet", id+":eth0") }
 
-// recordOf has a record rewritten, by fields: version, addresses, boot, namespace, link, index, MAC. Then its owner
-// goes, by DEL, by both forms of GC, and the victim of the lie must stay.
+// recordOf has a record rewritten, by fields: version, addresses, boot, namespace, link, index,
+// MAC. Then its owner goes, by DEL, by both forms of GC, and the victim of the lie must stay.
 func recordOf(h *host, id string, lie func(own, victims []string)) {
 	victim := h.attach("victim", nil)
 	text, err := os.Readlink(h.record("victim"))

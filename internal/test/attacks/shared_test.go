@@ -29,8 +29,8 @@ func sharedAttacks() []attack {
 	empty := func(path string) error { return os.WriteFile(path, nil, 0o666) }
 	lie := func(path string) error { return os.WriteFile(path, []byte("victim\r\neth0"), 0o666) }
 	lease, hint := "mynet/10.99.0.3", "mynet/last_reserved_ip.0"
-	at := func(path string, make func(string) error, refused bool) func(*host) {
-		return func(h *host) { sharedState(h, path, make, refused) }
+	at := func(path string, trap func(string) error, refused bool) func(*host) {
+		return func(h *host) { sharedState(h, path, trap, refused) }
 	}
 	return []attack{
 		{"shared/torn_lease", at(lease, empty, false)},
@@ -54,15 +54,15 @@ func sharedAttacks() []attack {
 	}
 }
 
-// sharedState puts something that its owner wants to be a trap in the place of a path. Calls end in time and either
-// work or say why not; who's attached stays attached.
-func sharedState(h *host, path string, make func(string) error, mayRefuse bool) {
+// sharedState puts something that its owner wants to be a trap in the place of a path. Calls end in
+// time and either work or say why not; who's attached stays attached.
+func sharedState(h *host, path string, trap func(string) error, mayRefuse bool) {
 	victim := h.attach("victim", nil)
 	h.check(os.Chmod(h.data, 0o777), os.Chmod(filepath.Join(h.data, "mynet"), 0o777))
 	saved := h.data + ".saved"
 	h.check(os.CopyFS(saved, os.DirFS(h.data)))
 	full := filepath.Join(h.data, path)
-	h.check(os.RemoveAll(full), make(full), os.Lchown(full, nobody, nobody))
+	h.check(os.RemoveAll(full), trap(full), os.Lchown(full, nobody, nobody))
 	evil := call{id: "evil", netns: victim.netns, ifName: "eth1"}
 	for _, verb := range []string{"STATUS", "ADD", "DEL", "GC"} {
 		evil.verb, evil.conf = verb, h.conf(map[string]any{"cniVersion": "1.1.0"})
@@ -84,7 +84,8 @@ func sharedState(h *host, path string, make func(string) error, mayRefuse bool) 
 	h.empty()
 }
 
-// fifoAsBitmap: the bitmap of taken addresses, which is kept from the first run of taken addresses on, can't be read.
+// fifoAsBitmap: the bitmap of taken addresses, which is kept from the first run of taken addresses
+// on, can't be read.
 func fifoAsBitmap(h *host) {
 	victim := h.attach("victim", nil)
 	h.crowd()
@@ -120,8 +121,8 @@ func junkState(h *host) {
 	victim.del()
 }
 
-// heldLock: a lock that somebody holds is waited for, as it is among the plugins themselves, and nothing happens
-// meanwhile. Only root may open the lock that's ours.
+// heldLock: a lock that somebody holds is waited for, as it is among the plugins themselves, and
+// nothing happens meanwhile. Only root may open the lock that's ours.
 func heldLock(h *host) {
 	victim := h.attach("victim", nil)
 	lock := filepath.Join(h.data, "mynet/lock")

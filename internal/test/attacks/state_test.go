@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateAttacks put symbolic links to somebody else's files in the place of the state directory's own.
+// stateAttacks put symbolic links to somebody else's files in the place of the state directory's
+// own.
 func stateAttacks() []attack {
 	list := []attack{
 		{"state/data_directory", stateElsewhere},
@@ -59,8 +60,9 @@ func elsewhere(t testing.TB) string {
 	return dir
 }
 
-// linkedState replaces one path of the state by links to a directory, a file, and nothing. Whether a call then
-// succeeds or says why not is open; it must change nothing outside, and a container that's attached stays so.
+// linkedState replaces one path of the state by links to a directory, a file, and nothing. Whether
+// a call then succeeds or says why not is open; it must change nothing outside, and a container
+// that's attached stays so.
 func linkedState(h *host, path string) {
 	for _, target := range []string{"", "passwd", "new"} {
 		victim := h.attach("victim", nil)
@@ -90,7 +92,8 @@ func linkedState(h *host, path string) {
 	h.empty()
 }
 
-// crowd has leases in the way of the next one, so many that the store keeps its bitmap of taken addresses from now on.
+// crowd has leases in the way of the next one, so many that the store keeps its bitmap of taken
+// addresses from now on.
 func (h *host) crowd() {
 	h.Helper()
 	for i := 3; i < 20; i++ {
@@ -117,7 +120,8 @@ func stateElsewhere(h *host) {
 	c.del()
 }
 
-// hardLinkedState: a file in the state directory may be another's by a second name. It's unlinked at most.
+// hardLinkedState: a file in the state directory may be another's by a second name. It's unlinked
+// at most.
 func hardLinkedState(h *host) {
 	victim := h.attach("victim", nil)
 	file := filepath.Join(filepath.Dir(h.data), "passwd")

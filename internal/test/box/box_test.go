@@ -75,8 +75,9 @@ func run(t *testing.T, b *box.Box, name string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// cniDirs are where a runtime looks for plugins and networks, and keeps what it knows of them: podman's five, by its
-// containers.conf(5), which containerd, CRI-O and Debian's packages choose from.
+// cniDirs are where a runtime looks for plugins and networks, and keeps what it knows of them:
+// podman's five, by its containers.conf(5), which containerd, CRI-O and Debian's packages choose
+// from.
 var cniDirs = []string{"/var/lib/cni", "/etc/cni", "/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni"}
 
 func TestBoxIsAHostOfItsOwn(t *testing.T) {
@@ -204,7 +205,7 @@ func TestOutsideAnswersTheBoxAndNobodyBehindIt(t *testing.T) {
 	}
 }
 
-// What a knock at a port where nobody listens tells.
+// The result of a knock at a port where nobody listens.
 const (
 	refused = "refused" // the packet arrived and its answer came back
 	silence = "silence" // for a second
@@ -292,7 +293,8 @@ func TestBoxEndsWithItsProgram(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = victim.Wait()
-			// Its new parent may take its time to reap it, but a process that has ended has no file tree.
+			// Its new parent may take its time to reap it, but a process that has ended has no file
+			// tree.
 			waitFor(t, "the box to end", func() bool {
 				_, err := os.Stat(fmt.Sprintf("/proc/%d/root/proc", pid))
 				return err != nil

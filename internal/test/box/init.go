@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ready is what PID 1 tells once the box is made; anything else is an error's text.
+// ready is PID 1's answer once the box is made. Anything else is an error's text.
 const ready = "ready"
 
-// Main turns the process into PID 1 of a box where [Start] executed it for that; otherwise it returns at
-// once. Call it before anything else.
+// Main turns the process into PID 1 of a box if [Start] executed it for that. Otherwise it returns
+// at once. Call it before anything else.
 func Main() {
 	encoded, ok := os.LookupEnv(optionsVar)
 	if !ok {
@@ -38,7 +38,8 @@ func Main() {
 		fmt.Fprint(report, err)
 		os.Exit(1)
 	}
-	// It is the init of its PID namespace, and says so to those who want to know who reaps their orphans.
+	// It is the init of its PID namespace. Programs that want to know who reaps their orphans can
+	// see that.
 	_ = os.WriteFile("/proc/self/comm", []byte("init"), 0)
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
@@ -67,7 +68,8 @@ func setUp(o Options) error {
 	if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
 		return fmt.Errorf("hostname: %w", err)
 	}
-	// A new namespace copies the first one's IPv4 settings (net.core.devconf_inherit_init_net is 0).
+	// A new namespace copies the first one's IPv4 settings (net.core.devconf_inherit_init_net is
+	// 0).
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0); err != nil {
 		return err
 	}
@@ -101,13 +103,14 @@ func mountAll() error {
 	return mountOwn(ownDirs[:])
 }
 
-// ownDirs are the box's own, besides /run. They're all in which any runtime looks for plugins and networks by itself, so
-// that a plugin which is found is one that a test has put there, whatever the machine has installed; and where podman keeps what
-// it knows of images, wherever its storage is.
+// ownDirs are the box's own, besides /run. They are all directories in which any runtime looks for
+// plugins and networks by itself. So a plugin that is found is one that a test has put there,
+// whatever the machine has installed. Another one is podman's directory of images, wherever its
+// storage is.
 var ownDirs = [...]string{"/var/lib/cni", "/var/lib/containers", "/etc/cni", "/opt/cni", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/local/libexec/cni"}
 
-// mountSys shows the box's own links in /sys. The cgroups, mounted below the old one, are taken along as a
-// detached tree, so that no directory is needed to keep them at meanwhile.
+// mountSys shows the box's own links in /sys. The cgroups, mounted below the old one, are moved as
+// a detached tree, so no directory is needed to keep them meanwhile.
 func mountSys() error {
 	const cgroup = "/sys/fs/cgroup"
 	tree, err := unix.OpenTree(unix.AT_FDCWD, cgroup, unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.OPEN_TREE_CLOEXEC)
@@ -133,8 +136,9 @@ func mountTmpfs(dir string) error {
 	return nil
 }
 
-// mountOwn gives the box empty directories of its own. Where the machine has no such directory, an overlay over the first
-// parent that it does have holds one, since the machine's file system must not be touched.
+// mountOwn gives the box empty directories of its own. If the machine has no such directory, an
+// overlay over the first parent that it does have holds one, since the machine's file system must
+// not be touched.
 func mountOwn(dirs []string) error {
 	var parents []string
 	for _, dir := range dirs {
@@ -142,7 +146,7 @@ func mountOwn(dirs []string) error {
 			parents = append(parents, existingParent(dir))
 		}
 	}
-	// One within another is covered by that, whose path sorts first.
+	// One within another is covered by that one, whose path sorts first.
 	slices.Sort(parents)
 	last := ""
 	for _, parent := range parents {
@@ -171,7 +175,7 @@ func existingParent(dir string) string {
 	}
 }
 
-// overlay lays a tree that can be written to over a directory of the machine.
+// overlay lays a writable tree over a directory of the machine.
 func overlay(dir string) error {
 	layers := filepath.Join("/run/.box", dir)
 	upper, work := filepath.Join(layers, "upper"), filepath.Join(layers, "work")
@@ -185,8 +189,8 @@ func overlay(dir string) error {
 	return nil
 }
 
-// setUpOutside gives the addresses once both ends are up: IPv6 drops the first packets through an address
-// that is older than its link's carrier.
+// setUpOutside adds the addresses once both ends are up. IPv6 drops the first packets through an
+// address that is older than its link's carrier.
 func setUpOutside() error {
 	for _, command := range []string{
 		"ip netns add out",

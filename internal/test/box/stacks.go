@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// KernelStacks says where in the kernel each thread of a process is, for those that hang: proc(5), syscall and stack.
+// KernelStacks shows where in the kernel each thread of a process is, for processes that hang:
+// proc(5), syscall and stack.
 func KernelStacks(pid int) string {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	var all []string

@@ -25,8 +25,9 @@ var (
 const (
 	root = "../../.."
 	page = root + "/docs/differences.md"
-	// unfit lists the specs that don't pass when the reference's own programs are executed: they put a fault into the
-	// plugin's process, give it no interface name, or need what the kernel lacks.
+	// unfit lists the specs that don't pass when the reference's own programs are executed: they
+	// put a fault into the plugin's process, give it no interface name, or need what the kernel
+	// lacks.
 	unfit = "testdata/unfit.txt"
 )
 
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestConformance has swiftcni pass whatever spec the reference passes, but for those that the page lists.
+// TestConformance has swiftcni pass whatever spec the reference passes, but for those that the page
+// lists.
 func TestConformance(t *testing.T) {
 	must(t, os.MkdirAll(root+"/.cache", 0o755))
 	cache, err := filepath.Abs(root + "/.cache") // not below /tmp, which is empty in a box

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// A Difference is a row of docs/differences.md: what deliberately isn't as the reference's.
+// A Difference is a row of docs/differences.md: a deliberate difference from the reference.
 type Difference struct {
 	Line    int
 	Plugins string
-	Specs   []string // in the table of specs alone: those that can't pass, see [Difference.covers]
-	Tests   []string // that hold it
+	Specs   []string // only in the table of specs: those that can't pass, see [Difference.covers]
+	Tests   []string // tests that hold it
 }
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// Differences reads the page's tables: the first column names plugins, the last one tests. In the table whose second
-// column is headed "specs" that one lists specs.
+// Differences reads the page's tables. The first column names plugins, the last one tests. If the
+// second column's head is "specs", that column lists specs.
 func Differences(path string) (list []Difference, _ error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -60,8 +60,8 @@ func allQuoted(cell string) (list []string) {
 	return list
 }
 
-// covers reports whether the row lists a spec: by its whole name, or by its place, for all versions or for those that
-// follow it in brackets, as in `static_test.go:37 [0.1.0] [0.2.0]`.
+// covers reports whether the row lists a spec: by its whole name, or by its place, for all versions
+// or for those that follow it in brackets, as in `static_test.go:37 [0.1.0] [0.2.0]`.
 func (d *Difference) covers(s Suite, spec Spec) bool {
 	if d.Plugins != s.Plugin {
 		return false

@@ -2,9 +2,10 @@
 
 // Package conformance runs the test suites of the reference plugins against executables.
 //
-// The suites call the plugins' functions. A copy of the reference's module, made for the run alone, has them call an
-// executable under the plugin's name instead, so that the same specs judge the reference's own programs and swiftcni.
-// What the reference passes that way, and swiftcni doesn't, must stand in docs/differences.md.
+// The suites call the plugins' functions. A copy of the reference's module, made for the run alone,
+// has them call an executable under the plugin's name instead, so that the same specs judge the
+// reference's own programs and swiftcni. Specs that the reference passes that way, and swiftcni
+// doesn't, must be listed in docs/differences.md.
 package conformance
 
 // A Suite is one package of the reference's tests.
@@ -29,10 +30,10 @@ func Suites() []Suite {
 	}
 }
 
-// A Spec is one of a suite's, after its run.
+// A Spec is a spec of a suite, after its run.
 type Spec struct {
-	Name    string // where it stands: FILE:LINE, the version in brackets that it's for, and #N among several
-	Text    string // as the suite calls it
+	Name    string // FILE:LINE, its version in brackets, and #N among several
+	Text    string // the suite's name for it
 	Passed  bool
 	Message string // why it failed
 }

@@ -20,15 +20,16 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
-// calls is the source of the functions that stand in for the plugin's own. Its package clause is left out.
+// calls is the source of the functions that replace the plugin's own. Its package clause is left
+// out.
 //
 //go:embed testdata/calls.go.txt
 var calls string
 
 const modulePath = "github.com/containernetworking/plugins"
 
-// stands are functions that are taken away, and what stands in for them: those of a plugin that its specs call, and the
-// one that starts a bus for firewall's, which the executable must be told of.
+// stands are the removed functions, with their replacements: those of a plugin that its specs call,
+// and the one that starts a bus for firewall's specs, of which the executable must hear.
 var stands = map[string]string{
 	"cmdAdd":    verb("cmdAdd", "ADD"),
 	"cmdDel":    verb("cmdDel", "DEL"),
@@ -48,8 +49,8 @@ func verb(function, verb string) string {
 	return "\nfunc " + function + "(args *skel.CmdArgs) error { return conformanceCall(" + strconv.Quote(verb) + ", args) }\n"
 }
 
-// Build makes a test program of each suite, DIR/PLUGIN.test, and what the specs run beside them. With the reference's own
-// programs, these are in DIR/reference.
+// Build makes a test program of each suite, DIR/PLUGIN.test, and the programs that the specs run.
+// With the reference's own programs, these are in DIR/reference.
 func Build(dir string, suites []Suite, reference bool) error {
 	module := filepath.Join(dir, "module")
 	if err := copyModule(module); err != nil {
@@ -105,13 +106,13 @@ func goCommand(dir string, args ...string) error {
 	return nil
 }
 
-// divert has the specs of a package call executables.
+// divert makes the specs of a package call executables.
 func divert(dir string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		return err
 	}
-	functions := map[string][]string{} // of each package in the directory, those that were taken away
+	functions := map[string][]string{} // by package, those that were removed
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -138,15 +139,16 @@ func divert(dir string) error {
 	return nil
 }
 
-// An edit gives a node of a file another text.
+// An edit replaces the text of a node of a file.
 type edit struct {
 	node ast.Node
 	text string
 }
 
-// rename takes the names of the plugin's functions away where they're declared, that of gexec.Build where it's called,
-// since inside of the run there's no network to build with, and Dummy from package netlink: to these
-// specs a link is a link, and a kernel may lack the dummy driver, but not bridges. No line moves.
+// rename renames the plugin's functions in their declarations, and gexec.Build in its calls, since
+// there is no network to build with during the run. It also renames Dummy from package netlink: to
+// these specs a link is a link, and a kernel may lack the dummy driver, but not bridges. No line
+// moves.
 func rename(text []byte, files *token.FileSet, file *ast.File) (_ []byte, gone []string) {
 	var edits []edit
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -174,7 +176,7 @@ func rename(text []byte, files *token.FileSet, file *ast.File) (_ []byte, gone [
 	return text, gone
 }
 
-// generate writes the functions that take the others' places.
+// generate writes the functions that replace the others.
 func generate(name string, gone []string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "package %s\n\n%s", name, calls)

@@ -14,15 +14,17 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// Run runs a suite of those that [Build] made in dir against the executables in plugins, on a host in a box, whose PID 1
-// is an init: what a plugin leaves to children must not show in a spec. The calling program calls [box.Main] first.
+// Run runs one of the suites that [Build] made in dir with the executables in plugins. It does so
+// on a host in a box whose PID 1 is an init, so that the work that a plugin leaves to children
+// doesn't show in a spec. The calling program calls [box.Main] first.
 func Run(dir string, s Suite, plugins string) ([]Spec, error) {
 	b, err := box.Start(box.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer b.Close()
-	// Specs keep files in /tmp under names of their own, and what one column leaves there isn't for the other.
+	// Specs keep files in /tmp under names of their own. The files of one column aren't for the
+	// other.
 	if out, err := b.Command("mount", "-t", "tmpfs", "tmpfs", "/tmp").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mount /tmp: %w\n%s", err, out)
 	}
@@ -31,8 +33,8 @@ func Run(dir string, s Suite, plugins string) ([]Spec, error) {
 		return nil, err
 	}
 	report := filepath.Join(private, "report.json")
-	// The order is alike each time, a spec that hangs ends, and one that fails is tried again: many wait for a second at
-	// most, which isn't enough on a busy machine.
+	// The order is the same each time, a spec that hangs ends, and one that fails is tried again.
+	// Many wait for a second at most, which isn't enough on a busy machine.
 	cmd := b.Command(filepath.Join(dir, s.Plugin+".test"), "-ginkgo.seed=1", "-ginkgo.flake-attempts=2",
 		"-ginkgo.no-color", "-ginkgo.timeout=8m", "-ginkgo.json-report="+report)
 	cmd.Dir = filepath.Join(dir, "module", s.Dir)
@@ -46,7 +48,7 @@ func Run(dir string, s Suite, plugins string) ([]Spec, error) {
 	return specs, os.WriteFile(filepath.Join(private, "log"), out, 0o644)
 }
 
-// location is where a spec stands.
+// location is the place of a spec.
 type location struct {
 	FileName   string
 	LineNumber int
@@ -98,7 +100,7 @@ var inBrackets = regexp.MustCompile(`\[[0-9.]+\]`)
 
 func place(l location) string { return fmt.Sprintf("%s:%d", filepath.Base(l.FileName), l.LineNumber) }
 
-// number tells specs apart that stand in one place.
+// number numbers the specs that are in one place.
 func number(specs []Spec) {
 	slices.SortFunc(specs, func(a, b Spec) int {
 		return strings.Compare(a.Name+"\x00"+a.Text, b.Name+"\x00"+b.Text)

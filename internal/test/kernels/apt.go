@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// need installs the package of each program that isn't there. Keys are programs, values packages.
+// need installs the package of each missing program. Keys are programs, values packages.
 func need(programs map[string]string) error {
 	var missing []string
 	for program, pkg := range programs {
@@ -34,13 +34,13 @@ func need(programs map[string]string) error {
 	return machine.get("", install...)
 }
 
-// A source is where packages are looked for. The zero value is what the machine's apt is configured for.
+// A source is a source of packages. The zero value is the machine's apt with its own configuration.
 type source struct {
-	options []string // apt's, which point it at other lists
+	options []string // apt's options, which name other lists
 }
 
-// packagesOf returns the source of a release of Debian: the machine's own, or, for another release, the same mirror by
-// lists that are kept below cache. What the machine's apt has and does stays as it is.
+// packagesOf returns the source of a release of Debian: the machine's own, or, for another release,
+// the same mirror by lists that are kept below cache. The machine's own apt isn't changed.
 func packagesOf(release Release, cache string) (source, error) {
 	machine, err := machineRelease()
 	if err != nil || machine == string(release) {
@@ -65,7 +65,7 @@ func packagesOf(release Release, cache string) (source, error) {
 	for _, option := range []string{
 		"Dir::Etc::sourcelist=" + list, "Dir::Etc::sourceparts=-", "Dir::State::lists=" + filepath.Join(dir, "lists"),
 		"Dir::Cache=" + dir, "Dir::Cache::archives=" + filepath.Join(dir, "archives"),
-		"Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", // they'd be larger than all else
+		"Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", // they would be larger than everything else
 		"Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 		"APT::Sandbox::User=root", // its own user needn't see the cache
 	} {
@@ -97,7 +97,8 @@ func mirrorOf(release string) (string, error) {
 			}
 		}
 		out, _ := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI)",
-			"Created-By: Packages", "Component: main", "Codename: "+release).Output() // no answer is no output
+			// No answer is no output.
+			"Created-By: Packages", "Component: main", "Codename: "+release).Output()
 		if fields := strings.Fields(string(out)); len(fields) > 0 {
 			return fields[0], nil
 		}
@@ -124,7 +125,8 @@ func (s source) dependsOn(pkg, prefix string) (string, error) {
 				return "", err
 			}
 		}
-		out, _ := exec.Command("apt-cache", append(s.options, "depends", pkg)...).Output() // no answer is no output
+		// No answer is no output.
+		out, _ := exec.Command("apt-cache", append(s.options, "depends", pkg)...).Output()
 		for line := range strings.Lines(string(out)) {
 			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: "); ok && strings.HasPrefix(name, prefix) {
 				return name, nil

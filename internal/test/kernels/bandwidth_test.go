@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// bandwidth needs five modules. Where one is missing, ADD names it and leaves nothing; where all are there,
-// packets pass the shapers.
+// bandwidth needs five modules. Where one is missing, ADD names it and leaves nothing; where all
+// are there, packets pass the shapers.
 func TestBandwidthModules(t *testing.T) {
 	t.Parallel()
 	files := plugin(t)
@@ -17,7 +17,8 @@ func TestBandwidthModules(t *testing.T) {
 		files["plugins/"+name] = files["plugins/bridge"]
 	}
 	files["bin/shaped"], files["bin/inside"] = "testdata/shaped", "testdata/inside"
-	// All are hidden, and then come one by one in the order in which ADD meets them: the kernel loads at once what it finds.
+	// All are hidden, and then come one by one in the order in which ADD meets them: the kernel
+	// loads at once what it finds.
 	steps := []step{
 		{"container", "ip netns add c1 && ip link set lo up", succeeds},
 		{"hide", "for m in ifb sch_tbf sch_ingress cls_u32 act_mirred; do f=$(find /lib/modules -name $m.ko) && mv $f $f.away || exit; done", succeeds},

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// cached returns a directory below cache that fill made, now or earlier. It's named for what's in it and for
-// the recipe, so that a changed recipe fills a new one. It appears whole or not at all.
+// cached returns a directory below cache that fill made, now or earlier. Its name has the content
+// and the recipe, so a changed recipe fills a new one. It appears whole or not at all.
 func cached(cache, name string, recipe []string, fill func(dir string) error) (string, error) {
 	cache, err := filepath.Abs(cache)
 	if err != nil {
@@ -34,7 +34,7 @@ func cached(cache, name string, recipe []string, fill func(dir string) error) (s
 		return "", err
 	}
 	if err := os.Rename(temporary, dir); err != nil {
-		// Another process may have been quicker.
+		// Another process may have been faster.
 		if _, there := os.Stat(dir); there != nil {
 			return "", err
 		}
@@ -42,7 +42,7 @@ func cached(cache, name string, recipe []string, fill func(dir string) error) (s
 	return dir, nil
 }
 
-// copyTree copies a file, keeping its permissions, or a directory.
+// copyTree copies a directory, or a file with its permissions.
 func copyTree(from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {

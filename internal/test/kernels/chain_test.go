@@ -2,7 +2,8 @@
 
 package kernels
 
-// chain: what a runtime's usual list of plugins does, by libcni, with a second attachment beside the first.
+// chain: what a runtime's usual list of plugins does, by libcni, with a second attachment beside
+// the first.
 var chain = []step{
 	{"add_c1", "ip netns add c1 && tool add whole c1", succeeds},
 	{"add_c2", "nft -t -s list ruleset 2>/dev/null > /run/rules; ip netns add c2 && tool add whole c2", succeeds},
@@ -22,7 +23,7 @@ var chain = []step{
 	{"second_still_reaches", "inside c2 ping -c1 -W60 192.0.2.1", succeeds},
 	// libcni forgets c2, and its namespace ends: only GC finds what's left.
 	{"lose_c2", `rm -r /var/lib/cni/results; ip netns delete c2
-		for i in $(seq 100); do ip -brief link show master whole | grep -q . || exit 0; busybox sleep 0.1; done; exit 1`, succeeds},
+		for i in $(seq 6000); do ip -brief link show master whole | grep -q . || exit 0; busybox sleep 0.1; done; exit 1`, succeeds},
 	{"gc", "tool gc whole c1", prints("")},
 	// libcni named no attachment, since it knows none: what's gone is found by what's left of it.
 	{"no_ifb_left", "ip -brief link show type ifb | grep ^bwp", prints0},

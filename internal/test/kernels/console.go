@@ -13,8 +13,9 @@ import (
 // newMark returns a word that no command prints by chance.
 func newMark() string { return "mark-" + rand.Text() }
 
-// runScript is the guest's own part: it runs the commands and says on the console where each begins and
-// ends. The empty line before a mark ends what a command may have left open; the parser takes it off again.
+// runScript is the guest's own part. It runs the commands and says on the console where each begins
+// and ends. The empty line before a mark ends a line that a command may have left open. The parser
+// removes it again.
 func runScript(mark string, commands int) string {
 	return fmt.Sprintf(`export PATH=/mnt/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
 busybox mount -t tmpfs tmp /tmp
@@ -34,15 +35,15 @@ busybox poweroff -f
 `, mark, commands)
 }
 
-// console is the writer that a guest's console goes to. It cuts the results out of it as they come.
+// console is the writer for a guest's console. It cuts the results out of it as they come.
 type console struct {
 	mark    string
 	want    int
 	results []Result
 	each    func(Result)
-	heard   func()       // called with each part, if it's there
+	heard   func()       // called with each part, if it's set
 	all     bytes.Buffer // everything, for errors
-	line    []byte       // the last line, as long as it's open
+	line    []byte       // the last line, while it's open
 	inside  bool         // between a begin and an end
 	output  strings.Builder
 }

@@ -61,7 +61,8 @@ func TestHangingGuestEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A guest that says nothing any more ends too, however long the caller would wait for one that goes on.
+// A guest that says nothing any more ends too, however long the caller would wait for one that goes
+// on.
 func TestSilentGuestEnds(t *testing.T) {
 	kernel, err := UML(cache)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 )
 
-// writeCPIO writes the tree below dir as an archive that Linux unpacks as its first root file system, with
-// every name below prefix. Several archives may follow one another in one file. The format is "newc":
-// Documentation/driver-api/early-userspace/buffer-format.rst of Linux.
+// writeCPIO writes the tree below dir as an archive that Linux unpacks as its first root file
+// system, with every name below prefix. Several archives may follow one another in one file. The
+// format is "newc": Documentation/driver-api/early-userspace/buffer-format.rst of Linux.
 func writeCPIO(w io.Writer, dir, prefix string) error {
 	inode := 0
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -63,8 +63,8 @@ func writeEntry(w io.Writer, path, name string, inode int) error {
 	return writeHeader(w, name, mode, inode, data)
 }
 
-// writeHeader writes one entry: magic, thirteen numbers of eight hexadecimal digits, the name and the data,
-// the last two each padded to four bytes.
+// writeHeader writes one entry: magic, thirteen numbers of eight hexadecimal digits, the name and
+// the data, the last two each padded to four bytes.
 func writeHeader(w io.Writer, name string, mode uint32, inode int, data []byte) error {
 	const links = 1
 	header := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
@@ -78,7 +78,7 @@ func writeHeader(w io.Writer, name string, mode uint32, inode int, data []byte) 
 	return nil
 }
 
-// packFile appends the archive of dir to a file, which is made if it isn't there.
+// packFile appends the archive of dir to a file. It makes the file if it doesn't exist.
 func packFile(file, dir, prefix string) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// debianInit is the emulated guest's first process, until it hands over to the commands. Scripts get dash as
-// their shell, since busybox's prefers its own programs, such as ip, to those in PATH. Modules are loaded when
-// the kernel asks for them.
+// debianInit is the emulated guest's first process, until it starts the commands. Scripts get dash
+// as their shell, since busybox's prefers its own programs, such as ip, to those in PATH. Modules
+// are loaded when the kernel asks for them.
 const debianInit = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 ln -sf /usr/sbin/dash /bin/sh
@@ -22,15 +22,17 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
+echo nameserver 192.0.2.53 > /etc/resolv.conf
 echo /bin/modprobe > /proc/sys/kernel/modprobe
 exec dash /mnt/run
 `
 
-// debianTools are the machine's programs that the emulated guest gets, with their libraries, in /usr/sbin.
+// debianTools are the machine's programs that the emulated guest gets, with their libraries, in
+// /usr/sbin.
 var debianTools = []string{"ip", "bridge", "tc", "nft", "nsenter", "dash", "ping", "iptables", "ip6tables", "iptables-nft", "ip6tables-nft",
-	"iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"}
+	"iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore", "iptables-legacy", "ip6tables-legacy"}
 
-// debianFiles are what these programs look for at run time.
+// debianFiles are files that these programs need at run time.
 var debianFiles = []string{"/etc/protocols", "/etc/services", "/usr/lib/x86_64-linux-gnu/xtables"}
 
 // A Release is a release of Debian, by its code name.
@@ -43,9 +45,10 @@ const (
 	Trixie   Release = "trixie"   // Debian 13: Linux 6.12
 )
 
-// Kernel prepares the kernel of a release's cloud images, which is emulated in software: that needs no /dev/kvm, and takes
-// three seconds from boot to power off on a quiet machine. A release other than the machine's comes from the same mirror.
-// What's downloaded and unpacked is kept below cache.
+// Kernel prepares the kernel of a release's cloud images. It's emulated in software, so it needs no
+// /dev/kvm. It takes three seconds from boot to power off on a quiet machine. The packages of
+// another release than the machine's come from the same mirror. Downloaded and unpacked files are
+// kept below cache.
 func (r Release) Kernel(cache string) (*Kernel, error) {
 	err := need(map[string]string{"qemu-system-x86_64": "qemu-system-x86", "modprobe": "kmod",
 		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables", "xz": "xz-utils"})
@@ -76,7 +79,8 @@ func (r Release) Kernel(cache string) (*Kernel, error) {
 	}, nil
 }
 
-// unpackDebian makes of the package that's in dir the kernel as vmlinuz and the guest's root file system as root.cpio.
+// unpackDebian makes the kernel, as vmlinuz, and the guest's root file system, as root.cpio, from
+// the package in dir.
 func unpackDebian(dir string) error {
 	tree, root := filepath.Join(dir, "tree"), filepath.Join(dir, "root")
 	files, err := filepath.Glob(filepath.Join(dir, "*.deb"))
@@ -108,7 +112,7 @@ func unpackDebian(dir string) error {
 	return errors.Join(os.RemoveAll(tree), os.RemoveAll(root), os.Remove(files[0]))
 }
 
-// layOutRoot puts into root all of the guest's file system but the modules.
+// layOutRoot puts the guest's whole file system except the modules into root.
 func layOutRoot(root string) error {
 	for _, dir := range []string{"bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp", "usr/sbin", "var/lib"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
@@ -135,7 +139,8 @@ func layOutRoot(root string) error {
 	return os.WriteFile(filepath.Join(root, "init"), []byte(debianInit), 0o755)
 }
 
-// copyProgram puts a program of the machine into root/usr/sbin, and its libraries where it looks for them.
+// copyProgram puts a program of the machine into root/usr/sbin, and its libraries where it looks
+// for them.
 func copyProgram(name, root string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -156,8 +161,8 @@ func copyProgram(name, root string) error {
 	return copyTree(path, filepath.Join(root, "usr/sbin", name))
 }
 
-// qemu packs the stage and returns the command that boots the kernel. Without CMPXCHG16B (cx16), which
-// Debian's emulator gets wrong at times, newer kernels don't fault at random.
+// qemu packs the stage and returns the command that boots the kernel. Debian's emulator gets
+// CMPXCHG16B (cx16) wrong at times. Without it newer kernels don't fault at random.
 func qemu(dir, stage, work string) (*exec.Cmd, error) {
 	initrd := filepath.Join(work, "initrd")
 	if err := copyTree(filepath.Join(dir, "root.cpio"), initrd); err != nil {

@@ -46,7 +46,8 @@ func runsEverything(t *testing.T, release Release, version string) {
 	boot(t, release.Kernel, files, steps)
 }
 
-// accessVLAN: containers of a VLAN reach each other and none of another's, on the same bridge and subnet.
+// accessVLAN: containers of a VLAN reach each other and none of another's, on the same bridge and
+// subnet.
 var accessVLAN = []step{
 	{"add_a1", "ip netns add a1 && cni ADD a1 access", succeeds},
 	{"add_a2", "ip netns add a2 && cni ADD a2 access", succeeds},
@@ -60,7 +61,8 @@ var accessVLAN = []step{
 	{"other_vlan_is_deaf", "inside a1 ping -c1 -W1 10.1.0.4", hearsNothing},
 }
 
-// trunks: a port with several VLANs; what isn't tagged belongs to VLAN 1, or to the one that "vlan" names.
+// trunks: a port with several VLANs; what isn't tagged belongs to VLAN 1, or to the one that "vlan"
+// names.
 var trunks = []step{
 	{"add_t1", "ip netns add t1 && cni ADD t1 trunk", succeeds},
 	{"add_t2", "ip netns add t2 && cni ADD t2 native", succeeds},
@@ -73,12 +75,13 @@ var trunks = []step{
 	{"untagged_frames_do_not", "inside t1 ip route delete 10.3.0.4/32 && inside t1 ping -c1 -W1 10.3.0.4", hearsNothing},
 }
 
-// asked: an IPAM plugin of its own is run when the port is in its VLAN and forwards, and before the VLAN has its gateway.
+// asked: an IPAM plugin of its own is run when the port is in its VLAN and forwards, and before the
+// VLAN has its gateway.
 var asked = []step{
 	{"add_s1", "ip netns add s1 && cni ADD s1 asked", hasVLANGateway},
 	{"asked_in_the_vlan", "cat /run/asked.vlans", portVLANs("100 pvid untagged")},
 	{"asked_when_it_forwards", "cat /run/asked.state", prints("state forwarding")},
-	{"asked_reaches_the_gateway", "inside s1 ping -c1 -W2 10.4.0.1", succeeds},
+	{"asked_reaches_the_gateway", "inside s1 ping -c1 -W60 10.4.0.1", succeeds},
 	{"del_s1", "cni DEL s1 asked", prints("")},
 }
 
@@ -143,7 +146,8 @@ func hearsNothing(t *testing.T, r Result) {
 	}
 }
 
-// passes is the check of a test binary's verbose output: some tests ran, none failed and none was skipped.
+// passes is the check of a test binary's verbose output: some tests ran, none failed and none was
+// skipped.
 func passes(t *testing.T, r Result) {
 	t.Helper()
 	succeeds(t, r)
@@ -159,7 +163,8 @@ func passes(t *testing.T, r Result) {
 	}
 }
 
-// hasVLANGateway is the check of an ADD with a VLAN gateway: the result names it as the fourth link.
+// hasVLANGateway is the check of an ADD with a VLAN gateway: the result names it as the fourth
+// link.
 func hasVLANGateway(t *testing.T, r Result) {
 	t.Helper()
 	succeeds(t, r)
@@ -178,8 +183,8 @@ func hasVLANGateway(t *testing.T, r Result) {
 	}
 }
 
-// packageTests builds the tests of a package and returns the guest's files with them: /mnt/bin/NAME.test, and
-// the package's testdata in /mnt/NAME.
+// packageTests builds the tests of a package and returns the guest's files with them:
+// /mnt/bin/NAME.test, and the package's testdata in /mnt/NAME.
 func packageTests(t *testing.T, name string) map[string]string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), name+".test")

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kernels runs tests on kernels other than the machine's: the cloud kernels of three releases of Debian in an
-// emulator, for what the machine's kernel may lack (bridge VLAN filtering) or do better (no NLM_F_ECHO for links
-// before Linux 6.2), and user-mode-linux, whose nf_tables has no IP families.
+// Package kernels runs tests on kernels other than the machine's. These are the cloud kernels of
+// three releases of Debian in an emulator, and user-mode-linux, whose nf_tables has no IP families.
+// The machine's kernel may lack a feature (bridge VLAN filtering), or have one that others lack
+// (NLM_F_ECHO for links, from Linux 6.2).
 //
-// A guest boots once, runs a list of shell commands, and powers off. [Release.Kernel] and [UML] prepare a kernel from
-// Debian's packages, which takes seconds the first time and nothing later; [Kernel.Run] boots it. Both need
-// root and amd64, and a caller whose TestMain calls box.Main.
+// A guest boots once, runs a list of shell commands, and powers off. [Release.Kernel] and [UML]
+// prepare a kernel from Debian's packages, which takes seconds the first time and nothing later.
+// [Kernel.Run] boots it. Both need root and amd64, and a caller whose TestMain calls box.Main.
 //
-// It's for tests alone. Times in an emulated guest mean nothing.
+// It's only for tests. Times in an emulated guest mean nothing.
 package kernels
 
 import (
@@ -27,35 +28,37 @@ import (
 
 // Kernel is a kernel that is ready to boot.
 type Kernel struct {
-	// Version is what uname -r tells in the guest.
+	// Version is the output of uname -r in the guest.
 	Version string
-	// command returns what starts a guest. The guest shows stage as its /mnt and hands over to the script
-	// /mnt/run; work is a directory for what the start needs.
+	// command returns the command that starts a guest. The guest has stage as its /mnt and starts
+	// the script /mnt/run. work is a directory for files that the start needs.
 	command func(stage, work string) (*exec.Cmd, error)
 }
 
-// Guest is what a booted kernel is given.
+// Guest is the work of a booted kernel.
 type Guest struct {
-	// Files are put below /mnt: the key is the path there, the value a file or directory of this machine.
-	// Programs must be static; /mnt/bin is first in PATH.
+	// Files are put below /mnt: the key is the path there, the value a file or directory of this
+	// machine. Programs must be static; /mnt/bin is first in PATH.
 	Files map[string]string
-	// Commands are scripts for dash, run one after the other whatever their exit status, each with /mnt as
-	// its directory. /run and /tmp can be written to; busybox's programs, iproute2 and nft are in PATH.
+	// Commands are scripts for dash. They run one after the other whatever their exit status, each
+	// with /mnt as its directory. /run and /tmp can be written to. busybox's programs, iproute2 and
+	// nft are in PATH.
 	Commands []string
-	// Each, if it's there, is called with each result as soon as it comes.
+	// Each, if it's set, is called with each result as soon as it comes.
 	Each func(Result)
 	// Silence is how long the guest may print nothing before it counts as hung. Zero is for ever.
 	Silence time.Duration
 }
 
-// Result is what one command printed, on both streams, and its exit status.
+// Result is the output of one command, on both streams, and its exit status.
 type Result struct {
 	Output string
 	Exit   int
 }
 
-// Run boots the kernel, runs the guest's commands and returns a result for each. When the guest ends early,
-// by a panic, a silence, or because ctx is done, the results so far come with an error that quotes the console.
+// Run boots the kernel, runs the guest's commands and returns a result for each. The guest may end
+// early, by a panic, a silence, or because ctx is done. Then the results so far come with an error
+// that quotes the console.
 func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	work, err := os.MkdirTemp("", "swiftcni-guest-")
 	if err != nil {
@@ -88,7 +91,8 @@ func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	return console.results, nil
 }
 
-// runInBox runs a guest in a box, so that all its processes (user-mode-linux has many) end with this function.
+// runInBox runs a guest in a box, so that all its processes (user-mode-linux has many) end with
+// this function.
 func runInBox(ctx context.Context, guest *exec.Cmd, console io.Writer) error {
 	host, err := box.Start(box.Options{})
 	if err != nil {
@@ -105,7 +109,7 @@ func runInBox(ctx context.Context, guest *exec.Cmd, console io.Writer) error {
 	return nil
 }
 
-// stage lays out what will be /mnt in the guest and returns the marker that its console will carry.
+// stage lays out the guest's /mnt and returns the mark for its console.
 func (g Guest) stage(dir string) (mark string, err error) {
 	for to, from := range g.Files {
 		if err := copyTree(from, filepath.Join(dir, to)); err != nil {

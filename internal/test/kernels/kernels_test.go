@@ -31,8 +31,9 @@ type step struct {
 	check   func(t *testing.T, r Result)
 }
 
-// silence is beyond what any single test takes in a guest on a busy machine: on a quiet one it's seconds. How long a guest
-// takes in all isn't bounded, since it grows with the tests and with what else the machine does.
+// silence is beyond what any single test takes in a guest on a busy machine: on a quiet one it's
+// seconds. How long a guest takes in all isn't bounded, since it grows with the tests and with what
+// else the machine does.
 const silence = 20 * time.Minute
 
 // boot runs the steps in one boot of the kernel and then checks each as a subtest.
@@ -90,8 +91,8 @@ func prints(want string) func(t *testing.T, r Result) {
 	}
 }
 
-// plugin builds swiftcni and returns the guest's files with it: the plugin under its names in /mnt/plugins,
-// /mnt/bin/cni to call it, and the configurations in /mnt/conf.
+// plugin builds swiftcni and returns the guest's files with it: the plugin under its names in
+// /mnt/plugins, /mnt/bin/cni to call it, and the configurations in /mnt/conf.
 func plugin(t *testing.T) map[string]string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "swiftcni")
@@ -131,7 +132,8 @@ func (v portVLAN) String() string {
 	return text
 }
 
-// portVLANs is the check of the output of "vlans PORT": the port's VLANs, one string each, as "100 pvid untagged".
+// portVLANs is the check of the output of "vlans PORT": the port's VLANs, one string each, as "100
+// pvid untagged".
 func portVLANs(want ...string) func(t *testing.T, r Result) {
 	return func(t *testing.T, r Result) {
 		t.Helper()

@@ -12,19 +12,20 @@ import (
 	"strings"
 )
 
-// umlModules are what user-mode-linux loads at its start, with all that these need.
+// umlModules are the modules that user-mode-linux loads at its start, without those that they need.
 var umlModules = strings.Fields("bridge veth nf_tables nft_masq nft_ct nft_redir nft_limit nft_meta_bridge")
 
-// debianModules are the parts of kernel/ that the emulated guest gets, for its kernel to load by itself what
-// is asked for, as on any machine.
+// debianModules are the parts of kernel/ that the emulated guest gets. Its kernel loads modules
+// from them when they are needed, as on any machine.
 var debianModules = []string{
 	"net/bridge", "net/netfilter", "net/ipv4", "net/ipv6", "net/8021q", "net/802", "net/llc", "net/sched",
 	"drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/ifb.ko", "drivers/net/vxlan",
 	"lib", "crypto", "arch/x86/crypto/crc32c-intel.ko",
 }
 
-// unpackModules makes the modules of a package's tree ready for [copyParts], and returns their version. From Debian 13
-// on they lie below usr and are compressed, which the guest's busybox can't undo.
+// unpackModules makes the modules of a package's tree ready for [copyParts], and returns their
+// version. From Debian 13 on they lie below usr and are compressed, which the guest's busybox can't
+// undo.
 func unpackModules(tree string) (version string, err error) {
 	if _, err := os.Stat(filepath.Join(tree, "lib/modules")); errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Join(tree, "lib"), 0o755); err != nil {
@@ -41,7 +42,8 @@ func unpackModules(tree string) (version string, err error) {
 	return onlyVersion(modules)
 }
 
-// copyParts copies parts of the modules of version from the tree below from to that below to, with an index.
+// copyParts copies parts of the modules of version from the tree below from to that below to, with
+// an index.
 func copyParts(from, to, version string, parts []string) error {
 	from, dir := filepath.Join(from, "lib/modules", version), filepath.Join(to, "lib/modules", version)
 	for _, part := range []string{"modules.builtin", "modules.builtin.modinfo", "modules.order"} {
@@ -65,8 +67,9 @@ func index(root, version string) error {
 	return nil
 }
 
-// copyInOrder puts modules, and what they need, into dir: numbered, in an order in which a kernel that has
-// none of them can load them. What this kernel lacks or has built in is left out.
+// copyInOrder puts modules, and the modules that they need, into dir. They are numbered, in an
+// order in which a kernel without any of them can load them. Modules that this kernel lacks or has
+// built in are left out.
 func copyInOrder(root, version, dir string, modules []string) error {
 	if err := index(root, version); err != nil {
 		return err

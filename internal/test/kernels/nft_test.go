@@ -42,8 +42,8 @@ func saved(t *testing.T, c *nft.Conn) (nft.Sender, []nft.Publication) {
 	return a, ps
 }
 
-// A host that saves its ruleset boots with it: what a release's nft program lists, it loads, and then it's what was saved, to
-// the rules' last byte.
+// A host that saves its ruleset boots with it: what a release's nft program lists, it loads, and
+// then it's what was saved, to the rules' last byte.
 func TestDebiansNftLoadsWhatItLists(t *testing.T) {
 	for _, r := range []Release{Bullseye, Bookworm, Trixie} {
 		t.Run(string(r), func(t *testing.T) {

@@ -12,18 +12,18 @@ import (
 	"strings"
 )
 
-// nftPackages are the packages that Debian's nft and its libraries are in.
+// nftPackages are the packages of Debian's nft and its libraries.
 var nftPackages = []string{"nftables", "libnftables1", "libnftnl11", "libjansson4", "libmnl0", "libxtables12", "libc6", "libedit2", "libtinfo6",
 	"libbsd0", "libmd0", "libgmp10"}
 
-// Nft returns the command that runs a release's nft program by its own loader and libraries: nothing is installed. What's downloaded
-// and unpacked is kept below cache.
+// Nft returns the command that runs a release's nft program by its own loader and libraries.
+// Nothing is installed. Downloaded and unpacked files are kept below cache.
 func (r Release) Nft(cache string) (command []string, err error) {
 	packages, err := packagesOf(r, cache)
 	if err != nil {
 		return nil, err
 	}
-	// apt would look for the versions that are installed.
+	// Otherwise apt would look for the installed versions.
 	packages.options = append(packages.options, "-o", "Dir::State::status=/dev/null")
 	dir, err := cached(cache, "nft-"+string(r), nftPackages, func(dir string) error {
 		download := append([]string{"download"}, nftPackages...)

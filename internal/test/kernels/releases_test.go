@@ -20,13 +20,13 @@ func TestDebian13(t *testing.T) {
 	runsEverything(t, Trixie, "6.12.")
 }
 
-// The tests of nft and cni pass on each kernel, too, but for one that needs firewalld and one that reads the repository.
-// They take minutes in an emulator.
+// The tests of nft and cni pass on each kernel, too, but for one that needs firewalld and one that
+// reads the repository. They take minutes in an emulator.
 func TestPackagesOnEachKernel(t *testing.T) {
 	for _, release := range []Release{Bullseye, Bookworm, Trixie} {
 		t.Run(string(release), func(t *testing.T) {
 			t.Parallel()
-			files := map[string]string{}
+			files := map[string]string{"docs/keys.md": "../../../docs/keys.md"} // a test attaches what's documented
 			// Some of nft's tests look at what is bridged.
 			steps := []step{{"bridged_packets_pass_the_rules", "modprobe br_netfilter", succeeds}}
 			for _, name := range []string{"nft", "cni"} {

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 )
 
-// umlInit is the guest's first process, until it hands over to the commands. Its root file system is the
-// machine's own, read-only, so it finds the modules and the stage by their names there. It isn't busybox's
-// shell: that runs its programs by /proc/self/exe, and until the guest has a /proc of its own, that's the
-// machine's, and leads to user-mode-linux itself.
+// umlInit is the guest's first process, until it starts the commands. Its root file system is the
+// machine's own, read-only, so it finds the modules and the stage by their names there. Its shell
+// isn't busybox's. That one runs its programs by /proc/self/exe. Until the guest has a /proc of its
+// own, that is the machine's, and leads to user-mode-linux itself.
 const umlInit = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 busybox mount -t proc proc /proc
@@ -23,9 +23,9 @@ for module in %s/*; do busybox insmod $module; done
 exec dash /mnt/run
 `
 
-// UML prepares user-mode-linux: Linux as a program, with the machine's file system as its own, read-only.
-// Its nf_tables knows the bridge family alone; "ip", "ip6" and "inet" answer EOPNOTSUPP. Boot to power off
-// takes three seconds. Its modules in loading order are kept below cache.
+// UML prepares user-mode-linux: Linux as a program, with the machine's file system as its own,
+// read-only. Its nf_tables knows only the bridge family; "ip", "ip6" and "inet" answer EOPNOTSUPP.
+// Boot to power off takes three seconds. Its modules in loading order are kept below cache.
 func UML(cache string) (*Kernel, error) {
 	err := need(map[string]string{"linux.uml": "user-mode-linux", "modprobe": "kmod", "busybox": "busybox-static",
 		"ip": "iproute2", "nft": "nftables"})

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The nf_tables of user-mode-linux knows the bridge family alone: what needs the ruleset must fail with an
-// error that says so, and leave nothing; what doesn't need it must work.
+// The nf_tables of user-mode-linux knows the bridge family alone: what needs the ruleset must fail
+// with an error that says so, and leave nothing; what doesn't need it must work.
 func TestKernelWithoutNftablesFamilies(t *testing.T) {
 	t.Parallel()
 	boot(t, UML, plugin(t), []step{

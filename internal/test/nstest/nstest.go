@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nstest gives tests a kernel of their own: network namespaces that hold nothing, touch nothing
-// outside, and vanish with the test.
+// Package nstest gives tests a kernel of their own: network namespaces that hold nothing, touch
+// nothing outside, and vanish with the test.
 package nstest
 
 import (
@@ -21,18 +21,20 @@ import (
 // insideVar marks the re-executed test binary.
 const insideVar = "SWIFTCNI_TEST_NAMESPACE"
 
-// Tests are what [Main] runs: a *testing.M, or what wraps one.
+// Tests are the tests for [Main]: a *testing.M, or a type that wraps one.
 type Tests interface{ Run() int }
 
-// Main runs a package's tests in a new network and mount namespace (and, where the caller isn't root, in a
-// new user namespace), so that no test can reach the machine's own network. Call it as the whole of TestMain:
+// Main runs a package's tests in a new network and mount namespace, so that no test can reach the
+// machine's own network. If the caller isn't root, it also makes a user namespace. Call it as the
+// whole of TestMain:
 //
 //	func TestMain(m *testing.M) { nstest.Main(m) }
 //
-// Inside, /run is an empty tmpfs, /sys shows the new namespace, and lo is down as in any new namespace.
+// Inside, /run is an empty tmpfs, /sys shows the new namespace, and lo is down as in any new
+// namespace.
 func Main(m Tests) {
 	if os.Getenv(insideVar) != "" {
-		// A fuzzing worker is started from inside, where all is prepared.
+		// A fuzzing worker is started from inside, where everything is prepared.
 		if slices.Contains(os.Args, "-test.fuzzworker") {
 			os.Exit(m.Run())
 		}
@@ -48,7 +50,7 @@ func Main(m Tests) {
 		os.Exit(2)
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
-	// Where root's programs are isn't in everybody's path.
+	// Not every PATH has the directories of root's programs.
 	cmd.Env = append(os.Environ(), insideVar+"=1", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -86,8 +88,8 @@ func prepare() error {
 	return os.MkdirAll("/run/netns", 0o755)
 }
 
-// Full marks a test that `make unit` leaves out, and says why: it needs the machine's root, a program that few have, or long.
-// Every other run has all tests.
+// Full marks a test that `make unit` leaves out, and says why: it needs the machine's root, a
+// program that few have, or a long time. Every other run has all tests.
 func Full(t testing.TB, why string) {
 	t.Helper()
 	if testing.Short() {
@@ -95,7 +97,8 @@ func Full(t testing.TB, why string) {
 	}
 }
 
-// Needs names a program that the test starts. `make unit` leaves the test out where the program isn't there.
+// Needs names a program that the test starts. `make unit` leaves the test out if the program is
+// missing.
 func Needs(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -103,8 +106,8 @@ func Needs(t testing.TB, program string) {
 	}
 }
 
-// New makes a network namespace and returns its path, /run/netns/NAME-N in the test's own mount namespace.
-// It's unmounted when the test ends; what was in it goes when the last holder closes it.
+// New makes a network namespace and returns its path, /run/netns/NAME-N in the test's own mount
+// namespace. It's unmounted when the test ends. Its content goes when the last holder closes it.
 func New(t testing.TB, name string) string {
 	t.Helper()
 	f, err := os.CreateTemp("/run/netns", name+"-")
@@ -130,21 +133,22 @@ func New(t testing.TB, name string) string {
 	return path
 }
 
-// Remove ends a namespace that [New] made, as when its container dies. A second Remove does nothing.
+// Remove ends a namespace that [New] made, as when its container dies. A second Remove does
+// nothing.
 func Remove(path string) {
 	_ = unix.Unmount(path, unix.MNT_DETACH)
 	_ = os.Remove(path)
 }
 
-// In runs fn on a thread in the namespace at path. What fn starts with "go" doesn't run there, and fn must
-// not call t.Fatal: that belongs to the test's own goroutine.
+// In runs fn on a thread in the namespace at path. Goroutines that fn starts don't run there. fn
+// must not call t.Fatal: that belongs to the test's own goroutine.
 func In(t testing.TB, path string, fn func()) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		var err error
-		// Deferred, so that a fn that ends its goroutine can't hang the test.
+		// This is deferred, so that a fn that ends its goroutine can't hang the test.
 		defer func() { done <- err }()
 		err = andBack(func() error {
 			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -164,8 +168,9 @@ func In(t testing.TB, path string, fn func()) {
 	}
 }
 
-// andBack brings the thread, which is locked, back to its network namespace when fn has ended, and unlocks it. Left there it
-// would end with its goroutine, unless it's the process's first: that one stays, and would hold the namespace.
+// andBack brings the locked thread back to its network namespace when fn has ended, and unlocks it.
+// If it stayed there it would end with its goroutine, unless it's the process's first. That one
+// would stay, and hold the namespace.
 func andBack(fn func() error) error {
 	own, err := unix.Open(threadNS(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -185,8 +190,8 @@ func Command(path, name string, args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=" + path, "--", name}, args...)...)
 }
 
-// Run runs a command in the namespace at path ("" is the test's own) and returns what it printed.
-// A command that fails ends the test.
+// Run runs a command in the namespace at path ("" is the test's own) and returns its output. A
+// command that fails ends the test.
 func Run(t testing.TB, path, name string, args ...string) string {
 	t.Helper()
 	Needs(t, name)

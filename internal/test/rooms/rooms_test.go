@@ -20,17 +20,19 @@ const (
 // floor, so that no plugin knows of another.
 var floors = [][]string{
 	{"internal/inside", "internal/offload", "internal/flock", "internal/facts", "internal/order", "internal/sha512", "internal/dbus", "internal/calls", // the ground
-		"internal/entry", "internal/stack", "internal/jsontext", "internal/pattern", "internal/specversion", "internal/undo"},
-	{"internal/nlsock"},
+		"internal/entry", "internal/stack", "internal/jsontext", "internal/pattern", "internal/specversion", "internal/undo", "internal/roster"},
+	{"internal/nlsock", "internal/handover"},
 	{"rtnl", "nft", "ipam", "internal/conntrack", "internal/wire"},
-	{"cni/spec", "internal/process", "internal/flows"},
-	{"internal/fault", "internal/result"},
+	{"cni/spec", "internal/sockets"},
+	{"internal/process"},
+	{"internal/fault", "internal/result", "internal/flows"},
 	{"internal/names", "internal/netns", "internal/sysctl", "internal/firewalld"},
-	{"internal/hostid", "internal/rules", "internal/verbs"},
-	{"internal/proof"},
-	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap"}, // plugins
-	{"cni"}, // the door, and the engine of bridge and ptp
-	{"cni/inprocess", "cmd/swiftcni", "cmd/swiftctl"},
+	{"internal/hostid", "internal/rules", "internal/verbs", "internal/netconf"},
+	{"internal/proof", "internal/hostlocal", "internal/static", "internal/delegate"}, // the first, and plugins that give addresses
+	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap", "internal/veth"}, // the other plugins
+	{"cni"}, // the door
+	{"internal/resident", "internal/netavark"},
+	{"cni/inprocess", "cmd/swiftcni", "cmd/swiftctl", "cmd/swiftcni-exporter"},
 }
 
 // floorOf returns a package's floor, or -1.

@@ -19,8 +19,8 @@ type bgpNode struct {
 	bird *exec.Cmd
 }
 
-// bgpNetwork is the network of one host. Containers keep their addresses on their way to the other host's, so nothing is
-// masqueraded: each has a way back.
+// bgpNetwork is the network of one host. Containers keep their addresses on their way to the other
+// host's, so nothing is masqueraded: each has a way back.
 const bgpNetwork = `{
   "cniVersion": "1.1.0",
   "name": "world",
@@ -32,7 +32,8 @@ const bgpNetwork = `{
   ]
 }`
 
-// bgpDaemon announces what the bridge's addresses say, and puts into the kernel what the other host announces.
+// bgpDaemon announces what the bridge's addresses say, and puts into the kernel what the other host
+// announces.
 const bgpDaemon = `router id 10.250.0.%[1]d;
 protocol device { }
 protocol direct { ipv4; ipv6; interface "pods"; }
@@ -105,7 +106,7 @@ func (b *bgpNode) learned() []string {
 func (b *bgpNode) wantLearned(when string, want ...string) {
 	b.t.Helper()
 	began := time.Now()
-	within(b.t, time.Minute, fmt.Sprintf("routes %q, %s", want, when), func() bool { return slices.Equal(b.learned(), want) })
+	eventually(b.t, fmt.Sprintf("routes %q, %s", want, when), func() bool { return slices.Equal(b.learned(), want) })
 	b.t.Logf("%s: host %d has routes %q after %v", when, b.n, want, time.Since(began).Round(10*time.Millisecond))
 }
 
@@ -136,7 +137,8 @@ func TestBirdAnnouncesContainersToAnotherHost(t *testing.T) {
 	two.wantPage("c1", "10.244.1.2", "80")
 	two.wantPage("c1", "10.250.0.1", "8080")
 
-	// The network's bridge stays after its last container, and so does the route to it, for those to come.
+	// The network's bridge stays after its last container, and so does the route to it, for those
+	// to come.
 	one.must("del", "c1")
 	one.wantNothing("detached")
 	two.deaf("c1", "10.244.1.2")

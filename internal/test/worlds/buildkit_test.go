@@ -16,7 +16,8 @@ import (
 
 const buildkitVersion = "v0.34.2"
 
-// buildBuildkit builds it in a module of its own, since its module excludes versions of others, which go install refuses.
+// buildBuildkit builds it in a module of its own, since its module excludes versions of others,
+// which go install refuses.
 func buildBuildkit(t *testing.T) (programs string) {
 	t.Helper()
 	const script = `set -e
@@ -64,7 +65,7 @@ func TestBuildkitPool(t *testing.T) {
 		end()
 		removeCgroups("buildkit")
 	})
-	within(t, time.Minute, "the pool to be attached", func() bool { return len(h.leases()) == 2 && len(h.ports()) == 2 })
+	eventually(t, "the pool to be attached", func() bool { return len(h.leases()) == 2 && len(h.ports()) == 2 })
 
 	context := filepath.Join(h.scratch, "context")
 	rootfs(t, filepath.Join(context, "rootfs"))
@@ -78,7 +79,7 @@ func TestBuildkitPool(t *testing.T) {
 	t.Logf("built in %v", time.Since(begun).Round(time.Millisecond))
 
 	h.do("sh", "-c", "kill $(cat /run/buildkitd.pid)")
-	within(t, time.Minute, "the pool to be detached", func() bool { return len(h.leases()) == 0 && len(h.ports()) == 0 })
-	within(t, time.Minute, "libcni to forget", func() bool { return len(h.names("/var/lib/cni/results", "*")) == 0 })
+	eventually(t, "the pool to be detached", func() bool { return len(h.leases()) == 0 && len(h.ports()) == 0 })
+	eventually(t, "libcni to forget", func() bool { return len(h.names("/var/lib/cni/results", "*")) == 0 })
 	h.wantNothing("ended")
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/swiftcni/swiftcni/internal/test/box"
 	"github.com/swiftcni/swiftcni/internal/tool/build"
@@ -55,7 +54,8 @@ func buildCnitool(t *testing.T) string {
 	return path
 }
 
-// call runs cnitool for a container, whose port 80 is published as the host's 8080 if it's c1, else as 8081.
+// call runs cnitool for a container, whose port 80 is published as the host's 8080 if it's c1, else
+// as 8081.
 func (c *cnitool) call(verb, container string) (string, error) {
 	port := map[string]string{"c1": "8080"}[container]
 	if port == "" {
@@ -192,7 +192,8 @@ func TestCnitoolGCLeavesNothing(t *testing.T) {
 	c := newCnitool(t)
 	c.must("add", "c1")
 	c.must("add", "c2")
-	// Of c2, libcni remembers nothing, as after a lost DEL, and its container is gone: only the plugin can find it.
+	// Of c2, libcni remembers nothing, as after a lost DEL, and its container is gone: only the
+	// plugin can find it.
 	if _, err := c.Run("find", "/var/lib/cni/results", "-type", "f", "-delete"); err != nil {
 		t.Fatal(err)
 	}
@@ -201,13 +202,13 @@ func TestCnitoolGCLeavesNothing(t *testing.T) {
 	}
 	c.must("del", "c1")
 	// The kernel ends the namespace, and with it the link, in its own time.
-	within(t, time.Minute, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
+	eventually(t, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
 	c.wantAttached("lost", 0, "10.7.0.3", "fd00:7::3")
 	c.must("gc", "c1")
 	c.must("gc", "c1")
 	c.wantAttached("collected", 0)
 	c.wantNoRule("collected", "10.7.0.3", "fd00:7::3", "8081")
-	// What tuning saved of the link ends by DEL.
+	// DEL ends the attributes that tuning saved.
 	c.must("del", "c2")
 	c.wantNothing("deleted")
 	c.must("add", "c1")

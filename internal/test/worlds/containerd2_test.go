@@ -13,11 +13,13 @@ import (
 	"testing"
 )
 
-// containerd2Version is the release of containerd that's built from source, since Debian 12 has none of its kind.
+// containerd2Version is the release of containerd that's built from source, since Debian 12 has
+// none of its kind.
 const containerd2Version = "v2.4.2"
 
-// cached returns a directory of the repository's cache that has programs, which make puts there if they're missing.
-func cached(t *testing.T, name string, programs []string, make func(dir string) *exec.Cmd) string {
+// cached returns a directory of the repository's cache that has programs, which build puts there if
+// they're missing.
+func cached(t *testing.T, name string, programs []string, build func(dir string) *exec.Cmd) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(repository, ".cache/worlds", name))
 	if err != nil {
@@ -28,7 +30,7 @@ func cached(t *testing.T, name string, programs []string, make func(dir string) 
 		return err != nil
 	}
 	if slices.ContainsFunc(programs, missing) {
-		if out, err := make(dir).CombinedOutput(); err != nil {
+		if out, err := build(dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -56,3 +58,5 @@ func newContainerd2(t *testing.T) *containerd {
 }
 
 func TestContainerd2(t *testing.T) { lifeOfAPod(newContainerd2(t)) }
+
+func TestContainerd2ByResident(t *testing.T) { podsByResident(newContainerd2(t)) }

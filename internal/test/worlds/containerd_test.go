@@ -16,7 +16,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// podNetwork is what an installer of Kubernetes would put into /etc/cni/net.d, of the latest version that containerd 1 reads.
+// podNetwork is what an installer of Kubernetes would put into /etc/cni/net.d, of the latest
+// version that containerd 1 reads.
 const podNetwork = `{
   "cniVersion": "1.0.0",
   "name": "pods",
@@ -37,8 +38,8 @@ type containerd struct {
 // containerdSocket is where it listens.
 const containerdSocket = "/run/containerd/containerd.sock"
 
-// newContainerd starts it from a directory of programs, or from PATH where that's empty, and brings the image
-// localhost/web, which serves page and is the pods' sandbox too.
+// newContainerd starts it from a directory of programs, or from PATH where that's empty, and brings
+// the image localhost/web, which serves page and is the pods' sandbox too.
 func newContainerd(t *testing.T, programs string) *containerd {
 	t.Helper()
 	h := newHost(t)
@@ -60,7 +61,7 @@ root = %q
 	})
 	// Seen from outside, the path is short, as a socket's must be.
 	socket := fmt.Sprintf("/proc/%d/root%s", h.PID(), containerdSocket)
-	within(t, time.Minute, "containerd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
+	eventually(t, "containerd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	image := filepath.Join(h.scratch, "web.tar")
 	archive(t, image, "localhost/web:1", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
 	h.do("env", path, "ctr", "-n", "k8s.io", "images", "import", image)
@@ -139,12 +140,12 @@ func (c *containerd) exec(p pod, command ...string) string {
 	for _, word := range command {
 		request = request.text(2, word)
 	}
-	answer := c.must("ExecSync", request.number(3, 20))
+	answer := c.must("ExecSync", request)
 	c.must("RemoveContainer", message{}.text(1, id))
 	return string(answer.field(1)) + string(answer.field(2))
 }
 
-// What kubelet does with a pod.
+// This is kubelet's work on a pod.
 func TestContainerd(t *testing.T) { lifeOfAPod(newContainerd(t, "")) }
 
 func lifeOfAPod(c *containerd) {
@@ -234,9 +235,10 @@ func TestContainerdNamespaceIsGone(t *testing.T) {
 		t.Fatalf("namespaces %q", netns)
 	}
 	c.do("sh", "-c", `kill -9 $(ip netns pids "$0") && umount "/run/netns/$0"`, netns[0])
-	// containerd's own shim may be on its way out just then, and the first call fails: kubelet calls again until it succeeds.
+	// containerd's own shim may be on its way out just then, and the first call fails: kubelet
+	// calls again until it succeeds.
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = c.end(p); err == nil {
 			break
 		}
@@ -269,7 +271,8 @@ func TestContainerdBandwidth(t *testing.T) {
 	}
 }
 
-// ctr runs a container by hand, and this version of it forgets to detach. The container's death is proof enough.
+// ctr runs a container by hand, and this version of it forgets to detach. The container's death is
+// proof enough.
 func TestCtrForgetsToDetach(t *testing.T) {
 	c := newContainerd(t, "")
 	c.do("sh", "-c", detached, c.scratch+"/stderr", "ctr", "-n", "k8s.io", "run", "-d", "--cni", "localhost/web:1", "c1")
@@ -277,13 +280,14 @@ func TestCtrForgetsToDetach(t *testing.T) {
 	c.wantPage(theHost, "10.85.0.2", "80")
 	c.do("ctr", "-n", "k8s.io", "task", "rm", "-f", "c1")
 	c.do("ctr", "-n", "k8s.io", "container", "rm", "c1")
-	within(t, time.Minute, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
+	eventually(t, "the link to end with its namespace", func() bool { return len(c.ports()) == 0 })
 	c.wantAttached("c1 is removed", 0, "10.85.0.2", "fd00:85::2")
 	c.do(swiftctl, "gc")
 	c.wantAttached("collected", 0)
 }
 
-// Pods that were started with the reference's plugins are detached by swiftcni, and get new neighbours.
+// Pods that were started with the reference's plugins are detached by swiftcni, and get new
+// neighbours.
 func TestContainerdChangesPluginsWhilePodsRun(t *testing.T) {
 	c := newContainerd(t, "")
 	c.use(reference(t))

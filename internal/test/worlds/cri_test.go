@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // A message is one of protocol buffers', as bytes.
@@ -59,14 +58,15 @@ func (m message) field(field int) (found message) {
 	return found
 }
 
-// A cri is a client of a container runtime's interface for Kubernetes, v1: what kubelet calls. It's gRPC by hand, so that
-// the tests need no module for it: HTTP/2 whose bodies are messages behind five bytes of length.
+// A cri is a client of a container runtime's interface for Kubernetes, v1: what kubelet calls. It's
+// gRPC by hand, so that the tests need no module for it: HTTP/2 whose bodies are messages behind
+// five bytes of length.
 type cri struct{ http.Client }
 
 func newCRI(socket string) *cri {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	return &cri{http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
+	return &cri{http.Client{Timeout: hang, Transport: &http.Transport{
 		Protocols: &protocols,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -77,7 +77,7 @@ func newCRI(socket string) *cri {
 // call calls a method of the RuntimeService.
 func (c *cri) call(method string, request message) (message, error) {
 	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(request)))
-	post, err := http.NewRequest("POST", "http://cri/runtime.v1.RuntimeService/"+method, bytes.NewReader(append(body, request...)))
+	post, err := http.NewRequest(http.MethodPost, "http://cri/runtime.v1.RuntimeService/"+method, bytes.NewReader(append(body, request...)))
 	if err != nil {
 		return nil, err
 	}

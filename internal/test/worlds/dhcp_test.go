@@ -10,12 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
-// A dhcp is a host with a bridge, a DHCP server, and the reference's daemon that asks it for containers.
+// A dhcp is a host with a bridge, a DHCP server, and the reference's daemon that asks it for
+// containers.
 type dhcp struct {
 	*host
 	plugins string // CNI_PATH
@@ -28,7 +28,8 @@ const dhcpServer = "10.77.0.1"
 const dhcpConf = `{"cniVersion":"1.0.0","name":"lan","type":"bridge","bridge":"br0"%s,
 	"ipam":{"type":"dhcp","daemonSocketPath":"/run/dhcp/sock","request":[{"option":"121"}],"provide":[{"option":"host-name","fromArg":"NERDCTL_CNI_DHCP_HOSTNAME"}]}}`
 
-// newDHCP starts the daemon of a release of the reference, and dnsmasq, which is on the bridge or behind a port of it.
+// newDHCP starts the daemon of a release of the reference, and dnsmasq, which is on the bridge or
+// behind a port of it.
 func newDHCP(t *testing.T, release, place string, options ...string) *dhcp {
 	t.Helper()
 	dir, err := build.ReferencePlugins(io.Discard, repository, release, "ipam/dhcp")
@@ -36,7 +37,8 @@ func newDHCP(t *testing.T, release, place string, options ...string) *dhcp {
 		t.Fatal(err)
 	}
 	d := &dhcp{host: newHost(t), plugins: "/opt/cni/bin:/run/delegates"}
-	// A bridge without a MAC of its own would have its ports', and neighbours would know it by one that has left.
+	// A bridge without a MAC of its own would have its ports', and neighbours would know it by one
+	// that has left.
 	d.do("sh", "-ec", "mkdir /run/delegates /run/dhcp; ln -s "+dir+"/dhcp /run/delegates/"+
 		"; ip link add br0 address 02:00:00:00:00:01 type bridge; ip link set br0 up")
 	link := "br0"
@@ -57,7 +59,7 @@ func newDHCP(t *testing.T, release, place string, options ...string) *dhcp {
 	}
 	d.end = d.daemon("/run/delegates/dhcp", "daemon", "-socketpath", "/run/dhcp/sock")
 	t.Cleanup(d.end)
-	within(t, time.Minute, "the daemon's socket", func() bool { _, err := d.Run("test", "-S", "/run/dhcp/sock"); return err == nil })
+	eventually(t, "the daemon's socket", func() bool { _, err := d.Run("test", "-S", "/run/dhcp/sock"); return err == nil })
 	return d
 }
 
@@ -92,9 +94,11 @@ func (d *dhcp) wantHeard(message string, want int) {
 	}
 }
 
-// watchReleases counts DHCPRELEASE on its way through the bridge: whether it names its sender or not.
+// watchReleases counts DHCPRELEASE on its way through the bridge: whether it names its sender or
+// not.
 func (d *dhcp) watchReleases() (named, nameless func() int) {
-	// The type is the first option (RFC 2132, 9.6): behind 8 bytes of UDP's header and 240 of DHCP's.
+	// The type is the first option (RFC 2132, 9.6): behind 8 bytes of UDP's header and 240 of
+	// DHCP's.
 	const release = "udp dport 67 @th,1984,24 0x350107"
 	d.do("nft", `add table bridge watch
 		add counter bridge watch named; add counter bridge watch nameless
@@ -122,11 +126,11 @@ func (d *dhcp) leased() map[string]string {
 	return leases
 }
 
-// TestDHCP attaches containers by the reference's IPAM plugin dhcp. No request is lost, so that none has to be repeated,
-// which takes it 10 s; and the server hears of the release.
+// TestDHCP attaches containers by the reference's IPAM plugin dhcp. No request is lost, so that
+// none has to be repeated, which takes it 10 s; and the server hears of the release.
 //
-// Release v1.9.1 of the plugin sends its release from 0.0.0.0 to the server's address, which Linux takes for no packet of
-// its own (ip_route_input_slow, net/ipv4/route.c): dnsmasq can't hear it.
+// Release v1.9.1 of the plugin sends its release from 0.0.0.0 to the server's address, which Linux
+// takes for no packet of its own (ip_route_input_slow, net/ipv4/route.c): dnsmasq can't hear it.
 func TestDHCP(t *testing.T) {
 	for _, release := range []string{"v1.9.1", build.ReferenceVersion} {
 		for _, place := range []string{theHost, "lan"} {
@@ -145,10 +149,10 @@ func TestDHCP(t *testing.T) {
 					d.detach(i, conf)
 				}
 				if release == "v1.9.1" {
-					within(t, time.Minute, "releases from 0.0.0.0", func() bool { return nameless() == containers })
+					eventually(t, "releases from 0.0.0.0", func() bool { return nameless() == containers })
 					d.wantHeard("DHCPRELEASE", 0)
 				} else {
-					within(t, time.Minute, "releases", func() bool { return d.heard("DHCPRELEASE") == containers && named() == containers })
+					eventually(t, "releases", func() bool { return d.heard("DHCPRELEASE") == containers && named() == containers })
 					if left := d.leased(); len(left) > 0 {
 						t.Errorf("leases left: %v", left)
 					}
@@ -184,7 +188,8 @@ func (d *dhcp) attach(container, conf string) {
 	d.do("ip", "netns", "exec", container, "ping", "-c1", "-W60", dhcpServer)
 }
 
-// detach ends every third container before DEL, and names no namespace to every other third. Then it comes again.
+// detach ends every third container before DEL, and names no namespace to every other third. Then
+// it comes again.
 func (d *dhcp) detach(i int, conf string) {
 	d.t.Helper()
 	container := fmt.Sprintf("c%d", i)
@@ -201,7 +206,8 @@ func (d *dhcp) detach(i int, conf string) {
 	d.must("DEL", container, conf, env...)
 }
 
-// TestDHCPRoutes: a destination on the link has the router 0.0.0.0 (RFC 3442), which is no gateway, for CHECK neither.
+// TestDHCPRoutes: a destination on the link has the router 0.0.0.0 (RFC 3442), which is no gateway,
+// for CHECK neither.
 func TestDHCPRoutes(t *testing.T) {
 	d := newDHCP(t, build.ReferenceVersion, theHost, "--dhcp-option=121,10.9.0.0/16,0.0.0.0,0.0.0.0/0,10.77.0.254")
 	conf := fmt.Sprintf(dhcpConf, `,"ipMasq":true`)

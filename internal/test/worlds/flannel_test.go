@@ -14,13 +14,14 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// flannelNetwork is what flannel's own installer writes: its plugin completes bridge's configuration, and has bridge and
-// host-local make the attachment.
+// flannelNetwork is what flannel's own installer writes: its plugin completes bridge's
+// configuration, and has bridge and host-local make the attachment.
 const flannelNetwork = `{ "cniVersion": "0.3.1", "name": "cbr0", "plugins": [
   { "type": "flannel", "delegate": { "hairpinMode": true, "isDefaultGateway": true } },
   { "type": "portmap", "capabilities": { "portMappings": true } } ] }`
 
-// Two nodes, whose pods reach each other by flannel's engine. It makes bridge and host-local swiftcni's.
+// Two nodes, whose pods reach each other by flannel's engine. It makes bridge and host-local
+// swiftcni's.
 func TestFlannel(t *testing.T) {
 	for _, backend := range []string{"vxlan", "host-gw"} {
 		t.Run(backend, func(t *testing.T) { twoNodes(t, backend) })
@@ -59,7 +60,7 @@ func twoNodes(t *testing.T, backend string) {
 		t.Fatalf("pods are on %v, not on both nodes", ends)
 	}
 	for from, to := range map[string]string{"n1": "n2", "n2": "n1"} {
-		within(t, time.Minute, from+" to reach "+to, func() bool {
+		eventually(t, from+" to reach "+to, func() bool {
 			out, err := c.try("exec", ends[from][0], "--", "ping", "-c1", "-W2", ends[to][1])
 			return err == nil && strings.Contains(out, " 0% packet loss")
 		})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package worlds_test drives the built plugins by the programs that their users have: real runtimes and clients,
-// each in a host in a box. It needs root.
+// Package worlds_test drives the built plugins by the programs that their users have: real runtimes
+// and clients, each in a host in a box. It needs root.
 package worlds_test
 
 import (
@@ -49,11 +49,12 @@ func install(dir string) error {
 	tool := filepath.Join(dir, "swiftctl")
 	return errors.Join(
 		build.Release(io.Discard, repository, filepath.Join(dir, "swiftcni"), "./cmd/swiftcni"),
-		build.Go(io.Discard, repository, tool, "./cmd/swiftctl"),
+		build.Swiftctl(io.Discard, repository, tool),
 		build.Run(io.Discard, dir, nil, tool, "install", filepath.Join(dir, "plugins")))
 }
 
-// A host is a box with an outside, where plugins are looked for in /opt/cni/bin and networks in /etc/cni/net.d.
+// A host is a box with an outside, where plugins are looked for in /opt/cni/bin and networks in
+// /etc/cni/net.d.
 type host struct {
 	*box.Box
 	t       *testing.T
@@ -92,8 +93,8 @@ func (h *host) do(name string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// detached is a script for what starts containers: they keep its streams open as long as they live, so nobody may wait
-// for the end of these. What it has to say if it fails goes through a file.
+// detached is a script for programs that start containers. They keep its streams open as long as
+// they live, so nobody may wait for the end of these. Its errors go through a file.
 const detached = `"$@" </dev/null >/dev/null 2>"$0" || { cat "$0" >&2; exit 1; }`
 
 // write makes a file in the box.
@@ -135,8 +136,8 @@ func (h *host) ports() []string {
 	return list
 }
 
-// wantOurs wants each attachment's link to be one that swiftcni made, which alone writes an alias: a test by which another
-// plugin was found would say nothing of ours.
+// wantOurs wants each attachment's link to be one that swiftcni made, which alone writes an alias:
+// a test by which another plugin was found would say nothing of ours.
 func (h *host) wantOurs(when string) {
 	h.t.Helper()
 	var list []struct{ IfName, IfAlias string }
@@ -152,7 +153,8 @@ func (h *host) wantOurs(when string) {
 	}
 }
 
-// wantAttached compares leases with what's wanted, and the number of links with that of attachments, which must be ours.
+// wantAttached compares leases with what's wanted, and the number of links with that of
+// attachments, which must be ours.
 func (h *host) wantAttached(when string, attachments int, leases ...string) {
 	h.t.Helper()
 	h.wantOurs(when)
@@ -171,7 +173,7 @@ func (h *host) wantNothing(when string) {
 	rules := h.do("nft", "list", "table", "inet", "swiftcni")
 	for _, elements := range regexp.MustCompile(`elements = \{([^}]*)\}`).FindAllStringSubmatch(rules, -1) {
 		for element := range strings.SplitSeq(elements[1], ",") {
-			// What a network says of its bridge belongs to no attachment.
+			// A network's policy for its bridge belongs to no attachment.
 			if !strings.Contains(element, `/-/-"`) {
 				h.t.Errorf("%s: the element %s is left in\n%s", when, element, rules)
 			}
@@ -198,7 +200,8 @@ func (h *host) wantNoRule(when string, traces ...string) {
 	}
 }
 
-// A place is where something is tried from: a namespace's name, as in ip-netns(8), or the host itself.
+// A place is where something is tried from: a namespace's name, as in ip-netns(8), or the host
+// itself.
 const (
 	theHost    = ""
 	theOutside = "out"
@@ -218,12 +221,13 @@ func (h *host) get(seconds, from, address, port string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// wantPage fetches the page that containers serve. A server that has just been started may not listen yet.
+// wantPage fetches the page that containers serve. A server that has just been started may not
+// listen yet.
 func (h *host) wantPage(from, address, port string) {
 	h.t.Helper()
 	var got string
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if got, err = h.get("60", from, address, port); err == nil || !strings.Contains(err.Error(), "refused") {
 			break
 		}
@@ -241,7 +245,8 @@ func (h *host) wantNoPage(from, address, port string) {
 	}
 }
 
-// daemon starts a program that stays, and whose log is shown if the test fails. The returned function ends the host.
+// daemon starts a program that stays, and whose log is shown if the test fails. The returned
+// function ends the host.
 func (h *host) daemon(name string, args ...string) (end func()) {
 	h.t.Helper()
 	log, err := os.CreateTemp(h.scratch, "log-")
@@ -264,8 +269,8 @@ func (h *host) daemon(name string, args ...string) (end func()) {
 	}
 }
 
-// record makes the plugins note their calls, and returns a function that tells them: verb, plugin, link, and whether a
-// namespace was named.
+// record makes the plugins note their calls, and returns a function that tells them: verb, plugin,
+// link, and whether a namespace was named.
 func (h *host) record() (calls func() []string) {
 	h.t.Helper()
 	const script = "#!/bin/sh\necho \"$CNI_COMMAND ${0##*/} $CNI_IFNAME ${CNI_NETNS:+netns}\" >>/run/calls\nexec %s/${0##*/}\n"
@@ -285,8 +290,8 @@ func (h *host) record() (calls func() []string) {
 	}
 }
 
-// removeCgroups removes the parent that a runtime gave all cgroups of its containers, and that nobody removes. What's in
-// use stays.
+// removeCgroups removes the parent that a runtime gave all cgroups of its containers, and that
+// nobody removes. What's in use stays.
 func removeCgroups(parent string) {
 	found, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
 	for _, dir := range found {
@@ -294,12 +299,15 @@ func removeCgroups(parent string) {
 	}
 }
 
-// within waits for what happens in its own time.
-func within(t *testing.T, bound time.Duration, what string, done func() bool) {
+// hang is longer than anything takes on a busy machine: a test that waits so long waits for what never happens.
+const hang = 10 * time.Minute
+
+// eventually waits for what happens in its own time.
+func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(bound); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", bound, what)
+			t.Fatalf("waited %v for %s", hang, what)
 		}
 	}
 }

@@ -41,7 +41,8 @@ func rootfs(t *testing.T, dir string) {
 	}
 }
 
-// archive packs rootfs into an OCI archive, as a registry would have given it, with a name and a command.
+// archive packs rootfs into an OCI archive, as a registry would have given it, with a name and a
+// command.
 func archive(t *testing.T, file, name string, command ...string) {
 	t.Helper()
 	dir := t.TempDir()

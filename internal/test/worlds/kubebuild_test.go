@@ -18,8 +18,8 @@ const (
 	flannelPluginVersion = "v0.9.1" // of the CNI project's plugins: the last one with flannel's
 )
 
-// buildKubernetes returns a directory with all of a cluster's programs but etcd. Kubernetes' module needs its parts to be
-// named one by one, which a module of our own does. It takes some minutes.
+// buildKubernetes returns a directory with all of a cluster's programs but etcd. Kubernetes' module
+// needs its parts to be named one by one, which a module of our own does. It takes some minutes.
 func buildKubernetes(t *testing.T) string {
 	t.Helper()
 	const script = `set -e
@@ -44,8 +44,8 @@ GOFLAGS=-mod=mod CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w -X k8s.io
 	})
 }
 
-// buildFlannel returns a directory with flanneld, and its plugin flannel. Two of flanneld's backends are left out: one needs
-// C, and one a vendor's module.
+// buildFlannel returns a directory with flanneld, and its plugin flannel. Two of flanneld's
+// backends are left out: one needs C, and one a vendor's module.
 func buildFlannel(t *testing.T) string {
 	t.Helper()
 	const script = `set -e

@@ -15,8 +15,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// startKubelet starts one whose pods are files in the returned directory and, where flags name one, those of an API
-// server.
+// startKubelet starts one whose pods are files in the returned directory and, where flags name one,
+// those of an API server.
 func (c *containerd) startKubelet(program, name, address string, flags ...string) (manifests string) {
 	c.t.Helper()
 	dir := filepath.Join(c.scratch, "kubelet")
@@ -24,7 +24,8 @@ func (c *containerd) startKubelet(program, name, address string, flags ...string
 	if err := os.MkdirAll(manifests, 0o755); err != nil {
 		c.t.Fatal(err)
 	}
-	// kubelet insists on settings of the whole machine. It's shown files that say what it wants, and so it writes none.
+	// kubelet insists on settings of the whole machine. It's shown files that say what it wants,
+	// and so it writes none.
 	for name, value := range map[string]string{
 		"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 		"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
@@ -95,10 +96,10 @@ func TestKubelet(t *testing.T) {
 				}
 			}
 			begun := time.Now()
-			within(t, 2*time.Minute, "three pods", func() bool { return len(c.leases()) == 6 && len(c.ports()) == 3 })
+			eventually(t, "three pods", func() bool { return len(c.leases()) == 6 && len(c.ports()) == 3 })
 			t.Logf("three pods are attached after %v", time.Since(begun).Round(time.Millisecond))
 			for _, port := range []string{"8080", "8081", "8082"} {
-				within(t, time.Minute, "the page of port "+port, func() bool {
+				eventually(t, "the page of port "+port, func() bool {
 					got, err := c.get("10", theOutside, box.BoxIPv4, port)
 					return err == nil && strings.HasSuffix(got, page)
 				})
@@ -108,8 +109,8 @@ func TestKubelet(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			within(t, 2*time.Minute, "all pods to be detached", func() bool { return len(c.leases()) == 0 && len(c.ports()) == 0 })
-			within(t, time.Minute, "libcni to forget", func() bool { return len(c.names("/var/lib/cni/results", "*")) == 0 })
+			eventually(t, "all pods to be detached", func() bool { return len(c.leases()) == 0 && len(c.ports()) == 0 })
+			eventually(t, "libcni to forget", func() bool { return len(c.names("/var/lib/cni/results", "*")) == 0 })
 			c.wantNothing("removed")
 		})
 	}

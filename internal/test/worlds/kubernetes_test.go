@@ -62,7 +62,7 @@ func newCluster(t *testing.T, first *containerd, address string) *cluster {
 		"--authorization-mode=AlwaysAllow", "--service-account-key-file="+dir+"/key", "--service-account-signing-key-file="+dir+"/key",
 		"--service-account-issuer=https://k", "--disable-admission-plugins=ServiceAccount", "--kubelet-preferred-address-types=InternalIP")
 	c.nodes = []*node{{first, "n1", address}}
-	within(t, time.Minute, "the API server", func() bool {
+	eventually(t, "the API server", func() bool {
 		out, err := c.try("get", "--raw", "/readyz")
 		return err == nil && out == "ok"
 	})
@@ -93,18 +93,18 @@ func (c *cluster) run(n *node) {
 
 // try is kubectl on the first node.
 func (c *cluster) try(args ...string) (string, error) {
-	return c.nodes[0].Run(c.programs+"/kubectl", append([]string{"--kubeconfig=/run/kubeconfig", "--request-timeout=20s"}, args...)...)
+	return c.nodes[0].Run(c.programs+"/kubectl", append([]string{"--kubeconfig=/run/kubeconfig", "--request-timeout=1m"}, args...)...)
 }
 
 func (c *cluster) kubectl(args ...string) string {
 	c.t.Helper()
-	return c.nodes[0].do(c.programs+"/kubectl", append([]string{"--kubeconfig=/run/kubeconfig", "--request-timeout=60s"}, args...)...)
+	return c.nodes[0].do(c.programs+"/kubectl", append([]string{"--kubeconfig=/run/kubeconfig", "--request-timeout=" + hang.String()}, args...)...)
 }
 
 // ready waits for all nodes.
 func (c *cluster) ready() {
 	c.t.Helper()
-	within(c.t, 2*time.Minute, "the nodes to be ready", func() bool {
+	eventually(c.t, "the nodes to be ready", func() bool {
 		out, err := c.try("get", "nodes", "--no-headers")
 		return err == nil && strings.Count(out, " Ready ") == len(c.nodes)
 	})
@@ -130,7 +130,8 @@ func (c *cluster) deploy(name string, replicas, hostPort int) {
 	c.kubectl("apply", "-f", "/run/deployment.json")
 }
 
-// scale changes a deployment's size, and returns how long it took until all pods are ready, or gone from every node.
+// scale changes a deployment's size, and returns how long it took until all pods are ready, or gone
+// from every node.
 func (c *cluster) scale(name string, replicas int) time.Duration {
 	c.t.Helper()
 	begun := time.Now()
@@ -145,7 +146,7 @@ func (c *cluster) settled(name string, replicas int) {
 		c.empty()
 		return
 	}
-	within(c.t, 3*time.Minute, fmt.Sprintf("%d pods of %s", replicas, name), func() bool {
+	eventually(c.t, fmt.Sprintf("%d pods of %s", replicas, name), func() bool {
 		out, err := c.try("get", "deployment", name, "-o", "jsonpath={.status.readyReplicas} {.status.replicas}")
 		return err == nil && out == fmt.Sprintf("%d %[1]d", replicas)
 	})
@@ -155,7 +156,7 @@ func (c *cluster) settled(name string, replicas int) {
 func (c *cluster) empty() {
 	c.t.Helper()
 	for _, n := range c.nodes {
-		within(c.t, 3*time.Minute, "all pods of "+n.name+" to be detached", func() bool {
+		eventually(c.t, "all pods of "+n.name+" to be detached", func() bool {
 			return len(n.leases()) == 0 && len(n.ports()) == 0 && len(n.names("/var/lib/cni/results", "*")) == 0
 		})
 	}
@@ -183,12 +184,12 @@ func (c *cluster) podsOf(name, field string) (pods [][2]string) {
 func (c *cluster) wantService(pod, address string) {
 	c.t.Helper()
 	for _, n := range c.nodes {
-		within(c.t, time.Minute, "kube-proxy of "+n.name, func() bool {
+		eventually(c.t, "kube-proxy of "+n.name, func() bool {
 			got, err := n.get("5", theHost, address, "80")
 			return err == nil && strings.HasSuffix(got, page)
 		})
 	}
-	within(c.t, time.Minute, "the service to answer a pod", func() bool {
+	eventually(c.t, "the service to answer a pod", func() bool {
 		out, err := c.try("exec", pod, "--", "sh", "-c", `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 `+address+" 80")
 		return err == nil && strings.HasSuffix(strings.TrimSpace(out), page)
 	})

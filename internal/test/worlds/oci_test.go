@@ -20,7 +20,8 @@ const bundleNetwork = `{
   "ipam": { "type": "host-local", "ranges": [ [ { "subnet": "10.86.0.0/24" } ], [ { "subnet": "fd00:86::/64" } ] ] }
 }`
 
-// published adds to it, within the one plugin, what publishes the container's port 80 as the host's 8080.
+// published adds to it, within the one plugin, what publishes the container's port 80 as the host's
+// 8080.
 var published = strings.TrimSuffix(bundleNetwork, "}") + `,
   "runtimeConfig": { "portMappings": [ { "hostPort": 8080, "containerPort": 80, "protocol": "tcp" } ] },
   "chain": [ { "type": "portmap", "capabilities": { "portMappings": true } }, { "type": "firewall" } ]
@@ -41,7 +42,8 @@ func newOCI(t *testing.T, runtime string) *oci {
 	return o
 }
 
-// configure writes the container's config.json: the runtime's own sample, but with a web server as its process.
+// configure writes the container's config.json: the runtime's own sample, but with a web server as
+// its process.
 func (o *oci) configure(hooks any) {
 	o.t.Helper()
 	o.do("sh", "-c", `cd "$0" && rm -f config.json && "$1" spec`, o.bundle, o.runtime)
@@ -93,7 +95,7 @@ func TestOCIHook(t *testing.T) {
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {
 			o := newOCI(t, runtime)
-			hook := []any{map[string]any{"path": swiftctl, "args": []string{"swiftctl", "hook", "/etc/cni/net.d/bundles.conf"}, "timeout": 20}}
+			hook := []any{map[string]any{"path": swiftctl, "args": []string{"swiftctl", "hook", "/etc/cni/net.d/bundles.conf"}, "timeout": int(hang.Seconds())}}
 			o.configure(map[string]any{"createRuntime": hook, "poststop": hook})
 			if err := o.run(); err != nil {
 				t.Fatal(err)
@@ -114,7 +116,7 @@ func TestOCIHook(t *testing.T) {
 	}
 }
 
-// What a script does for CNI: five variables, and the configuration on standard input.
+// A script needs little for CNI: five variables, and the configuration on standard input.
 func TestOCIScript(t *testing.T) {
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {

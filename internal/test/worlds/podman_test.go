@@ -13,10 +13,11 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// A podman is a host with podman, whose networks are CNI's, and the image localhost/web, which serves page.
+// A podman is a host with podman, whose networks are CNI's, and the image localhost/web, which
+// serves page.
 type podman struct {
 	*host
-	env []string
+	env []string // environment and program, as env(1) takes them
 }
 
 func newPodman(t *testing.T) *podman {
@@ -44,30 +45,54 @@ log_driver = "k8s-file"
 			t.Fatal(err)
 		}
 	}
-	p := &podman{h, []string{"CONTAINERS_CONF=" + dir + "/containers.conf", "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf"}}
-	// The parent of all containers' cgroups is podman's to make and nobody's to remove. One that's in use stays.
+	p := &podman{h, []string{"CONTAINERS_CONF=" + dir + "/containers.conf", "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf", "podman"}}
+	// The parent of all containers' cgroups is podman's to make and nobody's to remove. One that's
+	// in use stays.
 	t.Cleanup(func() {
 		h.Close()
 		removeCgroups("libpod_parent")
 	})
-	tree := filepath.Join(dir, "rootfs")
-	rootfs(t, tree)
-	p.do("sh", append([]string{"-c", `tar -C "$0" -c . | env "$@" podman import -q - localhost/web`, tree}, p.env...)...)
+	p.importWeb(filepath.Join(dir, "rootfs"))
 	return p
+}
+
+// importWeb makes the image.
+func (p *podman) importWeb(tree string) {
+	p.t.Helper()
+	rootfs(p.t, tree)
+	p.do("sh", append([]string{"-c", `tar -C "$0" -c . | env "$@" import -q - localhost/web`, tree}, p.env...)...)
 }
 
 // podman runs it, and returns what it printed.
 func (p *podman) podman(args ...string) string {
 	p.t.Helper()
-	return p.do("env", append(append(slices.Clone(p.env), "podman"), args...)...)
+	return p.do("env", append(slices.Clone(p.env), args...)...)
+}
+
+// try runs a command that starts containers.
+func (p *podman) try(args ...string) error {
+	f, err := os.CreateTemp(p.scratch, "stderr-")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	args = append(append([]string{"-c", detached, f.Name(), "env"}, p.env...), args...)
+	_, err = p.Run("sh", args...)
+	return err
+}
+
+// web is the command that runs a container which serves the page at port 80.
+func web(name string, args ...string) []string {
+	args = append([]string{"run", "-d", "--name", name}, args...)
+	return append(args, "localhost/web", "httpd", "-f", "-p", "80", "-h", "/www")
 }
 
 // run starts a container that serves the page at port 80.
 func (p *podman) run(name string, args ...string) {
 	p.t.Helper()
-	args = append(append([]string{"run", "-d", "--name", name}, args...), "localhost/web", "httpd", "-f", "-p", "80", "-h", "/www")
-	args = append(append([]string{"-c", detached, p.scratch + "/stderr", "env"}, p.env...), append([]string{"podman"}, args...)...)
-	p.do("sh", args...)
+	if err := p.try(web(name, args...)...); err != nil {
+		p.t.Fatal(err)
+	}
 	if !p.theirs {
 		p.wantOurs(name + " runs")
 	}
@@ -84,13 +109,10 @@ func (p *podman) createNetwork(name, subnet4, subnet6 string) {
 	p.podman("network", "create", "--ipv6", "--subnet", subnet4, "--subnet", subnet6, name)
 }
 
-// What a user does who replaced the plugin directory by swiftcni, and nothing else.
-func TestPodman(t *testing.T) {
-	p := newPodman(t)
-	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
-
-	p.run("p1", "--network", "front", "-p", "8081:80")
-	p.wantAttached("p1 runs", 1, "10.89.7.2", "fd00:89:7::2")
+// wantPublished wants p1, the first container of the network front, to be reached by its port 8081
+// from everywhere, and to reach everything.
+func (p *podman) wantPublished() {
+	p.t.Helper()
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
 	p.wantPage(theOutside, box.BoxIPv6, "8081")
 	p.wantPage(theHost, box.BoxIPv4, "8081")
@@ -99,19 +121,35 @@ func TestPodman(t *testing.T) {
 	for _, address := range []string{"10.89.7.1", "fd00:89:7::1", box.RouterIPv4, box.RouterIPv6} {
 		p.podman("exec", "p1", "ping", "-c1", "-W60", address)
 	}
+}
+
+// wantNeighbour wants p2 to have the addresses that were asked for, and to reach p1. A published port
+// is reached through the host's address by neighbours, and by the container itself.
+func (p *podman) wantNeighbour() {
+	p.t.Helper()
+	if link := p.podman("exec", "p2", "ip", "address", "show", "eth0"); !strings.Contains(link, "02:00:5e:10:00:77") || !strings.Contains(link, "10.89.7.77/24") {
+		p.t.Errorf("p2 has\n%s", link)
+	}
+	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.7.2")
+	for _, name := range []string{"p1", "p2"} {
+		if got := p.podman("exec", name, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w60 "+box.BoxIPv4+" 8081"); !strings.HasSuffix(got, page) {
+			p.t.Errorf("%s got %q at the published port", name, got)
+		}
+	}
+}
+
+// A user replaces the plugin directory by swiftcni, and nothing else.
+func TestPodman(t *testing.T) {
+	p := newPodman(t)
+	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
+
+	p.run("p1", "--network", "front", "-p", "8081:80")
+	p.wantAttached("p1 runs", 1, "10.89.7.2", "fd00:89:7::2")
+	p.wantPublished()
 
 	p.run("p2", "--network", "front", "--ip", "10.89.7.77", "--mac-address", "02:00:5e:10:00:77")
 	p.wantAttached("p2 runs with a fixed address", 2, "10.89.7.2", "10.89.7.77", "fd00:89:7::2", "fd00:89:7::3")
-	if link := p.podman("exec", "p2", "ip", "address", "show", "eth0"); !strings.Contains(link, "02:00:5e:10:00:77") || !strings.Contains(link, "10.89.7.77/24") {
-		t.Errorf("p2 has\n%s", link)
-	}
-	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.7.2")
-	// A published port is reached through the host's address by neighbours, and by the container itself.
-	for _, name := range []string{"p1", "p2"} {
-		if got := p.podman("exec", name, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w60 "+box.BoxIPv4+" 8081"); !strings.HasSuffix(got, page) {
-			t.Errorf("%s got %q at the published port", name, got)
-		}
-	}
+	p.wantNeighbour()
 
 	p.podman("restart", "-t", "0", "p1")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
@@ -125,8 +163,8 @@ func TestPodman(t *testing.T) {
 	p.podman("network", "rm", "front")
 }
 
-// Debian's podman brings the reference's plugins, in a directory where it looks before /opt/cni/bin. `swiftctl install` puts
-// ours before them, and those that we lack are still found.
+// Debian's podman brings the reference's plugins, in a directory where it looks before
+// /opt/cni/bin. `swiftctl install` puts ours before them, and those that we lack are still found.
 func TestPodmanOfAPackageThatBringsPlugins(t *testing.T) {
 	p := newPodman(t)
 	p.do("rm", "/opt/cni/bin")
@@ -148,7 +186,8 @@ func TestPodmanOfAPackageThatBringsPlugins(t *testing.T) {
 	}
 }
 
-// The kinds of bridge networks that podman makes: its default one, internal ones, isolated ones, one with an MTU.
+// The kinds of bridge networks that podman makes: its default one, internal ones, isolated ones,
+// one with an MTU.
 func TestPodmanKindsOfNetworks(t *testing.T) {
 	p := newPodman(t)
 	p.run("default", "-p", "8081:80")
@@ -187,7 +226,7 @@ func TestPodmanKindsOfNetworks(t *testing.T) {
 // wantSilence pings what a container must not reach.
 func (p *podman) wantSilence(name, address string) {
 	p.t.Helper()
-	out, err := p.Run("env", append(slices.Clone(p.env), "podman", "exec", name, "ping", "-c1", "-W1", address)...)
+	out, err := p.Run("env", append(slices.Clone(p.env), "exec", name, "ping", "-c1", "-W1", address)...)
 	if err == nil || strings.Contains(out, "1 packets received") {
 		p.t.Errorf("%s reaches %s: %v\n%s", name, address, err, out)
 	}
@@ -224,8 +263,8 @@ func TestPodmanReloadsAfterAFlush(t *testing.T) {
 	p.wantNothing("removed")
 }
 
-// On a host that forwards nothing by itself, the firewall plugin opens the way out and back. As with the reference's
-// plugins, published ports need a rule of the host's own.
+// On a host that forwards nothing by itself, the firewall plugin opens the way out and back. As
+// with the reference's plugins, published ports need a rule of the host's own.
 func TestPodmanOnAHostThatForwardsNothing(t *testing.T) {
 	p := newPodman(t)
 	p.do("iptables", "-P", "FORWARD", "DROP")
@@ -241,7 +280,8 @@ func TestPodmanOnAHostThatForwardsNothing(t *testing.T) {
 	p.wantNothing("removed")
 }
 
-// Containers that were started with the reference's plugins are detached by swiftcni, and get new neighbours.
+// Containers that were started with the reference's plugins are detached by swiftcni, and get new
+// neighbours.
 func TestPodmanChangesPluginsWhileContainersRun(t *testing.T) {
 	p := newPodman(t)
 	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")

@@ -14,8 +14,8 @@ import (
 // referencePrefix begins the names of directories of the reference's plugins.
 const referencePrefix = "reference-"
 
-// reference returns a plugin directory with the reference plugins that runtimes' usual networks name. They're built
-// once, into the repository's cache, since a release doesn't change.
+// reference returns a plugin directory with the reference plugins that runtimes' usual networks
+// name. They're built once, into the repository's cache, since a release doesn't change.
 func reference(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(repository, ".cache/worlds", referencePrefix+build.ReferenceVersion))

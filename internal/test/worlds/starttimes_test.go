@@ -48,21 +48,30 @@ func podStartTimes(c *containerd) {
 	})
 }
 
-// rounds is how often each is started; the first time isn't counted, since it makes bridges and base chains.
+// rounds is how often each is started; the first time isn't counted, since it makes bridges and
+// base chains.
 const rounds = 9
 
-// startTimes tells how long a start and a removal take without a network, with the reference's plugins, and with
-// swiftcni in their place, in turns. Nothing is judged by it: a few rounds on a busy machine are a hint.
+// startTimes tells how long a start and a removal take without a network, with the reference's
+// plugins, and with swiftcni in their place, without and with a resident, in turns. Nothing is judged by it: a few rounds on a
+// busy machine are a hint.
 func (h *host) startTimes(what string, start func(networked bool), end func()) {
 	h.t.Helper()
 	contestants := []struct {
-		name, plugins string
-		networked     bool
-	}{{"no network", swiftcni, false}, {"the reference", reference(h.t), true}, {"swiftcni", swiftcni, true}}
+		name, plugins       string
+		networked, resident bool
+	}{
+		{"no network", swiftcni, false, false}, {"the reference", reference(h.t), true, false},
+		{"swiftcni", swiftcni, true, false}, {"swiftcni by a resident", swiftcni, true, true},
+	}
 	starts, ends := make([][]time.Duration, len(contestants)), make([][]time.Duration, len(contestants))
 	for round := range rounds + 1 {
 		for i, c := range contestants {
 			h.use(c.plugins)
+			var r *resident
+			if c.resident {
+				r = h.reside()
+			}
 			begun := time.Now()
 			start(c.networked)
 			started := time.Now()
@@ -70,6 +79,9 @@ func (h *host) startTimes(what string, start func(networked bool), end func()) {
 			if round > 0 {
 				starts[i] = append(starts[i], started.Sub(begun))
 				ends[i] = append(ends[i], time.Since(started))
+			}
+			if r != nil {
+				r.end("TERM")
 			}
 		}
 	}

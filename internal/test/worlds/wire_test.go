@@ -11,9 +11,9 @@ import (
 // wireLink is the link by which a host sees the wire to another.
 const wireLink = "wire"
 
-// wire joins two hosts by a link of their own, called [wireLink] on both: the first is 10.250.0.1 and fd00:250::1 there,
-// the second 10.250.0.2 and fd00:250::2. Nothing of it shows on the machine: the pair is made in a namespace that ends at
-// once.
+// wire joins two hosts by a link of their own, called [wireLink] on both: the first is 10.250.0.1
+// and fd00:250::1 there, the second 10.250.0.2 and fd00:250::2. Nothing of it shows on the machine:
+// the pair is made in a namespace that ends at once.
 func wire(t *testing.T, first, second *host) {
 	t.Helper()
 	const pair = `ip link add name one type veth peer name two &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package build builds what the benchmarks and harnesses run: swiftcni from source, and the reference plugins.
+// Package build builds the programs that the benchmarks and harnesses run: swiftcni from source,
+// and the reference plugins.
 package build
 
 import (
@@ -13,17 +14,18 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/swiftcni/swiftcni/internal/entry"
+	"github.com/swiftcni/swiftcni/internal/handover"
 )
 
-// ReferenceVersion is the release of github.com/containernetworking/plugins that swiftcni stands beside.
+// ReferenceVersion is the release of github.com/containernetworking/plugins with which swiftcni is
+// compared.
 const ReferenceVersion = "v1.10.0"
 
-// flags are the release's: a static binary without symbols.
+// flags are the release's flags, for a static binary without symbols.
 var flags = [...]string{"-trimpath", "-ldflags", "-s -w"}
 
-// Root returns the directory of swiftcni's module, from anywhere in its repository: some directories there are modules
-// of their own.
+// Root returns the directory of swiftcni's module, from anywhere in its repository. Some
+// directories there are modules of their own.
 func Root() (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/swiftcni/swiftcni").Output()
 	if err != nil {
@@ -32,7 +34,8 @@ func Root() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Run runs a program in a directory, with more environment, and tells so. Its output is told if it fails.
+// Run runs a program in a directory, with additional environment, and reports that as progress. It
+// reports the program's output if it fails.
 func Run(progress io.Writer, dir string, env []string, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
@@ -50,17 +53,24 @@ func Go(progress io.Writer, root, output, pkg string) error {
 	return Run(progress, root, []string{"CGO_ENABLED=0"}, "go", append(args, "-o", output, pkg)...)
 }
 
-// Release builds one of the module's programs as a release is built: see GOBUILD in the Makefile.
+// Swiftctl builds the tool, which is a module of its own in the repository at root. The output's
+// path is absolute.
+func Swiftctl(progress io.Writer, root, output string) error {
+	return Go(progress, filepath.Join(root, "cmd", "swiftctl"), output, ".")
+}
+
+// Release builds the plugins' program, whose package is pkg, as a release is built: see GOBUILD in
+// the Makefile.
 func Release(progress io.Writer, root, output, pkg string) error {
 	env := []string{"CGO_ENABLED=0"}
 	if strings.HasPrefix(runtime.Version(), "go1.26") {
 		env = append(env, "GOEXPERIMENT=nogreenteagc")
 	}
-	return Run(progress, root, env, "go", "build", flags[0], flags[1], flags[2]+" "+entry.Flag, "-o", output, pkg)
+	return Run(progress, root, env, "go", "build", flags[0], flags[1], flags[2]+" "+handover.Flag, "-o", output, pkg)
 }
 
-// Swiftcni puts swiftcni into a directory under the names of its plugins: built from the module at root, or
-// a binary that's there.
+// Swiftcni puts swiftcni into a directory under the names of its plugins. It builds it from the
+// module at root, or uses an existing binary.
 func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -90,14 +100,16 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	return nil
 }
 
-// Reference installs the reference's plugins that swiftcni is compared with, as [ReferencePlugins] does.
+// Reference installs the reference's plugins with which swiftcni is compared, as [ReferencePlugins]
+// does.
 func Reference(progress io.Writer, root string) (dir string, err error) {
 	return ReferencePlugins(progress, root, ReferenceVersion,
 		"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap", "meta/firewall", "meta/tuning", "meta/bandwidth")
 }
 
-// ReferencePlugins installs plugins of a release of the reference into a directory of the cache at root, once, since a
-// release doesn't change, and returns it. A plugin's name is that of its package, such as main/bridge.
+// ReferencePlugins installs plugins of a release of the reference into a directory of the cache at
+// root, and returns that directory. It does so once, since a release doesn't change. A plugin's
+// name is that of its package, such as main/bridge.
 func ReferencePlugins(progress io.Writer, root, version string, plugins ...string) (dir string, err error) {
 	if dir, err = filepath.Abs(filepath.Join(root, ".cache", "bench", "reference-"+version)); err != nil {
 		return "", err
@@ -116,14 +128,16 @@ func ReferencePlugins(progress io.Writer, root, version string, plugins ...strin
 	if !missing {
 		return dir, nil
 	}
-	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
+	// With a version, go install ignores the go.mod around it, but it uses GOFLAGS.
 	return dir, Run(progress, dir, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go", args...)
 }
 
-// CnitoolVersion is the release of libcni and its command-line client that tests use: it speaks CNI 1.1.0.
+// CnitoolVersion is the release of libcni and its command-line client that tests use. It speaks CNI
+// 1.1.0.
 const CnitoolVersion = "v1.3.1"
 
-// Cnitool builds libcni's command-line client, statically, into the cache at root, once, and returns its path.
+// Cnitool builds libcni's command-line client, statically, into the cache at root, once, and
+// returns its path.
 func Cnitool(progress io.Writer, root string) (path string, err error) {
 	dir, err := filepath.Abs(filepath.Join(root, ".cache", "cnitool-static-"+CnitoolVersion))
 	if err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo_test runs the demonstration for real, to its end and interrupted, and looks for what it left.
-// It needs root, as runc does.
+// Package demo_test runs the demonstration for real, to its end and interrupted, and looks for what
+// it left. It needs root, as runc does.
 package demo_test
 
 import (
@@ -53,7 +53,8 @@ func TestDemoShowsEverythingAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// A terminal's Ctrl-C goes to the whole process group, a supervisor's SIGINT or SIGTERM to demo.sh alone.
+// A terminal's Ctrl-C goes to the whole process group, a supervisor's SIGINT or SIGTERM to demo.sh
+// alone.
 func TestDemoInterruptedLeavesNothing(t *testing.T) {
 	bin := build(t)
 	for _, c := range []struct {
@@ -92,11 +93,13 @@ func TestDemoInterruptedLeavesNothing(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", bin, "./cmd/swiftcni", "./cmd/swiftctl")
-	cmd.Dir = "../../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	for _, name := range []string{"swiftcni", "swiftctl"} {
+		cmd := exec.Command("go", "build", "-o", bin+"/", ".")
+		cmd.Dir = "../../../cmd/" + name // swiftctl is a module of its own
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd, err, out)
+		}
 	}
 	return bin
 }
@@ -114,7 +117,8 @@ func start(t *testing.T, bin string) *demo {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root: runc does")
 	}
-	// What the demonstration would leave running becomes a child of this process, and is found.
+	// A process that the demonstration would leave running becomes a child of this process, and is
+	// found.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +181,8 @@ func (d *demo) checkNothingLeft(t *testing.T) {
 	}
 }
 
-// machine lists what the demonstration must not change: links, the directories that runc, iproute2 and CNI
-// write to, and mounts at the latter or in temporary directories.
+// machine lists what the demonstration must not change: links, the directories that runc, iproute2
+// and CNI write to, and mounts at the latter or in temporary directories.
 func machine(t *testing.T) []string {
 	t.Helper()
 	var all []string

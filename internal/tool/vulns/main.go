@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command vulns makes a vulnerability database for govulncheck out of the module golang.org/x/vulndb, which comes by the
-// same way as any module where vuln.go.dev can't be reached. The form is that of https://go.dev/doc/security/vuln/database.
+// Command vulns makes a vulnerability database for govulncheck from the module golang.org/x/vulndb.
+// The module comes by the same way as any other, if vuln.go.dev can't be reached. The form is that
+// of https://go.dev/doc/security/vuln/database.
 //
 //	go run ./internal/tool/vulns DIR-OF-THE-MODULE DATABASE
 package main
@@ -15,7 +16,8 @@ import (
 	"strings"
 )
 
-// report is what the index needs of a report in the form of OSV (https://ossf.github.io/osv-schema).
+// report is the part of a report in the form of OSV (https://ossf.github.io/osv-schema) that the
+// index needs.
 type report struct {
 	ID       string   `json:"id"`
 	Modified string   `json:"modified"`
@@ -103,7 +105,8 @@ func run(from, to string) error {
 	return nil
 }
 
-// fixes returns the modules that a report is about, each with the last version that fixes it, if there's one.
+// fixes returns the modules that a report is about, each with the last version that fixes it, if
+// there is one.
 func (r *report) fixes() map[string]string {
 	fixes := map[string]string{}
 	for _, a := range r.Affected {

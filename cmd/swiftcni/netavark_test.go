@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// driver runs a command of netavark's driver protocol on the host.
+func (w *world) driver(input string, args ...string) answer {
+	w.t.Helper()
+	cmd := exec.Command(filepath.Join(oursDir(), "bridge"), args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	a, err := w.capture(cmd, []byte(input))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// drives runs one that must succeed, and returns its answer.
+func (w *world) drives(input string, args ...string) (answer map[string]any) {
+	w.t.Helper()
+	a := w.driver(input, args...)
+	if a.status != 0 || len(a.stderr) > 0 {
+		w.t.Fatalf("%s: status %d: %s%s", args, a.status, a.stdout, a.stderr)
+	}
+	if len(a.stdout) > 0 {
+		if err := json.Unmarshal(a.stdout, &answer); err != nil {
+			w.t.Fatalf("%s: %v: %s", args, err, a.stdout)
+		}
+	}
+	return answer
+}
+
+const networkID = "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9"
+
+// networkOf is podman's network with some more members.
+func networkOf(more string) string {
+	return `{"name":"shop","id":"` + networkID + `","driver":"swiftcni","created":"2026-01-01T00:00:00Z","labels":{"a":"b"},` +
+		`"dns_enabled":true,"internal":false,"ipv6_enabled":false` + more + `}`
+}
+
+// callOf is the input of setup and teardown, for a network that create has completed.
+func callOf(network map[string]any, container, more string) string {
+	text, err := json.Marshal(network)
+	if err != nil {
+		panic(err) // it was read from JSON
+	}
+	return fmt.Sprintf(`{"container_id":%q,"container_name":"n","network":%s,%s}`, container, text, more)
+}
+
+func TestNetavarkDriver(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for _, name := range []string{"c1", "c2"} {
+		if err := w.netns(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info := w.drives("", "info"); info["api_version"] != "1.0.0" || info["version"] == "" {
+		t.Errorf("info: %v", info)
+	}
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"},{"subnet":"fd77::/64"}],"options":{"mtu":"1400"}`), "create")
+	subnets, _ := json.Marshal(network["subnets"])
+	if got := string(subnets); got != `[{"gateway":"10.77.0.1","subnet":"10.77.0.0/24"},{"gateway":"fd77::1","subnet":"fd77::/64"}]` {
+		t.Errorf("subnets %s", got)
+	}
+	if network["id"] != networkID || network["created"] == nil || network["labels"] == nil || network["dns_enabled"] != false {
+		t.Errorf("network %v", network)
+	}
+	ports := `"port_mappings":[{"host_port":8080,"container_port":80,"host_ip":"","protocol":"tcp,udp","range":3}]`
+	setup := callOf(network, "c1", ports+`,"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9","fd77::9"],"static_mac":"02:00:00:00:00:09","aliases":["x"]}`)
+	status := w.drives(setup, "setup", netnsPath("c1"))
+	text, _ := json.Marshal(status)
+	if got, want := string(text), `{"dns_search_domains":[],"dns_server_ips":[],"interfaces":{"eth0":{"mac_address":"02:00:00:00:00:09",`+
+		`"subnets":[{"gateway":"10.77.0.1","ipnet":"10.77.0.9/24"},{"gateway":"fd77::1","ipnet":"fd77::9/64"}]}}}`; got != want {
+		t.Errorf("status %s\nwant   %s", got, want)
+	}
+	for _, to := range []string{"10.77.0.1", "fd77::1"} {
+		if err := w.reach("c1", netip.MustParseAddr(to), 60); err != nil {
+			t.Error(err)
+		}
+	}
+	if rules := w.must("", "nft", "list", "ruleset"); strings.Count(rules, ": 10.77.0.9 . 8") != 6 {
+		t.Errorf("ruleset without the six ports:\n%s", rules)
+	}
+	if link := w.must("c1", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
+		t.Errorf("eth0: %s", link)
+	}
+	if routes := w.must("c1", "ip", "route"); !strings.Contains(routes, "default via 10.77.0.1 dev eth0 metric 100") {
+		t.Errorf("routes: %s", routes)
+	}
+	// Another container can't have the port, and is told so in netavark's way. Nothing is left of it.
+	other := callOf(network, "c2", ports+`,"network_options":{"interface_name":"eth0","static_ips":["10.77.0.10"]}`)
+	a := w.driver(other, "setup", netnsPath("c2"))
+	var failed struct{ Error string }
+	if err := json.Unmarshal(a.stdout, &failed); err != nil || a.status != 1 || !strings.Contains(failed.Error, "8080") {
+		t.Errorf("a port that's taken: status %d: %s", a.status, a.stdout)
+	}
+	for range 2 { // also of what is gone
+		w.drives(setup, "teardown", netnsPath("c1"))
+	}
+	w.finish()
+}
+
+// The driver chooses for itself what podman leaves to it.
+func TestNetavarkDriverChooses(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if err := w.netns("c1"); err != nil {
+		t.Fatal(err)
+	}
+	input := strings.Replace(networkOf(`,"options":{"ipam":"swiftcni"}`), `"ipv6_enabled":false`, `"ipv6_enabled":true`, 1)
+	network := w.drives(input, "create")
+	if again := w.drives(input, "create"); fmt.Sprint(again) != fmt.Sprint(network) {
+		t.Errorf("created as %v and as %v", network, again)
+	}
+	var whole struct {
+		Link    string `json:"network_interface"`
+		Subnets []struct {
+			Subnet  netip.Prefix
+			Gateway netip.Addr
+		}
+	}
+	text, _ := json.Marshal(network)
+	if err := json.Unmarshal(text, &whole); err != nil || len(whole.Subnets) != 2 || whole.Link == "" {
+		t.Fatalf("%v: %s", err, text)
+	}
+	private := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for i, s := range whole.Subnets {
+		if !private[i].Contains(s.Subnet.Addr()) || s.Gateway != s.Subnet.Addr().Next() || s.Subnet != s.Subnet.Masked() {
+			t.Errorf("subnet %v, gateway %v", s.Subnet, s.Gateway)
+		}
+	}
+	setup := callOf(network, "c1", `"port_mappings":null,"network_options":{"interface_name":"eth1"}`)
+	w.stores = append(w.stores, "/var/lib/cni/networks")
+	w.drives(setup, "setup", netnsPath("c1"))
+	if err := w.reach("c1", whole.Subnets[0].Gateway, 60); err != nil {
+		t.Error(err)
+	}
+	if leases, err := w.exec("", "ls", "/var/lib/cni/networks/shop"); err != nil || !strings.Contains(leases, whole.Subnets[0].Gateway.Next().String()) {
+		t.Errorf("leases: %v %s", err, leases)
+	}
+	w.drives(setup, "teardown", netnsPath("c1"))
+	w.finish()
+}
+
+// An internal network has neither a way out nor an address of the host's.
+func TestNetavarkDriverInternal(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for _, name := range []string{"c1", "c2"} {
+		if err := w.netns(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	network := w.drives(strings.Replace(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"}]`), `"internal":false`, `"internal":true`, 1), "create")
+	for i, name := range []string{"c1", "c2"} {
+		w.drives(callOf(network, name, fmt.Sprintf(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.%d"]}`, i+2)), "setup", netnsPath(name))
+	}
+	if err := w.reach("c1", netip.MustParseAddr("10.77.0.3"), 60); err != nil {
+		t.Error(err)
+	}
+	if routes := w.must("c1", "ip", "route"); strings.Contains(routes, "default") {
+		t.Errorf("routes: %s", routes)
+	}
+	if addrs := w.must("", "ip", "-4", "-o", "addr"); strings.Contains(addrs, "10.77.0") {
+		t.Errorf("the host has %s", addrs)
+	}
+	for _, name := range []string{"c1", "c2"} {
+		w.drives(callOf(network, name, `"network_options":{"interface_name":"eth0"}`), "teardown", netnsPath(name))
+	}
+	w.finish()
+}
+
+// Wrong input is one error object, before anything is touched.
+func TestNetavarkDriverRefuses(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if err := w.netns("c1"); err != nil {
+		t.Fatal(err)
+	}
+	network := networkOf(`,"network_interface":"shop0","subnets":[{"subnet":"10.77.0.0/24","gateway":"10.77.0.1"}]`)
+	call := func(more string) string { return `{"container_id":"c1","network":` + network + `,` + more + `}` }
+	before := w.snapshot()
+	for _, test := range []struct {
+		name, input string
+		args        []string
+		says        string
+	}{
+		{"no JSON", `{`, []string{"create"}, "unexpected end of JSON input"},
+		{"nothing", ``, []string{"create"}, "unexpected end of JSON input"},
+		{"a list", `[]`, []string{"create"}, "expected"},
+		{"more behind it", networkOf(``) + `x`, []string{"create"}, "invalid character 'x'"},
+		{"an argument too many", networkOf(``), []string{"create", "x"}, "1 arguments, expected 0"},
+		{"no namespace", call(`"network_options":{"interface_name":"eth0"}`), []string{"setup"}, "0 arguments, expected 1"},
+		{"a number as name", strings.Replace(networkOf(``), `"shop"`, `7`, 1), []string{"create"}, "name"},
+		{"a name that climbs", strings.Replace(networkOf(``), `"shop"`, `"../shop"`, 1), []string{"create"}, "invalid characters"},
+		{"no ID", strings.Replace(networkOf(``), networkID, "", 1), []string{"create"}, "id"},
+		{"a subnet that's none", networkOf(`,"subnets":[{"subnet":"10.77.0.0"}]`), []string{"create"}, "subnets[0].subnet: invalid CIDR address"},
+		{"no subnet in it", networkOf(`,"subnets":[{"gateway":"10.77.0.1"}]`), []string{"create"}, "subnets[0]: no subnet"},
+		{"a gateway elsewhere", networkOf(`,"subnets":[{"subnet":"10.77.0.0/24","gateway":"10.78.0.1"}]`), []string{"create"}, "10.78.0.1"},
+		{"an unknown option", networkOf(`,"options":{"colour":"red"}`), []string{"create"}, "options.colour: isn't an option"},
+		{"an MTU that's none", networkOf(`,"options":{"mtu":"big"}`), []string{"create"}, "options.mtu"},
+		{"a VLAN that's none", networkOf(`,"options":{"vlan":"4095"}`), []string{"create"}, "options.vlan"},
+		{"another IPAM driver", networkOf(`,"ipam_options":{"driver":"dhcp"}`), []string{"create"}, "ipam_options.driver"},
+		{"a bridge that climbs", networkOf(`,"network_interface":"../br"`), []string{"create"}, "../br"},
+		{"an address elsewhere", call(`"network_options":{"interface_name":"eth0","static_ips":["10.78.0.2"]}`), []string{"setup", netnsPath("c1")}, "in none of the network's subnets"},
+		{"an address that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["x"]}`), []string{"setup", netnsPath("c1")}, "static_ips[0]"},
+		{"a MAC that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"],"static_mac":"x"}`), []string{"setup", netnsPath("c1")}, "MAC"},
+		{"an interface that's none", call(`"network_options":{"interface_name":"a/b","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "interface name contains"},
+		{"no interface", call(`"network_options":{"static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "CNI_IFNAME"},
+		{"too many ports", call(`"port_mappings":[{"host_port":65535,"container_port":80,"range":2}],"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "beyond 65535"},
+		{"a protocol that's none", call(`"port_mappings":[{"host_port":80,"container_port":80,"protocol":"tcp,x"}],"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "protocol"},
+		{"a namespace that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", "/etc/passwd"}, "/etc/passwd"},
+	} {
+		a := w.driver(test.input, test.args...)
+		var failed struct{ Error string }
+		if err := json.Unmarshal(a.stdout, &failed); err != nil || a.status != 1 || !strings.Contains(failed.Error, test.says) {
+			t.Errorf("%s: status %d: %s%s, want %q", test.name, a.status, a.stdout, a.stderr, test.says)
+		}
+	}
+	if after := w.snapshot(); after != before {
+		t.Errorf("changed from\n%s\nto\n%s", before, after)
+	}
+}

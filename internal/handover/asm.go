@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package handover
+
+import _ "github.com/swiftcni/swiftcni/internal/entry" // the instructions go on there
+
+// died is what the instructions print if the resident ends before its answer.
+//
+//lint:ignore U1000 swiftcni_handover reads it
+var died = `{"cniVersion":"1.1.0","code":11,"msg":"the resident process ended during the call","details":"DEL takes back what the call may have done"}` + "\n"

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netavark
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+)
+
+// defaultMetric is that of the default routes, as netavark has it.
+const defaultMetric = 100
+
+// conf says the call in the words of the plugin bridge (docs/keys.md). Ports and the way through the
+// host's firewalls are members of its chain.
+func (c *call) conf() ([]byte, error) {
+	n := &c.network
+	if n.link == "" {
+		n.link = linkOf(n.id)
+	}
+	w := jsontext.NewWriter(nil).Open('{')
+	w.Text("cniVersion", "1.1.0")
+	w.Text("name", n.name)
+	w.Text("type", "bridge")
+	w.Text("bridge", n.link)
+	w.Key("isGateway").Raw(strconv.FormatBool(!n.internal))
+	w.Key("ipMasq").Raw(strconv.FormatBool(!n.internal))
+	w.Key("hairpinMode").Raw("true")
+	w.Number("mtu", n.mtu)
+	w.Number("vlan", n.vlan)
+	if err := c.writeIPAM(w); err != nil {
+		return nil, err
+	}
+	w.Key("chain").Open('[')
+	w.Item().Open('{')
+	w.Text("type", "portmap")
+	w.Key("capabilities").Raw(`{"portMappings":true}`)
+	w.Close('}')
+	if !n.internal || n.isolated {
+		w.Item().Open('{')
+		w.Text("type", "firewall")
+		if n.isolated {
+			w.Text("ingressPolicy", "same-bridge")
+		}
+		w.Close('}')
+	}
+	w.Close(']')
+	w.Key("capabilities").Raw(`{"mac":true,"portMappings":true}`)
+	w.Key("runtimeConfig").Open('{')
+	w.Text("mac", c.mac)
+	if err := c.writePorts(w); err != nil {
+		return nil, err
+	}
+	w.Close('}')
+	return w.Close('}').Bytes(), nil
+}
+
+// writeIPAM gives the addresses that podman has chosen, or else lets host-local choose.
+func (c *call) writeIPAM(w *jsontext.Writer) error {
+	n := &c.network
+	w.Key("ipam").Open('{')
+	if len(c.addrs) > 0 && !n.chooses {
+		w.Text("type", "static")
+		w.Key("addresses").Open('[')
+		for _, a := range c.addrs {
+			s, ok := n.subnetOf(a)
+			if !ok {
+				return errors.New("static_ips: " + a.String() + " is in none of the network's subnets")
+			}
+			w.Item().Open('{')
+			w.Text("address", netip.PrefixFrom(a, s.prefix.Bits()).String())
+			if !n.internal {
+				writeAddr(w, "gateway", s.gateway)
+			}
+			w.Close('}')
+		}
+		w.Close(']')
+	} else {
+		w.Text("type", "host-local")
+		w.Key("ranges").Open('[')
+		for _, s := range n.subnets {
+			w.Item().Raw("[" + s.ipamRange() + "]")
+		}
+		w.Close(']')
+	}
+	c.writeRoutes(w)
+	w.Close('}')
+	return nil
+}
+
+// ipamRange is the subnet in the words of host-local.
+func (s *subnet) ipamRange() string {
+	w := jsontext.NewWriter(nil).Open('{')
+	w.Text("subnet", s.prefix.Masked().String())
+	writeAddr(w, "rangeStart", s.first)
+	writeAddr(w, "rangeEnd", s.last)
+	writeAddr(w, "gateway", s.gateway)
+	return string(w.Close('}').Bytes())
+}
+
+// writeRoutes gives a default route for each subnet that has a gateway and an address of the
+// container, and the network's own routes.
+func (c *call) writeRoutes(w *jsontext.Writer) {
+	n := &c.network
+	w.Key("routes").Open('[')
+	for _, s := range n.subnets {
+		inside := len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, s.prefix.Contains)
+		if n.internal || n.noDefaultRoute || !inside || !s.gateway.IsValid() {
+			continue
+		}
+		to := "0.0.0.0/0"
+		if s.gateway.Is6() {
+			to = "::/0"
+		}
+		metric := n.metric
+		if metric == 0 {
+			metric = defaultMetric
+		}
+		w.Item().Open('{')
+		w.Text("dst", to)
+		w.Text("gw", s.gateway.String())
+		w.Number("priority", metric)
+		w.Close('}')
+	}
+	for _, t := range n.routes {
+		w.Item().Open('{')
+		w.Text("dst", t.to.String())
+		writeAddr(w, "gw", t.via)
+		w.Number("priority", t.metric)
+		w.Close('}')
+	}
+	w.Close(']')
+}
+
+func (n *network) subnetOf(a netip.Addr) (*subnet, bool) {
+	for i := range n.subnets {
+		if n.subnets[i].prefix.Contains(a) {
+			return &n.subnets[i], true
+		}
+	}
+	return nil, false
+}
+
+// writePorts gives each port by itself.
+func (c *call) writePorts(w *jsontext.Writer) error {
+	w.Key("portMappings").Open('[')
+	for i, p := range c.ports {
+		count := max(p.count, 1)
+		if p.host+count > 65536 || p.container+count > 65536 {
+			return errors.New("port_mappings[" + strconv.Itoa(i) + "]: a range of " + strconv.Itoa(count) + " ports goes beyond 65535")
+		}
+		protocols := p.protocol
+		if protocols == "" {
+			protocols = "tcp"
+		}
+		for protocol := range strings.SplitSeq(protocols, ",") {
+			for n := range count {
+				w.Item().Open('{')
+				w.Key("hostPort").Num(p.host + n)
+				w.Key("containerPort").Num(p.container + n)
+				w.Text("protocol", protocol)
+				w.Text("hostIP", p.hostIP)
+				w.Close('}')
+			}
+		}
+	}
+	w.Close(']')
+	return nil
+}
+
+// linkOf is the name of a network's bridge, if nobody has chosen one: it's as unlikely to be taken
+// as the network's ID.
+func linkOf(id string) string { return "sw" + id[:min(len(id), 12)] }
+
+// writeAddr prints an address, or nothing if there's none.
+func writeAddr(w *jsontext.Writer, key string, a netip.Addr) {
+	if a.IsValid() {
+		w.Text(key, a.String())
+	}
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netconf
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"golang.org/x/sys/unix"
+)
+
+// field reads one of the keys that bridge and ptp share.
+func (l *Link) field(r *jsontext.Reader, key string) error {
+	switch key {
+	case "ipmasq":
+		return r.Bool(&l.IPMasq)
+	case "mtu":
+		return l.readMTU(r)
+	case "queues":
+		return r.Bounded(&l.Queues, 1, maxQueues)
+	case "linklocal":
+		on := !l.NoLinkLocal
+		err := r.Bool(&on)
+		l.NoLinkLocal = !on
+		return err
+	}
+	return nil
+}
+
+// readMTU says of a link's MTU what the kernel would.
+func (l *Link) readMTU(r *jsontext.Reader) error {
+	n, ok, err := r.Whole()
+	switch {
+	case !ok:
+	case n < -1<<31 || n > maxMTU:
+		r.Wrong("failed to make veth pair: "+unix.EINVAL.Error(), "at most "+strconv.Itoa(maxMTU)+", got "+strconv.Itoa(n))
+	default:
+		l.MTU = n
+	}
+	return err
+}
+
+// readBackend judges ipMasqBackend, which decides nothing: all that's masqueraded is so by
+// nftables.
+func readBackend(r *jsontext.Reader) error {
+	var backend string
+	if err := r.Str(&backend); err != nil {
+		return err
+	}
+	switch backend {
+	case "", "iptables", "nftables":
+	default:
+		fault.Note(r, fault.Expected("ipMasqBackend", "unknown ipmasq backend "+strconv.Quote(backend), `"iptables" or "nftables"`))
+	}
+	return nil
+}
+
+// field reads one key of the bridge plugin.
+func (b *Bridge) field(r *jsontext.Reader, key string) error {
+	switch key {
+	case "bridge":
+		return b.readName(r)
+	case "isgateway":
+		return r.Bool(&b.IsGateway)
+	case "isdefaultgateway":
+		return r.Bool(&b.IsDefaultGateway)
+	case "forceaddress":
+		return r.Bool(&b.ForceAddress)
+	case "hairpinmode":
+		return r.Bool(&b.Hairpin)
+	case "promiscmode":
+		return r.Bool(&b.Promisc)
+	case "vlan":
+		return b.readVLAN(r)
+	case "vlantrunk":
+		return b.readTrunk(r)
+	case "preservedefaultvlan":
+		return r.Bool(&b.KeepDefaultVLAN)
+	case "macspoofchk":
+		return r.Bool(&b.MACSpoofCheck)
+	case "enabledad":
+		return r.Bool(&b.DAD)
+	case "disablecontainerinterface":
+		return r.Bool(&b.ContainerDown)
+	case "portisolation":
+		return r.Bool(&b.Isolated)
+	}
+	return nil
+}
+
+func (b *Bridge) readName(r *jsontext.Reader) error {
+	if err := r.Str(&b.Name); err != nil {
+		return err
+	}
+	if problem := names.LinkProblem(b.Name); problem != "" {
+		fault.Note(r, bridgeNameError(b.Name, problem))
+	}
+	return nil
+}
+
+// bridgeNameError says of a name what the kernel and netlink's library do, and why.
+func bridgeNameError(name, problem string) *spec.Error {
+	refusal := error(unix.EINVAL)
+	switch {
+	case name == "":
+		refusal = errors.New("LinkAttrs.Name cannot be empty")
+	case len(name) > names.MaxLink:
+		refusal = unix.ERANGE
+	}
+	quoted := strconv.Quote(name)
+	return fault.Because(fault.Key("bridge", "failed to create bridge "+quoted+": could not add "+quoted+": "+refusal.Error()), "bridge: "+problem)
+}

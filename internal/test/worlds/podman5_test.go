@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build worlds
+
+package worlds_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/swiftcni/swiftcni/internal/test/box"
+)
+
+// trixie returns a directory with Debian 13's podman 5 and netavark, and all that they need.
+func trixie(t *testing.T) string {
+	t.Helper()
+	return cached(t, "trixie-podman", []string{"usr/bin/podman", "usr/lib/podman/netavark"}, func(dir string) *exec.Cmd {
+		const script = `set -e
+rm -rf "$0" "$0.new"
+mkdir -p "$0"
+debootstrap --variant=minbase --include=podman,netavark,runc,conmon,iproute2,nftables trixie "$0.new"
+mv -T "$0.new" "$0"`
+		return exec.Command("sh", "-c", script, dir)
+	})
+}
+
+// newPodman5 is Debian 13's podman, whose networks are netavark's, with swiftcni as a driver. It runs
+// in a root of its own, above the cached one, and in all else on the host.
+func newPodman5(t *testing.T) *podman {
+	t.Helper()
+	h := newHost(t)
+	dir := filepath.Join(h.scratch, "podman5")
+	// Its root is that of a mount namespace: what a container joins isn't where a process has changed its root to.
+	const mounts = `set -e
+mkdir -p "$1/upper" "$1/work" "$1/root" "$1/graph"
+mount -t overlay overlay -o "lowerdir=$0,upperdir=$1/upper,workdir=$1/work" "$1/root"
+for d in proc sys dev run; do mount --rbind /$d "$1/root/$d"; done
+mkdir -p /var/lib/cni "$1/root/var/lib/cni" && mount --bind /var/lib/cni "$1/root/var/lib/cni"
+mkdir -p "$1/root$1" && mount --bind "$1" "$1/root$1"
+mkdir -p "$1/root/usr/local/lib/netavark" && cp "$2/bridge" "$1/root/usr/local/lib/netavark/swiftcni"
+cd "$1/root" && pivot_root . mnt && umount -l mnt && cd /
+echo $$ >/run/podman5.next && mv /run/podman5.next /run/podman5
+exec sleep infinity`
+	h.daemon("unshare", "-m", "sh", "-c", mounts, trixie(t), dir, swiftcni)
+	eventually(t, "podman's root", func() bool { _, err := h.Run("test", "-e", "/run/podman5"); return err == nil })
+	for name, text := range map[string]string{
+		"containers.conf": `
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_backend = "netavark"
+firewall_driver = "nftables"
+netavark_plugin_dirs = ["/usr/local/lib/netavark"]
+[containers]
+log_driver = "k8s-file"
+default_capabilities = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID", "SYS_CHROOT"]
+`,
+		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = \"/run/containers\"\n", dir+"/graph"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &podman{h, []string{"PODMAN_IGNORE_CGROUPSV1_WARNING=1", "CONTAINERS_CONF=" + dir + "/containers.conf", "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf", "nsenter", "-t", h.do("cat", "/run/podman5"), "-m", "--", "podman"}}
+	t.Cleanup(func() {
+		h.Close()
+		removeCgroups("libpod_parent")
+	})
+	p.importWeb(filepath.Join(dir, "rootfs"))
+	return p
+}
+
+// Podman 5's day, with networks of the driver swiftcni.
+func TestPodman5(t *testing.T) {
+	p := newPodman5(t)
+	p.podman("network", "create", "--driver", "swiftcni", "--ipv6", "--subnet", "10.89.7.0/24", "--subnet", "fd00:89:7::/64", "front")
+	p.run("p1", "--network", "front", "-p", "8081:80", "-p", "127.0.0.1:8090-8092:80-82/tcp")
+	p.wantAttached("p1 runs", 1)
+	p.wantPublished()
+	p.wantPage(theHost, "127.0.0.1", "8090")
+	p.wantNoPage(theOutside, box.BoxIPv4, "8090")
+	if got := p.podman("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}} {{.GlobalIPv6Address}}{{end}}", "p1"); got != "10.89.7.2 10.89.7.1 fd00:89:7::2" {
+		t.Errorf("podman knows p1 as %q", got)
+	}
+
+	p.run("p2", "--network", "front", "--ip", "10.89.7.77", "--mac-address", "02:00:5e:10:00:77")
+	p.wantNeighbour()
+
+	p.podman("restart", "-t", "0", "p1")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	p.podman("network", "reload", "p1")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	p.podman("network", "create", "--driver", "swiftcni", "--subnet", "10.89.8.0/24", "back")
+	p.podman("network", "connect", "back", "p1")
+	p.run("p3", "--network", "back")
+	p.podman("exec", "p3", "ping", "-c1", "-W60", "10.89.8.2")
+	p.podman("network", "disconnect", "back", "p1")
+	p.wantAttached("disconnected", 3)
+	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
+
+	if _, err := p.Run("env", append(slices.Clone(p.env), "run", "-d", "--name", "p4", "--network", "front", "-p", "8081:80", "localhost/web", "true")...); err == nil ||
+		!strings.Contains(err.Error(), "8081") {
+		t.Errorf("a port that's taken: %v", err)
+	}
+	p.remove("p1", "p2", "p3", "p4")
+	p.wantNothing("all are removed")
+	p.wantNoPage(theOutside, box.BoxIPv4, "8081")
+	p.podman("network", "rm", "front", "back")
+}
+
+// The networks' kinds, beside one of netavark's own.
+func TestPodman5KindsOfNetworks(t *testing.T) {
+	p := newPodman5(t)
+	p.podman("network", "create", "--driver", "swiftcni", "plain")
+	p.podman("network", "create", "--driver", "swiftcni", "--opt", "ipam=swiftcni", "own")
+	p.podman("network", "create", "--driver", "swiftcni", "--internal", "--subnet", "10.89.7.0/24", "inside")
+	for i, name := range []string{"red", "blue"} {
+		p.podman("network", "create", "--driver", "swiftcni", "--opt", "isolate=true", "--opt", "mtu=1400", "--subnet", fmt.Sprintf("10.89.%d.0/24", 8+i), name)
+	}
+	p.podman("network", "create", "--disable-dns", "--subnet", "10.89.20.0/24", "theirs")
+	networks := []string{"plain", "own", "red", "blue", "theirs"}
+	for _, name := range networks {
+		p.theirs = p.theirs || name == "theirs"
+		p.run(name, "--network", name)
+		p.podman("exec", name, "ping", "-c1", "-W60", box.RouterIPv4)
+	}
+	for _, name := range []string{"i1", "i2"} {
+		p.run(name, "--network", "inside")
+	}
+	p.podman("exec", "i1", "ping", "-c1", "-W60", p.podman("inspect", "-f", "{{.NetworkSettings.Networks.inside.IPAddress}}", "i2"))
+	p.wantSilence("i1", box.RouterIPv4)
+	p.wantSilence("red", "10.89.9.2")
+	p.wantSilence("blue", "10.89.8.2")
+	if link := p.podman("exec", "red", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
+		t.Errorf("red has\n%s", link)
+	}
+	if leases := p.leases(); len(leases) != 1 {
+		t.Errorf("leases %q, want that of the network with its own IPAM", leases)
+	}
+	p.run("both", "--network", "plain,theirs")
+	p.podman("exec", "both", "ping", "-c1", "-W60", "10.89.20.1")
+	var created []struct{ Driver string }
+	if err := json.Unmarshal([]byte(p.podman("network", "inspect", "red")), &created); err != nil || created[0].Driver != "swiftcni" {
+		t.Errorf("red is %v, %v", created, err)
+	}
+	if _, err := p.Run("env", append(slices.Clone(p.env), "network", "create", "--driver", "swiftcni", "--opt", "colour=red", "wrong")...); err == nil ||
+		!strings.Contains(err.Error(), "options.colour: isn't an option of this driver") {
+		t.Errorf("an unknown option: %v", err)
+	}
+	p.remove(append(networks, "i1", "i2", "both")...)
+	p.wantNothing("all are removed")
+}
+
+// A start with a port, and with 200, by netavark's bridge and by swiftcni, less that of a container
+// without a network. Nothing is judged by it.
+func TestPodman5StartTimes(t *testing.T) {
+	p := newPodman5(t)
+	p.podman("network", "create", "--disable-dns", "--subnet", "10.89.7.0/24", "theirs")
+	p.podman("network", "create", "--driver", "swiftcni", "--subnet", "10.89.8.0/24", "ours")
+	p.theirs = true
+	for _, ports := range []string{"8081:80", "8100-8299:8100-8299"} {
+		names := []string{"none", "theirs", "ours"}
+		starts, ends := map[string][]time.Duration{}, map[string][]time.Duration{}
+		for round := range rounds + 1 {
+			for _, name := range names {
+				args := []string{"--network", name, "-p", ports}
+				if name == "none" {
+					args = args[:2]
+				}
+				begun := time.Now()
+				p.run("p", args...)
+				started := time.Now()
+				p.remove("p")
+				if round > 0 {
+					starts[name], ends[name] = append(starts[name], started.Sub(begun)), append(ends[name], time.Since(started))
+				}
+			}
+		}
+		for _, name := range names {
+			t.Logf("podman 5, run -p %s, rm: by %s: start %v, removal %v", ports, name, median(starts[name]), median(ends[name]))
+		}
+	}
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package veth
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/hostid"
+	"github.com/swiftcni/swiftcni/internal/hostlocal"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netconf"
+	"github.com/swiftcni/swiftcni/internal/proof"
+	"github.com/swiftcni/swiftcni/internal/static"
+	"github.com/swiftcni/swiftcni/internal/sysctl"
+	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// Explain tells what Add would do now, and changes nothing. The container's namespace needn't
+// exist.
+func (k *Keys) Explain(a spec.Attachment) (string, error) {
+	if a.NetNS == "" {
+		a.NetNS = "/proc/self/ns/net" // it's only named
+	}
+	mac, err := k.checkAdd(a)
+	if err != nil {
+		return "", err
+	}
+	host, err := hostid.Read(nil)
+	if err != nil {
+		return "", err
+	}
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		return "", fault.Wrap("open a netlink socket", err)
+	}
+	defer conn.Close()
+	// Nothing of this attempt is run. It stands for the one that would be.
+	e := &explanation{conn: conn, at: &attaching{keys: k, attachment: a, host: host, conn: conn, mac: mac, side: k.side(), names: k.namesOf(a, 0)}}
+	addrs, err := e.addresses()
+	if err != nil {
+		return "", fault.Of(err)
+	}
+	of := whole
+	if k.conf.Delegates() {
+		of = asking
+	}
+	e.at.decide(addrs, of)
+	p := e.at.plan
+	if err := e.at.side.refuse(p); err != nil {
+		return "", err
+	}
+	if err := e.missing(p); err != nil {
+		return "", err
+	}
+	text := strings.ReplaceAll(p.text(), " netns fd 0", " netns container")
+	for _, there := range e.there {
+		text = strings.Replace(text, there, "", 1)
+	}
+	if of == asking {
+		text += "leases     ask the plugin " + k.conf.IPAM.Plugin + ", which isn't done now: addresses, and what follows from them, are left out\n"
+	}
+	return e.text.String() + text, nil
+}
+
+// explanation is the part of it that precedes the plan.
+type explanation struct {
+	at    *attaching
+	conn  *rtnl.Conn
+	text  strings.Builder
+	there []string // lines of the plan that have no effect
+}
+
+func (e *explanation) line(place, text string) { e.text.WriteString(place + text + "\n") }
+
+// addresses finds out what IPAM would give.
+func (e *explanation) addresses() (*spec.Result, error) {
+	switch e.at.keys.conf.IPAM.Plugin {
+	case netconf.HostLocal:
+		return e.lease()
+	case netconf.Static:
+		return static.Of(e.at.keys.conf).Give(e.at.attachment)
+	}
+	return &spec.Result{}, nil // another program is asked when the link is there
+}
+
+// lease reserves in a copy of the store.
+func (e *explanation) lease() (*spec.Result, error) {
+	conf := e.at.keys.conf
+	local := hostlocal.Of(conf)
+	dns, err := local.ResolvConf(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	dir, err := local.CopyStore()
+	if err != nil {
+		return nil, fault.Wrap("copy the lease store", err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := ipam.Open(context.Background(), dir, conf.Name)
+	if err != nil {
+		return nil, fault.Wrap("open the lease store's copy", err)
+	}
+	defer store.Close()
+	if _, err := e.at.restoreLost(store); err != nil {
+		return nil, err
+	}
+	owner := names.Lessee(e.at.attachment)
+	leases, err := store.Reserve(ipam.Request{Owner: owner, Sets: conf.IPAM.Sets, Want: local.Wanted(e.at.attachment),
+		Record: ipam.Record{Owner: owner}, Alive: proof.On(e.at.host, e.conn).AliveOn(conf.Name)})
+	if err != nil {
+		return nil, hostlocal.Error(err)
+	}
+	for _, l := range leases {
+		e.line("leases     ", "reserve "+l.Prefix.String()+" for "+owner.String()+" in "+filepath.Join(conf.IPAM.DataDir, conf.Name))
+	}
+	return local.Result(leases, dns), nil
+}
+
+// missing tells what the host lacks and would get.
+func (e *explanation) missing(p *plan) error {
+	if !p.keys.routed {
+		if err := (bridge{p.keys.conf}).missing(e, p); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		four   bool
+		sysctl string
+	}{{true, "net/ipv4/ip_forward"}, {false, "net/ipv6/conf/all/forwarding"}} {
+		if !e.at.side.forwards(p, f.four) {
+			continue
+		}
+		if v, err := sysctl.Read(f.sysctl); err == nil && v != "1" {
+			e.line("host       ", "set "+f.sysctl+" to 1")
+		}
+	}
+	return nil
+}
+
+// missing tells what becomes of the bridge. Gateways that it has make lines of the plan that have
+// no effect.
+func (t bridge) missing(e *explanation, p *plan) error {
+	name := t.conf.Bridge.Name
+	l, err := e.conn.Link(name)
+	switch {
+	case fault.Absent(err):
+		e.line("host       ", "create bridge "+name+" up")
+	case err != nil:
+		return fault.Wrap("failed to lookup bridge "+strconv.Quote(name), err)
+	case l.Kind != "bridge":
+		return notABridge(name)
+	case l.State != rtnl.Up:
+		e.line("host       ", "set link "+name+" up")
+	}
+	for _, gw := range t.own(p) {
+		on, err := e.conn.HasAddr(l.Index, gw)
+		if err != nil {
+			return fault.Wrap("list the bridge's addresses", err)
+		}
+		if on {
+			var b rtnl.Batch
+			b.Create(t.gatewayAddr(anyBridge, gw))
+			e.there = append(e.there, "host       "+t.named(&b))
+		}
+	}
+	return nil
+}
