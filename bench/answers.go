@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What first measures in both families: from the first question, which is asked as soon as ADD's process has ended, to the
-// first answer. What's asked, and who asks:
+// These are the measurements of first in both families. A time is from the first question, which is
+// asked as soon as ADD's process has ended, to the first answer. The names say which container is
+// asked, and who asks:
 const (
 	firstOfBridge = "the first on a new bridge"
 	laterOnes     = "one after it"
@@ -28,12 +29,14 @@ const (
 )
 
 const (
-	// late is what the answer to a first question doesn't take on the slowest machine. Kernels look for a neighbour again
-	// after a second, so a packet that had to wait for that was lost.
+	// late is more than the answer to a first question takes on the slowest machine. Kernels look
+	// for a neighbour again after a second, so a packet that had to wait for that was lost.
 	late = 500 * time.Millisecond
-	// noAnswer is when the asker gives up: after that second look, and once addresses that duplicates were looked for are in use.
+	// noAnswer is when the asker gives up: after that second look, and once addresses that were
+	// checked for duplicates are in use.
 	noAnswer = 3 * time.Second
-	// again is how often a question is repeated: so seldom that the kernel keeps all that wait for a neighbour.
+	// again is the interval at which a question is repeated. It's long enough that the kernel keeps
+	// all questions that wait for a neighbour.
 	again = 10 * time.Millisecond
 
 	askedBy      = ", asked by "
@@ -42,7 +45,8 @@ const (
 	rangesHere   = "RANGES" // in its configuration
 )
 
-// dualSetUp gives a host a router that knows the way to containers. Neither looks for duplicates of its own addresses.
+// dualSetUp gives a host a router that knows the way to containers. Neither checks its own
+// addresses for duplicates.
 const dualSetUp = `set -e
 ip netns add out-NAME
 ip link add outside type veth peer name eth0 netns out-NAME
@@ -58,7 +62,7 @@ ip -n out-NAME link set eth0 up
 ip -n out-NAME route add SUBNET via 192.0.2.2
 ip -n out-NAME route add fd00:19:1::/64 via 2001:db8::2`
 
-// dualAddresses are the n-th container's. Their subnets are as large as a configuration has room for.
+// dualAddresses are the n-th container's. Their subnets are as large as a configuration can have.
 func dualAddresses(c Contestant, n byte) [2]netip.Addr {
 	four := netip.MustParsePrefix(c.Subnet).Addr().As4()
 	four[3] = n
@@ -67,11 +71,12 @@ func dualAddresses(c Contestant, n byte) [2]netip.Addr {
 	return [2]netip.Addr{netip.AddrFrom4(four), netip.AddrFrom16(six)}
 }
 
-// dual is the contestant on a host more, with both families; ok is false for one that can't, or that another one stands for:
-// the reference's ways to masquerade differ in nothing that answers.
+// dual is the contestant on another host, with both families. ok is false for one that can't do
+// that, or that another one stands for: neither the reference's ways to masquerade nor a resident,
+// which is of one host, make a difference in the answers.
 func dual(c Contestant) (d Contestant, ok bool) {
 	var config map[string]any
-	if slices.Contains([]string{reference, referenceIPTables, floor, netavark}, c.Name) || c.Subnet == "" || json.Unmarshal([]byte(c.Config), &config) != nil {
+	if slices.Contains([]string{residents, reference, referenceIPTables, floor, netavark}, c.Name) || c.Subnet == "" || json.Unmarshal([]byte(c.Config), &config) != nil {
 		return d, false
 	}
 	d = c
@@ -91,12 +96,12 @@ func (c Contestant) withAddresses(n byte) Contestant {
 		address := dualAddresses(c, n)[i].String()
 		ranges = append(ranges, []map[string]string{{"subnet": subnet, "rangeStart": address, "rangeEnd": address}})
 	}
-	encoded, _ := json.Marshal(ranges) // strings alone
+	encoded, _ := json.Marshal(ranges) // only strings
 	c.Config = strings.Replace(c.Config, `"`+rangesHere+`"`, string(encoded), 1)
 	return c
 }
 
-// dualHosts makes a host more for each contestant that knows both families.
+// dualHosts makes another host for each contestant that knows both families.
 func (m *measurer) dualHosts() (list []Contestant, err error) {
 	for _, c := range m.Contestants {
 		d, ok := dual(c)
@@ -118,7 +123,7 @@ func (m *measurer) dualHosts() (list []Contestant, err error) {
 	return list, nil
 }
 
-// trial is what a contestant attaches to a bridge until that's taken away.
+// trial is everything that a contestant attaches to a bridge until the bridge is removed.
 type trial struct {
 	*measurer
 	c     Contestant
@@ -152,7 +157,8 @@ func (m *measurer) answersOf(c Contestant, round int) error {
 	return nil
 }
 
-// hostAndOutside lets one of them ask the first container of a bridge, and the other one the second container.
+// hostAndOutside lets one asker ask the first container of a bridge, and the other one ask the
+// second container.
 func (t *trial) hostAndOutside(first, second asker) error {
 	for i, by := range []asker{first, second} {
 		at, err := t.newContainer(t.c)
@@ -167,8 +173,8 @@ func (t *trial) hostAndOutside(first, second asker) error {
 	return nil
 }
 
-// peerAndReuse lets the second container ask the first one as soon as it's there itself, and the third one when that is.
-// Then each asker has an address given to another container.
+// peerAndReuse lets each of the second and the third container ask the one before, as soon as it
+// exists. Then each asker has an address given to another container.
 func (t *trial) peerAndReuse(host, outside asker) error {
 	var at [3]container
 	for i := range at {
@@ -195,7 +201,8 @@ func (t *trial) peerAndReuse(host, outside asker) error {
 	return nil
 }
 
-// giveAgain gives an address to a container, lets somebody ask it, and gives it to another one right after.
+// giveAgain gives an address to a container, lets by ask it, and gives it to another one right
+// after.
 func (t *trial) giveAgain(by asker, n byte) error {
 	before, err := t.newContainer(t.c)
 	if err != nil {
@@ -225,7 +232,7 @@ func (t *trial) giveAgain(by asker, n byte) error {
 	return t.try(sameAddress, by, n, after, n)
 }
 
-// try attaches a container as the n-th, and asks the one that's named for what it did since.
+// try attaches a container as the n-th, and asks the named one.
 func (t *trial) try(what string, by asker, asked byte, at container, n byte) error {
 	questions, err := t.open(by, asked)
 	if err != nil {
@@ -313,7 +320,7 @@ func (t *trial) del(i int) error {
 	return err
 }
 
-// end takes away what's left, the bridge too.
+// end removes everything that is left, including the bridge.
 func (t *trial) end() error {
 	var list []error
 	for i := range t.all {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// checkAnswers wants each question to have been asked in both families: of ours, and of the reference.
+// checkAnswers wants each question to have been asked in both families: of ours, and of the
+// reference.
 func checkAnswers(t *testing.T, r *Report) {
 	t.Helper()
 	for _, family := range []string{"IPv4", "IPv6"} {
@@ -26,7 +27,8 @@ func checkAnswers(t *testing.T, r *Report) {
 	}
 }
 
-// What has no answer counts as lost, and is neither left out of percentiles nor makes them something that's no number.
+// A question without an answer counts as lost. It isn't left out of percentiles, and doesn't make
+// them NaN.
 func TestAnswersTable(t *testing.T) {
 	key := Key{Experiment: "first", Axis: "IPv6", Contestant: swiftcni, Verb: sameAddress + askedBy + askedByHost}
 	r := Report{results: results{Series: []*Series{{Key: key, Failed: 1, Samples: []Sample{

@@ -14,7 +14,8 @@ const answersText = "And the other way round, with IPv4 and IPv6: the container 
 	"knew, under whatever MAC the plugin gives it. A first packet is lost if it has no answer within half a second; asked again every 10 ms, " +
 	"some have none within three."
 
-// unanswered is the time of what had no answer: beyond any other, and still a number to interpolate with.
+// unanswered is the time of a question without an answer. It's longer than any other, and still a
+// number to interpolate with.
 const unanswered = 1e12
 
 func (r *Report) answersTable() table {
@@ -55,7 +56,7 @@ func answerAfter(times []float64, p float64) string {
 	return millis(after)
 }
 
-// dualAddsTable tells what the ADDs took that the answers came after.
+// dualAddsTable shows the times of the ADDs before the answers.
 func (r *Report) dualAddsTable() table {
 	t := table{head: []string{"ms", "", "", "p50", "p90", "p99", "worst"}}
 	for _, s := range r.of("first") {

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// attach measures ADD and DEL as whole processes, and counts what they do.
+// attach measures ADD and DEL as whole processes, and counts their system calls.
 func (m *measurer) attach() error {
 	if err := m.rounds(0, true); err != nil {
 		return err
@@ -22,11 +22,12 @@ func (m *measurer) attach() error {
 	return nil
 }
 
-// Ratio compares two contestants: how many times longer the first one takes.
+// Ratio compares two contestants: how many times as long the first one takes.
 type Ratio struct {
 	Verb, What string
-	P50, P99   Estimate `json:",omitzero"` // of the two percentiles; unset where they can't be subtracted
-	Paired     Estimate // median of the rounds' own ratios
+	// P50 and P99 are of the two percentiles. They are unset if they can't be subtracted.
+	P50, P99 Estimate `json:",omitzero"`
+	Paired   Estimate // median of the rounds' own ratios
 }
 
 // attachTimes returns a contestant's times by round; nil if it didn't run.
@@ -34,7 +35,7 @@ func (r *Report) attachTimes(name, verb string) []float64 {
 	return r.times(Key{Experiment: "attach", Contestant: name, Verb: verb})
 }
 
-// ratios are those that the project's promises are about.
+// ratios are those for which the project has goals.
 func (r *Report) ratios() (list []Ratio) {
 	for _, verb := range []string{verbAdd, verbDel} {
 		for _, base := range []string{swiftcni, floor} {
@@ -77,10 +78,10 @@ func label(s *Series) string {
 	return s.Verb
 }
 
-// isEmpty knows the programs that attach nothing.
+// isEmpty recognizes the programs that attach nothing.
 func isEmpty(name string) bool { return name == emptyC || name == emptyGo || name == idle }
 
-// timesTable tells an experiment's times, ADD before DEL.
+// timesTable shows an experiment's times, ADD before DEL.
 func (r *Report) timesTable(experiment string) table {
 	t := table{head: []string{"ms", "", "p50", "95 % confidence", "p90", "p99", "best", "CPU"}}
 	list := r.of(experiment)
@@ -97,7 +98,7 @@ func (r *Report) timesTable(experiment string) table {
 	return t
 }
 
-// place orders series by verb and then as contestants are listed.
+// place orders series by verb and then in the order of the contestants.
 func (r *Report) place(s *Series) int {
 	place := slices.IndexFunc(r.contestants(), func(c Contestant) bool { return c.Name == s.Contestant })
 	if s.Verb == verbDel {
@@ -106,7 +107,7 @@ func (r *Report) place(s *Series) int {
 	return place
 }
 
-// millis tells microseconds as milliseconds.
+// millis prints microseconds as milliseconds.
 func millis(micros float64) string {
 	if math.IsNaN(micros) {
 		return "–"

@@ -62,7 +62,8 @@ func light(c color.Color) color.Color {
 	return color.RGBA{pale(r), pale(g), pale(b), 255}
 }
 
-// waterfallPlot shows each step from its begin to its end, what it spent in the kernel's calls in full colour.
+// waterfallPlot shows each step from its beginning to its end. The time in the kernel's calls is in
+// full colour.
 func (r *Report) waterfallPlot(level int) figure {
 	var steps []Step
 	for _, s := range r.Steps {
@@ -110,8 +111,8 @@ func (r *Report) callsPlot() figure {
 	}}
 }
 
-// callsByName shows which system calls an ADD of swiftcni makes beyond an empty Go program, and how many of each the
-// floor makes.
+// callsByName shows the system calls that an ADD of swiftcni makes beyond an empty Go program, and
+// how many of each the floor makes.
 func (r *Report) callsByName() figure {
 	ours, empty, c := r.Counts[swiftcni][verbAdd].Calls, r.Counts[emptyGo][verbAdd].Calls, r.Counts[floor][verbAdd].Calls
 	var names []string
@@ -131,7 +132,7 @@ func (r *Report) callsByName() figure {
 		own, theirs := max(ours[name]-empty[name], 0), c[name]
 		label := fmt.Sprintf("%d, floor %d", own, theirs)
 		blue, black := lineOf(swiftcni).Color, lineOf(floor).Color
-		// The shorter one is seen before the longer one.
+		// The shorter bar is drawn over the longer one.
 		if own > theirs {
 			rows = append(rows, []bar{{to: float64(theirs), color: black}, {from: float64(theirs), to: float64(own), color: blue, label: label}})
 		} else {

@@ -34,12 +34,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEverybodyDoesTheWork runs all contestants for real, and asserts what doesn't vary from run to run. The
-// first round verifies that each one attaches and detaches.
+// TestEverybodyDoesTheWork runs all contestants for real, and asserts what doesn't vary from run to
+// run. The first round verifies that each one attaches and detaches.
 func TestEverybodyDoesTheWork(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	var table, progress bytes.Buffer
-	everybody := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor, emptyC, emptyGo, idle} // netavark may be there
+	everybody := []string{swiftcni, residents, reference, referenceIPTables, referenceNFTables, floor, emptyC, emptyGo, idle} // maybe netavark
 	args := []string{"-n", "2", "-warmup", "1", "-traced", "1", "-json", file, "-only", strings.Join(everybody, ",")}
 	if err := run(args, &table, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, progress.String(), table.String())
@@ -62,7 +62,7 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 		}
 	}
 	checkCounts(t, r.Counts)
-	if want := 2 * (3 + 4 + 1); len(r.Ratios) != want { // to swiftcni; to the floor; beyond empty programs
+	if want := 2 * (4 + 5 + 1); len(r.Ratios) != want { // to swiftcni; to the floor; beyond empty programs
 		t.Errorf("%d ratios, want %d", len(r.Ratios), want)
 	}
 }
@@ -82,14 +82,15 @@ func checkCounts(t *testing.T, counts map[string]map[string]Counts) {
 	if n := counts[emptyGo][verbAdd]; n.Execs != 0 || n.Tasks == 0 || n.Own <= counts[emptyC][verbAdd].Own {
 		t.Errorf("the empty Go program: %+v", n)
 	}
-	// The reference executes host-local, and iptables where it's told to: else it isn't what we compare with.
+	// The reference executes host-local, and iptables where it's told to: else it isn't what we
+	// compare with.
 	for name, execs := range map[string]int{reference: 1, referenceNFTables: 2, referenceIPTables: 5} {
 		if n := counts[name][verbAdd]; n.Execs < execs || n.Sends < 10 {
 			t.Errorf("ADD of %s: %+v", name, n)
 		}
 	}
-	// What an ADD may cost: one answer to each batch, and that the bridge has its gateway already. No test can
-	// promise its time.
+	// An ADD may cost this much: one answer to each batch, and the question whether the bridge has
+	// its gateway already. No test can promise its time.
 	ours, empty := counts[swiftcni][verbAdd], counts[emptyGo][verbAdd]
 	if ours.Execs != 0 || ours.Sends > 4 || ours.Receives > 5 || ours.Own > empty.Own+80 {
 		t.Errorf("ADD of swiftcni: %+v, of an empty Go program: %+v", ours, empty)
@@ -124,8 +125,8 @@ func TestUselessPluginIsAnError(t *testing.T) {
 	}
 }
 
-// TestInterruptLeavesNothing waits for the end of standard error, which every process of the box but PID 1
-// holds open: they end because PID 1 does.
+// TestInterruptLeavesNothing waits for the end of standard error, which every process of the box
+// but PID 1 holds open: they end because PID 1 does.
 func TestInterruptLeavesNothing(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -154,7 +155,8 @@ func TestInterruptLeavesNothing(t *testing.T) {
 }
 
 func TestParseTrace(t *testing.T) {
-	// Two processes, one of two threads; a call cut in two, and one line of each kind that isn't a call.
+	// Two processes, one of two threads; a call cut in two, and one line of each kind that isn't a
+	// call.
 	const trace = `10    execve("/p", [""...], 0x7ff /* 9 vars */) = 0
 10    socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE) = 3<NETLINK:[143717]>
 10    sendto(3<NETLINK:[143717]>, [{nlmsg_len=20}], 20, 0, NULL, 0) = 20

@@ -21,7 +21,7 @@ import (
 type builder struct {
 	root, cache string
 	subnet      netip.Prefix
-	swiftcni    string // binary to be used as it is, or empty
+	swiftcni    string // binary to be used, or empty
 	progress    io.Writer
 }
 
@@ -32,7 +32,7 @@ func newBuilder(root, subnet, swiftcni string, progress io.Writer) builder {
 
 func (b builder) launcher() string { return filepath.Join(b.cache, "launch") }
 
-// commit names the tree that swiftcni and the floor are built from.
+// commit names the tree from which swiftcni and the floor are built.
 func (b builder) commit() string {
 	name, err := b.git("describe", "--always", "--dirty", "--abbrev=12")
 	if err != nil {
@@ -53,7 +53,13 @@ func (b builder) emptyGo() error {
 	return build.Go(b.progress, filepath.Join(b.root, "bench"), filepath.Join(b.cache, "empty-go"), "./empty")
 }
 
-// ours puts swiftcni into a directory under the names of the plugins that it answers to.
+func (b builder) swiftctlPath() string { return filepath.Join(b.cache, "swiftctl") }
+
+func (b builder) swiftctl() error {
+	return build.Swiftctl(b.progress, b.root, b.swiftctlPath())
+}
+
+// ours puts swiftcni into a directory under the names of its plugins.
 func (b builder) ours() error {
 	return build.Swiftcni(b.progress, b.root, filepath.Join(b.cache, "swiftcni"), b.swiftcni)
 }
@@ -79,8 +85,8 @@ func (b builder) floor() error {
 		fmt.Sprintf("-DBITS=%d", b.subnet.Bits()))
 }
 
-// revisions builds swiftcni of one or two git revisions; without the second one, of the working tree. They're
-// contestants A and B.
+// revisions builds swiftcni of one or two git revisions. Without the second one it builds the
+// working tree too. They are contestants A and B.
 func (b builder) revisions(names []string) (list []Contestant, err error) {
 	if err := errors.Join(os.MkdirAll(b.cache, 0o755), b.compile("launch", "launch")); err != nil {
 		return nil, err
@@ -100,8 +106,8 @@ func (b builder) revisions(names []string) (list []Contestant, err error) {
 	return list, nil
 }
 
-// revision builds swiftcni of a git revision, once, from its files as git archives them: the working tree stays as
-// it is.
+// revision builds swiftcni of a git revision, once, from its files as git archives them. The
+// working tree stays as it is.
 func (b builder) revision(name string) (version, plugins string, err error) {
 	hash, err := b.git("rev-parse", "--verify", "--short=12", name+"^{commit}")
 	if err != nil {

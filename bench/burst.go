@@ -35,7 +35,7 @@ func (m *measurer) burst() error {
 	return nil
 }
 
-// burstOf makes containers and has each of the contestant's verbs done for all of them.
+// burstOf makes containers and runs each of the contestant's verbs for all of them.
 func (m *measurer) burstOf(c Contestant, level int, do func(verb string, containers []container) error) error {
 	containers := make([]container, level)
 	for i := range containers {
@@ -54,7 +54,7 @@ func (m *measurer) burstOf(c Contestant, level int, do func(verb string, contain
 	return nil
 }
 
-// atOnce starts a verb for all containers and opens the gate when all launchers stand before it.
+// atOnce starts a verb for all containers, and opens the gate when all launchers wait at it.
 func (m *measurer) atOnce(c Contestant, level, round int, verb string, containers []container) error {
 	gate, open, err := os.Pipe()
 	if err != nil {
@@ -98,7 +98,7 @@ func (m *measurer) atOnce(c Contestant, level, round int, verb string, container
 	return nil
 }
 
-// rate is how many attachments a second the middle burst made.
+// rate is how many attachments a second the median burst made.
 func (s *Series) rate() float64 {
 	if len(s.Spans) == 0 {
 		return 0

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// A chain is a list of plugins that begins with bridge. The contestants are the reference's plugins, ours in their place,
-// and ours with all that follows bridge in its key "chain".
+// A chain is a list of plugins that begins with bridge. The contestants are the reference's
+// plugins, ours instead of them, ours with all other plugins in bridge's key "chain", and ours by a
+// resident.
 type chain struct {
 	name, about, text string // name is the experiment's, too
 	rounds, quick     int
@@ -18,7 +19,7 @@ type chain struct {
 	members           []chainMember
 }
 
-// chainMember follows bridge. Its keys are those that not all have.
+// chainMember follows bridge. Its keys are those that not all members have.
 type chainMember struct{ name, keys string }
 
 const publishedPorts = 1000
@@ -51,13 +52,15 @@ func manyPorts() string {
 	return strings.Join(list, ",")
 }
 
-// contestants' names: the reference's, ours as several plugins, and as one.
-func (c chain) contestants() [3]string {
-	return [3]string{c.name + "-reference", c.name + "-swiftcni", c.name + "-one-plugin"}
+// contestants' names: the reference's, ours as several plugins, as one, and as several whose calls a
+// resident makes.
+func (c chain) contestants() [4]string {
+	return [4]string{c.name + "-reference", c.name + "-swiftcni", c.name + "-one-plugin", c.name + "-resident"}
 }
 
-// byIPTables is the chain with the backend that the reference takes by itself where there are both. With very many ports
-// that's a minute's work, so it takes part where it's asked for: bench ports -only ports-reference-iptables -n 1 -warmup 1.
+// byIPTables is the chain with the backend that the reference chooses by itself if it has both.
+// With very many ports that takes a minute, so it takes part only on request: bench ports -only
+// ports-reference-iptables -n 1 -warmup 1.
 func (c chain) byIPTables() (name string, other chain) {
 	other = c
 	other.members = nil
@@ -104,7 +107,7 @@ func (b builder) chain(c chain, name, version, dir string, one bool) Contestant 
 	}
 }
 
-// lives returns how long each attachment lasted that a contestant made, ADD and DEL together, by round.
+// lives returns the duration of each attachment of a contestant, ADD and DEL together, by round.
 func (r *Report) lives(experiment, name string) map[int]float64 {
 	lives := map[int]float64{}
 	for _, verb := range []string{verbAdd, verbDel} {
@@ -117,7 +120,7 @@ func (r *Report) lives(experiment, name string) map[int]float64 {
 	return lives
 }
 
-// showChain compares the whole of an attachment's life, in the rounds in which both took part.
+// showChain compares whole attachments, in the rounds in which both contestants took part.
 func (r *Report) showChain(c chain) section {
 	t := table{head: []string{"ADD and DEL together, with 95 % confidence", "median of rounds"}}
 	names := c.contestants()
@@ -135,6 +138,6 @@ func (r *Report) showChain(c chain) section {
 		}
 	}
 	return section{title: "A chain of plugins: " + c.about,
-		text:   c.text + ": by the reference's plugins, by ours, and by ours as one plugin.",
+		text:   c.text + ": by the reference's plugins, by ours, by ours as one plugin, and by ours with a resident.",
 		tables: []table{r.timesTable(c.name), t}}
 }

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// verdict says whether B differs from A. Both must agree that it does: the rounds' own ratios, which don't mind
-// that the machine changes its mood, and a rank test (Mann-Whitney), which doesn't mind how times are distributed.
+// verdict says whether B differs from A. Two tests must agree. The rounds' own ratios aren't
+// affected by changes of the machine's speed. A rank test (Mann-Whitney) isn't affected by the
+// distribution of times.
 func verdict(a, b []float64, seed uint64) (Estimate, float64, string) {
 	ratio := pairedRatio(b, a, seed)
 	sample := func(times []float64) *benchmath.Sample {

@@ -17,13 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Contention is how often tasks found the kernel's RTNL mutex taken, and how long they waited for it altogether.
+// Contention is how often tasks found the kernel's RTNL mutex taken, and how long they waited for
+// it in all.
 type Contention struct {
 	Waits  int
 	Micros float64
 }
 
-// watchLocks records the kernel's contended locks on all CPUs while run does something, and returns RTNL's.
+// watchLocks records the kernel's contended locks on all CPUs during run, and returns RTNL's.
 func (m *measurer) watchLocks(run func() error) (c Contention, err error) {
 	file := filepath.Join("/run", "locks.perf")
 	perf := exec.Command("perf", "record", "-q", "-a", "-g", "-m", "4M", "-e", "lock:contention_begin,lock:contention_end", "-o", file,
@@ -45,7 +46,7 @@ func (m *measurer) watchLocks(run func() error) (c Contention, err error) {
 	}
 	control.Close()
 	answer.Close()
-	// It acknowledges a command once it records.
+	// perf acknowledges a command once it records.
 	acknowledged := bufio.NewReader(answers)
 	if _, err = io.WriteString(tell, "enable\n"); err == nil {
 		_, err = acknowledged.ReadString('\n')
@@ -53,8 +54,8 @@ func (m *measurer) watchLocks(run func() error) (c Contention, err error) {
 	if err == nil {
 		err = run()
 	}
-	_ = perf.Process.Signal(unix.SIGINT) // it writes what it has
-	_ = perf.Wait()                      // and tells by its status that it was interrupted
+	_ = perf.Process.Signal(unix.SIGINT) // it writes its record
+	_ = perf.Wait()                      // its status says that it was interrupted
 	if err != nil {
 		return c, err
 	}
@@ -75,11 +76,12 @@ func (m *measurer) watchLocks(run func() error) (c Contention, err error) {
 // contended is the first line of an event, before its stack.
 var contended = regexp.MustCompile(`^ *(\d+) +([0-9.]+): +lock:contention_(begin|end): (0x[0-9a-f]+)`)
 
-// rtnlTakers take no other mutex by themselves (net/core/rtnetlink.c, net/core/link_watch.c): the lock has no name in a
-// trace, and whoever waits for it has.
+// rtnlTakers are functions that take no other mutex by themselves (net/core/rtnetlink.c,
+// net/core/link_watch.c). The lock has no name in a trace, and its waiters have.
 var rtnlTakers = []string{"rtnetlink_rcv_msg", "rtnl_newlink", "rtnl_dellink", "linkwatch_event", "rtnl_lock", "rtnl_lock_killable"}
 
-// parseContention reads events with their stacks, from the innermost frame on. It adds to what is known as RTNL's address.
+// parseContention reads events with their stacks, from the innermost frame on. It adds to the known
+// addresses of RTNL.
 func parseContention(r io.Reader, rtnl map[string]bool) (Contention, error) {
 	type waiting struct{ task, lock string }
 	begun, waits, micros := map[waiting]float64{}, map[string]int{}, map[string]float64{}
@@ -97,7 +99,7 @@ func parseContention(r io.Reader, rtnl map[string]bool) (Contention, error) {
 			key := waiting{found[1], lock}
 			start, waiting := begun[key]
 			switch {
-			case found[3] == "begin" && !waiting: // it spins first, then begins to sleep
+			case found[3] == "begin" && !waiting: // it spins first, then sleeps
 				begun[key] = at
 			case found[3] == "end" && waiting:
 				delete(begun, key)

@@ -24,20 +24,23 @@ type Contestant struct {
 	Plugin string
 	Args   []string `json:",omitempty"`
 	Env    []string `json:",omitempty"` // beyond CNI's variables, each NAME=VALUE
-	// Config is what the plugin reads from standard input.
+	// Config is the plugin's standard input.
 	Config string `json:",omitempty"`
-	// Calls are a verb's arguments where the program isn't a CNI plugin. In them, and in Config, {id} and {netns}
-	// are the container's.
+	// Calls are a verb's arguments if the program isn't a CNI plugin. In them, and in Config, {id}
+	// and {netns} are the container's.
 	Calls map[string][]string `json:",omitempty"`
-	// Attaches is false for a program that does nothing: it runs for ADD alone, and nothing is verified.
+	// Attaches is false for a program that does nothing. It runs only for ADD, and nothing is
+	// verified.
 	Attaches bool
-	// SetUp are shell commands that make its host ready, before the first round.
+	// SetUp are shell commands that prepare its host, before the first round.
 	SetUp string `json:",omitempty"`
-	// What to verify after its first ADD and DEL, each only if it's given: the bridge that has a port, the
-	// directory that has the address's lease, the command whose output has the address.
+	// Resident is the file with the process ID of the resident that makes its calls, if one does.
+	Resident string `json:",omitempty"`
+	// These are verified after its first ADD and DEL, each only if it's given: the bridge that has
+	// a port, the directory that has the address's lease, the command whose output has the address.
 	Bridge string   `json:",omitempty"`
 	Leases string   `json:",omitempty"`
-	Subnet string   `json:",omitempty"` // addresses come from it
+	Subnet string   `json:",omitempty"` // its addresses come from it
 	Rules  []string `json:",omitempty"`
 }
 
@@ -50,15 +53,20 @@ const (
 	floor             = "floor"
 	emptyC            = "empty-c"
 	emptyGo           = "empty-go"
-	idle              = "swiftcni-version" // our program when it's asked its version: what it costs to be linked as it is
-	netavark          = "netavark"         // podman's; takes part where it's installed, or asked for
+	// idle is our program when it prints its version: the cost of being linked as it is.
+	idle = "swiftcni-version"
+	// residents is our program whose calls a resident makes.
+	residents = "swiftcni-resident"
+	// netavark is podman's. It takes part if it's installed, or on request.
+	netavark = "netavark"
 )
 
-// referenceVersion is the release of github.com/containernetworking/plugins that swiftcni is compared with.
+// referenceVersion is the release of github.com/containernetworking/plugins with which swiftcni is
+// compared.
 const referenceVersion = build.ReferenceVersion
 
-// bridgeConfig is the classic configuration, with leases on the box's own tmpfs: a disk's moods are no
-// plugin's merit.
+// bridgeConfig is the classic configuration, with leases on the box's own tmpfs, so that a disk's
+// speed doesn't count.
 func (b builder) bridgeConfig(leases string, masquerade bool, backend string) string {
 	config := map[string]any{
 		"cniVersion": "1.0.0", "name": "mynet", "type": "bridge", "bridge": "cnibr0",
@@ -79,7 +87,7 @@ func (b builder) bridgeConfig(leases string, masquerade bool, backend string) st
 	return string(encoded)
 }
 
-// plugin is a contestant that takes the classic configuration.
+// plugin is a contestant with the classic configuration.
 func (b builder) plugin(name, version, dir string, masquerade bool, backend string, rules ...string) Contestant {
 	leases := filepath.Join("/run", name)
 	return Contestant{
@@ -91,7 +99,7 @@ func (b builder) plugin(name, version, dir string, masquerade bool, backend stri
 
 func listRuleset() []string { return []string{"nft", "list", "ruleset"} }
 
-// floorSetUp makes what floor/floor.c takes for granted.
+// floorSetUp makes the things that floor/floor.c requires.
 const floorSetUp = `set -e
 mkdir -p /run/floor
 ip link add name cnibr0 type bridge
@@ -123,8 +131,8 @@ func (b builder) floorContestant() Contestant {
 	}
 }
 
-// contestants builds what can be built. With "only" it does so for these alone, and each must be known.
-// What can't run is told in absent, with the reason.
+// contestants builds all contestants that can be built. With "only" it builds only those, and each
+// must be known. absent names those that can't run, with the reason.
 func (b builder) contestants(only []string, plugins []Contestant) (list []Contestant, absent map[string]string, err error) {
 	wanted := map[string]bool{}
 	for _, name := range only {
@@ -161,11 +169,13 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	for _, c := range chains() {
 		names := c.contestants()
 		slow, byIPTables := c.byIPTables()
-		if !wanted[names[0]] && !wanted[names[1]] && !wanted[names[2]] && !wanted[slow] {
+		if !wanted[names[0]] && !wanted[names[1]] && !wanted[names[2]] && !wanted[names[3]] && !wanted[slow] {
 			continue
 		}
 		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.ours()) },
 			b.chain(c, names[1], b.commit(), ours, false), b.chain(c, names[2], b.commit(), ours, true))
+		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.ours(), b.swiftctl()) },
+			b.withResident(b.chain(c, names[3], b.commit(), ours, false)))
 		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.reference()) },
 			b.chain(c, names[0], referenceVersion, theirs, false), b.chain(byIPTables, slow, referenceVersion, theirs, false))
 	}
@@ -181,12 +191,13 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 	return list, absent, nil
 }
 
-// offerUsual offers who takes part by itself, and who does if it's wanted, each with how to build it.
+// offerUsual offers the usual contestants, and those that are wanted, each with its build.
 func (b builder) offerUsual(ours, theirs string, wanted map[string]bool, offer func(func() error, ...Contestant)) {
 	nft, iptables := listRuleset(), []string{"iptables-save", "-t", "nat"}
 	asked := b.plugin(idle, b.commit(), ours, true, "")
 	asked.Attaches, asked.Env = false, []string{"CNI_COMMAND=VERSION"}
 	offer(b.ours, b.plugin(swiftcni, b.commit(), ours, true, "", nft...), asked)
+	offer(func() error { return errors.Join(b.ours(), b.swiftctl()) }, b.withResident(b.plugin(residents, b.commit(), ours, true, "", nft...)))
 	if wanted[oursQueues] {
 		offer(b.ours, b.plugin(oursQueues, b.commit(), ours, true, "", nft...).withQueues(runtime.NumCPU()))
 	}
@@ -202,8 +213,8 @@ func (b builder) offerUsual(ours, theirs string, wanted map[string]bool, offer f
 	}
 }
 
-// parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. The plugin in
-// DIR is called as its "type" says.
+// parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. Its
+// "type" is the name of the plugin in DIR.
 func parsePlugin(s string) (Contestant, error) {
 	name, rest, ok := strings.Cut(s, "=")
 	dir, conf, ok2 := strings.Cut(rest, ":")

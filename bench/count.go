@@ -16,18 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Counts is what a verb does, in numbers that hardly vary: medians. Faults and RSS are of the
-// timed runs, the others of a few runs apart from these, under strace.
+// Counts are the numbers of a verb that hardly vary: medians. Faults and RSS are of the timed runs.
+// The others are of a few separate runs under strace.
 type Counts struct {
 	Syscalls int // all system calls of all its processes and threads
-	// Own leaves out those that Go's scheduler makes as it sees fit; see isScheduler.
+	// Own leaves out the calls of Go's scheduler; see isScheduler.
 	Own      int
-	Execs    int // programs started beyond the first
+	Execs    int // programs that were executed after the first
 	Sends    int // system calls that send to a netlink socket
 	Receives int // system calls that receive from one
 	Tasks    int // processes and threads beyond the first
-	Faults   int // page faults served without I/O
-	Major    int // and those with I/O
+	Faults   int // page faults without I/O
+	Major    int // page faults with I/O
 	RSS      int // peak resident set of its largest process, KiB
 	// Calls are all system calls by name.
 	Calls map[string]int `json:",omitempty"`
@@ -104,8 +104,9 @@ var (
 	execDone = regexp.MustCompile(`^\d+ +(<\.\.\. execve resumed>|execve\().* = 0$`)
 )
 
-// isScheduler says whether a system call is one of Go's scheduler or collector, whose number depends on time:
-// waits, interruptions, and what each thread does to begin. Threads themselves are counted as tasks.
+// isScheduler reports whether a system call belongs to Go's scheduler or collector. Their number
+// depends on time: waits, interruptions, and the beginning of threads. Threads themselves are
+// counted as tasks.
 func isScheduler(call string) bool {
 	switch call {
 	case "futex", "nanosleep", "clock_nanosleep", "sched_yield", "madvise", "restart_syscall",
@@ -116,8 +117,8 @@ func isScheduler(call string) bool {
 	return false
 }
 
-// parseTrace counts the lines that strace wrote. A call that was interrupted by another one's line has two
-// lines, of which the first is counted.
+// parseTrace counts the lines that strace wrote. If another call's line interrupts a call, it has
+// two lines, of which the first is counted.
 func parseTrace(r io.Reader) (Counts, error) {
 	counts := Counts{Calls: map[string]int{}}
 	tasks := map[string]bool{}
@@ -175,7 +176,7 @@ func medianCounts(list []Counts) Counts {
 	}
 }
 
-// medianOf returns the median of what f picks, or 0 of an empty list.
+// medianOf returns the median of the numbers that f picks, or 0 for an empty list.
 func medianOf[T any](list []T, f func(T) int) int {
 	if len(list) == 0 {
 		return 0

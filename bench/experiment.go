@@ -4,19 +4,20 @@ package main
 
 import "time"
 
-// Experiment is a subcommand: what it varies, who takes part, how it measures in a box, and how it tells.
+// experiment is a subcommand: its axes, its contestants, its measurement in a box, and its
+// presentation.
 type experiment struct {
 	name, about string
 	axes        []axis // one run, and one box, for each
 	rounds      int
 	quick       int      // rounds with -quick
-	only        []string // contestants, where the command line names none; nil is all
+	only        []string // contestants, if the command line names none; nil is all
 	subnet      string
 	measure     func(*measurer) error
 	show        func(*Report) section
 }
 
-// axis is what an experiment varies, and the values that it takes in turn.
+// axis is a quantity that an experiment varies, with its values in turn.
 type axis struct {
 	name          string
 	levels, quick []int
@@ -39,7 +40,7 @@ func experiments() []experiment {
 	once := []axis{{levels: []int{0}, quick: []int{0}}}
 	lists := chains()
 	podman, pod, ports := lists[0], lists[1], lists[2]
-	attaching := []string{swiftcni, reference, referenceIPTables, referenceNFTables, floor}
+	attaching := []string{swiftcni, residents, reference, referenceIPTables, referenceNFTables, floor}
 	return []experiment{
 		{name: "attach", about: "ADD and DEL as whole processes", axes: once, rounds: 200, quick: 30, subnet: small,
 			measure: (*measurer).attach, show: (*Report).showAttach},
@@ -55,7 +56,7 @@ func experiments() []experiment {
 		{name: "succession", about: "ADD and DEL without a pause", axes: once, rounds: 10, quick: 1, subnet: small, only: attaching,
 			measure: (*measurer).succession, show: (*Report).showSuccession},
 		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
-			only: []string{swiftcni, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
+			only: []string{swiftcni, residents, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
 		podman.experiment(), pod.experiment(), ports.experiment(),
 		{name: "throughput", about: "what one queue carries, by iperf3", rounds: 10, quick: 1, subnet: small,
 			axes: []axis{{"streams", []int{1, 8}, []int{8}}}, only: []string{swiftcni, oursQueues, referenceNFTables}, measure: (*measurer).throughput, show: (*Report).showThroughput},
@@ -73,7 +74,7 @@ func findExperiment(name string) *experiment {
 	return nil
 }
 
-// plans returns a plan for each axis, or for the one that's wanted.
+// plans returns a plan for each axis, or for the wanted one.
 func (e *experiment) plans(o options) []plan {
 	var list []plan
 	for _, a := range e.axes {

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// TestExperiments runs each experiment but attach for real, at its smallest, and reads all three reports.
+// TestExperiments runs each experiment but attach for real, at its smallest, and reads all three
+// reports.
 func TestExperiments(t *testing.T) {
 	for _, e := range experiments() {
 		if e.name == "attach" || e.name == "compare" {
@@ -41,13 +42,14 @@ func TestExperiments(t *testing.T) {
 	}
 }
 
-// testedBy picks those who take part: not all of the reference's ways, each of which takes its time.
+// testedBy picks those who take part: not all of the reference's ways, each of which takes its
+// time.
 func testedBy(e experiment) []string {
 	return slices.DeleteFunc(slices.Clone(e.only), func(name string) bool { return name == referenceIPTables || name == reference })
 }
 
-// mayFail knows of the black hole that a reused address can be, and of first answers on a machine that's busy. How often
-// that is so is what the experiment measures.
+// mayFail knows of the black hole that a reused address can be, and of first answers on a machine
+// that's busy. How often that is so is what the experiment measures.
 func mayFail(s *Series) bool {
 	return s.Verb == reuseGateway || s.Verb == reusePeer || strings.Contains(s.Verb, askedBy)
 }
@@ -187,8 +189,8 @@ func TestParseSteps(t *testing.T) {
 	}
 }
 
-// TestParseContention has a lock that's first spun on and then slept for, one that isn't RTNL, and RTNL again by a task
-// that tells nothing of itself.
+// TestParseContention has a lock that's first spun on and then slept for, one that isn't RTNL, and
+// RTNL again by a task that tells nothing of itself.
 func TestParseContention(t *testing.T) {
 	const trace = `   7 10.000100: lock:contention_begin: 0xffff01 (flags=SPIN|MUTEX)
 	ffffffff82201d7e __mutex_lock.constprop.0

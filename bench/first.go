@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What first measures: from the start of ADD to a reply. The first question is asked when ADD's process has ended,
-// as by a container that starts then, and again each millisecond.
+// These are the measurements of first: from the start of ADD to a reply. The first question is
+// asked when ADD's process has ended, as by a container that starts then, and again each
+// millisecond.
 const (
 	fromGateway   = "from the gateway"
 	fromContainer = "from another container"
@@ -53,7 +54,8 @@ func (m *measurer) first() error {
 		return err
 	}
 	for round := -m.WarmUp; round < m.Rounds; round++ {
-		// Whoever doesn't see to it has no reply until the asker's old entry has timed out: a few tries will do.
+		// Without an announcement there is no reply until the asker's old entry has timed out. A
+		// few tries are enough.
 		reused := round == 0 || round > 0 && round%10 == 0
 		for _, i := range m.random.Perm(len(m.Contestants)) {
 			c := m.Contestants[i]
@@ -114,7 +116,7 @@ func (m *measurer) firstReply(c Contestant, round int, what string, target netip
 	return err
 }
 
-// hangs is how long a reply is waited for that must come.
+// hangs is the longest wait for a reply that must come.
 const hangs = time.Minute
 
 // reply waits for the target's reply and records the time since the process began.
@@ -138,11 +140,15 @@ func (m *measurer) sampleNow(c Contestant, at container, verb string) (Sample, e
 	if err != nil {
 		return Sample{}, err
 	}
-	return p.run(m.Launcher)
+	s, err := p.run(m.Launcher)
+	if err != nil {
+		return s, err
+	}
+	return s, m.addResidentCPU(c, &s)
 }
 
-// reuse gives an address to one container, lets somebody ask it, and gives it to another one with another MAC
-// right after: how long until that one replies?
+// reuse gives an address to one container, lets asker ask it, and gives it to another one with
+// another MAC right after. It measures the time until that one replies.
 func (m *measurer) reuse(c Contestant, round int, what string, asker container) error {
 	before, err := m.attachAs(c, 1)
 	if err != nil {

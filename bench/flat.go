@@ -18,17 +18,17 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
-// What a node fills up with.
+// The things that fill a node.
 const (
 	fillAttachments = "attachments" // on the bridge: made by each contestant itself
 	fillLeases      = "leases"      // in the store, of attachments that aren't there
 	fillRules       = "rules"       // of others, in nftables
-	fillLinks       = "links"       // on the host, and as many namespaces elsewhere
+	fillLinks       = "links"       // on the host, with as many namespaces elsewhere
 	fillMounts      = "mounts"      // in the caller's mount table
 )
 
-// fills are the axes. The attachments' namespaces end when their box does, which keeps the kernel busy for a
-// while: they come last.
+// fills are the axes. The attachments' namespaces end when their box does. That keeps the kernel
+// busy for a while, so they come last.
 func fills() []axis {
 	return []axis{
 		{fillLeases, []int{0, 1000, 10000, 60000}, []int{0, 500}},
@@ -44,7 +44,7 @@ func (m *measurer) flat() error {
 	return m.atLevels(func(level int) error { return m.rounds(level, level == 0) })
 }
 
-// atLevels measures at each level of the axis, once the node is filled so far.
+// atLevels measures at each level of the axis, once the node is filled to that level.
 func (m *measurer) atLevels(measure func(level int) error) error {
 	filled := 0
 	for _, level := range m.Levels {
@@ -53,8 +53,8 @@ func (m *measurer) atLevels(measure func(level int) error) error {
 			return fmt.Errorf("fill with %d %s: %w", level, m.Axis, err)
 		}
 		if m.Axis == fillAttachments {
-			// New links tell their neighbours of themselves, again and again for some seconds: a storm of its own,
-			// which isn't what a full node is like.
+			// New links announce themselves to their neighbours for some seconds. A full node isn't
+			// like that.
 			time.Sleep(min(time.Duration(level-filled)*10*time.Millisecond, 10*time.Second))
 		}
 		filled = level
@@ -66,7 +66,7 @@ func (m *measurer) atLevels(measure func(level int) error) error {
 	return nil
 }
 
-// fill adds what the axis is about, from a number to another one.
+// fill fills the axis from one number to another.
 func (m *measurer) fill(from, to int) error {
 	switch m.Axis {
 	case fillMounts:
@@ -113,8 +113,8 @@ func fillWithMounts(from, to int) error {
 	return nil
 }
 
-// keepNamespace makes a network namespace that lives as long as this process. It has no name, since that would be
-// a mount.
+// keepNamespace makes a network namespace that lives as long as this process. It has no name, since
+// that would be a mount.
 func keepNamespace() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return err
@@ -140,8 +140,8 @@ func (m *measurer) fillWithAttachments(c Contestant, n int) error {
 	return nil
 }
 
-// fillWithLeases writes leases as their owner would have: swiftcni's with records, the floor's with its links from
-// owner to address, the reference's as plain files.
+// fillWithLeases writes leases as their owner would: swiftcni's with records, the floor's with its
+// links from owner to address, the reference's as plain files.
 func (m *measurer) fillWithLeases(c Contestant, from, to int) error {
 	if c.Leases == "" {
 		return fmt.Errorf("no lease store is known")
@@ -245,7 +245,8 @@ func (r *Report) showFlat() section {
 			}
 		}
 		s.tables = append(s.tables, levelTable(axis, chosen, func(s *Series) string { return s.median().millis() }))
-		// The floor's DEL waits until the kernel has freed the link, which would flatten all others.
+		// The floor's DEL waits until the kernel has freed the link. Its line would flatten all
+		// others.
 		shown := slices.DeleteFunc(slices.Clone(chosen), func(s *Series) bool { return s.Contestant == floor && s.Verb == verbDel })
 		s.plots = append(s.plots, levelPlot("Cost by "+axis+" (the floor's DEL is in the table)", axis, "ms, p50", shown, false, func(s *Series) Estimate { return s.median().scale(1e-3) }))
 	}

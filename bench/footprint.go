@@ -12,12 +12,13 @@ import (
 	"strings"
 )
 
-// Footprint is what a contestant's program takes on disk, and what of it is what.
+// Footprint is the size of a contestant's program on disk, by its parts.
 type Footprint struct {
 	Contestant, Program       string
 	File                      int64 // bytes
 	Text, ReadOnly, Functions int64 // code; constants and types; Go's table of functions and lines
-	Data, Zero                int64 // variables with and without a value, of which the latter aren't in the file
+	// Data and Zero are variables with and without a value. The latter aren't in the file.
+	Data, Zero int64
 }
 
 // footprint reads a program's section headers (elf(5)).
@@ -30,7 +31,7 @@ func footprint(contestant, program string) (Footprint, error) {
 	f.File = info.Size()
 	file, err := elf.Open(program)
 	if errors.As(err, new(*elf.FormatError)) || errors.Is(err, io.EOF) {
-		return f, nil // a script has nothing but its length
+		return f, nil // a script has only its length
 	}
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", program, err)
@@ -39,7 +40,7 @@ func footprint(contestant, program string) (Footprint, error) {
 	for _, s := range file.Sections {
 		size := int64(s.Size)
 		switch {
-		case s.Flags&elf.SHF_ALLOC == 0: // the loader doesn't look at it
+		case s.Flags&elf.SHF_ALLOC == 0: // the loader ignores it
 		case s.Flags&elf.SHF_EXECINSTR != 0:
 			f.Text += size
 		case strings.Contains(s.Name, "pclntab"):

@@ -12,7 +12,7 @@ import (
 //go:embed report.css
 var style string
 
-// html writes one page that needs nothing else: plots are SVG in place.
+// html writes one page that needs no other file. Its plots are SVG elements.
 func (r *Report) html(w io.Writer, sections []section) error {
 	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"+
 		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>swiftcni: benchmarks</title>\n<style>\n%s</style>\n"+

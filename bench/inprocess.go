@@ -20,7 +20,8 @@ import (
 
 const verbWarmAdd, verbWarmDel = "attach", "detach"
 
-// inProcess measures cni.Attach on a warm process beside the floor, which does the same work in C, warm too.
+// inProcess measures cni.Attach in a warm process beside the floor, which does the same work in C,
+// warm too.
 func (m *measurer) inProcess() error {
 	var network *cni.Network
 	var c floorProcess
@@ -157,7 +158,7 @@ func (f *floorProcess) start(c Contestant, host int) error {
 	return f.cmd.Start()
 }
 
-// attach returns how many microseconds the floor says that it took.
+// attach returns the floor's own time in microseconds.
 func (f *floorProcess) attach(at container) (float64, error) {
 	if _, err := fmt.Fprintf(f.in, "%s %s\n", at.id, at.netns); err != nil {
 		return 0, err

@@ -20,10 +20,11 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// insideVar marks the copy of the program that measures, in the box. It reads a plan and writes results.
+// insideVar marks the copy of the program that measures, in the box. It reads a plan and writes
+// results.
 const insideVar = "SWIFTCNI_BENCH_INSIDE"
 
-// plan is what one box is made for.
+// plan is the purpose of one box.
 type plan struct {
 	Experiment             string
 	Axis                   string `json:",omitempty"`
@@ -34,9 +35,10 @@ type plan struct {
 	Patience               time.Duration // for a first reply
 	Subnet                 string
 	Launcher               string // path of floor/launch.c's program
-	Traces                 string `json:",omitempty"` // directory to keep traces in; empty: none is kept
-	Terminal               bool   // progress may rewrite its line
-	Contestants            []Contestant
+	// Traces is the directory in which traces are kept. If it's empty, none are.
+	Traces      string `json:",omitempty"`
+	Terminal    bool   // progress may rewrite its line
+	Contestants []Contestant
 }
 
 // start runs the plan in a box of its own.
@@ -68,7 +70,7 @@ func (p plan) start(stderr io.Writer) (*results, error) {
 	return &r, nil
 }
 
-// insideMain measures, if that's what the process was started for.
+// insideMain measures, if the process was started for that.
 func insideMain() {
 	if os.Getenv(insideVar) == "" {
 		return
@@ -90,15 +92,15 @@ func insideMain() {
 	os.Exit(0)
 }
 
-// run measures on one thread, since a thread is what stands in a network namespace.
+// run measures on one thread, since network namespaces belong to threads.
 func (p plan) run() (*results, error) {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // collected between rounds
-	// The box's new /sys hides what perf reads its tracepoints from.
+	// The box's new /sys hides the files from which perf reads its tracepoints.
 	if err := unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("mount tracefs: %w", err)
 	}
-	m := &measurer{plan: p, hosts: map[string]int{}, rtnl: map[string]bool{}, random: rand.New(rand.NewPCG(p.Seed, 0))}
+	m := &measurer{plan: p, hosts: map[string]int{}, residentCPU: map[string]time.Duration{}, rtnl: map[string]bool{}, random: rand.New(rand.NewPCG(p.Seed, 0))}
 	if err := m.setUp(); err != nil {
 		return nil, err
 	}
@@ -114,18 +116,19 @@ func (p plan) run() (*results, error) {
 	return &m.results, nil
 }
 
-// measurer is the state of a run. Each contestant has a host of its own, which is a network namespace, so
-// that nobody pays for another one's links and rules.
+// measurer is the state of a run. Each contestant has a host of its own, which is a network
+// namespace. So no contestant pays for another one's links and rules.
 type measurer struct {
 	plan
 	results
-	progress progress
-	random   *rand.Rand
-	hosts    map[string]int  // by contestant: the namespace's file descriptor
-	ids      int             // containers so far
-	rtnl     map[string]bool // addresses in the kernel that RTNL was seen at: one
+	progress    progress
+	random      *rand.Rand
+	hosts       map[string]int           // by contestant: the namespace's file descriptor
+	ids         int                      // containers so far
+	residentCPU map[string]time.Duration // by contestant: what its resident had spent at its last sample
+	rtnl        map[string]bool          // addresses in the kernel at which RTNL was seen: one
 
-	questions uint16 // asked so far: each is known by its number
+	questions uint16 // asked so far; a question is identified by its number
 }
 
 func (m *measurer) key(level int, contestant, verb string) Key {
@@ -141,7 +144,7 @@ func (m *measurer) record(level, round int, contestant, verb string, s Sample) {
 	series.Samples = append(series.Samples, s)
 }
 
-// fail records an event that failed, which some experiments have to tell.
+// fail records a failed event, which some experiments report.
 func (m *measurer) fail(level, round int, contestant, verb string, err error) {
 	if round < 0 {
 		return
@@ -182,7 +185,7 @@ func (m *measurer) shell(c Contestant, commands string) error {
 	return err
 }
 
-// rounds measures ADD and DEL of all contestants, again and again, at one level of the axis.
+// rounds measures ADD and DEL of all contestants repeatedly, at one level of the axis.
 func (m *measurer) rounds(level int, check bool) error {
 	for round := -m.WarmUp; round < m.Rounds; round++ {
 		if err := m.round(level, round, check && round == -m.WarmUp); err != nil {
@@ -204,8 +207,8 @@ func (m *measurer) round(level, round int, check bool) error {
 		}
 		containers[i] = c
 	}
-	// All end together, so that the kernel's clean-up of namespaces, which holds the lock that every link
-	// change needs, falls between rounds.
+	// All end together, so that the kernel's clean-up of namespaces, which holds the lock that
+	// every link change needs, falls between rounds.
 	defer m.settle(containers...)
 	time.Sleep(m.Settle)
 	for position, i := range order {
@@ -222,7 +225,7 @@ func (m *measurer) round(level, round int, check bool) error {
 	return nil
 }
 
-// settle ends containers, and leaves the kernel and the collector the time for what they do later.
+// settle ends containers, and gives the kernel and the collector time for their later work.
 func (m *measurer) settle(containers ...container) {
 	for _, c := range containers {
 		c.remove()
@@ -238,6 +241,9 @@ func (m *measurer) sample(c Contestant, at container, verb string, check bool) (
 	}
 	sample, err := p.run(m.Launcher)
 	time.Sleep(m.Settle)
+	if err == nil {
+		err = m.addResidentCPU(c, &sample)
+	}
 	if err == nil && check && c.Attaches {
 		err = verify(c, at, verb)
 	}

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures what an attachment costs: of swiftcni, of the reference plugins in their three ways to
-// masquerade, and of a floor in C that does the work and nothing else. Empty programs in C and in Go show how
-// much of it is the price of a process.
+// Command bench measures the cost of an attachment: by swiftcni, by the reference plugins in their
+// three ways to masquerade, and by a floor in C that does only the work. Empty programs in C and in
+// Go show how much of it is the price of a process.
 //
 //	go -C bench run .                    # ADD and DEL as whole processes: 200 rounds, some minutes
 //	go -C bench run . flat -quick        # on nodes that fill up; seconds instead of minutes
 //	go -C bench run . compare HEAD~5     # that revision and the working tree, with a verdict
-//	go -C bench run . all -out report    # report.json, report.md, report.html and its plots in a directory
-//	go -C bench run . show report/report.json -out report -doc ../docs/performance.md    # tells a report again
+//	go -C bench run . all -out report    # report.json, report.md, report.html and its plots
+//	go -C bench run . show report/report.json -out report -doc ../docs/performance.md    # again
 //
-// All contestants run interleaved, in an order shuffled anew each round, in one host in a box: their ratios
-// travel to other machines, their times don't. Counts (system calls, processes, netlink messages) come from
-// separate runs under strace, and hardly vary.
+// All contestants run interleaved, in an order shuffled anew each round, in one host in a box.
+// Their ratios travel to other machines, their times don't. Counts (system calls, processes,
+// netlink messages) come from separate runs under strace, and hardly vary.
 package main
 
 import (
@@ -112,7 +112,7 @@ func parseMixed(f *flag.FlagSet, args []string) (positional []string, err error)
 	}
 }
 
-// choose picks the experiments of a subcommand. `all` is each but compare.
+// choose picks the experiments of a subcommand. `all` is all but compare.
 func (o *options) choose(command string, positional []string) error {
 	switch e := findExperiment(command); {
 	case command == "show":
@@ -153,7 +153,8 @@ func usage(f *flag.FlagSet, w io.Writer) {
 	f.PrintDefaults()
 }
 
-// run is the program. A contestant that can't run is reported, and is an error once the others have run.
+// run is the program. A contestant that can't run is reported, and is an error once the others have
+// run.
 func run(args []string, stdout, stderr io.Writer) error {
 	o, err := parseFlags(args, stderr)
 	if err != nil {
@@ -199,8 +200,8 @@ func fromHere(root string, args []string) []string {
 	return shorter
 }
 
-// measure builds an experiment's contestants, makes a box for each axis, and lets a copy of this program measure
-// them inside.
+// measure builds an experiment's contestants, makes a box for each axis, and lets a copy of this
+// program measure them inside.
 func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
 	builder := newBuilder(r.root, e.subnet, o.swiftcni, stderr)
 	var contestants []Contestant

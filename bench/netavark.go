@@ -9,18 +9,19 @@ import (
 	"strings"
 )
 
-// netavarkProgram is where Debian puts it.
+// netavarkProgram is the path in Debian's package.
 const netavarkProgram = "/usr/lib/podman/netavark"
 
-// netavarkConfig is the classic configuration in netavark's words. Its caller brings the address, so that it keeps no
-// leases; its name for the network's bridge is ours.
+// netavarkConfig is the classic configuration in netavark's form. Its caller brings the address, so
+// it keeps no leases. It has our name for the network's bridge.
 const netavarkConfig = `{"container_id": "{id}", "container_name": "{id}",
  "networks": {"mynet": {"interface_name": "eth0", "static_ips": ["ADDRESS"]}},
  "network_info": {"mynet": {"name": "mynet", "id": "ID", "driver": "bridge", "network_interface": "cnibr0",
   "subnets": [{"subnet": "SUBNET", "gateway": "GATEWAY"}], "ipv6_enabled": false, "internal": false, "dns_enabled": false,
   "ipam_options": {"driver": "host-local"}}}}`
 
-// netavark is no CNI plugin: its verbs are arguments. One container at a time has its one address.
+// netavark isn't a CNI plugin: its verbs are arguments. One container at a time has its one
+// address.
 func (b builder) netavark() Contestant {
 	version := "unknown"
 	if out, err := exec.Command(netavarkProgram, "version").Output(); err == nil {
@@ -29,7 +30,7 @@ func (b builder) netavark() Contestant {
 		}
 	}
 	gateway := b.subnet.Addr().Next()
-	// A container that stays keeps the bridge, which netavark would take away with the last one.
+	// A container that stays keeps the bridge. netavark would remove it with the last one.
 	stays := strings.NewReplacer("{id}", "stays").Replace(netavarkInput(b.subnet, gateway, gateway.Next().Next()))
 	return Contestant{
 		SetUp: "ip netns add stays && " + netavarkProgram + " setup /run/netns/stays <<'END'\n" + stays + "\nEND",

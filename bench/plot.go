@@ -19,7 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// figure is a plot to be drawn; without draw, there's nothing to show.
+// figure is a plot to be drawn. Without draw, there is nothing to show.
 type figure struct {
 	title  string
 	height vg.Length // 0: a usual plot's
@@ -38,7 +38,7 @@ func figures(sections []section) (list []figure) {
 	return list
 }
 
-// file is a name for the plot's file, after its title up to its first punctuation.
+// file is a name for the plot's file: its title up to the first punctuation.
 func (f figure) file() string {
 	title, _, _ := strings.Cut(f.title, " (")
 	title, _, _ = strings.Cut(title, ";")
@@ -97,7 +97,7 @@ func (f figure) svg() (string, error) {
 
 func gray(level uint8) color.Color { return color.RGBA{level, level, level, 255} }
 
-// lineOf is how a contestant's line looks, in every plot alike.
+// lineOf is the style of a contestant's line, the same in every plot.
 func lineOf(name string) draw.LineStyle {
 	others := []color.Color{color.RGBA{0x7b, 0x3f, 0xa0, 255}, color.RGBA{0x00, 0x80, 0x80, 255}, color.RGBA{0x8a, 0x6d, 0x1b, 255}}
 	style := draw.LineStyle{Width: 1.8, Color: others[len(name)%len(others)]}
@@ -151,7 +151,7 @@ func linearTicks(end float64) (ticks plot.ConstantTicks) {
 	return ticks
 }
 
-// ecdf plots which part of the samples took at most how long.
+// ecdf plots the part of the samples that took at most so long.
 func ecdf(verb string, list []*Series) figure {
 	if len(list) == 0 {
 		return figure{}
@@ -184,7 +184,8 @@ func ecdf(verb string, list []*Series) figure {
 
 func (r *Report) ecdf(verb string) figure { return ecdf(verb, verbOnly(r.of("attach"), verb)) }
 
-// levelPlot plots a figure of each contestant and verb over the levels of the axis, which stand side by side.
+// levelPlot plots a figure of each contestant and verb over the levels of the axis, which stand
+// side by side.
 func levelPlot(title, x, y string, list []*Series, log bool, f func(*Series) Estimate) figure {
 	if len(list) == 0 {
 		return figure{}
@@ -201,7 +202,8 @@ func levelPlot(title, x, y string, list []*Series, log bool, f func(*Series) Est
 				return err
 			}
 			for _, point := range points {
-				// An interval of few rounds can be so wide that it would hide all else: it's cut.
+				// An interval of few rounds can be so wide that it would hide all others, so it's
+				// cut.
 				low, high = min(low, point.Value), max(high, point.Value*1.3)
 			}
 		}

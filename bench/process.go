@@ -33,14 +33,15 @@ func (m *measurer) newContainer(c Contestant) (container, error) {
 	return at, unix.Close(fd)
 }
 
-// remove takes the namespace's name away, and with it, once nobody is inside, the namespace. A container
-// that was never made is removed already.
+// remove removes the namespace's name. The namespace ends when nobody is inside any more. A
+// container that was never made counts as removed.
 func (c container) remove() {
 	_ = unix.Unmount(c.netns, unix.MNT_DETACH)
 	_ = os.Remove(c.netns)
 }
 
-// newNetNS makes a network namespace, names it, and returns it open. The thread ends up in it.
+// newNetNS makes a network namespace, names it, and returns it open. The thread is in it
+// afterwards.
 func newNetNS(path string) (fd int, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return -1, fmt.Errorf("new network namespace: %w", err)
@@ -61,16 +62,16 @@ func enter(netns int) error {
 	return nil
 }
 
-// process is a verb ready to run: with its standard input already written, its output to be read later, and
-// nothing left to prepare while the clock runs.
+// process is a verb that is ready to run. Its standard input is already written, its output will be
+// read later, and nothing is left to prepare while the clock runs.
 type process struct {
 	argv, env      []string
 	stdin          *os.File
 	stdout, stderr *os.File // files, so that nobody need read them meanwhile
-	figures        *os.File // what floor/launch.c tells
+	figures        *os.File // the output of floor/launch.c
 }
 
-// environment is all that a plugin gets to see. Of two values of a variable the first is the one that counts.
+// environment is a plugin's whole environment. Of two values of a variable the first one counts.
 func environment(c Contestant, at container, verb string) []string {
 	return slices.Concat(c.Env, at.env, []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -79,9 +80,12 @@ func environment(c Contestant, at container, verb string) []string {
 	})
 }
 
-// newProcess also brings the thread, and so the process to be, into the contestant's host.
+// newProcess also moves the thread, and so the process to be, into the contestant's host.
 func newProcess(c Contestant, at container, verb string) (*process, error) {
 	if err := enter(at.host); err != nil {
+		return nil, err
+	}
+	if err := c.showResident(); err != nil {
 		return nil, err
 	}
 	own := strings.NewReplacer("{id}", at.id, "{netns}", at.netns)
@@ -142,7 +146,7 @@ func (p *process) start(launcher string, gate *os.File) (pid int, err error) {
 	return pid, err
 }
 
-// wait returns what the launcher has measured. A plugin that failed is an error.
+// wait returns the launcher's measurements. A plugin that failed is an error.
 func (p *process) wait(pid int) (Sample, error) {
 	var status unix.WaitStatus
 	var err error
@@ -178,7 +182,7 @@ func (p *process) sample() (Sample, error) {
 	return s, nil
 }
 
-// failure says why, in the plugin's own words.
+// failure returns the reason in the plugin's own words.
 func (p *process) failure(status unix.WaitStatus) error {
 	said, _ := os.ReadFile(p.stdout.Name())
 	complaint, _ := os.ReadFile(p.stderr.Name())

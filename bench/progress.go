@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// progress tells how far the run is and how long it will take.
+// progress shows how far the run is and how long it will take.
 type progress struct {
 	what        string
 	done, total int
@@ -41,5 +41,5 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// pause leaves out what was done since then, in the time that's left.
+// pause excludes the time since then from the estimate.
 func (p *progress) pause(since time.Time) { p.started = p.started.Add(time.Since(since)) }

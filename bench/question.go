@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// question is an ICMP echo request to an address, numbered and asked again until an answer comes.
+// question is an ICMP echo request to an address. It's numbered, and repeated until an answer
+// comes.
 type question struct {
 	target   netip.Addr
 	fd       int
@@ -39,7 +40,8 @@ func (m *measurer) newQuestion(netns int, target netip.Addr) (*question, error) 
 	return &question{target: target, fd: fd, id: m.questions}, nil
 }
 
-func (q *question) close() { _ = unix.Close(q.fd) } // nothing was written that could be lost
+// Nothing was written that could be lost.
+func (q *question) close() { _ = unix.Close(q.fd) }
 
 func (q *question) send(number uint16) {
 	var to unix.Sockaddr = &unix.SockaddrInet6{Addr: q.target.As16()}
@@ -49,11 +51,12 @@ func (q *question) send(number uint16) {
 	if q.asked == 0 {
 		q.asked = micros()
 	}
-	// What can't be sent isn't answered. A neighbour that can't be found is told by errors of later calls.
+	// A request that can't be sent isn't answered. Errors of later calls say that a neighbour can't
+	// be found.
 	_ = unix.Sendto(q.fd, echoRequest(q.target.Is6(), q.id, number), 0, to)
 }
 
-// receive reads what has come, and notes the answer.
+// receive reads the packets that have come, and notes the answer.
 func (q *question) receive() {
 	packet := make([]byte, 1500)
 	for q.answered == 0 {
@@ -67,7 +70,8 @@ func (q *question) receive() {
 	}
 }
 
-// askAll asks all questions at once, and again after each interval those without an answer, while patience lasts.
+// askAll asks all questions at once. It repeats those without an answer after each interval, while
+// patience lasts.
 func askAll(interval, patience time.Duration, questions ...*question) {
 	open := slices.Clone(questions)
 	start := time.Now()
@@ -112,7 +116,8 @@ func (m *measurer) ask(netns int, target netip.Addr, patience time.Duration) err
 	return nil
 }
 
-// echoRequest is an ICMP (RFC 792) or ICMPv6 (RFC 4443) echo request. The kernel fills in the latter's checksum.
+// echoRequest is an ICMP (RFC 792) or ICMPv6 (RFC 4443) echo request. The kernel fills in the
+// latter's checksum.
 func echoRequest(six bool, id, number uint16) []byte {
 	request := []byte{8, 0, 0, 0, 0, 0, 0, 0}
 	binary.BigEndian.PutUint16(request[4:], id)
@@ -128,7 +133,7 @@ func echoRequest(six bool, id, number uint16) []byte {
 	return request
 }
 
-// icmp is what follows the header of IPv4; with IPv6 a raw socket gives none.
+// icmp is the part after the header of IPv4. With IPv6 a raw socket has no header.
 func icmp(packet []byte, six bool) []byte {
 	if six || len(packet) == 0 {
 		return packet

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Report is what a run found out, with all that's needed to judge it and to repeat it.
+// Report is the result of a run, with everything that is needed to judge and to repeat it.
 type Report struct {
 	Date      time.Time
 	Commit    string
@@ -102,7 +102,7 @@ func (r *Report) contestants() (list []Contestant) {
 	return list
 }
 
-// write tells the report to people on stdout, and in files where they're wanted.
+// write writes the report as text to stdout, and into files if they are wanted.
 func (r *Report) write(o options, stdout io.Writer) error {
 	r.Ratios = r.ratios()
 	var sections []section
@@ -162,7 +162,7 @@ func (o *options) pictures(w io.Writer, s section) error {
 	return nil
 }
 
-// show tells a report that was written before.
+// show writes an earlier report again.
 func show(root string, o options, stdout io.Writer) error {
 	text, err := os.ReadFile(o.report)
 	if err != nil {
@@ -184,7 +184,7 @@ func show(root string, o options, stdout io.Writer) error {
 	return r.write(o, stdout)
 }
 
-// json writes raw samples. A report travels: it names programs from the tree's top on.
+// json writes raw samples. A report travels, so it names programs from the top of the tree.
 func (r *Report) json(w io.Writer) error {
 	encoded, err := json.Marshal(r)
 	if err != nil {
@@ -194,7 +194,7 @@ func (r *Report) json(w io.Writer) error {
 	return err
 }
 
-// head says when, where and of what.
+// head says when and where the report was made, and of which commit.
 func (r *Report) head() string {
 	return fmt.Sprintf("%s, commit %s, Linux %s, %d × %s, %s, %s, load %s, seed %d", r.Date.Format("2006-01-02 15:04"),
 		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, r.Seed)
@@ -244,9 +244,9 @@ func (s *section) markdown(w io.Writer) {
 	}
 }
 
-// intoDocument writes each section between a document's lines `<!-- bench NAME -->` and `<!-- end -->`, or its first table
-// alone below `<!-- bench NAME brief -->`. A document has places for the sections that it likes. What stands outside of
-// them is somebody's text.
+// intoDocument writes each section between a document's lines `<!-- bench NAME -->` and `<!-- end
+// -->`, or its first table alone below `<!-- bench NAME brief -->`. A document has places for the
+// sections that it wants. The text outside of them isn't changed.
 func (r *Report) intoDocument(o options, sections []section) error {
 	text, err := os.ReadFile(o.doc)
 	if err != nil {

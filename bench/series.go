@@ -7,39 +7,41 @@ import (
 	"slices"
 )
 
-// Key says what a series has measured.
+// Key names the measurement of a series.
 type Key struct {
 	Experiment string
 	Axis       string `json:",omitempty"` // what was varied
 	At         int    // its value
 	Contestant string
-	Verb       string // ADD, DEL, or what the experiment calls its event
+	Verb       string // ADD, DEL, or the experiment's name for its event
 }
 
 // Series are all samples of one thing.
 type Series struct {
 	Key
 	Samples []Sample
-	Spans   []float64 `json:",omitempty"` // of a burst, from the first start to the last end: microseconds, by round
+	// Spans are of a burst, from the first start to the last end, in microseconds, by round.
+	Spans []float64 `json:",omitempty"`
 	// Contention is that of one more burst, which isn't timed.
 	Contention *Contention `json:",omitempty"`
-	// Failed counts what has no sample because it failed, and Reason is the first one's.
+	// Failed counts events without a sample because they failed. Reason is the first one's.
 	Failed int    `json:",omitempty"`
 	Reason string `json:",omitempty"`
 }
 
-// Sample is one process, from before it was started until it was waited for; or one event of another kind,
-// which has nothing but its time.
+// Sample is one process, from before its start until it was waited for. Or it's one event of
+// another kind, which has only a time.
 type Sample struct {
 	Round    int
 	Position int // in that round's order
 	Micros   float64
-	// What wait4 tells of the process and those that it waited for.
-	Faults    int64 `json:",omitempty"` // page faults served without I/O
-	Major     int64 `json:",omitempty"` // and those with I/O
+	// These come from wait4, for the process and those that it waited for.
+	Faults    int64 `json:",omitempty"` // page faults without I/O
+	Major     int64 `json:",omitempty"` // page faults with I/O
 	CPUMicros int64 `json:",omitempty"`
 	RSS       int64 `json:",omitempty"` // peak resident set of the largest one, KiB
-	// Of an answer: microseconds since the question, and that it wasn't the first question's, or came too late.
+	// These are of an answer: the microseconds since the question, and that it wasn't the first
+	// question's, or came too late.
 	Waited float64 `json:",omitempty"`
 	Lost   bool    `json:",omitempty"`
 
@@ -51,13 +53,14 @@ const (
 	verbDel = "DEL"
 )
 
-// Step is a part of one ADD, found in a trace by perf: medians over runs.
+// Step is a part of one ADD, found in a trace by perf. Its times are medians over runs.
 type Step struct {
 	Contestant, Name string
-	At               int     // attachments that were there already
+	At               int     // attachments that existed already
 	Start, Micros    float64 // since the process was executed
-	Kernel           float64 // of it in system calls of the thread that does the work, in microseconds
-	Calls            int
+	// Kernel is the part in system calls of the thread that does the work, in microseconds.
+	Kernel float64
+	Calls  int
 }
 
 // Fact is a figure that isn't a time.
@@ -74,7 +77,7 @@ type results struct {
 	Facts  []Fact                       `json:",omitempty"`
 }
 
-// series returns the series of a key, made if there's none.
+// series returns the series of a key. It makes it if there is none.
 func (r *results) series(k Key) *Series {
 	if s := r.find(k); s != nil {
 		return s
@@ -86,7 +89,7 @@ func (r *results) series(k Key) *Series {
 
 // find returns the series of a key, or nil.
 func (r *results) find(k Key) *Series {
-	// The latest series is the likeliest, since experiments go on from one to the next.
+	// The latest series is the likeliest, since experiments measure one after the other.
 	for _, s := range slices.Backward(r.Series) {
 		if s.Key == k {
 			return s
@@ -95,7 +98,7 @@ func (r *results) find(k Key) *Series {
 	return nil
 }
 
-// times returns the times of a key by round, in microseconds; nil if there's none.
+// times returns the times of a key by round, in microseconds, or nil if there are none.
 func (r *results) times(k Key) []float64 {
 	s := r.find(k)
 	if s == nil {
@@ -123,7 +126,7 @@ func (r *results) of(experiment string) []*Series {
 	return list
 }
 
-// merge takes over what another run has found.
+// merge adds the results of another run.
 func (r *results) merge(other *results) {
 	r.Series = append(r.Series, other.Series...)
 	r.Steps = append(r.Steps, other.Steps...)
@@ -136,7 +139,7 @@ func (r *results) merge(other *results) {
 	}
 }
 
-// distinct returns what f picks of each series, in order and once.
+// distinct returns the values that f picks of each series, in order and once.
 func distinct[T comparable](list []*Series, f func(*Series) T) []T {
 	var values []T
 	for _, s := range list {
@@ -147,7 +150,8 @@ func distinct[T comparable](list []*Series, f func(*Series) T) []T {
 	return values
 }
 
-// sort orders series by level and as contestants are listed: they were made in an order that was shuffled.
+// sort orders series by level and in the order of the contestants. They were made in a shuffled
+// order.
 func (r *results) sort(contestants []Contestant) {
 	place := func(s *Series) int {
 		return slices.IndexFunc(contestants, func(c Contestant) bool { return c.Name == s.Contestant })

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// percentile returns the p-th percentile, between the two nearest values where it falls between them. Values
-// needn't be sorted; of none it's NaN.
+// percentile returns the p-th percentile. If it falls between two values, it lies between them.
+// Values needn't be sorted. Of none it's NaN.
 func percentile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -31,8 +31,8 @@ type Estimate struct{ Value, Low, High float64 }
 // resamples is how often a bootstrap draws.
 const resamples = 2000
 
-// bootstrap estimates a figure of n rounds. Rounds are drawn whole, so what was measured side by side stays
-// together; f gets the numbers of the rounds drawn.
+// bootstrap estimates a figure of n rounds. Rounds are drawn whole, so values that were measured
+// side by side stay together. f gets the numbers of the drawn rounds.
 func bootstrap(n int, seed uint64, f func(rounds []int) float64) Estimate {
 	all := make([]int, n)
 	for i := range all {
@@ -50,7 +50,7 @@ func bootstrap(n int, seed uint64, f func(rounds []int) float64) Estimate {
 	return Estimate{Value: f(all), Low: percentile(figures, 2.5), High: percentile(figures, 97.5)}
 }
 
-// ratioOf returns how many times the first contestant's percentile is the second's.
+// ratioOf returns the first contestant's percentile divided by the second's.
 func ratioOf(a, b []float64, p float64, seed uint64) Estimate {
 	return bootstrap(len(a), seed, func(rounds []int) float64 {
 		return percentile(at(a, rounds), p) / percentile(at(b, rounds), p)
@@ -66,7 +66,7 @@ func pairedRatio(a, b []float64, seed uint64) Estimate {
 	return bootstrap(len(a), seed, func(rounds []int) float64 { return percentile(at(ratios, rounds), 50) })
 }
 
-// netRatio compares two contestants beyond what an empty process of their kind costs in the same round.
+// netRatio compares two contestants, each less an empty process of its kind in the same round.
 func netRatio(a, emptyA, b, emptyB []float64, seed uint64) Estimate {
 	netA, netB := make([]float64, len(a)), make([]float64, len(a))
 	for i := range a {
@@ -85,15 +85,15 @@ func at(values []float64, indexes []int) []float64 {
 	return picked
 }
 
-// median returns a series' median with its 95 % confidence interval, which order statistics give without assuming
-// a distribution.
+// median returns a series' median with its 95 % confidence interval, which order statistics give
+// without assuming a distribution.
 func (s *Series) median() Estimate {
 	if len(s.Samples) == 0 {
 		return exactly(math.NaN())
 	}
 	found := benchmath.AssumeNothing.Summary(benchmath.NewSample(s.times(), &benchmath.DefaultThresholds), 0.95)
 	e := Estimate{Value: found.Center, Low: found.Lo, High: found.Hi}
-	// Too few samples for an interval: all of them are it.
+	// There are too few samples for an interval, so it holds all of them.
 	if math.IsInf(e.Low, 0) || math.IsInf(e.High, 0) {
 		e.Low, e.High = slices.Min(s.times()), slices.Max(s.times())
 	}
@@ -105,7 +105,7 @@ func exactly(value float64) Estimate { return Estimate{value, value, value} }
 
 func (e Estimate) scale(by float64) Estimate { return Estimate{e.Value * by, e.Low * by, e.High * by} }
 
-// millis tells microseconds as milliseconds, with their interval.
+// millis prints microseconds as milliseconds, with their interval.
 func (e Estimate) millis() string {
 	return millis(e.Value) + " (" + millis(e.Low) + "–" + millis(e.High) + ")"
 }

@@ -23,7 +23,8 @@ func TestPercentile(t *testing.T) {
 }
 
 func TestRatiosFindWhatWasPutIn(t *testing.T) {
-	// Rounds differ tenfold, but in each one a takes three times b, and nothing else: pairing sees that.
+	// Rounds differ tenfold, but in each one a takes three times b, and nothing else: pairing sees
+	// that.
 	var a, b, emptyA, emptyB []float64
 	for i := range 50 {
 		slow := 1 + float64(i*7%10)

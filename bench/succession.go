@@ -10,8 +10,8 @@ import (
 // inSuccession is how many attachments a contestant makes and ends without a pause.
 const inSuccession = 10
 
-// succession attaches and detaches one container after the other, with no pause between: what an ADD costs while the kernel
-// still clears up behind the last DEL.
+// succession attaches and detaches one container after the other, with no pause between. It shows
+// the cost of an ADD while the kernel still cleans up after the last DEL.
 func (m *measurer) succession() error {
 	for round := -m.WarmUp; round < m.Rounds; round++ {
 		for _, i := range m.random.Perm(len(m.Contestants)) {

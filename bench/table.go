@@ -13,7 +13,7 @@ import (
 	"text/tabwriter"
 )
 
-// table is told in three ways: as text, Markdown and HTML.
+// table can be printed in three ways: as text, Markdown and HTML.
 type table struct {
 	head []string
 	rows [][]string
@@ -27,7 +27,7 @@ func (t *table) add(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// sort brings rows together that agree in the columns given, in the order in which they first come.
+// sort brings rows together that agree in the given columns, in the order in which they first come.
 func (t *table) sort(columns ...int) {
 	key := func(row []string) (k string) {
 		for _, c := range columns {

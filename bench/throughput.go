@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oursQueues is swiftcni with as many queues in each direction as there are CPUs: what a veth has by itself.
+// oursQueues is swiftcni with as many queues in each direction as there are CPUs, which is a veth's
+// default.
 const oursQueues = "swiftcni-queues"
 
 // withQueues gives a contestant's containers a number of queues.
@@ -26,13 +27,14 @@ func (c Contestant) withQueues(queues int) Contestant {
 	return c
 }
 
-// A flow is what iperf3 sends: by one protocol, in one direction.
+// A flow is a transfer by iperf3: by one protocol, in one direction.
 type flow struct {
 	verb string
 	args []string
 }
 
-// flows goes through all that queues could matter for. The container is iperf3's client, and the host its server.
+// flows are all flows for which queues could matter. The container is iperf3's client, and the host
+// its server.
 func flows() []flow {
 	return []flow{
 		{"TCP from the container", nil},
@@ -42,7 +44,8 @@ func flows() []flow {
 	}
 }
 
-// throughput has each contestant's container talk to its host. A sample is the time that a gigabyte takes to arrive.
+// throughput has each contestant's container talk to its host. A sample is the time in which a
+// gigabyte arrives.
 func (m *measurer) throughput() error {
 	containers := map[string]container{}
 	for _, c := range m.Contestants {
@@ -96,7 +99,7 @@ func (m *measurer) serve(c Contestant) (*exec.Cmd, error) {
 		var line [256]byte
 		_, err := said.Read(line[:])
 		listening <- err
-		for err == nil { // or it blocks at a full pipe
+		for err == nil { // otherwise it blocks at a full pipe
 			_, err = said.Read(line[:])
 		}
 	}()
@@ -135,7 +138,8 @@ func (m *measurer) carry(c Contestant, at container, f flow, streams, round int)
 	return nil
 }
 
-// showThroughput tells rates, and compares each with what containers have without a plugin's say.
+// showThroughput shows rates, and compares each with that of containers whose plugin sets no
+// queues.
 func (r *Report) showThroughput() section {
 	t := table{head: []string{"Gbit/s that arrive", "streams", "", "p50", "95 % confidence", "lowest", "of " + oursQueues + "'s"}}
 	list := r.of("throughput")

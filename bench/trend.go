@@ -16,12 +16,13 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Point is one run of attach in short. Ratios and counts can be compared with an earlier run's, times only on one machine.
+// Point is a summary of one run of attach. Ratios and counts can be compared with an earlier run's,
+// and times only on one machine.
 type Point struct {
 	Date               time.Time
 	Commit             string
 	AddMicros          float64
-	IPTables, NFTables float64 // how many times the reference takes longer; 0 if it wasn't measured
+	IPTables, NFTables float64 // ratios of the reference's time; 0 if not measured
 	Syscalls           int     // without the scheduler's
 	Faults, RSS        int
 	Bytes              int64 // of the binary
@@ -30,7 +31,7 @@ type Point struct {
 // longestTrend is how many points a report keeps.
 const longestTrend = 40
 
-// point is this run's; ok is false if it hasn't measured attach.
+// point is this run's. ok is false if it hasn't measured attach.
 func (r *Report) point() (p Point, ok bool) {
 	s := r.find(Key{Experiment: "attach", Contestant: swiftcni, Verb: verbAdd})
 	if s == nil || len(s.Samples) == 0 {

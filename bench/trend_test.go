@@ -84,7 +84,8 @@ func TestFootprint(t *testing.T) {
 	}
 }
 
-// TestShow tells a report again, from its file alone: the same tables, each plot as a file, and no point more in the trend.
+// TestShow tells a report again, from its file alone: the same tables, each plot as a file, and no
+// point more in the trend.
 func TestShow(t *testing.T) {
 	dir := t.TempDir()
 	doc := filepath.Join(dir, "doc.md")

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// verify makes sure that a contestant has done the work that it's timed for: after ADD the container has an
-// address and a default route, a port, a lease and a masquerade rule; after DEL nothing of them is left.
+// verify makes sure that a contestant has done the work for which it's timed. After ADD the
+// container has an address and a default route, a port, a lease and a masquerade rule. After DEL
+// none of them is left.
 func verify(c Contestant, at container, verb string) error {
 	address, err := addressOf(at)
 	if err != nil {
@@ -46,7 +47,7 @@ func verify(c Contestant, at container, verb string) error {
 	return verifyRules(c, address)
 }
 
-// addressOf returns eth0's address, or the zero Addr where there's no eth0.
+// addressOf returns eth0's address, or the zero Addr if there is no eth0.
 func addressOf(at container) (netip.Addr, error) {
 	line, err := output("nsenter", "--net="+at.netns, "ip", "-brief", "-4", "address", "show", "scope", "global")
 	if err != nil {
@@ -60,7 +61,8 @@ func addressOf(at container) (netip.Addr, error) {
 	return prefix.Addr(), err
 }
 
-// verifyLease wants the one lease that there may be; address is invalid once the container is detached.
+// verifyLease wants the one lease that there may be. address is invalid once the container is
+// detached.
 func verifyLease(c Contestant, address netip.Addr) error {
 	if c.Leases == "" {
 		return nil
@@ -104,7 +106,7 @@ func verifyRules(c Contestant, address netip.Addr) error {
 	return nil
 }
 
-// names says whether a text holds an address, and not merely a longer one that begins like it.
+// names reports whether a text holds an address, and not merely a longer one that begins with it.
 func names(text, address string) bool {
 	for {
 		_, rest, found := strings.Cut(text, address)
@@ -120,7 +122,8 @@ func names(text, address string) bool {
 
 var anAddress = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`)
 
-// leftIn returns an address of the subnet, neither its own nor the gateway's, that a text holds.
+// leftIn returns an address of the subnet that a text holds and that is neither the subnet's own
+// nor the gateway's.
 func leftIn(text, subnet string) netip.Addr {
 	prefix, err := netip.ParsePrefix(subnet)
 	if err != nil {

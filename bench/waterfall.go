@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// watched are the system calls that perf tells of. Each costs some 20 µs then, others nearly nothing: these are
-// enough to see where each step begins, and nearly all that wait for the kernel.
+// watched are the system calls that perf traces. Each then costs some 20 µs, and other calls cost
+// almost nothing. These are enough to see where each step begins, and include almost all that wait
+// for the kernel.
 const watched = "execve,read,flock,socket,sendto,sendmsg,recvfrom,recvmsg,setns,write,exit_group"
 
-// mark is where a step of an ADD begins: the first such call after the step before it.
+// mark is the beginning of a step of an ADD: the first such call after the step before it.
 type mark struct {
 	step  string
 	begin *regexp.Regexp
@@ -42,7 +43,7 @@ func marks() []mark {
 // waterfall finds the steps of ADD, on an empty bridge and on a full one.
 func (m *measurer) waterfall() error { return m.atLevels(m.steps) }
 
-// steps finds them run after run, and takes their medians.
+// steps finds them in run after run, and takes their medians.
 func (m *measurer) steps(level int) error {
 	runs := map[string][][]Step{}
 	for round := -m.WarmUp; round < m.Rounds; round++ {
@@ -99,11 +100,12 @@ func (m *measurer) stepsOf(c Contestant) ([]Step, error) {
 	return parseSteps(f)
 }
 
-// tracedCall is a line of `perf trace`: start in milliseconds, duration where the call has returned, and the call.
+// tracedCall is a line of `perf trace`: start in milliseconds, duration where the call has
+// returned, and the call.
 var tracedCall = regexp.MustCompile(`^ *([0-9.]+) \( *(?:([0-9.]+) ms)?[^)]*\): \S+ +(\.\.\. \[continued\]: )?(.*)$`)
 
-// parseSteps reads what perf has traced. A call that was cut in two by another thread's counts as begun by its first
-// line, and as long as its second one says.
+// parseSteps reads perf's trace. A call that another thread's line cuts in two begins with its
+// first line, and has the duration of its second one.
 func parseSteps(r io.Reader) ([]Step, error) {
 	marks := marks()
 	steps := []Step{{Name: marks[0].step}}

@@ -19,7 +19,8 @@ const (
 	reference = "reference"
 )
 
-// referenceVersion is the release of github.com/containernetworking/plugins that swiftcni stands beside.
+// referenceVersion is the release of github.com/containernetworking/plugins with which swiftcni is
+// compared.
 const referenceVersion = build.ReferenceVersion
 
 // builder builds plugins into the cache directory.
@@ -28,7 +29,8 @@ type builder struct {
 	progress    io.Writer
 }
 
-// standardConfig is a bridge with masquerade and host-local, on a range so small that a lost address shows.
+// standardConfig is a bridge with masquerade and host-local. Its range is so small that a lost
+// address shows.
 func standardConfig(leases string) string {
 	config := map[string]any{
 		"cniVersion": "1.1.0", "name": "crash", "type": "bridge", "bridge": "cnibr0",
@@ -50,7 +52,7 @@ func standard(name, dir string) Plugin {
 	return Plugin{Name: name, Member: Member{filepath.Join(dir, "bridge"), standardConfig(leases)}, Leases: leases, Bridge: "cnibr0"}
 }
 
-// ours builds swiftcni under the names that it's called by, or takes a binary that exists.
+// ours builds swiftcni under the names of its plugins, or uses an existing binary.
 func (b builder) ours(binary string) (Plugin, error) {
 	dir := filepath.Join(b.cache, "crash", ours)
 	p := standard(ours, dir)
@@ -66,8 +68,8 @@ func (b builder) reference() (Plugin, error) {
 	return standard(reference, dir), err
 }
 
-// parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. The plugin in
-// DIR is called as its "type" says.
+// parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. Its
+// "type" is the name of the plugin in DIR.
 func parsePlugin(s string) (Plugin, error) {
 	name, rest, ok := strings.Cut(s, "=")
 	dir, conf, ok2 := strings.Cut(rest, ":")

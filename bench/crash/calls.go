@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callNames are the calls that plugins make; others go by number.
+// callNames are the calls that plugins make. Others go by number.
 var callNames = map[uint64]string{
-	unix.SYS_ACCEPT4: "accept4", unix.SYS_BIND: "bind", unix.SYS_BRK: "brk", unix.SYS_CHDIR: "chdir",
+	unix.SYS_ACCEPT4: "accept4", unix.SYS_BIND: "bind", unix.SYS_BRK: "brk", unix.SYS_CAPGET: "capget", unix.SYS_CHDIR: "chdir",
 	unix.SYS_CLOCK_GETTIME: "clock_gettime", unix.SYS_CLOCK_NANOSLEEP: "clock_nanosleep", unix.SYS_CLONE: "clone",
 	unix.SYS_CLONE3: "clone3", unix.SYS_CLOSE: "close", unix.SYS_CONNECT: "connect",
 	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_DUP: "dup", unix.SYS_DUP3: "dup3",
@@ -28,7 +28,7 @@ var callNames = map[uint64]string{
 	unix.SYS_LSEEK: "lseek", unix.SYS_MADVISE: "madvise", unix.SYS_MEMFD_CREATE: "memfd_create",
 	unix.SYS_MINCORE: "mincore", unix.SYS_MKDIRAT: "mkdirat", unix.SYS_MMAP: "mmap", unix.SYS_MOUNT: "mount",
 	unix.SYS_MPROTECT: "mprotect", unix.SYS_MUNMAP: "munmap", unix.SYS_NANOSLEEP: "nanosleep",
-	unix.SYS_NEWFSTATAT: "newfstatat", unix.SYS_OPENAT: "openat", unix.SYS_PIDFD_OPEN: "pidfd_open",
+	unix.SYS_NEWFSTATAT: "newfstatat", unix.SYS_OPENAT: "openat", unix.SYS_OPENAT2: "openat2", unix.SYS_PIDFD_OPEN: "pidfd_open",
 	unix.SYS_PIDFD_SEND_SIGNAL: "pidfd_send_signal", unix.SYS_PIPE2: "pipe2", unix.SYS_PPOLL: "ppoll",
 	unix.SYS_PRCTL: "prctl", unix.SYS_PREAD64: "pread64", unix.SYS_PRLIMIT64: "prlimit64",
 	unix.SYS_PWRITE64: "pwrite64", unix.SYS_READ: "read", unix.SYS_READLINKAT: "readlinkat",
@@ -57,8 +57,8 @@ func callName(nr uint64) string {
 	return "syscall_" + strconv.FormatUint(nr, 10)
 }
 
-// isRuntime says whether a call is of a language's runtime alone: it changes nothing outside its process, and a
-// death there is the same as one at the call after it.
+// isRuntime reports whether a call belongs to a language's runtime. It changes nothing outside its
+// process, and a death there is the same as one at the next call.
 func isRuntime(name string) bool {
 	switch name {
 	case "futex", "nanosleep", "clock_nanosleep", "sched_yield", "madvise", "restart_syscall", "getpid", "gettid",
@@ -71,7 +71,7 @@ func isRuntime(name string) bool {
 	return false
 }
 
-// changesFiles says whether a call may change what a file system holds.
+// changesFiles reports whether a call may change a file system.
 func changesFiles(name string) bool {
 	switch name {
 	case "openat", "open", "linkat", "link", "symlinkat", "symlink", "renameat", "renameat2", "rename", "unlinkat",
@@ -82,11 +82,11 @@ func changesFiles(name string) bool {
 	return false
 }
 
-// errnosOf are the errors that a call may really fail with and that aren't answers to the plugin's own
-// question, as ENOENT is.
+// errnosOf are the errors with which a call may really fail and that aren't answers to the plugin's
+// own question, as ENOENT is.
 func errnosOf(name string) []syscall.Errno {
 	switch name {
-	case "openat", "open":
+	case "openat", "openat2", "open":
 		return []syscall.Errno{unix.EINTR, unix.EMFILE, unix.ENOMEM, unix.EACCES, unix.EIO, unix.ENOSPC}
 	case "read", "pread64", "getdents64", "getdents", "readlinkat", "readlink":
 		return []syscall.Errno{unix.EINTR, unix.EIO}
@@ -96,6 +96,10 @@ func errnosOf(name string) []syscall.Errno {
 		return []syscall.Errno{unix.EINTR, unix.EIO}
 	case "socket":
 		return []syscall.Errno{unix.EMFILE, unix.ENOMEM, unix.ENOBUFS, unix.EACCES}
+	case "accept4":
+		return []syscall.Errno{unix.EMFILE, unix.ENOMEM, unix.ENOBUFS, unix.ECONNABORTED}
+	case "epoll_ctl":
+		return []syscall.Errno{unix.ENOMEM, unix.ENOSPC}
 	case "bind", "connect", "getsockname", "setsockopt", "getsockopt":
 		return []syscall.Errno{unix.ENOMEM, unix.ENOBUFS}
 	case "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg":
@@ -111,6 +115,8 @@ func errnosOf(name string) []syscall.Errno {
 		return []syscall.Errno{unix.ENOMEM, unix.EACCES}
 	case "close":
 		return []syscall.Errno{unix.EINTR, unix.EIO}
+	case "pidfd_open":
+		return []syscall.Errno{unix.EMFILE, unix.ENOMEM}
 	case "dup", "dup2", "dup3", "pipe", "pipe2":
 		return []syscall.Errno{unix.EMFILE}
 	case "execve":

@@ -18,17 +18,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain makes the test binary a box's first process, a worker, or a plugin that leaks, where it's called so.
+// TestMain makes the test binary a box's first process, a worker, or a plugin that leaks, where
+// it's called so.
 func TestMain(m *testing.M) {
 	box.Main()
 	insideMain()
 	if kind, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "leaky-"); ok {
 		os.Exit(leak(kind))
 	}
+	if kind, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "resident-"); ok {
+		os.Exit(faultyResident(kind))
+	}
 	os.Exit(m.Run())
 }
 
-// leaky plugins do all that swiftcni does, and one thing wrong. The text is what their trials must tell.
+// leaky plugins do all that swiftcni does, and one thing wrong. The text is what their trials must
+// tell.
 var leaky = map[string]string{
 	"del":     "file /var/lib/cni/networks/crash/172.19.1.3",
 	"link":    "host link leak-c1",
@@ -84,18 +89,19 @@ func leak(kind string) int {
 	return 0
 }
 
-// build builds swiftcni into a directory of the test's own.
-func buildOurs(t *testing.T) Plugin {
+// buildOurs builds swiftcni into a directory of the test's own.
+func buildOurs(t *testing.T) (builder, Plugin) {
 	t.Helper()
 	root, err := build.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := builder{root: root, cache: t.TempDir(), progress: io.Discard}.ours("")
+	b := builder{root: root, cache: t.TempDir(), progress: io.Discard}
+	p, err := b.ours("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return b, p
 }
 
 func start(t *testing.T, boxes int, plugins ...Plugin) *pool {
@@ -108,10 +114,10 @@ func start(t *testing.T, boxes int, plugins ...Plugin) *pool {
 	return p
 }
 
-// TestSwiftcniLeavesNothing tries a sample of all modes, spread over the calls of each verb. Of power cuts it's a
-// large one, since what they leave depends on the damage as well.
+// TestSwiftcniLeavesNothing tries a sample of all modes, spread over the calls of each verb. Of
+// power cuts it's a large one, since what they leave depends on the damage as well.
 func TestSwiftcniLeavesNothing(t *testing.T) {
-	p := buildOurs(t)
+	_, p := buildOurs(t)
 	s := &schedule{options: options{quick: true}, pool: start(t, 6, p), report: newReport(nil), stderr: io.Discard}
 	for mode, step := range map[string]int{modeKill: 40, modeFail: 40, modePower: 5, modeLimits: 40} {
 		t.Run(mode, func(t *testing.T) { s.trySample(t, &p, mode, step) })
@@ -120,7 +126,8 @@ func TestSwiftcniLeavesNothing(t *testing.T) {
 
 // TestListsLeaveNothing tries fewer of each plugin in a list, and of bridge with a chain.
 func TestListsLeaveNothing(t *testing.T) {
-	list := lists(buildOurs(t))
+	_, p := buildOurs(t)
+	list := lists(p)
 	s := &schedule{options: options{quick: true}, pool: start(t, 6, list...), report: newReport(nil), stderr: io.Discard}
 	for i := range list {
 		for mode, step := range map[string]int{modeKill: 97, modeFail: 89, modePower: 61, modeLimits: 151} {
@@ -168,7 +175,7 @@ func (s *schedule) trySample(t *testing.T, p *Plugin, mode string, step int) {
 }
 
 func TestLeaksAreFound(t *testing.T) {
-	p := buildOurs(t)
+	_, p := buildOurs(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +206,7 @@ func TestLeaksAreFound(t *testing.T) {
 
 // A failure that's put in is what the program sees, and counting survives threads and children.
 func TestCallsAreCountedAndFail(t *testing.T) {
-	p := buildOurs(t)
+	_, p := buildOurs(t)
 	pool := start(t, 1, p)
 	record, err := pool.one(Trial{ID: 1, Plugin: p.Name, Mode: modeRecord, Verb: "ADD"})
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 // runDir is on a file system that a boot makes anew.
 const runDir = "/run/cni"
 
-// stateDirs are where plugins keep what outlives them, in the box.
+// stateDirs are the directories, in the box, in which plugins keep state that outlives them.
 var stateDirs = [...]string{"/var/lib/cni", runDir}
 
-// host is what one trial happens on: a network namespace, which the calling thread stands in, containers, and
-// empty state directories.
+// host is the place of one trial: a network namespace, which the calling thread is in, containers,
+// and empty state directories.
 type host struct {
 	netns      int // descriptor
 	containers map[string]int
@@ -40,7 +40,7 @@ func newHost(trial int, refs *references) (*host, error) {
 	return bootHost(trial, refs)
 }
 
-// bootHost makes a host with the state directories as they are.
+// bootHost makes a host with the present state directories.
 func bootHost(trial int, refs *references) (*host, error) {
 	h := &host{netns: -1, containers: map[string]int{}, references: refs, trial: trial}
 	fd, err := newNetNS()
@@ -55,7 +55,7 @@ func bootHost(trial int, refs *references) (*host, error) {
 	return h, nil
 }
 
-// empty removes what a directory holds; a mount point can't be removed itself.
+// empty removes the content of a directory. A mount point can't be removed itself.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -67,7 +67,7 @@ func empty(dir string) error {
 	return err
 }
 
-// newNetNS makes a network namespace, which the thread ends up in.
+// newNetNS makes a network namespace. The thread is in it afterwards.
 func newNetNS() (fd int, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return -1, fmt.Errorf("new network namespace: %w", err)
@@ -98,7 +98,7 @@ func (h *host) add(id string) (path string, err error) {
 
 func (h *host) enter() error { return unix.Setns(h.netns, unix.CLONE_NEWNET) }
 
-// inside runs fn in a container's namespace. fn is given nothing to keep it open.
+// inside runs fn in a container's namespace. fn gets nothing that could keep it open.
 func (h *host) inside(id string, fn func() error) error {
 	fd, err := unix.Open(containerPath(id), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -112,7 +112,7 @@ func (h *host) inside(id string, fn func() error) error {
 	return errors.Join(err, h.enter())
 }
 
-// vanish ends a container's namespace, unless somebody holds it.
+// vanish ends a container's namespace, unless a process holds it.
 func (h *host) vanish(id string) error {
 	if h.containers[id] == 0 {
 		return nil
@@ -121,8 +121,8 @@ func (h *host) vanish(id string) error {
 	return errors.Join(unix.Unmount(containerPath(id), unix.MNT_DETACH), os.Remove(containerPath(id)))
 }
 
-// close leaves nothing of the harness's own. The thread stays in the namespace until it makes the next one, or
-// goes elsewhere.
+// close leaves nothing of the harness itself. The thread stays in the namespace until it makes the
+// next one, or goes elsewhere.
 func (h *host) close() {
 	for id := range h.containers {
 		_ = h.vanish(id)
@@ -130,8 +130,8 @@ func (h *host) close() {
 	unix.Close(h.netns)
 }
 
-// reap waits for every process that a trial has left, orphans included, which are the harness's children as it's
-// their subreaper. What doesn't end by itself is killed and returned.
+// reap waits for every process that a trial has left. Orphans are the harness's children, since
+// it's their subreaper. It kills those that don't end by themselves, and returns them.
 func reap(limit time.Duration) (left []string) {
 	killed := make(chan []string, 1)
 	watchdog := time.AfterFunc(limit, func() { killed <- killChildren() })

@@ -5,24 +5,26 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
-// known is what a plugin does undisturbed.
+// known is the undisturbed behaviour of a plugin.
 type known struct {
-	// shared is what it leaves behind for good: what all attachments share, and what the first one makes.
+	// shared is everything that stays for good: the things that all attachments share, and that the
+	// first one makes.
 	shared snapshot
-	// size is how many attachments a range takes, at most maxFill.
+	// size is how many attachments fit into a range, at most maxFill.
 	size int
 	runs map[string]*course // by verb and temperature
 }
 
-// course is a verb undisturbed.
+// course is an undisturbed verb.
 type course struct {
 	before, after snapshot // normal ones
 }
 
-// knownOf finds out what a plugin does, once.
+// knownOf finds out how a plugin behaves, once.
 func (w *worker) knownOf(p *Plugin) (*known, error) {
 	if k, ok := w.known[p.Name]; ok {
 		return k, nil
@@ -32,7 +34,7 @@ func (w *worker) knownOf(p *Plugin) (*known, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.host.close()
+	defer t.close()
 	if k.size, err = t.fill(); err != nil {
 		return nil, err
 	}
@@ -43,15 +45,16 @@ func (w *worker) knownOf(p *Plugin) (*known, error) {
 	if !a.ok() && a.refusal() != nil {
 		t.wrong("GC: %v", a)
 	}
-	// The one that wasn't attached goes first: whatever the last one leaves for the next may be left.
+	// The container that wasn't attached goes first: anything that the last one leaves for the next
+	// may be left.
 	for n := k.size; n >= 0; n-- {
 		if err := t.detach(fmt.Sprintf("f%d", n)); err != nil {
 			return nil, err
 		}
 	}
-	reap(reapLimit)
+	t.settle()
 	if k.size == 0 || !t.clean() {
-		return nil, fmt.Errorf("%s doesn't work undisturbed: %s; %s", p.Name, strings.Join(append(t.Wrong, t.Twice...), "; "),
+		return nil, fmt.Errorf("%s doesn't work undisturbed: %s; %s", p.Name, strings.Join(slices.Concat(t.Wrong, t.Twice, t.Leaks), "; "),
 			strings.Join(t.Log, "; "))
 	}
 	k.shared, err = t.host.take()
@@ -65,11 +68,16 @@ func (w *worker) fresh(p *Plugin, k *known, t Trial) (*trying, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &trying{Outcome: &Outcome{Trial: t}, plugin: p, host: h, known: k,
-		live: map[string][]netip.Addr{}, result: map[string]string{}}, nil
+	trying := &trying{Outcome: &Outcome{Trial: t}, plugin: p, host: h, known: k,
+		live: map[string][]netip.Addr{}, result: map[string]string{}}
+	if err := trying.reside(); err != nil {
+		trying.close()
+		return nil, err
+	}
+	return trying, nil
 }
 
-// runOf finds out what the trial's verb makes of a host undisturbed.
+// runOf finds out how the trial's verb changes a host, undisturbed.
 func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 	key := runKey(trial)
 	if k.runs[key] != nil {
@@ -79,7 +87,7 @@ func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 	if err != nil {
 		return err
 	}
-	defer t.host.close()
+	defer t.close()
 	if err := t.begin(); err != nil {
 		return err
 	}
@@ -92,7 +100,7 @@ func (w *worker) runOf(p *Plugin, k *known, trial Trial) error {
 	if _, err := t.verb(trial.Verb, victim); err != nil {
 		return err
 	}
-	reap(reapLimit)
+	t.settle()
 	after, err := t.host.take()
 	if err != nil {
 		return err

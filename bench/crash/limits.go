@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Events that happen while a verb is at a system call.
+// Events that happen during a system call of a verb.
 const (
 	eventVanish = "namespace ends"
 	eventFlush  = "ruleset flushed"
 	eventBridge = "bridge deleted"
 )
 
-// Scarcities, of a verb's whole run.
+// Shortages, during the whole run of a verb.
 const (
 	eventPorts  = "bridge full"
 	eventFiles  = "descriptors"
@@ -35,7 +35,7 @@ func scarcities() map[string]int {
 	return map[string]int{eventFiles: 14, eventInodes: 14, eventBlocks: 4, eventStorm: 3, eventFrozen: 1, eventMemory: 4, eventUnread: 1}
 }
 
-// limits disturbs a verb by what happens on its host, or by what the host lacks.
+// limits disturbs a verb by an event on its host, or by a shortage.
 func (t *trying) limits() error {
 	if isDisk(t.Trial.Event) {
 		if err := mountState(); err != nil {
@@ -65,7 +65,7 @@ func (t *trying) limits() error {
 	if err := t.accept(a, tr); err != nil {
 		return err
 	}
-	if t.Trial.Event == eventPorts { // nobody else gets in, either
+	if t.Trial.Event == eventPorts { // no other program gets in, either
 		if err := exec.Command("ip", "link", "delete", "group", "77").Run(); err != nil {
 			return fmt.Errorf("empty the bridge: %w", err)
 		}
@@ -77,19 +77,22 @@ func isDisk(event string) bool {
 	return event == eventInodes || event == eventBlocks || event == eventFrozen
 }
 
-// accept says whether a verb's answer can stand: success, which is whole if the verb has sent something to nftables
-// after a flush, or failure in the specification's form, of ADD with nothing left. DEL never fails on what's gone.
+// accept reports whether a verb's answer is right. Success is whole if the verb has sent something
+// to nftables after a flush. Failure has the specification's form, and of ADD nothing is left. DEL
+// never fails for something that is gone.
 func (t *trying) accept(a answer, tr *tracer) error {
-	// What a member of a list or chain has sent already, no later one misses.
+	// If a member of a list or chain has sent something already, no later one misses it.
 	sent := tr.sends
 	if t.plugin.Brief {
 		sent = tr.firstSends
 	}
 	flushed := t.Trial.Event == eventFlush && t.Reached && t.Trial.Member == 0 && tr.hooked <= sent[unix.NETLINK_NETFILTER]
 	switch {
-	case a.crashed():
+	case t.Crashed || a.crashed():
 		t.Crashed = true
 		return nil
+	case a.cut():
+		return nil // as after a kill
 	case a.ok() && t.Trial.Verb == "ADD" && t.Trial.Event == eventUnread:
 		t.wrong("ADD succeeded although nobody read its answer")
 		return nil
@@ -103,22 +106,23 @@ func (t *trying) accept(a answer, tr *tracer) error {
 	case a.ok():
 		return nil
 	}
-	// What can't be heard needn't be said.
+	// An error that nobody can hear needn't be reported.
 	if err := a.refusal(); err != nil && t.Trial.Event != eventUnread {
 		t.wrong("%v", err)
 	}
 	if t.Trial.Verb == "DEL" && t.Trial.At.Name != "" {
 		t.wrong("DEL: %v", a)
 	}
-	if t.Trial.Verb != "ADD" || len(t.plugin.Followers) > 0 { // of a list, what came before stays until DEL
+	// In a list, the work of earlier members stays until DEL.
+	if t.Trial.Verb != "ADD" || len(t.plugin.Followers) > 0 {
 		return nil
 	}
 	return t.victimLeftNothing()
 }
 
-// victimLeftNothing looks for an ADD's remains before DEL: its host may have others.
+// victimLeftNothing looks for the remains of an ADD before DEL. Its host may have others.
 func (t *trying) victimLeftNothing() error {
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.pause()
 	now, err := t.host.take()
 	if err != nil {
 		return err
@@ -150,17 +154,21 @@ func (t *trying) event() error {
 		return exec.Command("nft", "flush", "ruleset").Run()
 	case eventBridge:
 		t.hurt = true
-		_ = exec.Command("ip", "link", "delete", t.plugin.Bridge).Run() // it may not be there yet
+		_ = exec.Command("ip", "link", "delete", t.plugin.Bridge).Run() // it may not exist yet
 		return nil
 	}
 	return fmt.Errorf("no event is called %q", t.Trial.Event)
 }
 
-// scarce makes something scarce for the run that follows.
+// scarce makes something scarce for the next run.
 func (t *trying) scarce(tr *tracer) error {
 	n := t.Trial.Limit
 	switch t.Trial.Event {
 	case eventFiles:
+		if t.resident != nil {
+			t.resident.limitFiles(tr, n)
+			return nil
+		}
 		tr.prepare = func(pid int) error {
 			limit := unix.Rlimit{Cur: uint64(n + 2), Max: uint64(n + 2)}
 			return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limit, nil)
@@ -185,8 +193,8 @@ func (t *trying) scarce(tr *tracer) error {
 	return nil
 }
 
-// storm interrupts calls of which an interrupted one is made again: each first of n+1, so that n attempts in
-// a row succeed.
+// storm interrupts calls that are made again after an interruption: each of the first n of n+1, so
+// that n attempts fail and the next succeeds.
 func storm(n int) func(Call) verdict {
 	return func(c Call) verdict {
 		for _, e := range errnosOf(c.Name) {
@@ -203,7 +211,7 @@ func mountState() error {
 	return unix.Mount("tmpfs", stateDirs[0], "tmpfs", 0, "mode=755")
 }
 
-// remount gives the state's file system other limits; none at all by default.
+// remount gives the state's file system other limits. By default there are none.
 func remount(options string) error {
 	if options == "" {
 		options = "size=1048576,nr_inodes=1000"
@@ -228,8 +236,8 @@ func blocks() int {
 	return int(s.Blocks - s.Bfree)
 }
 
-// smallBuffer returns what leaves a socket that a process has just opened little room to receive. The kernel doubles
-// the figure, and gives 2 KiB or so in any case.
+// smallBuffer returns a function that leaves little room to receive for a socket that a process has
+// just opened. The kernel doubles the number, and gives about 2 KiB in any case.
 func smallBuffer(kib int) func(pid, fd int) {
 	return func(pid, fd int) {
 		pidfd, err := unix.PidfdOpen(pid, 0)
@@ -245,7 +253,7 @@ func smallBuffer(kib int) func(pid, fd int) {
 	}
 }
 
-// fillBridge adds ports until the bridge takes none (BR_MAX_PORTS, net/bridge/br_private.h).
+// fillBridge adds ports until the bridge accepts no more (BR_MAX_PORTS, net/bridge/br_private.h).
 func (t *trying) fillBridge() error {
 	var b strings.Builder
 	for i := range 1023 - len(t.live) {

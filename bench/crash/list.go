@@ -15,11 +15,12 @@ import (
 type Member struct {
 	// Path is the executable's. Its directory is CNI_PATH.
 	Path string
-	// Config is what it reads, but for what a runtime adds.
+	// Config is its input, without the keys that a runtime adds.
 	Config string
 }
 
-// followers are what may follow bridge or ptp, each with all that it can leave somewhere.
+// followers are the plugins that may follow bridge or ptp, each with everything that it can leave
+// somewhere.
 var followers = []struct{ name, keys string }{
 	{"portmap", `"capabilities": {"portMappings": true}`},
 	{"firewall", `"backend": "nftables", "ingressPolicy": "same-bridge"`},
@@ -28,16 +29,17 @@ var followers = []struct{ name, keys string }{
 	{"sbr", ``},
 }
 
-// The ways to try swiftcni beside bridge alone.
+// The ways to try swiftcni other than bridge alone.
 const (
 	oursList  = ours + "-list"
 	oursPTP   = ours + "-ptp"
 	oursChain = ours + "-chain"
 	oursAsks  = ours + "-ipam"
+	oursStays = ours + "-resident"
 )
 
-// lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and bridge with all of them
-// in its key "chain".
+// lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and
+// bridge with all of them in its key "chain".
 func lists(p Plugin) []Plugin {
 	dir := filepath.Dir(p.Path)
 	list, ptp, one := p, p, p
@@ -61,17 +63,18 @@ func lists(p Plugin) []Plugin {
 	return []Plugin{list, ptp, one, asking(p)}
 }
 
-// asking is bridge with an IPAM plugin that is a program of its own. Only bridge has files that a power cut could damage.
+// asking is bridge with an IPAM plugin that is a program of its own. Only bridge has files that a
+// power cut could damage.
 func asking(p Plugin) Plugin {
 	p.Name, p.Brief, p.Asks, p.Modes = oursAsks, true, true, []string{modeKill, modeFail, modeLimits}
 	p.Config = strings.Replace(p.Config, `"type":"host-local"`, `"type":"`+scriptName+`"`, 1)
 	return p
 }
 
-// scriptName is the plugin that [script] is.
+// scriptName is the name of the plugin [script].
 const scriptName = "scripted"
 
-// script is an IPAM plugin whose leases are symbolic links, which are made and removed whole.
+// script is an IPAM plugin whose leases are symbolic links. These are made and removed whole.
 const script = `#!/bin/sh
 dir=/var/lib/cni/networks/crash
 has() { [ -L "$1" ] && [ "$(readlink "$1")" = "$CNI_CONTAINERID" ]; }
@@ -93,7 +96,7 @@ esac
 
 func (p *Plugin) members() []Member { return append([]Member{p.Member}, p.Followers...) }
 
-// places returns where in the list something is to be disturbed.
+// places returns the places in the list that are to be disturbed.
 func (p *Plugin) places() []int {
 	if len(p.Disturbed) == 0 {
 		return []int{0}
@@ -109,9 +112,9 @@ func (p *Plugin) title(place int) string {
 	return p.Name + "/" + filepath.Base(p.members()[place].Path)
 }
 
-// list runs a verb of all members as libcni does: ADD in order, each with the result so far; CHECK in order and DEL in
-// reverse, with the last result. The first failure ends it. GC asks all of them, and the first failure is its answer. With
-// a tracer the trial's member runs under it.
+// list runs a verb of all members as libcni does. ADD runs in order, each with the result so far.
+// CHECK runs in order and DEL in reverse, with the last result. The first failure ends it. GC asks
+// all of them, and the first failure is its answer. With a tracer the trial's member runs under it.
 func (t *trying) list(c call, tr *tracer) (all answer, err error) {
 	members := t.plugin.members()
 	order := make([]int, len(members))
@@ -154,11 +157,14 @@ func (t *trying) one(c call, place int, tr *tracer) (answer, error) {
 		return c.run()
 	}
 	c.deaf, tr.own = t.deaf, t.plugin.Asks
+	if t.resident != nil && !t.Trial.Caller {
+		return c.follow(tr, t.resident.pid)
+	}
 	return c.trace(tr)
 }
 
-// useCapabilities gives a configuration what a runtime gives, in so far as it asks for it. Each container has a host port
-// of its own.
+// useCapabilities adds a runtime's keys to a configuration, as far as it asks for them. Each
+// container has a host port of its own.
 func (c call) useCapabilities(conf map[string]json.RawMessage) error {
 	var asked map[string]bool
 	if conf["capabilities"] == nil || c.verb == "GC" {

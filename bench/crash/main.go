@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command crash looks for what a CNI plugin leaves behind when it dies, when the kernel refuses, when the power
-// fails, and when something runs out. Each trial disturbs one verb at one system call, on a fresh host in a box;
-// afterwards other containers must be served as ever, DEL must succeed, and then nothing may be left: no link,
-// rule, element, lease, record, temporary file, held lock, process, or namespace that somebody holds.
+// Command crash looks for the remains of a CNI plugin when it dies, when the kernel refuses, when
+// the power fails, and when something runs out. Each trial disturbs one verb at one system call, on
+// a fresh host in a box. Afterwards other containers must be served as ever, and DEL must succeed.
+// Then nothing may be left: no link, rule, element, lease, record, temporary file, held lock,
+// process, or held namespace.
 //
 //	go -C bench run ./crash -quick                       # swiftcni, a size for CI
 //	go -C bench run ./crash -reference                   # the reference plugins in a column beside it
 //	go -C bench run ./crash -plugin mine=/opt/cni/bin:mine.conf -swiftcni ''
 //	go -C bench run ./crash -mode kill -verb ADD -only linkat#1 -v
 //
-// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in bridge's key "chain", and
-// bridge with an IPAM plugin that is a script, always at the size of -quick.
+// swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in
+// bridge's key "chain". bridge is also tried with an IPAM plugin that is a script, always at the
+// size of -quick, and with a resident (swiftctl serve) that makes its calls. Then it's the resident
+// that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile.
 //
-// The exit status is 1 if swiftcni leaks, or the only plugins that were given do.
+// The exit status is 1 if swiftcni leaks, or if the only plugins that were given do.
 package main
 
 import (
@@ -63,8 +66,8 @@ type options struct {
 
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
-	allModes = []string{modeKill, modeFail, modePower, modeLimits}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks}
+	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -83,7 +86,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		}
 	}
 	f.Func("verb", "comma-separated `verbs` (default: ADD,DEL,CHECK,GC)", list(&o.verbs, allVerbs))
-	f.Func("mode", "comma-separated `modes` (default: kill,fail,power,limits)", list(&o.modes, allModes))
+	f.Func("mode", "comma-separated `modes` (default: "+strings.Join(allModes, ",")+")", list(&o.modes, allModes))
 	f.BoolVar(&o.quick, "quick", false, "a size for CI: at each system call, but with one of the errors, damages and events")
 	f.BoolVar(&o.all, "all", false, "also at the language runtime's own system calls, such as mmap and futex")
 	f.Func("from", "begin at this system call of each run, `NAME#K`", callFlag(&o.from))
@@ -178,6 +181,12 @@ func (o options) build(stderr io.Writer) (plugins []Plugin, err error) {
 			if slices.Contains(o.ways, p.Name) {
 				plugins = append(plugins, p)
 			}
+		}
+		if slices.Contains(o.ways, oursStays) {
+			if p, err = b.residents(p); err != nil {
+				return nil, err
+			}
+			plugins = append(plugins, p)
 		}
 	}
 	if o.reference {

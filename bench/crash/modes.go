@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,10 +41,12 @@ func (w *worker) try(trial Trial) (Outcome, error) {
 		err = t.power()
 	case modeLimits:
 		err = t.limits()
+	case modeCaller:
+		err = t.killCaller()
 	default:
 		err = fmt.Errorf("no mode is called %q", trial.Mode)
 	}
-	t.host.close()
+	t.close()
 	t.Leaks = append(t.Leaks, reap(reapLimit)...)
 	t.Micros = time.Since(began).Microseconds()
 	return *t.Outcome, errors.Join(err, w.home())
@@ -61,6 +64,9 @@ func (t *trying) record() error {
 	}
 	t.Reached = true
 	t.Calls = tr.calls
+	if t.resident != nil && !t.Trial.Caller && !slices.Contains(t.Calls, Call{"recvmsg", 1}) {
+		t.wrong("the resident didn't make the call")
+	}
 	if !a.ok() {
 		if err := a.refusal(); t.Trial.Verb != "GC" || err != nil {
 			t.wrong("%s: %v", t.Trial.Verb, a)
@@ -70,8 +76,8 @@ func (t *trying) record() error {
 	return t.end()
 }
 
-// kill kills the verb at a system call. Then other containers must get addresses of their own, and DEL must
-// leave nothing.
+// kill kills the verb at a system call. Then other containers must get addresses of their own, and
+// DEL must leave nothing.
 func (t *trying) kill() error {
 	if err := t.begin(); err != nil {
 		return err
@@ -83,7 +89,7 @@ func (t *trying) kill() error {
 	return t.afterwards(a)
 }
 
-// afterwards takes what the victim really has, fills the range, and cleans up.
+// afterwards notes the victim's real addresses, fills the range, and cleans up.
 func (t *trying) afterwards(a answer) error {
 	if t.Trial.Verb == "ADD" && a.ok() {
 		t.attached(victim, a)
@@ -107,8 +113,9 @@ func (t *trying) afterwards(a answer) error {
 	return t.end()
 }
 
-// fail lets a system call fail. A verb that says success must have done all that it does undisturbed; one that
-// says failure must say so as the specification wants it, and an ADD leaves nothing, even before DEL.
+// fail lets a system call fail. If the verb reports success, it must have done all of its
+// undisturbed work. If it reports failure, it must do so as the specification wants it, and an ADD
+// leaves nothing, even before DEL.
 func (t *trying) fail() error {
 	if err := t.begin(); err != nil {
 		return err
@@ -123,19 +130,22 @@ func (t *trying) fail() error {
 	return t.afterwards(a)
 }
 
-// isBridges says whether a line is of a sysctl of the bridge, which may stay of an ADD that failed.
+// isBridges reports whether a line is of a sysctl of the bridge, which may stay after a failed ADD.
 func isBridges(line, bridge string) bool {
 	return bridge != "" && strings.HasPrefix(line, "host sysctl net.ipv4.conf."+bridge+".")
 }
 
-// judge compares what a verb says with what it did.
+// judge compares a verb's answer with its work.
 func (t *trying) judge(a answer) error {
-	if a.crashed() {
+	if t.Crashed || a.crashed() {
 		t.Crashed = true
 		return nil
 	}
+	if a.cut() {
+		return nil // as after a kill, DEL takes back the remains
+	}
 	undisturbed := t.known.runs[runKey(t.Trial)]
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.pause()
 	now, err := t.host.take()
 	if err != nil {
 		return err
@@ -144,7 +154,7 @@ func (t *trying) judge(a answer) error {
 		now = now.normal()
 		for _, line := range now.less(undisturbed.after) {
 			if strings.HasSuffix(line, "/@boot.BOOT.true") {
-				continue // what can't be noted proves less, and nothing depends on it
+				continue // without this note less is proven, and nothing depends on it
 			}
 			t.wrong("%s succeeded without %s", t.Trial.Verb, line)
 		}

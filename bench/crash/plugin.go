@@ -24,18 +24,21 @@ type Plugin struct {
 	Member
 	// Followers come after it in a list, each as a process of its own.
 	Followers []Member `json:",omitempty"`
-	// Disturbed are the places in the list that trials are about. None at all is the first.
+	// Disturbed are the places in the list that trials disturb. None is the first.
 	Disturbed []int `json:",omitempty"`
-	// Brief asks for -quick's size.
+	// Brief asks for the size of -quick.
 	Brief bool `json:",omitempty"`
-	// Asks says that its IPAM plugin is a script, whose calls aren't disturbed, and which takes an address back while the link
-	// still has it: one that's killed on DEL may leave it there until the next DEL.
+	// Asks says that its IPAM plugin is a script, whose calls aren't disturbed. It takes an address
+	// back while the link still has it. So a DEL that is killed may leave the address there until
+	// the next DEL.
 	Asks bool `json:",omitempty"`
-	// Modes are those in which it's tried. None at all is each.
+	// Resident is the program whose subcommand serve makes the plugin's calls, or empty.
+	Resident string `json:",omitempty"`
+	// Modes are the modes of its trials. None is all.
 	Modes []string `json:",omitempty"`
-	// Gates says that its failures are the program's.
+	// Gates says that its failures are failures of the program.
 	Gates bool `json:",omitempty"`
-	// Leases is host-local's dataDir, or empty where the configuration has none.
+	// Leases is host-local's dataDir, or empty if the configuration has none.
 	Leases string `json:",omitempty"`
 	Bridge string `json:",omitempty"`
 }
@@ -43,12 +46,12 @@ type Plugin struct {
 // runLimit is how long a verb may take before it counts as hung.
 const runLimit = time.Minute
 
-// answer is what a verb said.
+// answer is the answer of a verb.
 type answer struct {
 	status unix.WaitStatus
 	stdout string
 	stderr string
-	late   *string // where in the kernel it hung, when it was killed
+	late   *string // the place in the kernel where it hung, when it was killed
 }
 
 func (a answer) ok() bool { return a.status == 0 }
@@ -93,7 +96,8 @@ func (a answer) addresses() (list []netip.Addr) {
 	return list
 }
 
-// refusal checks the specification's form of an error: exit status 1, and one JSON object with a code.
+// refusal checks the specification's form of an error: exit status 1, and one JSON object with a
+// code.
 func (a answer) refusal() error {
 	if !a.status.Exited() || a.status.ExitStatus() != 1 {
 		return fmt.Errorf("failure isn't exit status 1: %v", a)
@@ -112,12 +116,12 @@ func (a answer) refusal() error {
 	return nil
 }
 
-// crashed says whether the Go runtime gave up, which no plugin can turn into an error.
+// crashed reports whether the Go runtime gave up, which no plugin can turn into an error.
 func (a answer) crashed() bool {
 	return a.status.ExitStatus() == 2 && (strings.Contains(a.stderr, "runtime") || strings.Contains(a.stderr, "goroutine"))
 }
 
-// call is a verb of one member about to run.
+// call is a verb of one member that is about to run.
 type call struct {
 	Member
 	verb  string
@@ -128,7 +132,7 @@ type call struct {
 	deaf  bool     // nobody reads the answer
 }
 
-// config is what the call reads from standard input.
+// config is the call's standard input.
 func (c call) config() (string, error) {
 	var conf map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(c.Config), &conf); err != nil {
@@ -158,12 +162,12 @@ func (c call) config() (string, error) {
 	return string(encoded), err
 }
 
-// started holds what a process reads and writes.
+// started holds a process's input and output.
 type started struct {
 	argv                  []string
 	attr                  *syscall.ProcAttr
 	stdin, stdout, stderr *os.File
-	unread                *os.File // stands in for stdout, or nil
+	unread                *os.File // replaces stdout, or nil
 }
 
 func (c call) prepare() (*started, error) {
@@ -213,7 +217,7 @@ func memFile() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "output"), nil
 }
 
-// unread is a pipe's end of which nobody has the other.
+// unread is an end of a pipe whose other end is closed.
 func unread() (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {

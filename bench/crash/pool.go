@@ -91,7 +91,7 @@ func (r *remote) ask(q question) (reply, error) {
 	return a, nil
 }
 
-// one tries a single trial, and waits for its namespaces.
+// one makes a single trial, and waits for its namespaces.
 func (p *pool) one(t Trial) (Outcome, error) {
 	outcomes, err := p.try([]Trial{t}, nil)
 	if err != nil {
@@ -100,7 +100,7 @@ func (p *pool) one(t Trial) (Outcome, error) {
 	return outcomes[0], nil
 }
 
-// try deals trials out and returns their outcomes in order.
+// try distributes trials and returns their outcomes in order.
 func (p *pool) try(trials []Trial, done func(*Outcome)) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(trials))
 	places := map[int]int{}

@@ -17,13 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Damages of a power cut. Nothing is ever synced, so that a file's name, and its directory's times, may be on disk
-// before its content is.
+// Damages of a power cut. Nothing is ever synced. So a file's name, and its directory's times, may
+// be on disk before its content is.
 const (
 	damageNone  = "as written"
 	damageEmpty = "files empty"
 	damageTorn  = "files torn"
-	damageZeros = "files zeroed" // what ext4 and XFS may leave of blocks that were allocated, not written
+	// ext4 and XFS may leave zeros of blocks that were allocated and not written.
+	damageZeros = "files zeroed"
 	damageLast  = "last file empty"
 )
 
@@ -31,9 +32,9 @@ func damages() []string {
 	return []string{damageNone, damageEmpty, damageTorn, damageZeros, damageLast}
 }
 
-// power cuts the power right after a verb has changed a file. The host boots again with what's on its disk: with
-// no links, no containers, and records of an earlier boot. Then the range must be as large as ever, no address may be given
-// twice, and all must come and go as on any other day.
+// power cuts the power right after a verb has changed a file. The host boots again with the content
+// of its disk: with no links, no containers, and records of an earlier boot. Then the range must be
+// as large as ever, no address may be given twice, and containers must come and go as usual.
 func (t *trying) power() error {
 	if err := t.begin(); err != nil {
 		return err
@@ -41,7 +42,7 @@ func (t *trying) power() error {
 	if _, err := t.disturbed(&tracer{decide: t.here(verdict{kill: true, after: true})}); err != nil {
 		return err
 	}
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.settle()
 	if err := damage(t.Trial.Event); err != nil {
 		return err
 	}
@@ -74,6 +75,9 @@ func (t *trying) reboot() error {
 		return err
 	}
 	t.host = h
+	if err := t.reside(); err != nil {
+		return err
+	}
 	clear(t.live)
 	clear(t.result)
 	t.refused = nil
@@ -87,8 +91,8 @@ func (t *trying) reboot() error {
 	return age(filepath.Join(t.plugin.Leases, ".swiftcni"), strings.TrimSpace(string(now)), earlier)
 }
 
-// age makes what a sidecar has noted of this boot an earlier one's. The kernel's ID can't be changed, and one that's
-// mounted over it would prove nothing.
+// age turns a sidecar's notes of this boot into those of an earlier one. The kernel's ID can't be
+// changed, and one that is mounted over it would prove nothing.
 func age(sidecar, now, earlier string) error {
 	var noted []string
 	err := filepath.WalkDir(sidecar, func(path string, d fs.DirEntry, err error) error {
@@ -112,7 +116,7 @@ func age(sidecar, now, earlier string) error {
 	return err
 }
 
-// checkStore asks swiftcni's store for what it finds wrong with itself, where there is one.
+// checkStore asks swiftcni's store for its own faults, if there is one.
 func (t *trying) checkStore() error {
 	sidecar := filepath.Join(t.plugin.Leases, ".swiftcni")
 	networks, err := os.ReadDir(sidecar)
@@ -134,8 +138,9 @@ func (t *trying) checkStore() error {
 	return nil
 }
 
-// damage changes what's in the state directories, as a file system may that was cut off: contents alone, whose
-// writing was never waited for, and no directory.
+// damage changes the content of the state directories, as an interrupted file system may. It
+// changes only the contents of files, since nothing waited until they were written, and no
+// directory.
 func damage(kind string) error {
 	if kind == damageNone {
 		return nil

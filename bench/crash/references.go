@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// references finds network namespaces that somebody still holds. Each namespace of a trial gets an ID in the
-// namespace that this was made in, and the kernel tells there when the namespace is really gone
-// (RTM_DELNSID, net/core/net_namespace.c).
+// references finds network namespaces that a process still holds. Each namespace of a trial gets an
+// ID in the namespace in which this was made. The kernel says there when the namespace is really
+// gone (RTM_DELNSID, net/core/net_namespace.c).
 type references struct {
 	ask, hear *nlsock.Socket
 	next      int32
@@ -31,11 +31,11 @@ func newReferences() (*references, error) {
 	if r.hear, err = nlsock.Open(unix.NETLINK_ROUTE); err != nil {
 		return nil, err
 	}
-	// An unbound socket has the kernel's own port, 0, and the kernel doesn't tell itself.
+	// An unbound socket has the kernel's own port, 0, and the kernel sends no event to itself.
 	if err := unix.Bind(r.hear.FD(), &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, fmt.Errorf("bind: %w", err)
 	}
-	// A worker hears of its own batch alone, yet dying namespaces come in crowds.
+	// A worker hears only of its own batch, but namespaces die in crowds.
 	_ = unix.SetsockoptInt(r.hear.FD(), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
 	return r, r.hear.JoinGroup(unix.RTNLGRP_NSID)
 }
@@ -74,8 +74,8 @@ func (r *references) watch(netns, trial int) error {
 	return nil
 }
 
-// settle waits until all namespaces of the trials so far are gone, and returns the trials, with the number of
-// namespaces, of which some are not.
+// settle waits until all namespaces of the trials so far are gone. It returns the trials of those
+// that aren't, with their numbers of namespaces.
 func (r *references) settle(limit time.Duration) (map[int]int, error) {
 	deadline := time.Now().Add(limit)
 	for len(r.alive) > 0 {

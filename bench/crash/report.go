@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Report is all that came out.
+// Report is the result of all trials.
 type Report struct {
 	Command  []string
 	Seconds  float64
@@ -31,7 +31,7 @@ func newReport(plugins []Plugin) *Report {
 	return r
 }
 
-// add keeps outcomes; of a clean trial the log isn't of interest.
+// add keeps outcomes. The log of a clean trial isn't needed.
 func (r *Report) add(outcomes []Outcome) {
 	for _, o := range outcomes {
 		if o.clean() {
@@ -68,7 +68,7 @@ func (t *tally) add(o *Outcome) {
 	}
 }
 
-// write prints a table, a row for each mode and verb of each plugin, and then what failed.
+// write prints a table, with a row for each mode and verb of each plugin, and then the failures.
 func (r *Report) write(w io.Writer) {
 	type row struct{ plugin, mode, verb string }
 	var rows []row
@@ -112,7 +112,7 @@ func (r *Report) write(w io.Writer) {
 // shownTrials is how many trials a failure's line names.
 const shownTrials = 4
 
-// writeFailures prints each kind of failure once, with the trials that it came from.
+// writeFailures prints each kind of failure once, with its trials.
 func (r *Report) writeFailures(w io.Writer, plugin string) {
 	trials := map[string][]string{}
 	for i := range r.Outcomes {

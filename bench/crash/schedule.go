@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// tryAll records each plugin's verbs, disturbs them at what was recorded, and reports.
+// tryAll records each plugin's verbs, disturbs them at the recorded calls, and reports.
 func tryAll(o options, plugins []Plugin, stderr io.Writer) (*Report, error) {
 	p, err := newPool(o.boxes, plugins, stderr)
 	if err != nil {
@@ -20,7 +20,7 @@ func tryAll(o options, plugins []Plugin, stderr io.Writer) (*Report, error) {
 	s := &schedule{options: o, pool: p, report: newReport(plugins), stderr: stderr}
 	for i := range plugins {
 		for _, mode := range o.modes {
-			if m := plugins[i].Modes; m != nil && !slices.Contains(m, mode) {
+			if !plugins[i].tries(mode) {
 				continue
 			}
 			if err := s.mode(&plugins[i], mode); err != nil {
@@ -71,7 +71,7 @@ func (s *schedule) mode(p *Plugin, mode string) error {
 	return nil
 }
 
-// show prints one trial at once, where that's asked for.
+// show prints one trial at once, if asked to.
 func (s *schedule) show(o *Outcome) {
 	if !s.verbose {
 		return
@@ -85,13 +85,13 @@ func (s *schedule) show(o *Outcome) {
 }
 
 // recorded returns a verb's undisturbed run.
-func (s *schedule) recorded(p *Plugin, verb string, cold bool, place int) (*Outcome, error) {
-	key := fmt.Sprint(p.Name, verb, cold, place)
+func (s *schedule) recorded(t Trial) (*Outcome, error) {
+	key := fmt.Sprint(t.Plugin, t.Verb, t.Cold, t.Member, t.Caller)
 	if o := s.calls[key]; o != nil {
 		return o, nil
 	}
 	s.ids++
-	o, err := s.pool.one(Trial{ID: s.ids, Plugin: p.Name, Mode: modeRecord, Verb: verb, Cold: cold, Member: place})
+	o, err := s.pool.one(Trial{ID: s.ids, Plugin: t.Plugin, Mode: modeRecord, Verb: t.Verb, Cold: t.Cold, Member: t.Member, Caller: t.Caller})
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *schedule) recorded(p *Plugin, verb string, cold bool, place int) (*Outc
 	return &o, nil
 }
 
-// calls of a run at which something is to happen.
+// chosen are the calls of a run that are to be disturbed.
 func (s *schedule) chosen(o *Outcome) (list []Call) {
 	began := s.from.Name == ""
 	for _, c := range o.Calls {
@@ -118,12 +118,20 @@ func (s *schedule) chosen(o *Outcome) (list []Call) {
 	return list
 }
 
-// trialsOf lists a verb's trials, cold and warm, of each plugin of a list that's to be disturbed.
+// trialsOf lists a verb's trials, cold and warm, for each plugin of a list that is to be disturbed.
 func (s *schedule) trialsOf(p *Plugin, mode, verb string) (trials []Trial, err error) {
 	for _, place := range p.places() {
 		for _, cold := range []bool{true, false} {
-			more, err := s.trialsAt(p, Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold, Member: place})
+			t := Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold, Member: place}
+			more, err := s.trialsAt(p, t)
 			if err != nil {
+				return nil, err
+			}
+			trials = append(trials, more...)
+			if t.Caller = true; p.Resident == "" || mode != modeFail && mode != modeCaller {
+				continue
+			}
+			if more, err = s.trialsAt(p, t); err != nil {
 				return nil, err
 			}
 			trials = append(trials, more...)
@@ -133,7 +141,7 @@ func (s *schedule) trialsOf(p *Plugin, mode, verb string) (trials []Trial, err e
 }
 
 func (s *schedule) trialsAt(p *Plugin, base Trial) (trials []Trial, err error) {
-	run, err := s.recorded(p, base.Verb, base.Cold, base.Member)
+	run, err := s.recorded(base)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +149,7 @@ func (s *schedule) trialsAt(p *Plugin, base Trial) (trials []Trial, err error) {
 	brief.quick = s.quick || p.Brief
 	s, mode := &brief, base.Mode
 	switch mode {
-	case modeKill:
+	case modeKill, modeCaller:
 		return s.kills(base, run), nil
 	case modeFail:
 		return s.failures(base, run), nil
@@ -200,7 +208,7 @@ func (s *schedule) powerCuts(base Trial, run *Outcome) (trials []Trial) {
 	return trials
 }
 
-// limits are events at each call, and resources that run out for the whole of a verb.
+// limits are events at each call, and resources that run out during the whole of a verb.
 func (s *schedule) limits(base Trial, p *Plugin, run *Outcome) (trials []Trial) {
 	if base.Verb == "CHECK" || base.Verb == "GC" {
 		return nil
@@ -220,7 +228,9 @@ func (s *schedule) limits(base Trial, p *Plugin, run *Outcome) (trials []Trial) 
 	}
 	for event, most := range scarcities() {
 		if event == eventMemory && p.Brief {
-			continue // with next to nothing to receive in, their undo, which is larger than one plugin's, fails as well and says so
+			// With almost no room to receive, their undo fails as well and says so. It's larger
+			// than one plugin's.
+			continue
 		}
 		for n := range most {
 			t := base

@@ -19,10 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshot is all that plugins may leave on a host and in its containers, a line for each thing.
+// snapshot is everything that plugins may leave on a host and in its containers, a line for each
+// thing.
 type snapshot map[string]bool
 
-// beyond returns what s has more than allowed. A lease is never allowed.
+// beyond returns the lines of s that aren't allowed. A lease is never allowed.
 func (s snapshot) beyond(allowed snapshot) (list []string) {
 	for line := range s {
 		if !allowed[line] && !diesWithContainer(line) || isLease(line) {
@@ -32,7 +33,8 @@ func (s snapshot) beyond(allowed snapshot) (list []string) {
 	return sorted(list)
 }
 
-// diesWithContainer says whether a line is of a container's sysctl: nobody knows what was right before.
+// diesWithContainer reports whether a line is of a container's sysctl, whose former value nobody
+// knows.
 func diesWithContainer(line string) bool {
 	return strings.HasPrefix(line, "container ") && strings.Contains(line, " sysctl ")
 }
@@ -43,12 +45,12 @@ func isLease(line string) bool {
 		return false
 	}
 	_, err := netip.ParseAddr(filepath.Base(path))
-	// The sidecar's bitmaps are named by a block's first address.
+	// The sidecar's bitmaps have a block's first address as their name.
 	return err == nil && !strings.Contains(path, "/@")
 }
 
-// normal is s with the same name for every host end, which the reference takes at random, and how many lines
-// then are alike.
+// normal is s with one name for all host ends, since the reference's are random, and with the
+// number of equal lines.
 func (s snapshot) normal() snapshot {
 	counts := map[string]int{}
 	for line := range s {
@@ -64,7 +66,7 @@ func (s snapshot) normal() snapshot {
 	return n
 }
 
-// less returns what s lacks of other.
+// less returns the lines of other that s lacks.
 func (s snapshot) less(other snapshot) (list []string) {
 	for line := range other {
 		if !s[line] {
@@ -96,13 +98,14 @@ func (h *host) take() (snapshot, error) {
 	return s, nil
 }
 
-// randomName is how both swiftcni and the reference name the host's end of a pair.
+// randomName is the form of the name of a pair's host end, of both swiftcni and the reference.
 var randomName = regexp.MustCompile(`\bveth[0-9a-f]{8}\b`)
 
 // bootID is in the name of a file that swiftcni makes once in each boot.
 var bootID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// links are links, addresses that somebody gave them, routes and permanent neighbours of the thread's namespace.
+// links are links, addresses that somebody added, routes and permanent neighbours of the thread's
+// namespace.
 func (s snapshot) links(where string) error {
 	links, err := net.Interfaces()
 	if err != nil {
@@ -171,7 +174,7 @@ func (s snapshot) neighbours(where string, names map[int]string) error {
 	})
 }
 
-// dump asks rtnetlink for all of a kind in the thread's namespace.
+// dump asks rtnetlink for all objects of a kind in the thread's namespace.
 func dump(request, header int, each func(syscall.NetlinkMessage, map[uint16][]byte)) error {
 	reply, err := syscall.NetlinkRIB(request, unix.AF_UNSPEC)
 	if err != nil {
@@ -199,11 +202,11 @@ func dump(request, header int, each func(syscall.NetlinkMessage, map[uint16][]by
 	return nil
 }
 
-// counted is a counter of packets, which nobody leaves behind.
+// counted is a counter of packets, which isn't a remainder.
 var counted = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 
-// ruleset reads nftables by its own program: each statement with the blocks that it stands in, each element by
-// itself.
+// ruleset reads nftables by its own program: each statement with the blocks around it, each element
+// by itself.
 func (s snapshot) ruleset() error {
 	out, err := exec.Command("nft", "list", "ruleset").Output()
 	if err != nil {
@@ -242,7 +245,7 @@ func (s snapshot) rulesetText(text string) {
 	}
 }
 
-// files lists a state directory, and tries its locks, which nobody may hold any more.
+// files lists a state directory, and tries its locks, which no process may hold any more.
 func (s snapshot) files(dir string) error {
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == dir {

@@ -10,12 +10,14 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/swiftcni/swiftcni/internal/offload"
 	"github.com/swiftcni/swiftcni/internal/test/box"
 	"golang.org/x/sys/unix"
 )
 
-// Call is one system call of a run: the Nth of its name, over all threads and processes of the run. Counting by
-// name makes a run repeatable although the Go runtime's own calls come in another order each time.
+// Call is one system call of a run: the Nth of its name, over all threads and processes of the run.
+// Counting by name makes a run repeatable, although the Go runtime's own calls come in another
+// order each time.
 type Call struct {
 	Name string
 	Nth  int
@@ -23,29 +25,35 @@ type Call struct {
 
 func (c Call) String() string { return fmt.Sprintf("%s#%d", c.Name, c.Nth) }
 
-// verdict is what becomes of a system call that's about to begin.
+// verdict is the fate of a system call that is about to begin.
 type verdict struct {
 	kill  bool          // the whole run ends here, and the call isn't made
 	after bool          // with kill: the call is made first
 	hook  func() error  // runs before the call is made
-	errno syscall.Errno // the call isn't made and fails with this; close(2) is made all the same
+	errno syscall.Errno // the call isn't made and fails with this; only close(2) is made all the same
 }
 
-// tracer follows a process with all its threads and children and asks decide at each system call.
+// tracer follows a process with all its threads and children, and asks decide at each system call.
 type tracer struct {
 	decide  func(Call) verdict
 	limit   time.Duration
-	prepare func(pid int) error // before the program's first instruction; may be nil
+	prepare func(pid int) error // before the program's first instruction, or before a resident's call; may be nil
+	restore func()              // once the resident's call is over; may be nil
 	opened  func(pid, fd int)   // when it has opened a netlink socket; may be nil
-	own     bool                // calls of the programs that it executes aren't asked for
+	own     bool                // decide isn't asked about calls of programs that it executes
 
 	root       int
+	caller     int // of the resident that is followed, as long as it lives
 	status     unix.WaitStatus
+	ended      *unix.WaitStatus // of the resident, if it has ended
 	tasks      map[int]*task
 	counts     map[string]int
 	fds        map[int]int // netlink sockets' protocols by descriptor
 	calls      []Call
-	sends      map[int]int // netlink protocol: index in calls of the last send
+	ignored    map[int]bool // descriptors of a resident's Go runtime
+	strays     int          // closes of descriptors that weren't open
+	until      time.Time    // when the timers end that a resident's last call may have set
+	sends      map[int]int  // netlink protocol: index in calls of the last send
 	firstSends map[int]int
 	hooked     int   // index in calls of a hook's call
 	failed     error // of a hook
@@ -57,19 +65,19 @@ type tracer struct {
 type task struct {
 	pending *verdict // of the call that it's in
 	socket  int      // protocol of the netlink socket that's being opened, or -1
-	again   bool     // the kernel begins its last call again, which is no other call
+	again   bool     // the kernel repeats its last call, which isn't another call
 	begun   bool     // its first stop, which attaching brings, has been seen
-	foreign bool     // it's of a program that the traced one executed
+	foreign bool     // it belongs to a program that the traced one executed
+	inside  string   // the call that it's in, or ""
 }
 
 const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
 	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
 
-// run traces a program from its start until the last process of it has ended. The calling thread must be locked:
-// a tracee belongs to the thread that started it.
+// run traces a program from its start until its last process has ended. The calling thread must be
+// locked: a tracee belongs to the thread that started it.
 func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
-	t.tasks, t.counts, t.fds, t.sends = map[int]*task{}, map[string]int{}, map[int]int{}, map[int]int{}
-	t.firstSends = map[int]int{}
+	t.reset()
 	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
@@ -100,6 +108,11 @@ func (t *tracer) run(path string, argv []string, attr *syscall.ProcAttr) error {
 	return t.loop()
 }
 
+func (t *tracer) reset() {
+	t.tasks, t.counts, t.fds, t.sends = map[int]*task{}, map[string]int{}, map[int]int{}, map[int]int{}
+	t.firstSends = map[int]int{}
+}
+
 func (t *tracer) loop() error {
 	for len(t.tasks) > 0 {
 		var status unix.WaitStatus
@@ -127,7 +140,7 @@ func (t *tracer) loop() error {
 // stopped handles a stop and lets the task go on.
 func (t *tracer) stopped(pid int, status unix.WaitStatus) {
 	k := t.tasks[pid]
-	if k == nil { // a new task may stop before its parent's event tells of it
+	if k == nil { // a new task may stop before its parent's event announces it
 		k = &task{socket: -1}
 		t.tasks[pid] = k
 		if t.killed {
@@ -148,10 +161,14 @@ func (t *tracer) stopped(pid int, status unix.WaitStatus) {
 	t.resume(pid, signal)
 }
 
-// event learns of a new task from its parent, since the parent may be killed before the task stops for the first time.
+// event learns of a new task from its parent, since the parent may be killed before the task stops
+// for the first time.
 func (t *tracer) event(pid, cause int) {
-	if cause == unix.PTRACE_EVENT_EXEC {
+	switch cause {
+	case unix.PTRACE_EVENT_EXEC:
 		t.tasks[pid].foreign = true
+		return
+	case unix.PTRACE_EVENT_STOP:
 		return
 	}
 	child, err := unix.PtraceGetEventMsg(pid)
@@ -164,7 +181,7 @@ func (t *tracer) event(pid, cause int) {
 	t.tasks[int(child)].foreign = t.tasks[pid].foreign
 }
 
-// resume fails only where the task has just been killed.
+// resume fails only if the task has just been killed.
 func (t *tracer) resume(pid int, signal syscall.Signal) {
 	_ = unix.PtraceSyscall(pid, int(signal))
 }
@@ -196,9 +213,16 @@ func (t *tracer) syscall(pid int, k *task) {
 
 func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 	name := callName(info.nr)
+	k.inside = name
 	if k.again {
 		k.again = false
 		return
+	}
+	if (name == "read" || name == "write") && t.ignored[int(info.args[0])] {
+		return
+	}
+	if !isRuntime(name) {
+		t.until = time.Now().Add(offload.UntilStep())
 	}
 	t.counts[name]++
 	call := Call{name, t.counts[name]}
@@ -236,6 +260,10 @@ func (t *tracer) entry(pid int, k *task, info *syscallInfo) {
 }
 
 func (t *tracer) exit(pid int, k *task, value int64) {
+	if k.inside == "close" && value == -int64(unix.EBADF) {
+		t.strays++
+	}
+	k.inside = ""
 	if k.socket >= 0 && value >= 0 {
 		t.fds[int(value)] = k.socket
 		if t.opened != nil {
@@ -256,12 +284,13 @@ func (t *tracer) exit(pid int, k *task, value int64) {
 	}
 }
 
-// isRestart says whether a call ends only to be made again: ERESTARTSYS and its like (include/linux/errno.h). A
-// write to a sysctl of forwarding does so as long as somebody else holds the lock that it needs, hundreds of times.
+// isRestart reports whether a call ends only to be made again: ERESTARTSYS and its like
+// (include/linux/errno.h). A write to a sysctl of forwarding does so while another program holds
+// the lock that it needs, hundreds of times.
 func isRestart(value int64) bool { return value <= -512 && value >= -516 && value != -515 }
 
-// kill ends all processes of the run at once, as the end of their cgroup would. A thread's ID serves as its
-// process's.
+// kill ends all processes of the run at once, as the end of their cgroup would. A thread's ID
+// serves as its process's.
 func (t *tracer) kill() {
 	t.killed = true
 	for pid := range t.tasks {
@@ -269,7 +298,7 @@ func (t *tracer) kill() {
 	}
 }
 
-// wait is wait4(2) for any kind of child, begun again when a signal ends it.
+// wait is wait4(2) for any kind of child. It begins again if a signal ends it.
 func wait(pid int, status *unix.WaitStatus) (int, error) {
 	for {
 		got, err := unix.Wait4(pid, status, unix.WALL, nil)

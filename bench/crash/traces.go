@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rules are the policy routing rules that somebody added (struct fib_rule_hdr, linux/fib_rules.h).
+// rules are the policy routing rules that were added (struct fib_rule_hdr, linux/fib_rules.h).
 func (s snapshot) rules(where string, _ map[int]string) error {
 	return dump(unix.RTM_GETRULE, 12, func(m syscall.NetlinkMessage, attrs map[uint16][]byte) {
 		table := uint32(m.Data[4])
@@ -36,7 +36,7 @@ func (s snapshot) rules(where string, _ map[int]string) error {
 	})
 }
 
-// queues are the queueing disciplines that limit somebody (struct tcmsg, linux/rtnetlink.h).
+// queues are the queueing disciplines that limit links (struct tcmsg, linux/rtnetlink.h).
 func (s snapshot) queues(where string, names map[int]string) error {
 	return dump(unix.RTM_GETQDISC, 20, func(m syscall.NetlinkMessage, attrs map[uint16][]byte) {
 		kind := string(bytes.TrimRight(attrs[1], "\x00")) // TCA_KIND
@@ -58,7 +58,7 @@ func (s snapshot) sysctls(where string) {
 		patterns = append(patterns, "ipv4/ip_forward", "ipv6/conf/all/forwarding")
 	}
 	for _, pattern := range patterns {
-		files, _ := filepath.Glob("/proc/sys/net/" + pattern) // of a pattern of ours
+		files, _ := filepath.Glob("/proc/sys/net/" + pattern) // the pattern is ours
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			if err == nil {

@@ -13,11 +13,12 @@ import (
 
 // The modes of trial.
 const (
-	modeRecord = "record" // nothing happens; the calls of the run are written down
+	modeRecord = "record" // nothing happens; the calls of the run are recorded
 	modeKill   = "kill"
 	modeFail   = "fail"
 	modePower  = "power"
 	modeLimits = "limits"
+	modeCaller = "caller" // the resident's caller is killed
 )
 
 // Trial is one disturbance of one verb.
@@ -30,12 +31,14 @@ type Trial struct {
 	Cold bool
 	// Gone ends the container's namespace before the clean-up.
 	Gone bool `json:",omitempty"`
-	// Member is the place of the plugin that's disturbed in its list.
+	// Member is the place of the disturbed plugin in its list.
 	Member int `json:",omitempty"`
-	// At is the system call where it happens.
+	// Caller says that the system call is the caller's own, rather than the resident's.
+	Caller bool `json:",omitempty"`
+	// At is the system call at which it happens.
 	At    Call
 	Errno syscall.Errno `json:",omitempty"`
-	// Event is what happens instead, in the modes power and limits, and Limit how much of it.
+	// Event is the event in the modes power and limits, and Limit is its amount.
 	Event string `json:",omitempty"`
 	Limit int    `json:",omitempty"`
 }
@@ -47,6 +50,9 @@ func (t Trial) String() string {
 	}
 	if t.Member != 0 {
 		words = append(words, fmt.Sprintf("[%d]", t.Member))
+	}
+	if t.Caller {
+		words = append(words, "caller's")
 	}
 	if t.Gone {
 		words = append(words, "gone")
@@ -66,15 +72,16 @@ func (t Trial) String() string {
 	return strings.Join(words, " ")
 }
 
-// Outcome is what came of a trial.
+// Outcome is the outcome of a trial.
 type Outcome struct {
 	Trial   Trial
 	Reached bool     // the call was made
-	Leaks   []string `json:",omitempty"` // what was left
-	Wrong   []string `json:",omitempty"` // what didn't hold
+	Leaks   []string `json:",omitempty"` // everything that was left
+	Wrong   []string `json:",omitempty"` // everything that didn't hold
 	Twice   []string `json:",omitempty"` // addresses that two containers had
 	Crashed bool     `json:",omitempty"` // the runtime gave up
-	Refused string   `json:",omitempty"` // an undisturbed verb, with these words: it isn't implemented
+	// Refused is the error of an undisturbed verb that isn't implemented.
+	Refused string   `json:",omitempty"`
 	Calls   []Call   `json:",omitempty"`
 	Log     []string `json:",omitempty"`
 	Micros  int64
@@ -82,18 +89,21 @@ type Outcome struct {
 
 func (o *Outcome) clean() bool { return len(o.Leaks)+len(o.Wrong)+len(o.Twice) == 0 }
 
-// trying is a trial at work.
+// trying is a trial in progress.
 type trying struct {
 	*Outcome
-	plugin  *Plugin
-	host    *host
-	known   *known
-	live    map[string][]netip.Addr
-	result  map[string]string // ADD's answers
-	refused []string          // ADDs for which there was no address, and which a runtime deletes all the same
-	hurt    bool              // the event took something from attachments that nobody disturbed
-	begins  func() error      // before the disturbed member of the trial's verb begins; may be nil
-	deaf    bool              // nobody reads what that member answers
+	plugin *Plugin
+	host   *host
+	known  *known
+	live   map[string][]netip.Addr
+	result map[string]string // ADD's answers
+	// refused are ADDs for which there was no address. A runtime calls DEL for them all the same.
+	refused []string
+	hurt    bool         // the event took something from undisturbed attachments
+	begins  func() error // runs before the disturbed member of the trial's verb begins; may be nil
+	deaf    bool         // nobody reads what that member answers
+
+	resident *residing // makes the calls; may be nil
 }
 
 func (t *trying) wrong(format string, args ...any) {
@@ -128,18 +138,19 @@ func (t *trying) call(verb, id string) call {
 	return c
 }
 
-// maxFill is how many containers fill a range; a larger one isn't filled.
+// maxFill is how many containers fill a range. A larger range isn't filled.
 const maxFill = 6
 
-// The containers of a trial: one that lives through it on a warm host, one that's attached afterwards, and
-// between them the victim. Others, f0, f1, …, fill what's left of the range.
+// The containers of a trial: one that lives through it on a warm host, one that is attached
+// afterwards, and between them the victim. Others, f0, f1, …, fill the rest of the range.
 const (
 	bystander = "c0"
 	victim    = "c1"
 	successor = "c2"
 )
 
-// attach attaches a container undisturbed, which must succeed and get an address that nobody has.
+// attach attaches a container undisturbed. It must succeed and give an address that no other
+// container has.
 func (t *trying) attach(id string) error {
 	if _, err := t.host.add(id); err != nil {
 		return err
@@ -181,7 +192,8 @@ func (t *trying) detach(id string) error {
 	return nil
 }
 
-// fill attaches containers until none gets an address any more: whatever is free for the plugin must be free.
+// fill attaches containers until none gets an address any more. Every address that isn't in use
+// must be free.
 func (t *trying) fill() (n int, err error) {
 	for n = range maxFill {
 		id := fmt.Sprintf("f%d", n)
@@ -204,7 +216,7 @@ func (t *trying) fill() (n int, err error) {
 	return maxFill, nil
 }
 
-// intact checks that an attachment that nobody touched is whole.
+// intact checks that an undisturbed attachment is whole.
 func (t *trying) intact(id string) error {
 	if t.live[id] == nil {
 		return nil
@@ -216,7 +228,7 @@ func (t *trying) intact(id string) error {
 	return err
 }
 
-// begin makes the host as the verb needs it.
+// begin prepares the host for the verb.
 func (t *trying) begin() error {
 	if !t.Trial.Cold {
 		if err := t.attach(bystander); err != nil {
@@ -232,10 +244,16 @@ func (t *trying) begin() error {
 
 // disturbed runs the verb of the trial under a tracer.
 func (t *trying) disturbed(tr *tracer) (answer, error) {
+	if t.resident != nil {
+		t.pause() // so that nothing of the calls before is counted
+	}
 	a, err := t.list(t.call(t.Trial.Verb, victim), tr)
 	t.note(t.Trial.Verb, victim+" (disturbed)", a)
 	if a.late != nil {
 		t.wrong("%s: %v", t.Trial.Verb, a)
+	}
+	if err == nil {
+		err = t.survey(a, tr)
 	}
 	return a, err
 }
@@ -251,7 +269,7 @@ func (t *trying) here(v verdict) func(Call) verdict {
 	}
 }
 
-// end detaches everything, and then nothing may be left but what all share.
+// end detaches everything. Then only the shared things may be left.
 func (t *trying) end() error {
 	if t.Trial.Gone {
 		if err := t.host.vanish(victim); err != nil {
@@ -284,10 +302,10 @@ func (t *trying) detachOthers() error {
 	return t.nothingLeft()
 }
 
-// nothingLeft notes what is there beyond what all share, once those have ended that may take a little longer than
-// their verb.
+// nothingLeft notes everything beyond the shared things, once the work has ended that may take a
+// little longer than its verb.
 func (t *trying) nothingLeft() error {
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.settle()
 	now, err := t.host.take()
 	if err != nil {
 		return err

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inBox is the role of the copy of the program that tries, in a box. It reads plugins, then trials, and writes an
-// outcome for each.
+// inBox is the role of the copy of the program that makes trials, in a box. It reads plugins, then
+// trials, and writes an outcome for each.
 const inBox = "crash"
 
 const (
@@ -26,7 +26,7 @@ const (
 	settleLimit = time.Minute // for the kernel to clean namespaces up
 )
 
-// question is what a worker is asked: a trial, or with Settle which namespaces are still held.
+// question is a request to a worker: a trial, or with Settle the namespaces that are still held.
 type question struct {
 	Trial  Trial
 	Settle bool `json:",omitempty"`
@@ -38,7 +38,7 @@ type reply struct {
 	Err     string      `json:",omitempty"`
 }
 
-// worker tries on one thread, since a thread is what stands in a network namespace and what traces.
+// worker makes trials on one thread. Network namespaces and traces belong to threads.
 type worker struct {
 	plugins    map[string]*Plugin
 	known      map[string]*known
@@ -46,7 +46,7 @@ type worker struct {
 	netns      int // where no trial happens
 }
 
-// insideMain works, if that's what the process was started for.
+// insideMain works, if the process was started for that.
 func insideMain() {
 	if box.Role() != inBox {
 		return
@@ -106,7 +106,7 @@ func (w *worker) answer(q question) (r reply) {
 	return r
 }
 
-// home brings the thread out of the trial's namespace, which then may end.
+// home moves the thread out of the trial's namespace, which may then end.
 func (w *worker) home() error { return unix.Setns(w.netns, unix.CLONE_NEWNET) }
 
 // addressesOf returns the addresses that a container really has.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command empty does nothing: its cost is what Go's start-up leaves to every plugin written in Go.
+// Command empty does nothing. Its cost is the start-up of every plugin that is written in Go.
 package main
 
 func main() {}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A runtime with nothing to it: it runs a list of plugins as libcni does, ADD in order and DEL in reverse, handing on
-// each result as prevResult, so that what is measured is the plugins.
+// A minimal runtime, so that only the plugins are measured. It runs a list of plugins as libcni
+// does, ADD in order and DEL in reverse, and passes each result on as prevResult.
 //
-//   CNI_COMMAND=ADD|DEL CNI_CONTAINERID=... chain STATE PLUGINS TYPE CONFIGURATION [TYPE CONFIGURATION]...
+//   CNI_COMMAND=ADD|DEL CNI_CONTAINERID=... chain STATE PLUGINS {TYPE CONFIGURATION}...
 //
-// A configuration is an object without its last brace. A loopback that stands first is no part of the list: it gets the
-// link lo, and runs beside ADD and before DEL, as containerd has it.
+// A configuration is an object without its last brace. A loopback at the beginning isn't part of
+// the list: it gets the link lo, and runs beside ADD and before DEL, as in containerd.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static _Noreturn void die(const char *what) {
 	exit(1);
 }
 
-// A plugin that runs, and the pipe that it answers into.
+// A running plugin, and the pipe for its answer.
 struct running {
 	const char *type;
 	pid_t pid;

@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a process costs that does nothing: to be subtracted from the floor.
+// A process that does nothing. Its cost is subtracted from the floor.
 int main(void) { return 0; }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floor: an ADD and a DEL with nothing spared but the work itself. What it does is what a bridge plugin
-// with host-local leases and nftables masquerade can't avoid: a lease under the lock, one veth made in
-// place, one element, and the container's link up with its address and default route. It checks nothing,
-// undoes nothing, and knows one network, which the caller has made: see floorSetUp in contestant.go.
+// The floor: an ADD and a DEL with the unavoidable work and nothing else. A bridge plugin with
+// host-local leases and nftables masquerade can't avoid a lease under the lock, one veth made in
+// place, one element, and the container's link up with its address and default route. The floor
+// checks nothing, undoes nothing, and knows one network, which the caller has made: see floorSetUp
+// in contestant.go.
 //
-//   CNI_COMMAND=ADD|DEL CNI_CONTAINERID=... CNI_NETNS=... CNI_IFNAME=... floor LEASE-DIRECTORY < configuration
+//   CNI_COMMAND=ADD|DEL CNI_CONTAINERID=... CNI_NETNS=... CNI_IFNAME=... floor LEASE-DIRECTORY <FILE
 //
-// With one more argument, "warm", it attaches container after container in one process, as an embedder would:
-// it reads lines of an ID and a namespace's path, and after each result writes how many nanoseconds that took.
+// With one more argument, "warm", it attaches container after container in one process, as an
+// embedder would. It reads lines of an ID and a namespace's path, and writes the nanoseconds after
+// each result.
 //
 // NETWORK and BITS, its subnet, can be set when it's compiled.
 #define _GNU_SOURCE
@@ -114,8 +116,8 @@ static struct nlattr *nest(int type) {
 
 static void close_nest(struct nlattr *n) { n->nla_len = end - (char *)n; }
 
-// exchange sends what was put and waits for the one answer that was asked for. "absent", where not 0, is an
-// error that is as good as success.
+// exchange sends the buffer and waits for the one answer that was asked for. "absent", if it isn't
+// 0, is an error that counts as success.
 static void exchange(int fd, int absent, const char *what) {
 	size_t size = end - buffer;
 	end = buffer, message = NULL;
@@ -152,8 +154,8 @@ static int lock(void) {
 	return fd;
 }
 
-// reserve takes the next free address after the one given last, as host-local does, and ties the owner to it
-// by a symbolic link, so that DEL needn't search either.
+// reserve takes the next free address after the last one, as host-local does. A symbolic link leads
+// from the owner to it, so that DEL needn't search either.
 static unsigned reserve(const char *owner, const char *lease, size_t size) {
 	int locked = lock();
 	char text[16] = "";
@@ -280,7 +282,8 @@ static void del(const char *container, const char *owner) {
 	exchange(netlink(NETLINK_ROUTE), ENODEV, "veth");
 }
 
-// warm leaves the lock, the namespace and the sockets open meanwhile, and then closes them all at once.
+// warm leaves the lock, the namespace and the sockets open meanwhile, and then closes them all at
+// once.
 static void warm(const char *name) {
 	char line[512], owner[256];
 	int host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// launch PROGRAM [ARGUMENT...]: runs a program and writes to file descriptor 3, in decimal: wait status,
-// nanoseconds from before vfork to after wait4, page faults without I/O, microseconds of CPU (user and kernel:
-// the kernel tells their sum precisely, but parts it by ticks, which are longer than all this), peak resident
-// set in KiB, the start in nanoseconds of CLOCK_MONOTONIC, and page faults with I/O.
+// launch PROGRAM [ARGUMENT...]: runs a program and writes to file descriptor 3, in decimal: wait
+// status, nanoseconds from before vfork to after wait4, page faults without I/O, microseconds of
+// CPU, peak resident set in KiB, the start in nanoseconds of CLOCK_MONOTONIC, and page faults with
+// I/O. The CPU time is user and kernel together: the kernel divides the sum by ticks, which are
+// longer than a whole run.
 //
-// Where file descriptor 4 is open, it waits first until the other end of that pipe is closed: so many programs
-// start at once.
+// If file descriptor 4 is open, it waits first until the other end of that pipe is closed. So many
+// programs can start at once.
 //
-// A program with more threads and memory than this one would measure itself, too: waking its scheduler costs
-// more than an empty program runs. And on exec the kernel carries the caller's peak resident set over
-// (exec_mmap calls setmax_mm_hiwater_rss), so a large caller can't weigh a small program.
+// A program with more threads and memory than this one would measure itself, too: waking its
+// scheduler costs more than an empty program runs. And on exec the kernel carries the caller's peak
+// resident set over (exec_mmap calls setmax_mm_hiwater_rss), so a large caller can't weigh a small
+// program.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>

@@ -9,9 +9,9 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
-// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, and the reference's
-// host-local, which shares the leases.
-func prepare(p *Plan, progress io.Writer) error {
+// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, its
+// resident if there's to be one, and the reference's host-local, which shares the leases.
+func prepare(p *Plan, resident bool, progress io.Writer) error {
 	root, err := build.Root()
 	if err != nil {
 		return err
@@ -19,6 +19,12 @@ func prepare(p *Plan, progress io.Writer) error {
 	if p.Plugins == "" {
 		p.Plugins = filepath.Join(root, ".cache", "race")
 		if err := build.Swiftcni(progress, root, p.Plugins, ""); err != nil {
+			return err
+		}
+	}
+	if resident {
+		p.Resident = filepath.Join(root, ".cache", "race", "swiftctl")
+		if err := build.Swiftctl(progress, root, p.Resident); err != nil {
 			return err
 		}
 	}

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// The operations on a network as a whole: GC and STATUS.
+// These are the operations on a network as a whole: GC and STATUS.
 
 func (r *runner) gc(o *op) error     { return r.collect(o, 0) }
 func (r *runner) killGC(o *op) error { return r.collect(o, o.delay) }
 
-// collect runs GC with a list, from which one live attachment in fifty is missing. Nothing else runs on the network.
+// collect runs GC with a list, from which one live attachment in fifty is missing. Nothing else
+// runs on the network.
 func (r *runner) collect(o *op, kill time.Duration) error {
 	n := r.model.networks[o.at[0].network]
 	n.collection.Lock()
@@ -38,7 +39,7 @@ func (r *runner) collect(o *op, kill time.Duration) error {
 	}
 	r.model.Unlock()
 	c := call{program: r.bridge, verb: "GC", config: n.config(nil, valid), kill: kill}
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	if err != nil {
@@ -49,7 +50,7 @@ func (r *runner) collect(o *op, kill time.Duration) error {
 	return nil
 }
 
-// judgeGC brings what wasn't listed up to date.
+// judgeGC updates the model of the attachments that weren't listed.
 func (r *runner) judgeGC(o *op, n *network, rest []*attachment, guests []*guest, out *outcome) {
 	s := absent
 	if !r.meetGC(o, n, out) || out.killed {
@@ -84,7 +85,8 @@ func (r *runner) meetGC(o *op, n *network, out *outcome) bool {
 func (r *runner) gcDead(o *op) error     { return r.collectDead(o, 0) }
 func (r *runner) killGCDead(o *op) error { return r.collectDead(o, o.delay) }
 
-// collectDead runs GC without a list, which acts on proof of death alone and so may meet anything.
+// collectDead runs GC without a list. It acts only on proof of death, and so may run beside
+// anything.
 func (r *runner) collectDead(o *op, kill time.Duration) error {
 	n := r.model.networks[o.at[0].network]
 	n.collection.RLock()
@@ -98,7 +100,7 @@ func (r *runner) collectDead(o *op, kill time.Duration) error {
 	}
 	r.model.Unlock()
 	c := call{program: r.bridge, verb: "GC", config: n.config(nil, nil), kill: kill}
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	if err != nil {
@@ -117,21 +119,21 @@ func (r *runner) collectDead(o *op, kill time.Duration) error {
 	return nil
 }
 
-// status runs STATUS. A bridge that's just being made may be down.
+// status runs STATUS. A bridge that is just being made may be down.
 func (r *runner) status(o *op) error {
 	n := r.model.networks[o.at[0].network]
 	r.model.Lock()
 	sure, bridge := n.bridgeSure, n.bridgeGone.mark()
 	r.model.Unlock()
 	c := call{program: r.bridge, verb: "STATUS", config: n.config(nil, nil)}
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	if err != nil {
 		return err
 	}
 	r.count(o.name, out.short())
-	fine := out.exit == 0 || out.code() == codeLimited && (!sure || n.bridgeGone.since(bridge))
+	fine := out.exit == 0 || out.killed || out.code() == codeLimited && (!sure || n.bridgeGone.since(bridge))
 	if out.hung || !fine {
 		r.violate(o.number, unexpectedError, text("STATUS of "+n.name), out.String(), nil)
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// pause compares the world with the model, while nothing else runs. next is the number of the next operation.
+// pause compares the world with the model, while nothing else runs. next is the number of the next
+// operation.
 func (r *runner) pause(next int) error {
+	r.residents.rest()
 	left, err := processes()
 	if err != nil {
 		return err
@@ -42,7 +44,7 @@ func (r *runner) pause(next int) error {
 	if r.stopped.Load() {
 		return errViolated
 	}
-	return nil
+	return r.residents.resume()
 }
 
 // A comparison is a world beside the model.
@@ -80,7 +82,7 @@ func (c *comparison) guest(n *network, o ipam.Owner) *guest {
 	return nil
 }
 
-// checkLeases looks for leases without an owner, and for those whose owner has others.
+// checkLeases looks for leases without an owner, and for leases whose owner has others.
 func (c *comparison) checkLeases(n *network) {
 	for addr, l := range c.leases[n] {
 		subject := text("lease of " + addr.String() + " in " + n.name)
@@ -183,8 +185,9 @@ func (c *comparison) historyNamed(network, id string) []string {
 	return nil
 }
 
-// checkHostEnds looks for links of the host that belong to nobody. Those of uncertain attachments are known by the
-// names that swiftcni derives; of other plugins', one is allowed for each uncertain attachment.
+// checkHostEnds looks for links of the host that belong to nobody. Those of uncertain attachments
+// are known by the names that swiftcni derives. For other plugins, one is allowed for each
+// uncertain attachment.
 func (c *comparison) checkHostEnds() {
 	known := map[string]bool{}
 	allowed := 0
@@ -228,7 +231,8 @@ func hostEnd(network, id, ifName string, attempt int) string {
 	return "veth" + hex.EncodeToString(sum[:4])
 }
 
-// checkAddresses looks for addresses that two containers have configured, and for links in them without an owner.
+// checkAddresses looks for addresses that two containers have configured, and for links in them
+// without an owner.
 func (c *comparison) checkAddresses() {
 	has := map[netip.Addr]*attachment{}
 	for _, s := range c.model.slots {
@@ -268,7 +272,7 @@ func (c *comparison) historyOfInside(s *slot, name string) []string {
 	return nil
 }
 
-// checkWhole looks at all of a live attachment that nobody disturbed.
+// checkWhole looks at everything of an undisturbed live attachment.
 func (c *comparison) checkWhole(a *attachment) {
 	if a.faults()&deadly != 0 {
 		return

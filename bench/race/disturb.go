@@ -12,7 +12,7 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// The operations that others do to attachments, without a plugin.
+// These are the operations that others do to attachments, without a plugin.
 
 // endContainer ends a container without DEL.
 func (r *runner) endContainer(o *op) error {
@@ -23,7 +23,7 @@ func (r *runner) endContainer(o *op) error {
 		})
 }
 
-// end ends a slot's namespace. Its links go when the kernel gets to it.
+// end ends a slot's namespace. Its links go when the kernel has time for them.
 func (r *runner) end(s *slot, leaveFile bool) error {
 	r.model.Lock()
 	s.alive = false
@@ -112,8 +112,8 @@ func change(b *rtnl.Batch) error {
 	return c.Do(b)
 }
 
-// disturb does something to all attachments of some networks. Those that were live before have the fault for
-// certain afterwards, unless they changed meanwhile.
+// disturb does something to all attachments of some networks. Those that were live before have the
+// fault for certain afterwards, unless they changed meanwhile.
 func (r *runner) disturb(networks []*network, d *disturbance, f fault, what string, do func() error) error {
 	before := map[*attachment]int{}
 	r.model.Lock()
@@ -158,7 +158,7 @@ func (r *runner) deleteBridge(o *op) error {
 	return r.disturb([]*network{n}, &n.bridgeGone, faultBridge, fmt.Sprintf("%d %s", o.number, o.name), do)
 }
 
-// flushRuleset does what a firewall's start script does.
+// flushRuleset does the same as a firewall's start script.
 func (r *runner) flushRuleset(o *op) error {
 	r.count(o.name, "done")
 	var networks []*network

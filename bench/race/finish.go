@@ -15,7 +15,7 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
-// finish checks all that's attached by the plugin's own CHECK, takes it away, and looks for what's left.
+// finish checks all attachments by the plugin's own CHECK, removes them, and looks for remains.
 func (r *runner) finish() error {
 	last := r.report.Ops
 	if err := r.checkAll(last); err != nil {
@@ -46,7 +46,8 @@ func (r *runner) finish() error {
 	return nil
 }
 
-// each does something to all attachments that a predicate picks, with the choices of operations to come.
+// each does something to all attachments that a predicate picks, with the choices of later
+// operations.
 func (r *runner) each(number int, name string, picks func(*attachment) bool, do func(*op, *attachment) error) error {
 	next := number
 	for _, s := range r.model.slots {
@@ -91,10 +92,11 @@ func (r *runner) detachAll(number int) error {
 	return nil
 }
 
-// collectAll runs GC with an empty list, after which not even empty leases of the reference may be left.
+// collectAll runs GC with an empty list, after which not even empty leases of the reference may be
+// left.
 func (r *runner) collectAll(number int, n *network) error {
 	c := call{program: r.bridge, verb: "GC", config: n.config(nil, []validAttachment{})}
-	out, err := c.run()
+	out, err := r.call(&c)
 	if err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func (r *runner) collectAll(number int, n *network) error {
 	return nil
 }
 
-// checkForeignRules looks for rules that name a container, in whatever words another plugin does.
+// checkForeignRules looks for rules that name a container, in the form of any plugin.
 func (r *runner) checkForeignRules(number int) error {
 	out, err := exec.Command("nft", "list", "ruleset").Output()
 	if err != nil {
@@ -153,7 +155,7 @@ func (r *runner) checkStore(number int, n *network) {
 	}
 }
 
-// belongs knows the files of a store that holds nothing.
+// belongs recognizes the files of a store that holds nothing.
 func belongs(name string) bool {
 	return name == "lock" || name == "@taken" || name == "@reused" || strings.HasPrefix(name, "last_reserved_ip.") || strings.HasPrefix(name, "@boot.")
 }

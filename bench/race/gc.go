@@ -16,11 +16,12 @@ import (
 
 // A Cost compares one GC with a DEL for each attachment. Calls and sends are of whole processes.
 type Cost struct {
-	Attachments       int
-	Gone              bool          // the containers' namespaces had ended, and their links with them
+	Attachments int
+	// Gone says that the containers' namespaces had ended, and their links with them.
+	Gone              bool
 	DELs, GC          time.Duration // until the links were gone, too
-	DELCalls, GCCalls int           // system calls; DEL's are one DEL's times Attachments
-	DELSends, GCSends int           // netlink messages' datagrams, likewise
+	DELCalls, GCCalls int           // system calls; those of DELs are one DEL's times Attachments
+	DELSends, GCSends int           // datagrams of netlink messages, likewise
 }
 
 func (c Cost) write(w io.Writer) {
@@ -105,7 +106,8 @@ func (m *costing) path(i int) string {
 	return m.netns(i)
 }
 
-// clean attaches containers, ends them if they're to be gone, and takes the time that by needs to detach them all.
+// clean attaches containers, ends them if they are to be gone, and measures the time that by needs
+// to detach them all.
 func (m *costing) clean(by func() error) (time.Duration, error) {
 	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
 		return 0, err
@@ -210,8 +212,8 @@ func (m *costing) run(verb, id, netns string, count func(trace string)) error {
 
 var tracedCall = regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(`)
 
-// counted counts system calls and sends in a trace, but for those that a Go program makes more or less of as it's
-// scheduled.
+// counted counts system calls and sends in a trace, without those whose number depends on the Go
+// scheduler.
 func counted(calls, sends *int) func(string) {
 	return func(trace string) {
 		for _, match := range tracedCall.FindAllStringSubmatch(trace, -1) {

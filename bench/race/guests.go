@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Leases by the reference's host-local, in the directories of ours.
+// These are leases by the reference's host-local, in the directories of ours.
 
 func (r *runner) referenceAdd(o *op) error { return r.guest(o, "ADD", absent, 0) }
 func (r *runner) referenceDel(o *op) error { return r.guest(o, "DEL", live, 0) }
@@ -46,7 +46,7 @@ func (r *runner) guest(o *op, verb string, in state, kill time.Duration) error {
 	return nil
 }
 
-// lease runs host-local for a guest and brings the model up to date.
+// lease runs host-local for a guest and updates the model.
 func (r *runner) lease(o *op, g *guest, verb string, kill time.Duration) error {
 	g.net.collection.RLock()
 	defer g.net.collection.RUnlock()
@@ -55,7 +55,7 @@ func (r *runner) lease(o *op, g *guest, verb string, kill time.Duration) error {
 	r.model.Lock()
 	g.net.adding++
 	r.model.Unlock()
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	g.net.adding--
@@ -90,7 +90,7 @@ func (r *runner) judgeGuest(o *op, g *guest, verb string, out *outcome) {
 		}
 		r.lookForGuestTwins(o, g)
 	}
-	// What else an ADD may say is the reference's own business: a full range, mostly.
+	// Any other answer of ADD is the reference's own business: a full range, mostly.
 }
 
 func (r *runner) lookForGuestTwins(o *op, g *guest) {

@@ -14,24 +14,28 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// inBox is the role of the copy of the program that runs in the box. It reads a plan and writes a report.
+// inBox is the role of the copy of the program that runs in the box. It reads a plan and writes a
+// report.
 const inBox = "race"
 
-// A Plan is all that a run depends on.
+// A Plan determines a run.
 type Plan struct {
 	Seed                 uint64
 	Ops, Workers         int
 	Networks, Containers int
 	Every                int           // operations between pauses
 	Duration             time.Duration // 0 is no limit
-	KillWithin           time.Duration // of a process's start
-	Costs                int           // compare GC with DEL by so many attachments, and do nothing else
+	KillWithin           time.Duration // after a process's start
+	// Costs is the number of attachments by which GC is compared with DEL. Nothing else is done
+	// then.
+	Costs int
 
 	Plugins   string   // directory of the plugin bridge
+	Resident  string   // the program whose subcommand serve makes the plugins' calls; empty: none does
 	HostLocal string   // the reference's host-local, which shares the leases
 	Conf      string   // the only network's configuration; empty: networks of our choice
-	Foreign   bool     // the plugins aren't ours: what only ours promise isn't asked
-	FullDel   bool     // each DEL comes with all that a runtime may know
+	Foreign   bool     // the plugins aren't ours, so promises that only ours make aren't tested
+	FullDel   bool     // each DEL gets everything that a runtime may know
 	Without   []string // kinds of operations to leave out
 	KeepGoing bool
 	Verbose   bool
@@ -44,13 +48,16 @@ func (p *Plan) flags() string {
 	if p.FullDel {
 		s += " -full-del"
 	}
+	if p.Resident != "" {
+		s += " -resident"
+	}
 	if p.Without != nil {
 		s += fmt.Sprintf(" -without %q", strings.Join(p.Without, ","))
 	}
 	return s
 }
 
-// startInside carries the plan out in the box.
+// startInside runs the plan in the box.
 func startInside(b *box.Box, p Plan, stderr io.Writer) (*Report, error) {
 	encoded, err := json.Marshal(p)
 	if err != nil {
@@ -72,7 +79,7 @@ func startInside(b *box.Box, p Plan, stderr io.Writer) (*Report, error) {
 	return &r, nil
 }
 
-// insideMain carries a plan out, if that's what the process was started for.
+// insideMain runs a plan, if the process was started for that.
 func insideMain() {
 	if box.Role() != inBox {
 		return

@@ -30,15 +30,17 @@ const (
 	notWhole         = "not whole"
 	processLeft      = "process left"
 	storeDamaged     = "lease store damaged"
+	wrongResident    = "wrong with the resident"
 )
 
-// An expectation is how a call may end. Being killed is no end of its own.
+// An expectation is how a call may end. Being killed isn't such an end.
 type expectation struct {
 	success bool
 	codes   []uint
 }
 
-// meet reports a violation unless the outcome is as expected. Of other plugins only success or failure is asked.
+// meet reports a violation unless the outcome is as expected. Of other plugins it only asks for
+// success or failure.
 func (r *runner) meet(o *op, a *attachment, verb string, e expectation, out *outcome) bool {
 	switch {
 	case out.hung:
@@ -87,7 +89,7 @@ func (r *runner) expectAdd(a *attachment, before moment) (e expectation) {
 	return e
 }
 
-// judgeAdd compares an ADD with the model and brings the model up to date. The model is locked.
+// judgeAdd compares an ADD with the model and updates the model. The model is locked.
 func (r *runner) judgeAdd(o *op, a *attachment, before moment, out *outcome) {
 	r.meet(o, a, "ADD", r.expectAdd(a, before), out)
 	switch {
@@ -95,7 +97,7 @@ func (r *runner) judgeAdd(o *op, a *attachment, before moment, out *outcome) {
 		r.judgeAttached(o, a, before, out)
 	case !before.alive:
 	case !out.killed && !out.hung:
-		// What failed leaves nothing of its own, and what was there before untouched.
+		// A failed ADD leaves nothing of its own, and leaves earlier things untouched.
 	case before.state == absent:
 		a.become(uncertain)
 		a.holds = true
@@ -135,7 +137,7 @@ func (r *runner) judgeAttached(o *op, a *attachment, before moment, out *outcome
 	r.lookForTwins(o, a)
 }
 
-// problem says what's wrong with a result.
+// problem returns the error in a result.
 func (n *network) problem(res result) string {
 	if len(res.IPs) != len(n.subnets) {
 		return fmt.Sprintf("%d addresses, expected %d", len(res.IPs), len(n.subnets))
@@ -149,10 +151,12 @@ func (n *network) problem(res result) string {
 	return ""
 }
 
-// lookForTwins finds another who has an address of an attachment.
+// lookForTwins finds another attachment with an address of this one.
 func (r *runner) lookForTwins(o *op, a *attachment) {
 	if !a.firm() {
-		return // it died while it was being attached, and its address may rightly be another's by now
+		// It died while it was being attached, and another container may rightly have its address
+		// by now.
+		return
 	}
 	for _, addr := range a.addrs() {
 		for b := range r.model.all(a.net) {
@@ -169,7 +173,7 @@ func (r *runner) lookForTwins(o *op, a *attachment) {
 	}
 }
 
-// judgeDel compares a DEL with the model and brings the model up to date.
+// judgeDel compares a DEL with the model and updates the model.
 func (r *runner) judgeDel(o *op, a *attachment, before moment, out *outcome) {
 	ok := r.meet(o, a, "DEL", expectation{success: true}, out)
 	switch {

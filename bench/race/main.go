@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command race sets a seeded random workload of real plugin processes against a model of what must hold.
+// Command race compares a seeded random workload of real plugin processes with a model of the rules
+// that must hold.
 //
 //	go -C bench run ./race                          # 2,000 operations, a random seed
 //	go -C bench run ./race -seed 7 -ops 10000       # replays a run
+//	go -C bench run ./race -resident                # a resident makes the calls
 //	go -C bench run ./race -gc 1000                 # only compares GC with as many DELs
-//	go -C bench run ./race -plugin /opt/cni/bin     # another bridge plugin, counting what it gets wrong
+//	go -C bench run ./race -plugin /opt/cni/bin     # another bridge plugin; counts its errors
 //
-// In a host in a box, workers attach and detach hundreds of containers to several networks, kill plugins
-// halfway, end containers without DEL, delete bridges and links, flush the ruleset, and let the CNI project's
-// host-local lease from the same directories. Every few hundred operations all pause, and what is in the kernel
-// and on disk is compared with the model: no address twice, nothing without an owner, every attachment that
-// nobody disturbed whole, no process left behind. The last step detaches everything, after which nothing
-// may be left.
+// In a host in a box, workers attach and detach hundreds of containers to several networks, kill
+// plugins halfway, end containers without DEL, delete bridges and links, flush the ruleset, and let
+// the CNI project's host-local lease from the same directories. Every few hundred operations all
+// pause, and the kernel and the disk are compared with the model. No address may exist twice, and
+// nothing without an owner. Every undisturbed attachment must be whole, and no process may be left.
+// The last step detaches everything. Then nothing may be left.
 //
-// The kinds and parameters of all operations follow from the seed. With one worker so does their order and so the
-// run; only the moment at which a kill hits its victim is the clock's.
+// With -resident, swiftctl serve makes the calls. It's replaced, killed and stopped between and
+// during operations, and some of those run without it. A call whose resident is killed may end with
+// the error that says so, and then counts as killed.
+//
+// The kinds and parameters of all operations follow from the seed. With one worker their order does
+// too, and so does the run. Only the moment at which a kill hits its victim depends on the clock.
 package main
 
 import (
@@ -50,7 +56,7 @@ func main() {
 // options are the command line's.
 type options struct {
 	Plan
-	json bool
+	json, resident bool
 }
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -67,6 +73,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the run; 0 picks one and prints it")
 	f.DurationVar(&o.KillWithin, "kill-within", 6*time.Millisecond, "kills hit within this time of a process's start; a slower plugin needs more")
 	f.BoolVar(&o.FullDel, "full-del", false, "give each DEL its namespace and, if there was one, its prevResult")
+	f.BoolVar(&o.resident, "resident", false, "a resident, swiftctl serve, makes the calls; it's killed, replaced and stopped at random moments")
 	without := f.String("without", "", "comma-separated kinds of operations to leave out, by the names that the report prints")
 	plugin := f.String("plugin", "", "`DIR[:CONF]`: another bridge plugin's directory, and a configuration file, of version 1.0.0 or 1.1.0, for the only network")
 	f.StringVar(&o.Plugins, "swiftcni", "", "`DIR` of swiftcni's bridge (default: built from ./cmd/swiftcni)")
@@ -93,7 +100,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	return o, o.parsePlugin(*plugin)
 }
 
-// parsePlugin takes DIR[:CONF].
+// parsePlugin reads DIR[:CONF].
 func (p *Plan) parsePlugin(s string) error {
 	if s == "" {
 		return nil
@@ -135,7 +142,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := prepare(&o.Plan, stderr); err != nil {
+	if err := prepare(&o.Plan, o.resident, stderr); err != nil {
 		return err
 	}
 	if o.Costs == 0 {
@@ -156,7 +163,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-// race carries a plan out in a box of its own.
+// race runs a plan in a box of its own.
 func race(p Plan, stderr io.Writer) (*Report, error) {
 	b, err := box.Start(box.Options{Hostname: "race"})
 	if err != nil {

@@ -9,19 +9,20 @@ import (
 	"sync"
 )
 
-// A state is what the model knows of an attachment.
+// A state is the model's knowledge of an attachment.
 type state int
 
 const (
-	// absent: nothing of it may exist.
+	// absent means that nothing of it may exist.
 	absent state = iota
-	// live: its ADD succeeded, and all of it must exist, but for its faults.
+	// live means that its ADD succeeded, and that all of it must exist, except for its faults.
 	live
-	// uncertain: a plugin was killed over it. Anything of it may exist, until a DEL or GC succeeds.
+	// uncertain means that a plugin was killed during its work on it. Anything of it may exist,
+	// until a DEL or GC succeeds.
 	uncertain
 )
 
-// A fault is what somebody else did to a live attachment.
+// A fault is something that was done to a live attachment.
 type fault int
 
 const (
@@ -32,29 +33,31 @@ const (
 	faultRules                    // the ruleset was flushed
 )
 
-// deadly are the faults by which its addresses may be given to others.
+// deadly are the faults after which its addresses may be given to others.
 const deadly = faultLink | faultNetNS
 
-// An attachment is a container's place on a network, in the model. While its slot is locked, nothing else but
-// GC works on it.
+// An attachment is a container's place on a network, in the model. While its slot is locked,
+// nothing else but GC works on it.
 type attachment struct {
 	net  *network
 	slot *slot
 
 	// Guarded by the model's lock.
 	state
-	broken     fault  // faults that it has for certain
-	doubtful   fault  // faults that it may have, as it was made while they happened
-	holds      bool   // uncertain, but only because of a killed ADD: the addresses that it has are leased to it
+	broken   fault // faults that it certainly has
+	doubtful fault // faults that it may have, since it was made while they happened
+	// holds says that it's uncertain only because of a killed ADD. The addresses that it has are
+	// leased to it.
+	holds      bool
 	busy       bool   // an operation is at work on it
 	generation int    // counts changes of state
 	result     result // of the ADD that made it
 	prev       json.RawMessage
-	host       string // name of its host end, "" where it isn't known
+	host       string // name of its host end; "" if it isn't known
 	history    []string
 }
 
-// result is what's looked at in the result of an ADD.
+// result is the part of an ADD's result that is looked at.
 type result struct {
 	Interfaces []struct{ Name, Mac, Sandbox string }
 	IPs        []struct{ Address netip.Prefix }
@@ -74,7 +77,7 @@ type slot struct {
 	alive      bool   // its namespace exists
 }
 
-// renew makes it another container's.
+// renew gives it to another container.
 func (s *slot) renew() {
 	s.generation++
 	s.id = s.idOf(s.generation)
@@ -95,7 +98,7 @@ type guest struct {
 
 const guestIfName = "eth0"
 
-// A disturbance counts what happens to many at once.
+// A disturbance counts an event that happens to many attachments at once.
 type disturbance struct{ begun, ended int }
 
 // A mark is a moment in a disturbance's history.
@@ -109,7 +112,7 @@ func (d *disturbance) mark() mark { return mark{d.begun, d.begun == d.ended} }
 // since reports whether anything happened since a mark, or was under way at it.
 func (d *disturbance) since(m mark) bool { return !m.quiet || d.begun != m.begun }
 
-// A model is what must hold.
+// A model is everything that must hold.
 type model struct {
 	sync.Mutex
 	networks    []*network
@@ -156,15 +159,15 @@ func (a *attachment) String() string {
 	return a.net.name + "/" + a.slot.id + "/" + a.net.ifName
 }
 
-// faults are those that it has or may have.
+// faults are the faults that it has or may have.
 func (a *attachment) faults() fault { return a.broken | a.doubtful }
 
-// firm reports whether nobody else may have its addresses.
+// firm reports whether no other attachment may have its addresses.
 func (a *attachment) firm() bool {
 	return a.state == live && a.faults()&deadly == 0 || a.state == uncertain && a.holds && a.slot.alive
 }
 
-// become changes the state. What was known of the old one is forgotten.
+// become changes the state. The knowledge of the old one is forgotten.
 func (a *attachment) become(s state) {
 	if a.state != absent && s == absent {
 		a.net.released++
@@ -191,7 +194,7 @@ func (a *attachment) remember(line string) {
 	}
 }
 
-// moment is what the model knew of an attachment and its surroundings when an operation began.
+// moment is the model's knowledge of an attachment and its surroundings when an operation began.
 type moment struct {
 	state
 	broken, doubtful fault
@@ -214,7 +217,7 @@ func (m *model) begin(a *attachment) moment {
 	}
 }
 
-// disturbed are the faults that what was made since a moment may have.
+// disturbed are the faults that an attachment may have if it was made since a moment.
 func (m *model) disturbed(n *network, since moment) (f fault) {
 	if m.flushed.since(since.ruleset) && n.elements() {
 		f |= faultRules
@@ -228,7 +231,8 @@ func (m *model) disturbed(n *network, since moment) (f fault) {
 	return f
 }
 
-// mayBeFull reports whether a network may have been without a free address at some time since a moment.
+// mayBeFull reports whether a network may have been without a free address at some time since a
+// moment.
 func (m *model) mayBeFull(n *network, since moment) bool {
 	if n.ipam == "" {
 		return false

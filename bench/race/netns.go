@@ -35,8 +35,8 @@ func startNamespaces() (*namespaces, error) {
 
 // make makes a namespace that lives as long as its name, path, does.
 func (n *namespaces) make(path string) error {
-	// Requests and answers alternate, as the channels aren't buffered: whoever sends a request must be the one who
-	// receives its answer, and is, as the thread takes the next request only after that.
+	// Requests and answers alternate, as the channels aren't buffered. The sender of a request
+	// receives its answer, since the thread takes the next request only after that.
 	n.requests <- path
 	if err := <-n.answers; err != nil {
 		return fmt.Errorf("new network namespace %s: %w", path, err)
@@ -60,7 +60,8 @@ func newNetNS(path string, home int) error {
 	return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
 }
 
-// endNetNS takes the name away, and with it, once nobody is inside, the namespace. A lost mount leaves the plain file.
+// endNetNS removes the name. The namespace ends when nobody is inside any more. A lost mount leaves
+// the plain file.
 func endNetNS(path string, leaveFile bool) error {
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", path, err)

@@ -13,7 +13,7 @@ import (
 // dataDir holds the leases of all networks, on the box's own tmpfs.
 const dataDir = "/run/leases"
 
-// A network is what containers are attached to, and the model of what all its attachments share.
+// A network is a network of containers, and the model of everything that all its attachments share.
 type network struct {
 	name, bridge, ifName string
 	conf                 map[string]any
@@ -21,10 +21,10 @@ type network struct {
 	subnets              []netip.Prefix // one address is given from each
 	capacity             int            // addresses of the smallest subnet
 	masquerade, guard    bool
-	share                int // of all operations, relative to other networks
+	share                int // the part of all operations, relative to other networks
 
-	// collection keeps GC with a list and everything else apart, as the specification (section 2, "GC")
-	// asks of runtimes.
+	// collection separates GC with a list from everything else, as the specification (section 2,
+	// "GC") asks of runtimes.
 	collection sync.RWMutex
 
 	// Below, guarded by the model's lock.
@@ -35,7 +35,7 @@ type network struct {
 	guests     []*guest
 }
 
-// networks makes the plan's networks: of four kinds, again and again.
+// networks makes the plan's networks: of four kinds, in turn.
 func (p *Plan) networks() ([]*network, error) {
 	if p.Conf != "" {
 		n, err := networkFrom(p.Conf)
@@ -96,7 +96,8 @@ func (n *network) addresses(subnets ...netip.Prefix) {
 	n.capacity = capacity(subnets)
 }
 
-// capacity is how many addresses the smallest subnet has. Its own, the gateway and the broadcast address aren't given.
+// capacity is how many addresses the smallest subnet has. Its own, the gateway and the broadcast
+// address aren't given.
 func capacity(subnets []netip.Prefix) int {
 	least := 1 << 20
 	for _, s := range subnets {
@@ -105,7 +106,8 @@ func capacity(subnets []netip.Prefix) int {
 	return least
 }
 
-// networkFrom takes a user's configuration. Its ranges should be whole subnets, as what else they say isn't looked at.
+// networkFrom reads a user's configuration. Its ranges should be whole subnets, as nothing else in
+// them is looked at.
 func networkFrom(text string) (*network, error) {
 	var known struct {
 		Name, Bridge string
@@ -153,7 +155,7 @@ func networkFrom(text string) (*network, error) {
 	return n, nil
 }
 
-// config is what a plugin reads for a verb.
+// config is a plugin's input for a verb.
 func (n *network) config(prev json.RawMessage, valid []validAttachment) []byte {
 	c := maps.Clone(n.conf)
 	if prev != nil {

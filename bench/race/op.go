@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A kind is what an operation does.
+// A kind is the kind of an operation.
 type kind struct {
 	name   string
 	weight int
@@ -45,17 +45,17 @@ func kinds() []kind {
 // tries is how many attachments an operation looks at to find one that fits it.
 const tries = 8
 
-// An op is one operation. All in it follows from the seed and its number.
+// An op is one operation. Everything in it follows from the seed and its number.
 type op struct {
 	number int
 	kind
 	at    [tries]place
-	delay time.Duration // of a kill, or of what else happens meanwhile
+	delay time.Duration // of a kill, or of an event meanwhile
 	coins uint64        // bits for choices
 	more  *rand.Rand    // for choices that depend on how many things there are
 }
 
-// A place is where a container meets a network.
+// A place is a container and a network.
 type place struct{ slot, network int }
 
 // coin returns one of the operation's random bits.
@@ -74,7 +74,11 @@ type schedule struct {
 
 func newSchedule(p Plan, networks []*network) *schedule {
 	s := &schedule{seed: p.Seed, networks: networks, containers: p.Containers, killWithin: p.KillWithin}
-	for _, k := range kinds() {
+	all := kinds()
+	if p.Resident != "" {
+		all = append(all, residentKinds()...)
+	}
+	for _, k := range all {
 		if !slices.Contains(p.Without, k.name) {
 			s.kinds = append(s.kinds, k)
 			s.total += k.weight

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processBound is how long a plugin may run: who takes longer hangs.
+// processBound is how long a plugin may run. One that takes longer hangs.
 const processBound = 2 * time.Minute
 
 // A call is one process of a plugin.
@@ -25,18 +25,19 @@ type call struct {
 	verb, id, netns, ifName string
 	config                  []byte
 	env                     []string      // beyond CNI's variables
-	kill                    time.Duration // after its start; 0: it's left alone
-	meanwhile               func()        // what happens after delay, if there's anything
+	kill                    time.Duration // after its start; 0 is never
+	meanwhile               func()        // runs after delay, if it isn't nil
 	delay                   time.Duration
 }
 
 // An outcome is how a call ended.
 type outcome struct {
 	exit           int
-	killed, hung   bool // it ended by our hand: because it should, because it took too long
+	killed, hung   bool // we ended it: on purpose, or because it took too long
+	cut            bool // we killed its resident
 	stdout, stderr []byte
 	err            *pluginError // nil if it succeeded, or printed no error object
-	stuck          string       // where in the kernel it hung
+	stuck          string       // the place in the kernel where it hung
 	took           time.Duration
 }
 
@@ -46,11 +47,13 @@ type pluginError struct {
 	Msg, Details string
 }
 
-// String says it in a line.
+// String is the outcome in a line.
 func (o *outcome) String() string {
 	switch {
 	case o.hung:
 		return fmt.Sprintf("hung, killed after %v: %s", processBound, o.stuck)
+	case o.cut:
+		return "resident killed"
 	case o.killed:
 		return "killed"
 	case o.exit == 0:
@@ -66,6 +69,8 @@ func (o *outcome) short() string {
 	switch {
 	case o.hung:
 		return "hung"
+	case o.cut:
+		return "resident killed"
 	case o.killed:
 		return "killed"
 	case o.exit == 0:
@@ -132,20 +137,23 @@ func (c *call) run() (*outcome, error) {
 	return o, c.read(o, files)
 }
 
-// files are standard input, output and error: in memory, so that nobody need feed or drain them.
+// files are standard input, output and error. Nobody need feed or drain them.
 func (c *call) files() (list []*os.File, err error) {
-	for _, name := range []string{"stdin", "stdout", "stderr"} {
+	in, err := c.input()
+	if in != nil {
+		list = append(list, in)
+	}
+	if err != nil {
+		return list, err
+	}
+	for _, name := range []string{"stdout", "stderr"} {
 		fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 		if err != nil {
 			return list, fmt.Errorf("memfd: %w", err)
 		}
 		list = append(list, os.NewFile(uintptr(fd), name))
 	}
-	_, err = list[0].Write(c.config)
-	if err == nil {
-		_, err = list[0].Seek(0, 0)
-	}
-	return list, err
+	return list, nil
 }
 
 func (c *call) environment() []string {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func plan(t *testing.T, seed uint64, ops int) Plan {
 	t.Helper()
 	p := Plan{Seed: seed, Ops: ops, Workers: 4, Networks: 4, Containers: 60, Every: 100, KillWithin: 6 * time.Millisecond}
-	if err := prepare(&p, io.Discard); err != nil {
+	if err := prepare(&p, false, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -63,6 +63,49 @@ func TestModelHoldsForARandomSeed(t *testing.T) {
 	seed := rand.Uint64N(1 << 32)
 	t.Logf("seed %d", seed)
 	mustHold(t, carry(t, plan(t, seed, 400)))
+}
+
+// byResident is a small run whose calls a resident makes.
+func byResident(t *testing.T, seed uint64, ops int) Plan {
+	t.Helper()
+	p := plan(t, seed, ops)
+	if err := prepare(&p, true, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestModelHoldsWithAResident(t *testing.T) {
+	r := carry(t, byResident(t, 8, 300))
+	mustHold(t, r)
+	// Workers meet by chance: each of a few operations may find nothing to do it to.
+	happened := 0
+	for _, kind := range residentKinds() {
+		happened += r.Counts[kind.name]["done"] + r.Counts[kind.name]["started"]
+	}
+	if happened < 3 {
+		t.Errorf("%d residents were killed, replaced, stopped or started", happened)
+	}
+	if r.Resided < 100 {
+		t.Errorf("residents made %d calls", r.Resided)
+	}
+}
+
+// A resident that ends unasked is told. The operations take several times as long as it lives, on
+// any machine.
+func TestFaultyResidentIsCaught(t *testing.T) {
+	p := byResident(t, 9, 1500)
+	script := "#!/bin/sh\nexec timeout --foreground -s KILL 0.5 " + p.Resident + " \"$@\"\n"
+	p.Resident, p.KeepGoing = filepath.Join(t.TempDir(), "resident"), true
+	if err := os.WriteFile(p.Resident, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range residentKinds() {
+		p.Without = append(p.Without, k.name)
+	}
+	if r := carry(t, p); r.Kinds[wrongResident] == 0 {
+		t.Errorf("not caught: %v", r.Kinds)
+	}
 }
 
 // With one worker, and without what the clock has a say in, a seed replays a run.
@@ -105,7 +148,7 @@ func TestAScheduleFollowsFromItsSeed(t *testing.T) {
 }
 
 func TestEveryKindComesUp(t *testing.T) {
-	p := Plan{Seed: 4, Networks: 4, Containers: 10, KillWithin: time.Second}
+	p := Plan{Seed: 10, Networks: 4, Containers: 10, KillWithin: time.Second, Resident: "swiftctl"}
 	networks, err := p.networks()
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +158,7 @@ func TestEveryKindComesUp(t *testing.T) {
 	for i := range 10000 {
 		seen[s.op(i).name]++
 	}
-	for _, k := range kinds() {
+	for _, k := range append(kinds(), residentKinds()...) {
 		if want := k.weight * 10000 / s.total; seen[k.name] < want/2 || seen[k.name] > want*2+10 {
 			t.Errorf("%s: %d of 10000, expected about %d", k.name, seen[k.name], want)
 		}

@@ -21,6 +21,7 @@ type Report struct {
 	Took         time.Duration
 	Pauses       int    // at which everything was looked at
 	MostAttached int    // attachments at a pause
+	Resided      int64  `json:",omitempty"` // calls that residents made and finished
 	Replay       string // the flags that repeat the run
 	// Counts are outcomes by kind of operation.
 	Counts map[string]map[string]int
@@ -31,7 +32,7 @@ type Report struct {
 	Costs      []Cost      `json:",omitempty"` // nothing else was asked for
 }
 
-// A Violation is what the model doesn't allow.
+// A Violation is a state that the model doesn't allow.
 type Violation struct {
 	Op      int // number of the operation; at a pause, of the next one
 	Kind    string
@@ -49,6 +50,9 @@ func (r *Report) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%d operations by %d workers in %v, %d pauses, at most %d attached\n",
 		r.Ops, r.Workers, r.Took.Round(time.Second), r.Pauses, r.MostAttached)
+	if r.Resided > 0 {
+		fmt.Fprintf(w, "%d calls were made by residents\n", r.Resided)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
 		var how []string
 		for _, k := range slices.Sorted(maps.Keys(r.Counts[kind])) {

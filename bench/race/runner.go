@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// A runner carries out a plan.
+// A runner runs a plan.
 type runner struct {
-	plan     Plan
-	model    *model
-	schedule *schedule
-	bridge   string // the plugin
-	names    *namespaces
-	out      io.Writer
+	plan      Plan
+	model     *model
+	schedule  *schedule
+	bridge    string // the plugin
+	names     *namespaces
+	residents *residents
+	out       io.Writer
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	report   Report
 	reported map[string]bool // violations that were counted already
 	stopped  atomic.Bool     // a violation ended the run
@@ -45,13 +46,21 @@ func carryOut(p Plan, out io.Writer) (*Report, error) {
 	if r.names, err = startNamespaces(); err != nil {
 		return nil, err
 	}
+	r.residents = &residents{program: p.Resident, problem: func(what, said string) {
+		r.violate(r.report.Ops, wrongResident, text(what), said, nil)
+	}}
+	if err := r.residents.resume(); err != nil {
+		return nil, err
+	}
 	if err := r.run(); err != nil && !errors.Is(err, errViolated) {
 		return nil, err
 	}
+	r.residents.rest()
+	r.report.Resided = r.residents.calls.Load()
 	return &r.report, nil
 }
 
-// run carries out all operations, then takes everything away.
+// run runs all operations, then removes everything.
 func (r *runner) run() error {
 	started := time.Now()
 	for done := 0; done < r.plan.Ops; {
@@ -74,7 +83,7 @@ func (r *runner) run() error {
 	return r.finish()
 }
 
-// batch carries out operations from, up to but without to, by all workers at once.
+// batch runs the operations from from up to to, without to, by all workers at once.
 func (r *runner) batch(from, to int) error {
 	var next atomic.Int64
 	next.Store(int64(from))
@@ -118,7 +127,7 @@ func (r *runner) attached() (count int) {
 	return count
 }
 
-// on finds an attachment that fits among the operation's places, and does fn with its slot locked.
+// on finds an attachment that fits among the operation's places, and calls fn with its slot locked.
 func (r *runner) on(o *op, fits func(*attachment) bool, fn func(*attachment) error) error {
 	for _, at := range o.at {
 		s := r.model.slots[at.slot]
@@ -158,7 +167,8 @@ func (r *runner) note(o *op, a *attachment, what string, out *outcome) {
 	}
 }
 
-// violate counts a violation, once for each kind and subject, and ends the run unless it's to go on.
+// violate counts a violation, once for each kind and subject, and ends the run unless it's to go
+// on.
 func (r *runner) violate(number int, kind string, subject fmt.Stringer, what string, history []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +194,7 @@ func (r *runner) wrong(number int, kind string, a *attachment, format string, ar
 	r.violate(number, kind, a, fmt.Sprintf(format, args...), a.history)
 }
 
-// text is a subject that's no attachment.
+// text is a subject that isn't an attachment.
 type text string
 
 func (t text) String() string { return string(t) }

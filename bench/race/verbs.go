@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The operations that are verbs of one attachment.
+// These are the operations that are verbs of one attachment.
 
 func (r *runner) add(o *op) error {
 	return r.on(o, func(a *attachment) bool { return a.state != live || a.broken&deadly != 0 },
@@ -24,7 +24,7 @@ func (r *runner) killAdd(o *op) error {
 		func(a *attachment) error { return r.attach(o, a, call{kill: o.delay}) })
 }
 
-// addToDying ends the container while ADD is at work.
+// addToDying ends the container during ADD.
 func (r *runner) addToDying(o *op) error {
 	return r.on(o, func(a *attachment) bool { return a.state == absent && a.slot.alive },
 		func(a *attachment) error {
@@ -37,11 +37,11 @@ func (r *runner) addToDying(o *op) error {
 		})
 }
 
-// attach runs ADD and judges it. c says what's special.
+// attach runs ADD and judges it. c has its special options.
 func (r *runner) attach(o *op, a *attachment, c call) error {
 	a.net.collection.RLock()
 	defer a.net.collection.RUnlock()
-	// One in eight ADDs to a container that's dead meets no namespace.
+	// One in eight ADDs to a dead container finds no namespace.
 	if !a.slot.alive && (!o.coin(0) || !o.coin(1) || !o.coin(2)) {
 		if err := r.revive(a.slot); err != nil {
 			return err
@@ -54,7 +54,7 @@ func (r *runner) attach(o *op, a *attachment, c call) error {
 	before.dying = c.meanwhile != nil
 	c.program, c.verb, c.id, c.netns, c.ifName = r.bridge, "ADD", a.slot.id, a.slot.path, a.net.ifName
 	c.config = a.net.config(nil, nil)
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.net.adding--
@@ -67,7 +67,8 @@ func (r *runner) attach(o *op, a *attachment, c call) error {
 	return nil
 }
 
-// revive gives a slot a namespace: the same container's, if anything may be left of it, or a new one's.
+// revive gives a slot a namespace. It's the same container's if anything may be left of it, and
+// otherwise a new one's.
 func (r *runner) revive(s *slot) error {
 	if err := r.names.make(s.path); err != nil {
 		return err
@@ -95,7 +96,7 @@ func (r *runner) killDel(o *op) error {
 		func(a *attachment) error { return r.detachOften(o, a, o.delay) })
 }
 
-// delUnknown is for an attachment that isn't there: DEL says nothing.
+// delUnknown is for an attachment that doesn't exist: DEL says nothing.
 func (r *runner) delUnknown(o *op) error {
 	return r.on(o, func(a *attachment) bool { return a.state == absent },
 		func(a *attachment) error { return r.detachOften(o, a, 0) })
@@ -110,7 +111,7 @@ func (r *runner) detachOften(o *op, a *attachment, kill time.Duration) error {
 	return err
 }
 
-// detach runs DEL, with and without what it can do without, and judges it.
+// detach runs DEL, with and without its optional inputs, and judges it.
 func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	a.net.collection.RLock()
 	defer a.net.collection.RUnlock()
@@ -125,7 +126,7 @@ func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	}
 	c.config = a.net.config(prev, nil)
 	before := r.model.begin(a)
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.busy = false
@@ -149,7 +150,7 @@ func (r *runner) inspect(o *op, a *attachment) error {
 	before := r.model.begin(a)
 	c := call{program: r.bridge, verb: "CHECK", id: a.slot.id, netns: a.slot.path, ifName: a.net.ifName}
 	c.config = a.net.config(a.prev, nil)
-	out, err := c.run()
+	out, err := r.call(&c)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.busy = false

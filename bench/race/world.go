@@ -20,24 +20,24 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
-// A world is what there is, in the kernel and on disk.
+// A world is everything that exists, in the kernel and on disk.
 type world struct {
-	links    map[string]rtnl.Link // of the host, by name
+	links    map[string]rtnl.LinkState // of the host, by name
 	elements []nft.Sender
 	leases   map[*network]map[netip.Addr]lease
 	records  map[*network][]ipam.Record
 	inside   map[*slot]*inside
 }
 
-// A lease is a file that's named like an address.
+// A lease is a file whose name is an address.
 type lease struct {
 	owner ipam.Owner
 	empty bool
 }
 
-// inside is what a container's namespace holds.
+// inside is the content of a container's namespace.
 type inside struct {
-	links  map[string]rtnl.Link
+	links  map[string]rtnl.LinkState
 	addrs  map[int][]netip.Prefix // by link
 	routes []rtnl.Route
 }
@@ -78,7 +78,7 @@ func (r *runner) look() (*world, error) {
 	return w, nil
 }
 
-func hostLinks() (map[string]rtnl.Link, error) {
+func hostLinks() (map[string]rtnl.LinkState, error) {
 	c, err := rtnl.Dial(nil)
 	if err != nil {
 		return nil, err
@@ -87,8 +87,8 @@ func hostLinks() (map[string]rtnl.Link, error) {
 	return links(c)
 }
 
-func links(c *rtnl.Conn) (map[string]rtnl.Link, error) {
-	all := map[string]rtnl.Link{}
+func links(c *rtnl.Conn) (map[string]rtnl.LinkState, error) {
+	all := map[string]rtnl.LinkState{}
 	for l, err := range c.Links(rtnl.LinkFilter{}) {
 		if err != nil {
 			return nil, fmt.Errorf("list links: %w", err)
@@ -113,7 +113,7 @@ func elements() (list []nft.Sender, err error) {
 	return list, nil
 }
 
-// leaseFiles reads the leases by their files alone, whoever made them.
+// leaseFiles reads the leases from their files alone, whoever made them.
 func (n *network) leaseFiles() (map[netip.Addr]lease, error) {
 	list, err := os.ReadDir(n.ipam)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +138,7 @@ func (n *network) leaseFiles() (map[netip.Addr]lease, error) {
 	return all, nil
 }
 
-// readRecords reads what the lease store believes, and changes nothing.
+// readRecords reads the lease store's own view, and changes nothing.
 func (n *network) readRecords() (list []ipam.Record, err error) {
 	s, err := ipam.OpenReadOnly(context.Background(), filepath.Dir(n.ipam), n.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,10 +189,11 @@ func lookInside(path string) (*inside, error) {
 	return in, nil
 }
 
-// childBound is how long a process that a plugin left may finish its work.
+// childBound is how long a process that a plugin left may take to finish its work.
 const childBound = time.Minute
 
-// processes waits until nobody is left but PID 1 and this program, and returns who stays for too long.
+// processes waits until only PID 1 and this program are left, and returns those that stay for too
+// long.
 func processes() (left []string, err error) {
 	for deadline := time.Now().Add(childBound); ; time.Sleep(2 * time.Millisecond) {
 		if left, err = others(); err != nil || len(left) == 0 || time.Now().After(deadline) {
@@ -201,7 +202,7 @@ func processes() (left []string, err error) {
 	}
 }
 
-// others lists the box's processes, but for PID 1, this program, and its way in.
+// others lists the box's processes, except PID 1, this program, and its way in.
 func others() (list []string, err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
