@@ -5,46 +5,52 @@ PLUGINDIR ?=
 PKG ?= ./...
 RUN ?= .
 # Some directories are modules of their own, so that who imports swiftcni needs none of what they do.
-MODULES := . bench cni/inprocess/libcnitest
+MODULES := . cmd/swiftctl cmd/swiftcni-exporter bench cni/inprocess
 # The oldest Go that go.mod allows.
 OLDEST := go1.25.14
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# Small, and alike wherever it's built; one static binary, which begins in internal/entry. Go 1.26's new collector, which
+# Small, and alike wherever it's built; one static binary, which begins in internal/entry, and before that in
+# internal/handover if it's the plugins'. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
-GOBUILD := CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go build -trimpath -ldflags "-s -w -E swiftcni_entry -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
+GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go -C $(2) build -trimpath -ldflags "-s -w -E swiftcni_$(1) -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
+# The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
+EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
 .PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
 
-build: ## bin/swiftcni, the plugins, and bin/swiftctl, the tool
-	$(GOBUILD) -o bin/swiftcni ./cmd/swiftcni
-	$(GOBUILD) -o bin/swiftctl ./cmd/swiftctl
+build: ## bin/swiftcni, the plugins, bin/swiftctl, the tool, and bin/swiftcni-exporter, a resident's metrics
+	$(call GOBUILD,handover,.) -o bin/swiftcni ./cmd/swiftcni
+	$(call GOBUILD,entry,cmd/swiftctl) -o $(CURDIR)/bin/swiftctl .
+	$(EXPORTER) -o $(CURDIR)/bin/swiftcni-exporter .
 
-install: build ## link every plugin name where this host's runtimes look, or in PLUGINDIR=/opt/cni/bin; swiftctl and manual pages in PREFIX=/usr/local
-	bin/swiftctl install --binary bin/swiftcni $(PLUGINDIR)
-	install -D -m 755 bin/swiftctl $(PREFIX)/bin/swiftctl
+install: build ## link every plugin name where this host's runtimes look, or in PLUGINDIR=/opt/cni/bin; swiftctl, exporter, units and manual pages in PREFIX=/usr/local
+	install -D -m 755 -t $(PREFIX)/bin bin/swiftctl bin/swiftcni-exporter
+	$(PREFIX)/bin/swiftctl install --binary bin/swiftcni --units $(abspath $(PREFIX))/lib/systemd/system $(PLUGINDIR)
 	install -D -m 644 -t $(PREFIX)/share/man/man5 docs/man/*.5
 	install -D -m 644 -t $(PREFIX)/share/man/man8 docs/man/*.8
 
 man: ## rewrite docs/man from docs/keys.md and swiftctl's help
-	go test ./internal/tool/man ./cmd/swiftctl -run TestManualPage -update
+	cd cmd/swiftctl && go test ./internal/man . -run TestManualPage -update
 
 demo: build ## attach two real containers by script and two by OCI hook, and look at them (as root)
 	internal/tool/demo/demo.sh bin
 
 unit: ## what can be tested without root, with nothing but Go, ip and nsenter; under a minute
-	go test -short $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/test/|/internal/tool/demo$$')
+	status=0; go test -short $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/test/|/internal/tool/demo$$') || status=1; \
+	(cd cmd/swiftctl && go test -short ./...) || status=1; (cd cmd/swiftcni-exporter && go test -short .) || status=1; (cd cni/inprocess && go test -short .) || status=1; exit $$status
 
 test-deps: ## what the tests need of Debian (as root)
 	internal/tool/testdeps.sh
 
 test: test-deps ## everything, with the real kernel (as root; RUN=TestName PKG=./rtnl for less)
 	status=0; go test $(GOTESTFLAGS) -timeout 2h -run '$(RUN)' $(PKG) || status=1; \
-	$(if $(filter ./...,$(PKG)),cd bench && go test $(GOTESTFLAGS) -timeout 1h -run '$(RUN)' ./... || status=1;) exit $$status
+	$(if $(filter ./...,$(PKG)),for module in $(filter-out .,$(MODULES)); do \
+		(cd $$module && go test $(GOTESTFLAGS) -timeout 1h -run '$(RUN)' ./...) || status=1; done;) exit $$status
 
 worlds: ## real runtimes with swiftcni as their plugins, and pod start times beside the reference (as root)
 	internal/tool/testdeps.sh worlds
@@ -61,16 +67,22 @@ tidy: ## fail unless each go.mod and go.sum is as `go mod tidy` writes it
 
 oldest: ## build and vet with the oldest Go that go.mod allows
 	GOTOOLCHAIN=$(OLDEST) go build ./...
+	GOTOOLCHAIN=$(OLDEST) go -C cmd/swiftctl build -o /dev/null .
 	GOTOOLCHAIN=$(OLDEST) go vet ./...
+	GOTOOLCHAIN=$(OLDEST) go -C cmd/swiftctl vet ./...
 
 # Builds of swiftcni that aren't the release's, each by its flags of go build.
 BUILDS := plain pie
 build-plain :=
 build-pie := -buildmode=pie
 
-builds: ## attach with swiftcni as `go build` alone makes it, and position-independent (as root)
+# Tests in which many goroutines attach at once, for the race detector.
+RACES := TestAttachAll|TestAttachConcurrently|TestManyAtOnce|TestOpenConcurrently|TestFirstAttachesAtOnce|TestClientConcurrently|TestCloseDuringCalls
+
+builds: ## attach with swiftcni as `go build` alone makes it, position-independent, and in-process under the race detector (as root)
 	@set -e; $(foreach b,$(BUILDS),echo "$(b): go build $(build-$(b))"; go build $(build-$(b)) -o .cache/builds/$(b) ./cmd/swiftcni; \
-		SWIFTCNI_TEST_BINARY=$(CURDIR)/.cache/builds/$(b) go test -count=1 ./cmd/swiftcni -run 'TestScript/^(add_twice|chain|classic|del|masquerade)$$';)
+		SWIFTCNI_TEST_BINARY=$(CURDIR)/.cache/builds/$(b) go test -count=1 ./cmd/swiftcni -run '^TestScript$$/^(add_twice|chain|classic|del|masquerade)$$';)
+	go test -race -count=1 -timeout 30m -run '^($(RACES))$$' ./cni ./rtnl ./nft ./ipam ./internal/inside ./internal/sockets
 
 api: ## how the exported API differs from the last release's, or SINCE=revision's
 	@git --no-pager diff --unified=0 $(or $(SINCE),$$(git describe --tags --abbrev=0 2>/dev/null || git log --reverse --format=%h -- internal/api/testdata | head -1)) -- internal/api/testdata
@@ -78,38 +90,42 @@ api: ## how the exported API differs from the last release's, or SINCE=revision'
 vulns: ## known vulnerabilities in the programs; the database comes as a module
 	dir=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p') && go run ./internal/tool/vulns "$$dir" .cache/vulndb
 	go run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./cmd/...
+	go -C cmd/swiftctl run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
+	GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
 
 conformance: ## the reference's own suites, executing its programs and ours; 3 minutes (as root)
 	go test -v -count=1 -timeout 30m ./internal/test/conformance -conformance.reference
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
-	go test ./rtnl ./nft ./cni -update
+	go test ./rtnl ./nft ./internal/veth -update
 	go test ./cmd/swiftcni -run TestCounts -update
 
 fuzz: ## each fuzz target for FUZZTIME=30s
-	internal/tool/fuzz.sh $${FUZZTIME:-30s}
+	@set -e; for module in $(MODULES); do (cd $$module; $(CURDIR)/internal/tool/fuzz.sh $${FUZZTIME:-30s}); done
 
 bench: build ## every benchmark, beside the reference, a floor in C and empty processes; about 25 minutes (as root; OUT=directory DOC=docs/performance.md)
 	go -C bench run . all -out $(abspath $(or $(OUT),.cache/bench/report)) $(if $(DOC),-doc $(abspath $(DOC)))
 
 bench-libcni: ## programs that use libcni and go-cni: the reference's plugins, ours, and ours in-process; 100 rounds in 2 minutes (as root; ROUNDS=n)
-	cd cni/inprocess/libcnitest && go test -run none -bench . -benchtime $(or $(ROUNDS),100)x .
+	cd cni/inprocess && go test -run none -bench . -benchtime $(or $(ROUNDS),100)x ./libcnitest
 
 bench-quick: build ## the same in a minute
 	go -C bench run . all -quick -out $(abspath $(or $(OUT),.cache/bench/report))
 
-crash: ## kill and fail every system call of ADD, DEL, CHECK and GC, of every plugin; some 20 minutes (as root)
-	go -C bench run ./crash
+crash: ## kill and fail every system call of ADD, DEL, CHECK and GC, of every plugin and of the resident; half an hour (as root; WAY=swiftcni-resident for one way)
+	go -C bench run ./crash $(if $(WAY),-way $(WAY))
 
-race: ## 10,000 random operations against a model (as root; SEED=n replays)
+race: ## 10,000 random operations against a model, and as many with a resident that's killed and replaced (as root; SEED=n replays)
 	go -C bench run ./race -ops 10000 $(if $(SEED),-seed $(SEED))
+	go -C bench run ./race -ops 10000 -resident $(if $(SEED),-seed $(SEED))
 
 soak: ## a million of them
 	go -C bench run ./race -ops 1000000
 
 arm64: ## cross-build
-	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftcni ./cmd/swiftcni
-	GOARCH=arm64 $(GOBUILD) -o bin/arm64/swiftctl ./cmd/swiftctl
+	GOARCH=arm64 $(call GOBUILD,handover,.) -o bin/arm64/swiftcni ./cmd/swiftcni
+	GOARCH=arm64 $(call GOBUILD,entry,cmd/swiftctl) -o $(CURDIR)/bin/arm64/swiftctl .
+	GOARCH=arm64 $(EXPORTER) -o $(CURDIR)/bin/arm64/swiftcni-exporter .
 
 check: lint tidy arm64 test ## what CI runs
 
