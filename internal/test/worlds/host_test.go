@@ -5,6 +5,7 @@
 package worlds_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -192,13 +193,17 @@ func (h *host) wantNothing(when string) {
 // wantNoRule looks through the whole ruleset for what a container left in it, of any program.
 func (h *host) wantNoRule(when string, traces ...string) {
 	h.t.Helper()
-	rules := h.do("nft", "list", "ruleset")
+	rules := counters.ReplaceAllString(h.do("nft", "list", "ruleset"), "")
 	for _, trace := range traces {
-		if strings.Contains(rules, trace) {
+		// Not in the middle of a pod's identifier, which can have any digits.
+		if regexp.MustCompile(`(^|[^0-9a-z])` + regexp.QuoteMeta(trace)).MatchString(rules) {
 			h.t.Errorf("%s: %s is left in\n%s", when, trace, rules)
 		}
 	}
 }
+
+// counters are what a rule has seen: any number.
+var counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 
 // A place is where something is tried from: a namespace's name, as in ip-netns(8), or the host
 // itself.
@@ -262,11 +267,17 @@ func (h *host) daemon(name string, args ...string) (end func()) {
 	return func() {
 		if h.t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			h.t.Logf("%s %q says\n%s", name, args, text)
+			h.t.Logf("%s %q says at last\n%s", name, args, lastLines(text, 40))
 		}
 		h.Close()
 		_ = cmd.Wait() // always "killed"
 	}
+}
+
+// lastLines cuts a log, so that what it was shown for stays in sight.
+func lastLines(text []byte, n int) []byte {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n):], nil)
 }
 
 // record makes the plugins note their calls, and returns a function that tells them: verb, plugin,
