@@ -18,7 +18,19 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 )
 
-const verbWarmAdd, verbWarmDel = "attach", "detach"
+const (
+	verbWarmAdd, verbWarmDel = "attach", "detach"
+
+	client = swiftcni + "-client" // by a cni.Client
+)
+
+// An embedder is a way to call package cni, in a program that stays.
+type embedder struct {
+	name      string
+	attach    func(context.Context, *cni.Network, cni.Attachment) (*cni.Result, error)
+	detach    func(context.Context, *cni.Network, cni.Attachment) error
+	allocated [2]uint64 // by attaching, by detaching
+}
 
 // inProcess measures cni.Attach in a warm process beside the floor, which does the same work in C,
 // warm too.
@@ -45,23 +57,32 @@ func (m *measurer) inProcess() error {
 	if network == nil || c.answers == nil {
 		return fmt.Errorf("inprocess wants %s and %s", swiftcni, floor)
 	}
-	var allocated [2]uint64 // by attaching, by detaching
+	var keeps cni.Client
+	defer keeps.Close()
+	embedders := []*embedder{
+		{name: swiftcni, attach: cni.Attach, detach: cni.Detach},
+		{name: client, attach: keeps.Attach, detach: keeps.Detach},
+	}
 	for round := -m.WarmUp; round < m.Rounds; round++ {
-		if err := m.attachWarm(network, ours, round, &allocated); err != nil {
-			return err
+		for _, e := range embedders {
+			if err := m.attachWarm(network, ours, round, e); err != nil {
+				return err
+			}
 		}
 		if err := m.floorWarm(&c, theirs, round); err != nil {
 			return err
 		}
 		m.progress.step(os.Stderr)
 	}
-	for i, verb := range []string{verbWarmAdd, verbWarmDel} {
-		m.Facts = append(m.Facts, Fact{m.Experiment, swiftcni, "allocations of one " + verb, float64(allocated[i]) / float64(m.Rounds)})
+	for _, e := range embedders {
+		for i, verb := range []string{verbWarmAdd, verbWarmDel} {
+			m.Facts = append(m.Facts, Fact{m.Experiment, e.name, "allocations of one " + verb, float64(e.allocated[i]) / float64(m.Rounds)})
+		}
 	}
 	return c.stop()
 }
 
-func (m *measurer) attachWarm(network *cni.Network, c Contestant, round int, allocated *[2]uint64) error {
+func (m *measurer) attachWarm(network *cni.Network, c Contestant, round int, e *embedder) error {
 	at, err := m.newContainer(c)
 	if err != nil {
 		return err
@@ -75,8 +96,8 @@ func (m *measurer) attachWarm(network *cni.Network, c Contestant, round int, all
 		verb string
 		do   func() error
 	}{
-		{verbWarmAdd, func() error { _, err := cni.Attach(ctx, network, a); return err }},
-		{verbWarmDel, func() error { return cni.Detach(ctx, network, a) }},
+		{verbWarmAdd, func() error { _, err := e.attach(ctx, network, a); return err }},
+		{verbWarmDel, func() error { return e.detach(ctx, network, a) }},
 	}
 	for i, step := range steps {
 		before := mallocs()
@@ -87,9 +108,9 @@ func (m *measurer) attachWarm(network *cni.Network, c Contestant, round int, all
 			return fmt.Errorf("%s: %w", step.verb, err)
 		}
 		if round >= 0 {
-			allocated[i] += mallocs() - before
+			e.allocated[i] += mallocs() - before
 		}
-		m.record(0, round, c.Name, step.verb, Sample{Micros: float64(elapsed.Nanoseconds()) / 1e3})
+		m.record(0, round, e.name, step.verb, Sample{Micros: float64(elapsed.Nanoseconds()) / 1e3})
 		if round == -m.WarmUp && i == 0 {
 			if err := verify(c, at, verbAdd); err != nil {
 				return err
@@ -192,12 +213,14 @@ func (r *Report) showInProcess() section {
 			facts.add(f.Contestant, f.What, fmt.Sprintf("%.0f", f.Value))
 		}
 	}
-	ours := r.times(Key{Experiment: "inprocess", Contestant: swiftcni, Verb: verbWarmAdd})
 	theirs := r.times(Key{Experiment: "inprocess", Contestant: floor, Verb: verbWarmAdd})
-	if ours != nil && len(ours) == len(theirs) {
-		facts.add("swiftcni / floor", "median of rounds, with 95 % confidence", pairedRatio(ours, theirs, r.Seed))
+	for _, name := range []string{swiftcni, client} {
+		ours := r.times(Key{Experiment: "inprocess", Contestant: name, Verb: verbWarmAdd})
+		if ours != nil && len(ours) == len(theirs) {
+			facts.add(name+" / floor", "median of rounds, with 95 % confidence", pairedRatio(ours, theirs, r.Seed))
+		}
 	}
-	return section{title: "From a warm process", text: "Attach as a call in a Go program, beside the same work in a C program that " +
+	return section{title: "From a warm process", text: "Attach as a call in a Go program, without and with a cni.Client, beside the same work in a C program that " +
 		"stays: how much of an attachment is the kernel's.", tables: []table{t, facts}}
 }
 

@@ -49,7 +49,7 @@ func standardConfig(leases string) string {
 
 func standard(name, dir string) Plugin {
 	leases := "/var/lib/cni/networks"
-	return Plugin{Name: name, Member: Member{filepath.Join(dir, "bridge"), standardConfig(leases)}, Leases: leases, Bridge: "cnibr0"}
+	return Plugin{Name: name, Member: Member{Path: filepath.Join(dir, "bridge"), Config: standardConfig(leases)}, Leases: leases, Bridge: "cnibr0"}
 }
 
 // ours builds swiftcni under the names of its plugins, or uses an existing binary.
@@ -90,7 +90,7 @@ func parsePlugin(s string) (Plugin, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{Name: name, Member: Member{filepath.Join(dir, parsed.Type), string(config)}, Bridge: parsed.Bridge}
+	p := Plugin{Name: name, Member: Member{Path: filepath.Join(dir, parsed.Type), Config: string(config)}, Bridge: parsed.Bridge}
 	if _, err := os.Stat(p.Path); err != nil || parsed.Type == "" {
 		return Plugin{}, fmt.Errorf("%s: no plugin of type %q in %s", conf, parsed.Type, dir)
 	}

@@ -17,6 +17,8 @@ type Member struct {
 	Path string
 	// Config is its input, without the keys that a runtime adds.
 	Config string
+	// Driver says that it's called as netavark calls a driver. Config is then the network.
+	Driver bool `json:",omitempty"`
 }
 
 // followers are the plugins that may follow bridge or ptp, each with everything that it can leave
@@ -36,10 +38,12 @@ const (
 	oursChain = ours + "-chain"
 	oursAsks  = ours + "-ipam"
 	oursStays = ours + "-resident"
+	// As netavark's driver plugin.
+	oursDrives = ours + "-netavark"
 )
 
 // lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and
-// bridge with all of them in its key "chain".
+// bridge with all of them in its key "chain". Two more are bridge alone, in other hands.
 func lists(p Plugin) []Plugin {
 	dir := filepath.Dir(p.Path)
 	list, ptp, one := p, p, p
@@ -47,7 +51,7 @@ func lists(p Plugin) []Plugin {
 	head := strings.TrimSuffix(p.Config, "}")
 	var chain []string
 	for i, f := range followers {
-		member := Member{filepath.Join(dir, f.name), fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "crash", "type": %q, %s}`, f.name, f.keys)}
+		member := Member{Path: filepath.Join(dir, f.name), Config: fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "crash", "type": %q, %s}`, f.name, f.keys)}
 		member.Config = strings.ReplaceAll(member.Config, ", }", "}")
 		list.Followers = append(list.Followers, member)
 		list.Disturbed = append(list.Disturbed, i+1)
@@ -60,7 +64,7 @@ func lists(p Plugin) []Plugin {
 	ptp.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"ptp"`, `"bridge":"cnibr0",`, "", `"isGateway":true,`, "").Replace(p.Config)
 	list.Brief, ptp.Brief, one.Brief = true, true, true
 	one.Config = head + `, "capabilities": {"portMappings": true, "bandwidth": true}, "chain": [` + strings.Join(chain, ", ") + `]}`
-	return []Plugin{list, ptp, one, asking(p)}
+	return []Plugin{list, ptp, one, asking(p), driving(p)}
 }
 
 // asking is bridge with an IPAM plugin that is a program of its own. Only bridge has files that a
@@ -116,6 +120,9 @@ func (p *Plugin) title(place int) string {
 // CHECK runs in order and DEL in reverse, with the last result. The first failure ends it. GC asks
 // all of them, and the first failure is its answer. With a tracer the trial's member runs under it.
 func (t *trying) list(c call, tr *tracer) (all answer, err error) {
+	if t.plugin.Driver && driverVerbs[c.verb] == "" {
+		return answer{}, nil
+	}
 	members := t.plugin.members()
 	order := make([]int, len(members))
 	for i := range order {
@@ -174,7 +181,7 @@ func (c call) useCapabilities(conf map[string]json.RawMessage) error {
 		return err
 	}
 	given := map[string]any{
-		"portMappings": []map[string]any{{"hostPort": 8000 + crc32.ChecksumIEEE([]byte(c.id))%1000, "containerPort": 80, "protocol": "tcp"}},
+		"portMappings": []map[string]any{{"hostPort": hostPort(c.id), "containerPort": 80, "protocol": "tcp"}},
 		"bandwidth":    map[string]int{"ingressRate": 1e8, "ingressBurst": 1e7, "egressRate": 1e8, "egressBurst": 1e7},
 	}
 	for key := range given {
@@ -186,3 +193,6 @@ func (c call) useCapabilities(conf map[string]json.RawMessage) error {
 	conf["runtimeConfig"] = encoded
 	return err
 }
+
+// hostPort is a container's.
+func hostPort(id string) uint32 { return 8000 + crc32.ChecksumIEEE([]byte(id))%1000 }

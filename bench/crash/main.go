@@ -14,7 +14,8 @@
 // swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in
 // bridge's key "chain". bridge is also tried with an IPAM plugin that is a script, always at the
 // size of -quick, and with a resident (swiftctl serve) that makes its calls. Then it's the resident
-// that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile.
+// that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile. One
+// more way is that of podman 5, by netavark's protocol.
 //
 // The exit status is 1 if swiftcni leaks, or if the only plugins that were given do.
 package main
@@ -67,7 +68,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays, oursDrives}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {

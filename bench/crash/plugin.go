@@ -34,8 +34,9 @@ type Plugin struct {
 	Asks bool `json:",omitempty"`
 	// Resident is the program whose subcommand serve makes the plugin's calls, or empty.
 	Resident string `json:",omitempty"`
-	// Modes are the modes of its trials. None is all.
+	// Modes and Verbs are those of its trials. None is all.
 	Modes []string `json:",omitempty"`
+	Verbs []string `json:",omitempty"`
 	// Gates says that its failures are failures of the program.
 	Gates bool `json:",omitempty"`
 	// Leases is host-local's dataDir, or empty if the configuration has none.
@@ -52,6 +53,7 @@ type answer struct {
 	stdout string
 	stderr string
 	late   *string // the place in the kernel where it hung, when it was killed
+	driver bool    // it's in netavark's words
 }
 
 func (a answer) ok() bool { return a.status == 0 }
@@ -83,6 +85,9 @@ type result struct {
 }
 
 func (a answer) addresses() (list []netip.Addr) {
+	if a.driver {
+		return a.driverAddresses()
+	}
 	var r result
 	if json.Unmarshal([]byte(a.stdout), &r) != nil {
 		return nil
@@ -97,17 +102,18 @@ func (a answer) addresses() (list []netip.Addr) {
 }
 
 // refusal checks the specification's form of an error: exit status 1, and one JSON object with a
-// code.
+// code. netavark's has a text instead.
 func (a answer) refusal() error {
 	if !a.status.Exited() || a.status.ExitStatus() != 1 {
 		return fmt.Errorf("failure isn't exit status 1: %v", a)
 	}
 	var e struct {
-		Code uint   `json:"code"`
-		Msg  string `json:"msg"`
+		Code  uint   `json:"code"`
+		Msg   string `json:"msg"`
+		Error string `json:"error"`
 	}
 	d := json.NewDecoder(strings.NewReader(a.stdout))
-	if err := d.Decode(&e); err != nil || e.Code == 0 {
+	if err := d.Decode(&e); err != nil || a.driver && e.Error == "" || !a.driver && e.Code == 0 {
 		return fmt.Errorf("failure without an error object: %v", a)
 	}
 	if d.More() {
@@ -134,6 +140,9 @@ type call struct {
 
 // config is the call's standard input.
 func (c call) config() (string, error) {
+	if c.Driver {
+		return c.driverInput()
+	}
 	var conf map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(c.Config), &conf); err != nil {
 		return "", err
@@ -168,6 +177,7 @@ type started struct {
 	attr                  *syscall.ProcAttr
 	stdin, stdout, stderr *os.File
 	unread                *os.File // replaces stdout, or nil
+	driver                bool
 }
 
 func (c call) prepare() (*started, error) {
@@ -175,7 +185,10 @@ func (c call) prepare() (*started, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &started{argv: []string{c.Path}}
+	s := &started{argv: []string{c.Path}, driver: c.Driver}
+	if c.Driver {
+		s.argv = append(s.argv, driverVerbs[c.verb], c.netns)
+	}
 	stdin, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -235,7 +248,7 @@ func (s *started) close() {
 }
 
 func (s *started) answer(status unix.WaitStatus, late *string) (a answer, err error) {
-	a = answer{status: status, late: late}
+	a = answer{status: status, late: late, driver: s.driver}
 	for _, f := range []struct {
 		file *os.File
 		text *string

@@ -120,6 +120,9 @@ func (s *schedule) chosen(o *Outcome) (list []Call) {
 
 // trialsOf lists a verb's trials, cold and warm, for each plugin of a list that is to be disturbed.
 func (s *schedule) trialsOf(p *Plugin, mode, verb string) (trials []Trial, err error) {
+	if p.Verbs != nil && !slices.Contains(p.Verbs, verb) {
+		return nil, nil
+	}
 	for _, place := range p.places() {
 		for _, cold := range []bool{true, false} {
 			t := Trial{Plugin: p.Name, Mode: mode, Verb: verb, Cold: cold, Member: place}
