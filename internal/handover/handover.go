@@ -24,8 +24,8 @@ const Socket = "/run/swiftcni/resident"
 // It gives the latter before it has read anything from the standard input. The end of the
 // connection instead is the end of the resident. The caller makes the call itself then if the
 // resident hadn't read the message, or if it isn't ADD and its input is in the standard input: the
-// resident leaves it there if that's a pipe. Otherwise it prints an error of code 11 (try again later), since the call
-// may have begun.
+// resident leaves it there if that's a pipe. Otherwise it prints an error of code 11 (try again
+// later), since the call may have begun.
 const DoItYourself = 255
 
 // Streams is how many descriptors come with a message: standard input, output and error.
