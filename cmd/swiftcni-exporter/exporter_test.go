@@ -33,6 +33,7 @@ const shop = `{ "cniVersion": "1.1.0", "name": "shop", "type": "bridge", "bridge
 func newHost(t *testing.T) *host {
 	t.Helper()
 	nstest.Run(t, "", "ip", "link", "set", "lo", "up")
+	nstest.Run(t, "", "sh", "-c", endLinks)
 	dir := t.TempDir()
 	h := &host{dir, dir + "/resident", dir + "/net.d", dir + "/leases", "unix:" + dir + "/metrics"}
 	if err := os.Mkdir(h.conf, 0o700); err != nil {
@@ -43,6 +44,10 @@ func newHost(t *testing.T) *host {
 	}
 	return h
 }
+
+// endLinks ends what the test before has attached: the tests share a namespace, and a link goes some
+// time after its container has.
+const endLinks = `ip -brief link show type veth | while read -r name _; do ip link delete "${name%%@*}" 2>/dev/null || true; done`
 
 func (h *host) shop() string { return fmt.Sprintf(shop, h.leases) }
 
