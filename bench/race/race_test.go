@@ -96,7 +96,7 @@ func TestModelHoldsWithAResident(t *testing.T) {
 func TestFaultyResidentIsCaught(t *testing.T) {
 	p := byResident(t, 9, 1500)
 	script := "#!/bin/sh\nexec timeout --foreground -s KILL 0.5 " + p.Resident + " \"$@\"\n"
-	p.Resident, p.KeepGoing = filepath.Join(t.TempDir(), "resident"), true
+	p.Resident, p.KeepGoing, p.Every = filepath.Join(t.TempDir(), "resident"), true, p.Ops // no pause ends it first
 	if err := os.WriteFile(p.Resident, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
