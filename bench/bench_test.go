@@ -25,6 +25,7 @@ const programVar = "SWIFTCNI_BENCH_PROGRAM"
 
 func TestMain(m *testing.M) {
 	box.Main()
+	busyMain()
 	insideMain()
 	if os.Getenv(programVar) != "" {
 		os.Args[0] = "bench"
@@ -211,5 +212,25 @@ func TestParseFlags(t *testing.T) {
 func TestUnknownContestantIsAnError(t *testing.T) {
 	if err := run([]string{"-only", "flor"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "flor") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestKeepBusy measures beside a job, which the report tells. A job that got no processor is an error.
+func TestKeepBusy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var progress bytes.Buffer
+	if err := run([]string{"-n", "2", "-traced", "0", "-busy", "1", "-only", floor, "-json", file}, io.Discard, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	encoded, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Report
+	if err := json.Unmarshal(encoded, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Busy != 1 {
+		t.Errorf("the report tells of %d jobs", r.Busy)
 	}
 }

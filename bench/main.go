@@ -6,6 +6,7 @@
 //
 //	go -C bench run .                    # ADD and DEL as whole processes: 200 rounds, some minutes
 //	go -C bench run . flat -quick        # on nodes that fill up; seconds instead of minutes
+//	go -C bench run . pod -busy 1        # beside a job that keeps a processor busy
 //	go -C bench run . compare HEAD~5     # that revision and the working tree, with a verdict
 //	go -C bench run . all -out report    # report.json, report.md, report.html and its plots
 //	go -C bench run . show report/report.json -out report -doc ../docs/performance.md    # again
@@ -31,6 +32,7 @@ import (
 
 func main() {
 	box.Main()
+	busyMain()
 	insideMain()
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -56,6 +58,7 @@ type options struct {
 	axis             string
 	swiftcni, traces string
 	plugins          []Contestant
+	busy             int
 }
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -75,6 +78,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.settle, "settle", 20*time.Millisecond, "pause after each measured process, for what the kernel does later")
 	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply of a reused address; a neighbour's stale entry lasts up to 50s")
 	only := f.String("only", "", "comma-separated contestants (default: those that an experiment is about)")
+	f.IntVar(&o.busy, "busy", 0, "jobs that each keep a processor busy meanwhile")
 	f.StringVar(&o.axis, "axis", "", "the one thing to fill a node with: leases, rules, links, mounts or attachments (default: each)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")
 	f.StringVar(&o.out, "out", "", "directory for the report as report.json, report.md and report.html")
@@ -95,6 +99,9 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.rounds < 0 || o.warmUp < 1 {
 		return o, errors.New("at least one round, and one to warm up, are needed")
+	}
+	if o.busy < 0 {
+		return o, errors.New("no fewer than 0 jobs can keep processors busy")
 	}
 	return o, o.choose(command, positional)
 }
@@ -176,10 +183,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	report := newReport(root, append([]string{"bench"}, fromHere(root, args)...), o)
-	for _, e := range o.experiments {
-		if err := report.measure(&e, o, stderr); err != nil {
-			return fmt.Errorf("%s: %w", e.name, err)
-		}
+	if err := report.measureAll(o, stderr); err != nil {
+		return err
 	}
 	if err := report.write(o, stdout); err != nil {
 		return err
@@ -198,6 +203,21 @@ func fromHere(root string, args []string) []string {
 		shorter[i] = paths.Replace(a)
 	}
 	return shorter
+}
+
+// measureAll measures one experiment after the other, beside the jobs that are asked for.
+func (r *Report) measureAll(o options, stderr io.Writer) (err error) {
+	end, err := keepBusy(o.busy)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	for _, e := range o.experiments {
+		if err := r.measure(&e, o, stderr); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	return nil
 }
 
 // measure builds an experiment's contestants, makes a box for each axis, and lets a copy of this

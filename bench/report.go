@@ -29,6 +29,7 @@ type Report struct {
 	CPUs      int
 	GoVersion string
 	Load      string // load average of the machine's last minute, when the run began
+	Busy      int    `json:",omitempty"` // jobs that kept a processor busy each
 	IPTables  string // iptables' version and variant, which the reference executes
 	Command   []string
 	Method    string
@@ -53,7 +54,7 @@ func newReport(root string, command []string, o options) *Report {
 	_ = unix.Uname(&name) // fails only for a bad pointer
 	return &Report{
 		Date: time.Now().UTC().Truncate(time.Second), Commit: builder{root: root}.commit(),
-		Kernel: unix.ByteSliceToString(name.Release[:]), CPU: cpuModel(), CPUs: runtime.NumCPU(), Load: loadAverage(),
+		Kernel: unix.ByteSliceToString(name.Release[:]), CPU: cpuModel(), CPUs: runtime.NumCPU(), Load: loadAverage(), Busy: o.busy,
 		GoVersion: runtime.Version(), IPTables: ipTables(), Method: method, Command: command, Seed: o.seed,
 		Absent: map[string]string{}, root: root,
 	}
@@ -196,8 +197,12 @@ func (r *Report) json(w io.Writer) error {
 
 // head says when and where the report was made, and of which commit.
 func (r *Report) head() string {
-	return fmt.Sprintf("%s, commit %s, Linux %s, %d × %s, %s, %s, load %s, seed %d", r.Date.Format("2006-01-02 15:04"),
-		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, r.Seed)
+	busy := ""
+	if r.Busy > 0 {
+		busy = fmt.Sprintf(" and %d busy processors", r.Busy)
+	}
+	return fmt.Sprintf("%s, commit %s, Linux %s, %d × %s, %s, %s, load %s%s, seed %d", r.Date.Format("2006-01-02 15:04"),
+		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, busy, r.Seed)
 }
 
 func (r *Report) text(w io.Writer, sections []section) {
