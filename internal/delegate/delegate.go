@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -247,7 +248,7 @@ func (p *Program) error(status string, stdout, stderr []byte) error {
 	err := r.Object(func(key string) error {
 		switch key {
 		case "code":
-			return r.Bounded(&code, 0, 1<<63-1)
+			return r.Bounded(&code, 0, math.MaxInt)
 		case "msg":
 			return r.Str(&e.Msg)
 		case "details":

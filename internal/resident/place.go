@@ -28,7 +28,7 @@ func numberOf(path string) (number, error) {
 	if err := unix.Stat(path, &st); err != nil {
 		return number{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return number{st.Dev, st.Ino}, nil
+	return number{uint64(st.Dev), st.Ino}, nil // some architectures have it in 32 bits
 }
 
 // spaces are the namespaces in procfs. A network namespace is told by its cookie where there's one.

@@ -3,6 +3,7 @@
 package sbr
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 
@@ -38,7 +39,7 @@ func Read(n *netconf.Network) verbs.Plugin {
 		switch key {
 		case "table":
 			var table int
-			err := r.Bounded(&table, 1, 1<<32-1)
+			err := r.Bounded(&table, 1, math.MaxUint32&math.MaxInt) // an int of 32 bits holds less
 			k.table = uint32(table)
 			return err
 		case "gateways":

@@ -108,6 +108,9 @@ func readPointer(r *jsontext.Reader, to **int) error {
 	return err
 }
 
+// maxUint32 is the kernel's limit or, where an int has 32 bits, that of what can be read.
+const maxUint32 = math.MaxUint32 & math.MaxInt
+
 // Problem finds the error in a route for a link: the key, which is empty for the route as a whole,
 // and the expectation. Both are empty if there is no error.
 func (route *Route) Problem() (key, expected string) {
@@ -116,8 +119,8 @@ func (route *Route) Problem() (key, expected string) {
 		value int
 		most  int
 	}{
-		{"mtu", route.MTU, 1<<31 - 1}, {"advmss", route.AdvMSS, 1<<31 - 1}, {"priority", route.Priority, 1<<32 - 1},
-		{"table", or0(route.Table), 1<<32 - 1}, {"scope", or0(route.Scope), 255},
+		{"mtu", route.MTU, 1<<31 - 1}, {"advmss", route.AdvMSS, 1<<31 - 1}, {"priority", route.Priority, maxUint32},
+		{"table", or0(route.Table), maxUint32}, {"scope", or0(route.Scope), 255},
 	} {
 		if n.value < 0 || n.value > n.most {
 			return n.key, "expected 0 to " + strconv.Itoa(n.most) + ", got " + strconv.Itoa(n.value)
