@@ -68,7 +68,7 @@ func badPtP() []badInput {
 		row("no range", conf("", `"type":"host-local"`), "no IP ranges specified", ""),
 		row("own gateway", conf("", `"type":"static","addresses":[{"address":"10.4.0.9/24","gateway":"10.4.0.9"}]`), "the container's address 10.4.0.9 is its gateway's", ""),
 		low,
-		row("mtu a string", conf(`,"mtu":"x"`, local), "expected a number", "mtu"),
+		row("mtu a string", conf(`,"mtu":"x"`, local), `expected a number or "auto", got "x"`, "mtu"),
 		row("mtu too large", conf(`,"mtu":65536`, local), "65535", "mtu"),
 		row("queues none", conf(`,"queues":0`, local), "expected 1 to", "queues"),
 		row("ipMasq a string", conf(`,"ipMasq":"yes"`, local), "expected a boolean", "ipMasq"),

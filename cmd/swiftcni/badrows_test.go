@@ -136,7 +136,7 @@ func badTypes() []badInput {
 			}
 		}
 	}
-	for key, value := range map[string]string{"mtu": "1.5", "vlan": "1e99", "queues": "0", "MTU": "65536"} {
+	for key, value := range map[string]string{"mtu": "1.5", "Mtu": `"Auto"`, "mTU": `""`, "vlan": "1e99", "queues": "0", "MTU": "65536"} {
 		list = append(list, badInput{name: key + " " + value, replace: key + "=" + value, code: 7, key: key})
 	}
 	return list

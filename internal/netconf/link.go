@@ -33,6 +33,15 @@ func (l *Link) field(r *jsontext.Reader, key string) error {
 
 // readMTU says of a link's MTU what the kernel would.
 func (l *Link) readMTU(r *jsontext.Reader) error {
+	l.AutoMTU = false
+	if r.Kind() == '"' {
+		var s string
+		err := r.Str(&s)
+		if l.AutoMTU = s == "auto"; !l.AutoMTU {
+			r.Invalid(`expected a number or "auto", got ` + strconv.Quote(s))
+		}
+		return err
+	}
 	n, ok, err := r.Whole()
 	switch {
 	case !ok:

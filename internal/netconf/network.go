@@ -59,7 +59,8 @@ func (n *Network) Version() specversion.Number {
 
 // Link is what bridge and ptp are told of a container's link.
 type Link struct {
-	MTU         int // may be negative, which is none
+	MTU         int  // may be negative, which is none
+	AutoMTU     bool // it's that of the link with the host's default route
 	Queues      int
 	IPMasq      bool
 	NoLinkLocal bool // key "linkLocal" is false

@@ -42,6 +42,7 @@ func (k *Bridge) AddAll(ctx context.Context, call *verbs.Call, list []spec.Attac
 		return c.results, c.errs
 	}
 	defer c.call.CloseRoute(c.conn)
+	c.mtu = k.mtu(c.conn)
 	c.prepare(ctx, list)
 	c.hostSides()
 	c.unlock()
@@ -63,6 +64,7 @@ type crowd struct {
 	bridge  bridge
 	host    hostid.ID
 	conn    *rtnl.Conn
+	mtu     int // of the links; 0 is the kernel's default
 	store   *ipam.Store
 	alive   []*attaching // those that haven't failed
 	again   []*attaching // whose names are taken, to be tried by others, one by one
@@ -112,7 +114,7 @@ func (c *crowd) prepare(ctx context.Context, list []spec.Attachment) {
 			continue
 		}
 		c.alive = append(c.alive, &attaching{call: c.call, keys: c.keys, attachment: a, host: c.host, container: container, mac: mac,
-			side: c.keys.side(), names: c.keys.namesOf(a, 0), conn: c.conn, place: i})
+			side: c.keys.side(), names: c.keys.namesOf(a, 0), conn: c.conn, mtu: c.mtu, place: i})
 	}
 	reserved := make(map[ipam.Owner]bool, len(list))
 	c.each(func(at *attaching) error {

@@ -64,6 +64,7 @@ type attaching struct {
 	host       hostid.ID
 	container  *rtnl.NetNS
 	mac        net.HardwareAddr // explicit, or nil
+	mtu        int              // of the links; 0 is the kernel's default
 	names      names.Names
 	delegate   *delegate.Program // the IPAM plugin that is a program of its own, or nil
 
@@ -99,6 +100,7 @@ func (at *attaching) run(ctx context.Context) (_ *spec.Result, err error) {
 		at.call.CloseRoute(at.conn)
 		at.leaveContainer()
 	}()
+	at.mtu = at.keys.mtu(at.conn)
 	if at.delegate != nil || at.sharesNetNS() {
 		return at.ask(ctx)
 	}
@@ -143,7 +145,7 @@ func (at *attaching) build(ctx context.Context) (*spec.Result, error) {
 // decide makes the plan. The part that follows an IPAM plugin's answer keeps the MAC that the link
 // has.
 func (at *attaching) decide(addrs *spec.Result, of phase) {
-	p := premise{keys: at.keys, side: at.side, attach: at.attachment, names: at.names, mac: at.mac, seed: at.seed(), announce: at.otherMAC, phase: of}
+	p := premise{keys: at.keys, side: at.side, attach: at.attachment, names: at.names, mac: at.mac, mtu: at.mtu, seed: at.seed(), announce: at.otherMAC, phase: of}
 	if at.plan != nil {
 		p.mac = at.plan.mac
 	}

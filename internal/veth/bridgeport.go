@@ -186,7 +186,7 @@ func (t bridge) ensure(at *attaching) (int, error) {
 func (t bridge) create(at *attaching) (int, error) {
 	k := &t.conf.Bridge
 	made := rtnl.Bridge{
-		Link: rtnl.Link{Name: k.Name, MTU: max(t.conf.Link.MTU, 0), MAC: t.ownMAC(at)},
+		Link: rtnl.Link{Name: k.Name, MTU: at.mtu, MAC: t.ownMAC(at)},
 	}
 	if k.FiltersVLANs() {
 		made.VLANFiltering = rtnl.On

@@ -43,6 +43,7 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	defer conn.Close()
 	// Nothing of this attempt is run. It stands for the one that would be.
 	e := &explanation{conn: conn, at: &attaching{keys: k, attachment: a, host: host, conn: conn, mac: mac, side: k.side(), names: k.namesOf(a, 0)}}
+	e.at.mtu = k.mtu(conn)
 	addrs, err := e.addresses()
 	if err != nil {
 		return "", fault.Of(err)

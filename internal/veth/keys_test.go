@@ -48,6 +48,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		`"bridge": "a/b"`:                             `bridge: interface name contains`,
 		`"bridge": "abcdefghijklmnop"`:                `bridge: interface name is too long`,
 		`"mtu": 70000`:                                `mtu: expected`,
+		`"mtu": "1500"`:                               `"mtu": expected a number or "auto", got "1500"`,
 		`"mtu": 1.5`:                                  "expected a whole number",
 		`"queues": 0`:                                 `"queues": expected 1 to 4096, got 0`,
 		`"hairpinMode": true, "promiscMode": true`:    "cannot set hairpin mode and promiscuous mode at the same time",

@@ -24,6 +24,7 @@ type plan struct {
 	attach spec.Attachment
 	names  names.Names
 	mac    net.HardwareAddr // of the container's link
+	mtu    int              // of both links; 0 is the kernel's default
 	phase  phase
 
 	ips      []spec.IP
@@ -51,15 +52,16 @@ type premise struct {
 	attach   spec.Attachment
 	names    names.Names
 	mac      net.HardwareAddr // explicit, or nil
-	seed     string           // what a container without addresses derives its MAC from
-	announce bool             // somebody may know the addresses by another MAC, whatever this one is
+	mtu      int
+	seed     string // what a container without addresses derives its MAC from
+	announce bool   // somebody may know the addresses by another MAC, whatever this one is
 	phase    phase
 }
 
 // newPlan decides. addrs is what IPAM gave.
 func newPlan(of premise, addrs *spec.Result) *plan {
 	conf := of.keys.conf
-	p := &plan{keys: of.keys, attach: of.attach, names: of.names, mac: of.mac, phase: of.phase, announce: of.announce || of.mac != nil, dns: conf.DNS}
+	p := &plan{keys: of.keys, attach: of.attach, names: of.names, mac: of.mac, mtu: of.mtu, phase: of.phase, announce: of.announce || of.mac != nil, dns: conf.DNS}
 	p.ips = append(p.ips, addrs.IPs...)
 	for i := range p.ips {
 		p.ips[i].Interface = of.keys.place
@@ -92,7 +94,7 @@ func routesOf(n *netconf.Network, addrs *spec.Result) (list []spec.Route) {
 // refuseMTU refuses IPv6 on a link that's too small for it.
 func (p *plan) refuseMTU() error {
 	for _, ip := range p.ips {
-		if err := carries(p.keys.conf, ip.Address.Addr()); err != nil {
+		if err := carries(p.mtu, ip.Address.Addr()); err != nil {
 			return err
 		}
 	}
@@ -132,9 +134,9 @@ func (p *plan) hasIPv6() bool { return p.hasFamily(false) }
 func (p *plan) veth(master int, container *rtnl.NetNS) rtnl.Veth {
 	link := &p.keys.conf.Link
 	return rtnl.Veth{
-		Link: rtnl.Link{Index: p.names.Index, Name: p.names.Link, MAC: p.names.MAC, MTU: max(link.MTU, 0), Queues: link.Queues,
+		Link: rtnl.Link{Index: p.names.Index, Name: p.names.Link, MAC: p.names.MAC, MTU: p.mtu, Queues: link.Queues,
 			Master: master},
-		Peer: rtnl.Link{Index: p.names.Peer, Name: p.attach.IfName, MAC: p.mac, MTU: max(link.MTU, 0), Queues: link.Queues,
+		Peer: rtnl.Link{Index: p.names.Peer, Name: p.attach.IfName, MAC: p.mac, MTU: p.mtu, Queues: link.Queues,
 			NetNS: container},
 	}
 }

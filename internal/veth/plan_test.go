@@ -62,5 +62,5 @@ func planOf(t *testing.T, conf []byte) string {
 		addrs.IPs = append(addrs.IPs, spec.IP{
 			Address: netip.PrefixFrom(set[0].Start.Next(), set[0].Subnet.Bits()), Gateway: set[0].Gateway, Interface: spec.NoInterface})
 	}
-	return newPlan(premise{keys: k, side: k.side(), attach: a, names: k.namesOf(a, 0), mac: mac, seed: "seed"}, addrs).text()
+	return newPlan(premise{keys: k, side: k.side(), attach: a, names: k.namesOf(a, 0), mac: mac, mtu: n.Link.MTU, seed: "seed"}, addrs).text()
 }

@@ -114,7 +114,7 @@ func checkRanges(n *netconf.Network) error {
 		return e
 	}
 	for _, set := range n.IPAM.Sets {
-		if err := carries(n, set[0].Subnet.Addr()); err != nil {
+		if err := carries(n.Link.MTU, set[0].Subnet.Addr()); err != nil {
 			return err
 		}
 	}
@@ -126,8 +126,7 @@ func checkRanges(n *netconf.Network) error {
 const minIPv6MTU = 1280
 
 // carries refuses an address that a link of the MTU that's asked for can't have.
-func carries(n *netconf.Network, addr netip.Addr) error {
-	mtu := n.Link.MTU
+func carries(mtu int, addr netip.Addr) error {
 	if addr.Is4() || mtu <= 0 || mtu >= minIPv6MTU {
 		return nil
 	}

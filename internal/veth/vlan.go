@@ -57,8 +57,8 @@ func (t bridge) createVLANGateway(at *attaching, bridge int, name string) error 
 	mac[5] ^= 1
 	var b rtnl.Batch
 	b.Create(rtnl.Veth{
-		Link: rtnl.Link{Index: nm.Index, Name: nm.Link, MAC: nm.MAC, MTU: max(link.MTU, 0), Queues: link.Queues, Master: bridge, State: rtnl.Up},
-		Peer: rtnl.Link{Index: nm.Peer, Name: name, MAC: mac, MTU: max(link.MTU, 0), Queues: link.Queues},
+		Link: rtnl.Link{Index: nm.Index, Name: nm.Link, MAC: nm.MAC, MTU: at.mtu, Queues: link.Queues, Master: bridge, State: rtnl.Up},
+		Peer: rtnl.Link{Index: nm.Peer, Name: name, MAC: mac, MTU: at.mtu, Queues: link.Queues},
 	})
 	b.Set(rtnl.Link{Index: nm.Peer, State: rtnl.Up})
 	portVLANs(&b, nm.Index, k.VLAN, nil, k.KeepDefaultVLAN)
