@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -77,7 +78,7 @@ func (c *crowd) settle(at *attaching, res *spec.Result, err error) {
 	if res == nil {
 		at.undo.Run()
 	}
-	at.leaveContainer()
+	at.inside.Leave()
 	at.container.Close()
 	c.results[at.place] = res
 	if err != nil {
@@ -125,7 +126,7 @@ func (c *crowd) prepare(ctx context.Context, list []spec.Attachment) {
 			return err
 		}
 		reserved[names.Lessee(at.attachment)] = true
-		at.decide(addrs, whole)
+		at.decide(addrs, endpoint.Whole)
 		return at.side.refuse(at.plan)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/delegate"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -68,10 +69,9 @@ type attaching struct {
 	names      names.Names
 	delegate   *delegate.Program // the IPAM plugin that is a program of its own, or nil
 
-	conn     *rtnl.Conn    // in the host's namespace
-	inside   *rtnl.Conn    // in the container's, once its side is set up
-	late     []rtnl.Sysctl // of the container, that are made at the end
-	store    *ipam.Store   // locked from the reservation until the link exists; nil outside
+	conn     *rtnl.Conn      // in the host's namespace
+	inside   endpoint.Inside // open once the container's side is set up
+	store    *ipam.Store     // locked from the reservation until the link exists; nil outside
 	plan     *plan
 	place    int                 // in the list of AddAll
 	reserved map[ipam.Owner]bool // by the others of that list, whose links come later
@@ -98,7 +98,7 @@ func (at *attaching) run(ctx context.Context) (_ *spec.Result, err error) {
 			err = fault.Of(err)
 		}
 		at.call.CloseRoute(at.conn)
-		at.leaveContainer()
+		at.inside.Leave()
 	}()
 	at.mtu = at.keys.mtu(at.conn)
 	if at.delegate != nil || at.sharesNetNS() {
@@ -118,7 +118,7 @@ func (at *attaching) build(ctx context.Context) (*spec.Result, error) {
 		return nil, err
 	}
 	at.enter(calls.Links)
-	at.decide(addrs, whole)
+	at.decide(addrs, endpoint.Whole)
 	if err := at.side.refuse(at.plan); err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (at *attaching) build(ctx context.Context) (*spec.Result, error) {
 
 // decide makes the plan. The part that follows an IPAM plugin's answer keeps the MAC that the link
 // has.
-func (at *attaching) decide(addrs *spec.Result, of phase) {
+func (at *attaching) decide(addrs *spec.Result, of endpoint.Phase) {
 	p := premise{keys: at.keys, side: at.side, attach: at.attachment, names: at.names, mac: at.mac, mtu: at.mtu, seed: at.seed(), announce: at.otherMAC, phase: of}
 	if at.plan != nil {
 		p.mac = at.plan.mac
@@ -167,7 +167,7 @@ func (at *attaching) seed() string {
 // ask makes an attachment whose addresses are known once its link is there.
 func (at *attaching) ask(ctx context.Context) (*spec.Result, error) {
 	at.enter(calls.Links)
-	at.decide(&spec.Result{}, asking)
+	at.decide(&spec.Result{}, endpoint.Asking)
 	hostSide := func() error { return at.side.hostSide(at) }
 	if err := inOrder(hostSide, at.rules, at.containerSide, at.portUp); err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (at *attaching) ask(ctx context.Context) (*spec.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	at.decide(addrs, answered)
+	at.decide(addrs, endpoint.Answered)
 	if err := at.side.refuse(at.plan); err != nil {
 		return nil, err
 	}
@@ -202,5 +202,5 @@ func (at *attaching) result() (*spec.Result, error) {
 		return nil, err
 	}
 	p := at.plan
-	return &spec.Result{CNIVersion: at.keys.conf.CNIVersion, Interfaces: list, IPs: p.ips, Routes: p.routes, DNS: p.dns}, nil
+	return &spec.Result{CNIVersion: at.keys.conf.CNIVersion, Interfaces: list, IPs: p.IPs, Routes: p.Routes, DNS: p.dns}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -92,13 +93,13 @@ func bridgeAdmit(n *netconf.Network, a spec.Attachment) (net.HardwareAddr, error
 func bridgeComplete(p *plan) {
 	t := bridge{p.keys.conf}
 	k := &t.conf.Bridge
-	for i := range p.ips {
-		ip := &p.ips[i]
+	for i := range p.IPs {
+		ip := &p.IPs[i]
 		if k.Gateway() && !result.HasGateway(ip) {
 			ip.Gateway = ip.Address.Masked().Addr().Next()
 		}
 	}
-	p.gateways = t.gatewaysOf(p.ips)
+	p.gateways = t.gatewaysOf(p.IPs)
 	if k.IsDefaultGateway {
 		p.addDefaultRoutes()
 	}
@@ -139,11 +140,11 @@ func (p *plan) addDefaultRoutes() {
 		netip.PrefixFrom(netip.IPv4Unspecified(), 0),
 		netip.PrefixFrom(netip.IPv6Unspecified(), 0),
 	} {
-		gw := p.gatewayOf(all.Addr().Is4())
+		gw := p.GatewayOf(all.Addr().Is4())
 		if !gw.IsValid() || p.hasDefaultRoute(all) {
 			continue
 		}
-		p.routes = append(p.routes, spec.Route{Dst: all, Gateway: gw})
+		p.Routes = append(p.Routes, spec.Route{Dst: all, Gateway: gw})
 	}
 }
 
@@ -151,15 +152,15 @@ func (p *plan) addDefaultRoutes() {
 // if the kernel would take it for the same as ours: in another table, or of another priority, both
 // can be there.
 func (p *plan) hasDefaultRoute(dst netip.Prefix) bool {
-	return slices.ContainsFunc(p.routes, func(r spec.Route) bool {
-		k := kernelRoute(&r, 0, netip.Addr{})
+	return slices.ContainsFunc(p.Routes, func(r spec.Route) bool {
+		k := endpoint.Route(&r, 0, netip.Addr{})
 		return k.Dst == dst && (k.Gateway.IsValid() || (k.Table == 0 || k.Table == rtnl.TableMain) && k.Priority == 0)
 	})
 }
 
 // bridgeRefuse finds gateways that conflict with each other, and addresses that the link can't have.
 func bridgeRefuse(p *plan) error {
-	if err := p.refuseMTU(); err != nil {
+	if err := p.CheckMTU(p.mtu); err != nil {
 		return err
 	}
 	for i, gw := range p.gateways {

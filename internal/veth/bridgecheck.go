@@ -3,6 +3,7 @@
 package veth
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -16,22 +17,22 @@ func bridgeLook(c *checking) error {
 	t := bridge{c.keys.conf}
 	bridge, port := func() error { return t.lookAtBridge(c) }, func() error { return t.lookAtPort(c) }
 	gateways := func() error { return t.lookAtGateways(c) }
-	return inOrder(bridge, c.checkContainer, c.findHostEnd, port, c.checkIPs, c.checkRoutes, gateways, c.checkRules)
+	return inOrder(bridge, c.checkContainer, c.findHostEnd, port, c.checkEnd, gateways, c.checkRules)
 }
 
 func (t bridge) lookAtBridge(c *checking) error {
 	k := &t.conf.Bridge
-	recorded := c.find(func(i spec.Interface) bool { return i.Name == k.Name && i.Sandbox == "" })
+	recorded := slices.IndexFunc(c.prev.Interfaces, func(i spec.Interface) bool { return i.Name == k.Name && i.Sandbox == "" })
 	l, err := c.host.Link(k.Name)
 	switch {
 	case err != nil:
 		return fault.Wrap("failed to lookup bridge "+strconv.Quote(k.Name), err)
 	case l.Kind != "bridge":
 		return fault.Wrong(strconv.Quote(k.Name) + " is not a bridge")
-	case recorded == nil:
+	case recorded < 0:
 		return fault.Wrong("prevResult has no bridge interface " + strconv.Quote(k.Name))
-	case recorded.MAC != "" && recorded.MAC != l.MAC.String():
-		return fault.Wrong("bridge " + strconv.Quote(k.Name) + " MAC " + l.MAC.String() + " doesn't match prevResult's " + recorded.MAC)
+	case c.prev.Interfaces[recorded].MAC != "" && c.prev.Interfaces[recorded].MAC != l.MAC.String():
+		return fault.Wrong("bridge " + strconv.Quote(k.Name) + " MAC " + l.MAC.String() + " doesn't match prevResult's " + c.prev.Interfaces[recorded].MAC)
 	case k.Promisc && l.Promisc != rtnl.On:
 		return fault.Wrong("bridge " + strconv.Quote(k.Name) + " isn't promiscuous")
 	}

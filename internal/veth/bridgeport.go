@@ -13,6 +13,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
@@ -145,9 +146,9 @@ func (t bridge) gatewayRefused(at *attaching, e *rtnl.Error) error {
 		}
 	}
 	if errors.Is(e, unix.EINVAL) {
-		if l, err := at.conn.Link(name); err == nil && l.MTU < minIPv6MTU && bridgeForwards(at.plan, false) {
+		if l, err := at.conn.Link(name); err == nil && l.MTU < endpoint.MinIPv6MTU && bridgeForwards(at.plan, false) {
 			return &spec.Error{Code: spec.CodeInternal, Err: e, Msg: "failed to set bridge addr: invalid argument",
-				Details: strconv.Quote(name) + " has an MTU of " + strconv.Itoa(l.MTU) + ", and IPv6 needs " + strconv.Itoa(minIPv6MTU)}
+				Details: strconv.Quote(name) + " has an MTU of " + strconv.Itoa(l.MTU) + ", and IPv6 needs " + strconv.Itoa(endpoint.MinIPv6MTU)}
 		}
 	}
 	return fault.Wrap("failed to set bridge addr", e)

@@ -4,16 +4,15 @@ package veth
 
 import (
 	"context"
-	"slices"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
-	"github.com/swiftcni/swiftcni/internal/result"
 	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
@@ -79,24 +78,11 @@ type checking struct {
 	hostEnd   rtnl.LinkState
 }
 
-func (c *checking) find(is func(spec.Interface) bool) *spec.Interface {
-	for _, i := range c.prev.Interfaces {
-		if is(i) {
-			return &i
-		}
-	}
-	return nil
-}
-
 func (c *checking) checkContainer() error {
 	a := c.attachment
-	recorded := c.find(func(i spec.Interface) bool { return i.Name == a.IfName && i.Sandbox == a.NetNS })
-	if recorded == nil {
-		other := c.find(func(i spec.Interface) bool { return i.Name == a.IfName && i.Sandbox != "" })
-		if other != nil {
-			return fault.Wrong("Sandbox in prevResult " + other.Sandbox + " doesn't match configured netns: " + a.NetNS)
-		}
-		return fault.Wrong("prevResult has no container interface " + strconv.Quote(a.IfName))
+	recorded, err := endpoint.Recorded(c.prev, a)
+	if err != nil {
+		return err
 	}
 	l, err := c.inside.Link(a.IfName)
 	switch {
@@ -135,68 +121,8 @@ func (c *checking) findHostEnd() error {
 	return fault.Wrong("CNI veth created" + of + " was not found")
 }
 
-func (c *checking) checkIPs() error {
-	for _, ip := range c.prev.IPs {
-		on, err := c.inside.HasAddr(c.container.Index, ip.Address)
-		if err != nil {
-			return fault.Wrap("list the container's addresses", err)
-		}
-		if !on {
-			return fault.Wrong("Failed to match addr " + ip.Address.String() + " on interface " + c.attachment.IfName)
-		}
-	}
-	return nil
-}
-
-// checkRoutes looks for each route of the result in the table that it names.
-func (c *checking) checkRoutes() error {
-	for _, want := range c.prev.Routes {
-		table := uint32(rtnl.TableMain)
-		if want.Table != nil && *want.Table != 0 {
-			table = uint32(*want.Table)
-		}
-		found, err := c.hasRoute(want, table)
-		if err == nil && !found && table == rtnl.TableMain {
-			found, err = c.hasRouteBySource(want)
-		}
-		if err != nil {
-			return fault.Wrap("list the container's routes", err)
-		}
-		if !found {
-			return fault.Wrong("Expected Route " + want.Dst.String() + " not found")
-		}
-	}
-	return nil
-}
-
-func (c *checking) hasRoute(want spec.Route, table uint32) (found bool, _ error) {
-	for r, err := range c.inside.Routes(rtnl.RouteFilter{Table: table}) {
-		if err != nil {
-			return false, err
-		}
-		gw := result.Specified(want.Gateway)
-		found = found || r.Dst == want.Dst.Masked() && (!gw.IsValid() || r.Gateway == gw)
-	}
-	return found, nil
-}
-
-// hasRouteBySource looks into the tables that rules lead to from the attachment's addresses: a
-// later plugin may have moved the route there.
-func (c *checking) hasRouteBySource(want spec.Route) (bool, error) {
-	for r, err := range c.inside.Rules(result.Family(want.Dst.Addr())) {
-		if err != nil {
-			return false, err
-		}
-		own := slices.ContainsFunc(c.prev.IPs, func(ip spec.IP) bool { return result.Single(ip.Address.Addr()) == r.Src })
-		if !own || r.Table == 0 || r.OtherSelectors {
-			continue
-		}
-		if found, err := c.hasRoute(want, r.Table); found || err != nil {
-			return found, err
-		}
-	}
-	return false, nil
-}
+// checkEnd finds the result's addresses and routes in the container.
+func (c *checking) checkEnd() error { return endpoint.Look(c.inside, c.container, c.prev) }
 
 // checkRules finds the attachment's elements and the rules that use them. An attachment that the
 // reference made has a rule of its own instead, which isn't looked for.

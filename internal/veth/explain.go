@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
@@ -48,9 +49,9 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	if err != nil {
 		return "", fault.Of(err)
 	}
-	of := whole
+	of := endpoint.Whole
 	if k.conf.Delegates() {
-		of = asking
+		of = endpoint.Asking
 	}
 	e.at.decide(addrs, of)
 	p := e.at.plan
@@ -64,7 +65,7 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	for _, there := range e.there {
 		text = strings.Replace(text, there, "", 1)
 	}
-	if of == asking {
+	if of == endpoint.Asking {
 		text += "leases     ask the plugin " + k.conf.IPAM.Plugin + ", which isn't done now: addresses, and what follows from them, are left out\n"
 	}
 	return e.text.String() + text, nil

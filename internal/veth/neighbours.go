@@ -5,7 +5,6 @@ package veth
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -22,16 +21,10 @@ import (
 //   - The MAC is derived from the IPv4 address. One IPv6 address may come with another each time: so the host is told here
 //     too, and the other neighbours where they may know an address by an earlier owner's MAC.
 
-// Bounds of what an attachment with IPv6 addresses waits for; it goes on without.
-const (
-	inUseTimeout     = time.Second
-	linkLocalTimeout = 100 * time.Millisecond // unless the container's own settings have it looked for duplicates of
-)
-
 // neighbourBatch tells a link of the host the MAC of the container's IPv6 addresses. Such an entry
 // ages like one that was learnt: it's used at once, and then confirmed or forgotten.
 func (p *plan) neighbourBatch(b *rtnl.Batch, link int) {
-	for _, ip := range p.ips {
+	for _, ip := range p.IPs {
 		if addr := ip.Address.Addr(); addr.Is6() {
 			b.Ensure(rtnl.Neigh{Link: link, Addr: addr, MAC: p.mac, State: rtnl.NeighStale})
 		}
@@ -44,7 +37,7 @@ func (p *plan) neighbourBatch(b *rtnl.Batch, link int) {
 // net/ipv6/ndisc.c). At the first of these the port might not forward yet, and the only
 // announcement would be lost.
 func (p *plan) announcement(b *rtnl.Batch) {
-	if p.announce && p.keys.shared && len(p.ips) > 0 && !p.keys.down {
+	if p.announce && p.keys.shared && len(p.IPs) > 0 && !p.keys.down {
 		b.Set(rtnl.Link{Index: p.names.Peer, MAC: p.mac})
 	}
 }
@@ -59,7 +52,7 @@ func (at *attaching) tellHost(link int) {
 	}
 	_ = at.conn.Do(&b)
 	at.undo.Push("neighbours", func() error {
-		forgetNeighbours(at.conn, link, at.plan.addresses())
+		forgetNeighbours(at.conn, link, at.plan.Addresses())
 		return nil
 	})
 }
@@ -92,39 +85,17 @@ func (d *detaching) neighbours() {
 	}
 }
 
-// awaitIPv6 waits until the container's IPv6 addresses are in use. Its link-local address comes
-// when the link has a carrier, and with it the container tells what it listens to
-// (ipv6_mc_dad_complete, net/ipv6/mcast.c).
-func (at *attaching) awaitIPv6() error {
-	p, link := at.plan, at.plan.names.Peer
-	if !p.hasIPv6() {
-		return nil
-	}
-	if p.keys.dad {
-		if err := at.inside.WaitDAD(link, dadTimeout); err != nil {
-			return fault.Wrap("duplicate address detection", err)
-		}
-	} else if at.inside.WaitUp(link, linkLocalTimeout) == nil {
-		_ = at.inside.WaitDAD(link, linkLocalTimeout)
-	}
-	for _, ip := range p.ips {
-		if addr := ip.Address.Addr(); addr.Is6() {
-			_ = at.inside.WaitLocal(addr, inUseTimeout)
-		}
-	}
-	return nil
-}
+// awaitIPv6 waits until the container's IPv6 addresses are in use.
+func (at *attaching) awaitIPv6() error { return at.inside.AwaitIPv6(&at.plan.Link) }
 
 // announce makes the settings by which the container tells of changes, and tells the neighbours
 // where they must be told.
 func (at *attaching) announce() error {
-	for i := range at.late {
-		_ = at.late[i].Finish()
-	}
+	at.inside.Finish()
 	var b rtnl.Batch
 	at.plan.announcement(&b)
 	if b.Len() == 0 {
 		return nil
 	}
-	return fault.Wrap("announce the container's addresses", at.inside.Do(&b))
+	return fault.Wrap("announce the container's addresses", at.inside.Conn.Do(&b))
 }

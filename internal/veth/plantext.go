@@ -28,9 +28,9 @@ func (p *plan) text() string {
 		}
 	}
 	settings := func(late bool) {
-		for _, c := range p.sysctls() {
-			if c.late == late {
-				lines("container  ", "set "+c.name+" to "+c.value+"\n")
+		for _, c := range p.Settings() {
+			if c.Late == late {
+				lines("container  ", "set "+c.Name+" to "+c.Value+"\n")
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -27,7 +28,7 @@ import (
 // routes.
 var ptpSide = topology{
 	problem: ptpProblem, admit: ptpAdmit,
-	complete: ptpComplete, refuse: ptpRefuse, forwards: (*plan).hasFamily,
+	complete: ptpComplete, refuse: ptpRefuse, forwards: (*plan).HasFamily,
 	hostSide: ptpHostSide, answered: ptpAnswered, interfaces: ptpInterfaces,
 	look: ptpLook, status: ptpStatus, neighbourLink: ptpNeighbourLink, tell: ptpTell,
 }
@@ -54,14 +55,14 @@ func ptpProblem(n *netconf.Network) error {
 func ptpAdmit(*netconf.Network, spec.Attachment) (net.HardwareAddr, error) { return nil, nil }
 
 func ptpComplete(p *plan) {
-	for i, ip := range p.ips {
-		if gw := ip.Gateway; gw.IsValid() && !slices.ContainsFunc(p.ips[:i], func(other spec.IP) bool { return other.Gateway == gw }) {
-			p.onLink = append(p.onLink, gatewayRoute(gw, ip.Address.Addr(), p.names.Peer))
+	for i, ip := range p.IPs {
+		if gw := ip.Gateway; gw.IsValid() && !slices.ContainsFunc(p.IPs[:i], func(other spec.IP) bool { return other.Gateway == gw }) {
+			p.OnLink = append(p.OnLink, gatewayRoute(gw, ip.Address.Addr(), p.names.Peer))
 		}
 	}
-	for i, ip := range p.ips {
+	for i, ip := range p.IPs {
 		subnet := ip.Address.Masked()
-		again := slices.ContainsFunc(p.ips[:i], func(other spec.IP) bool { return other.Address.Masked() == subnet })
+		again := slices.ContainsFunc(p.IPs[:i], func(other spec.IP) bool { return other.Address.Masked() == subnet })
 		if !again && !ip.Address.IsSingleIP() {
 			p.subnets = append(p.subnets, rtnl.Route{Dst: subnet, Gateway: ip.Gateway, Link: p.names.Peer, Src: ip.Address.Addr()})
 		}
@@ -86,10 +87,10 @@ func kernelsOwn(r rtnl.Route) rtnl.Route {
 
 // ptpRefuse finds addresses that no route could lead to.
 func ptpRefuse(p *plan) error {
-	if err := p.refuseMTU(); err != nil {
+	if err := p.CheckMTU(p.mtu); err != nil {
 		return err
 	}
-	for _, ip := range p.ips {
+	for _, ip := range p.IPs {
 		addr := ip.Address.Addr()
 		switch {
 		case !result.Specified(ip.Gateway).IsValid():
@@ -112,7 +113,7 @@ func ptpHostSide(at *attaching) error {
 	at.enter(calls.Links)
 	var b rtnl.Batch
 	at.plan.ptpHostBatch(&b, at.container)
-	made := at.plan.phase == answered
+	made := at.plan.Phase == endpoint.Answered
 	if !made {
 		at.undo.Push("link", at.removeLink)
 	}
@@ -155,7 +156,7 @@ func ptpAnswered(at *attaching) []func() error {
 // subnet, so no two routes meet.
 func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 	link := p.names.Index
-	if p.phase != answered {
+	if p.Phase != endpoint.Answered {
 		b.Create(p.veth(0, container))
 		b.Set(rtnl.Link{Index: link, Alias: names.Alias(p.owner())})
 		b.Set(p.hostEndUp())
@@ -163,7 +164,7 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 	for _, gw := range p.hostGateways() {
 		b.Create(rtnl.Addr{Link: link, Prefix: result.Single(gw), NoDAD: gw.Is6()})
 	}
-	for _, ip := range p.ips {
+	for _, ip := range p.IPs {
 		r := rtnl.Route{Dst: result.Single(ip.Address.Addr()), Link: link}
 		if r.Dst.Addr().Is4() {
 			r.Scope = rtnl.ScopeHost
@@ -174,7 +175,7 @@ func (p *plan) ptpHostBatch(b *rtnl.Batch, container *rtnl.NetNS) {
 
 // hostGateways are the addresses of the host's end, each once.
 func (p *plan) hostGateways() (list []netip.Addr) {
-	for _, ip := range p.ips {
+	for _, ip := range p.IPs {
 		if !slices.Contains(list, ip.Gateway) {
 			list = append(list, ip.Gateway)
 		}
@@ -184,7 +185,7 @@ func (p *plan) hostGateways() (list []netip.Addr) {
 
 // firstHostRoute is the step of ptpHostBatch at which its routes begin.
 func (p *plan) firstHostRoute() int {
-	if p.phase == answered {
+	if p.Phase == endpoint.Answered {
 		return len(p.hostGateways())
 	}
 	return 3 + len(p.hostGateways())
@@ -197,7 +198,7 @@ func (p *plan) firstHostRoute() int {
 func (at *attaching) tameHostEnd() {
 	p, link := at.plan, at.plan.names.Link
 	_ = sysctl.Write(sysctl.IPv6(link, "accept_ra"), "0")
-	if p.phase == asking || p.hasIPv6() {
+	if p.Phase == endpoint.Asking || p.HasIPv6() {
 		_ = sysctl.Write(sysctl.IPv6(link, "accept_dad"), "0")
 	}
 }
@@ -217,7 +218,7 @@ func ptpNeighbourLink(*netconf.Network) string { return "" }
 func ptpTell(n *netconf.Network, f *facts.Plugin) { f.Gateway, f.Masquerade = true, n.Link.IPMasq }
 
 func ptpLook(c *checking) error {
-	return inOrder(c.checkContainer, c.findHostEnd, c.checkIPs, c.checkRoutes, c.checkHostRoutes, c.checkRules)
+	return inOrder(c.checkContainer, c.findHostEnd, c.checkEnd, c.checkHostRoutes, c.checkRules)
 }
 
 // checkHostRoutes finds the gateways on the host's end, and the host's routes to the addresses. An

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -24,8 +23,8 @@ var errNameTaken = errors.New("derived name is taken by another link")
 
 // Bounds of what an attach waits for.
 const (
-	dadTimeout  = 5 * time.Second // duplicate address detection
 	portTimeout = 3 * time.Second // a port's becoming operational
+	idleTimeout = time.Second     // a bridge's, without which it goes on
 )
 
 // linkRefused explains why the pair of links couldn't be made.
@@ -102,19 +101,12 @@ func detachElements(a nft.Sender) error {
 func (at *attaching) containerSide() error {
 	at.enter(calls.Container)
 	p := at.plan
-	if err := at.enterContainer(); err != nil {
+	if err := at.inside.Enter(at.call.OrBackground(), at.container, &p.Link); err != nil {
 		return err
 	}
 	var b rtnl.Batch
 	p.containerBatch(&b)
-	if b.Len() > 0 {
-		if err := at.inside.Do(&b); err != nil {
-			// The kernel knows the link by number, the reader by name.
-			text := strings.ReplaceAll(err.Error(), strconv.Itoa(p.names.Peer), p.attach.IfName)
-			return &spec.Error{Code: spec.CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
-		}
-	}
-	return nil
+	return at.inside.Do(&p.Link, &b)
 }
 
 // portUp waits until the bridge port can forward, so that the container's first packet isn't lost.
@@ -128,47 +120,9 @@ func (at *attaching) portUp() error {
 		return fault.Wrap("bridge port in error state", err)
 	}
 	if at.idleBridge != 0 {
-		_ = at.conn.WaitUp(at.idleBridge, inUseTimeout) // with spanning tree it takes half a minute
+		_ = at.conn.WaitUp(at.idleBridge, idleTimeout) // with spanning tree it takes half a minute
 	}
 	return nil
-}
-
-// enterContainer sets the container's sysctls, which have no netlink form, and opens a socket
-// there, for as long as the attempt goes on.
-func (at *attaching) enterContainer() error {
-	sysctls := at.plan.sysctls()
-	if at.inside != nil {
-		if len(sysctls) == 0 {
-			return nil
-		}
-		at.leaveContainer()
-	}
-	settings := make([]rtnl.Sysctl, len(sysctls))
-	for i, s := range sysctls {
-		settings[i] = rtnl.Sysctl{Path: "/proc/sys/" + s.name, Value: s.value, Later: s.late}
-	}
-	conn, err := rtnl.DialWith(at.call.OrBackground(), at.container, settings)
-	if err != nil {
-		return fault.Wrap("open a netlink socket in the container", err)
-	}
-	at.inside, at.late = conn, settings
-	for i, s := range settings {
-		if s.Err != nil && sysctls[i].must {
-			return fault.Wrap("failed to set up the container's link", s.Err)
-		}
-	}
-	return nil
-}
-
-// leaveContainer closes what enterContainer has opened.
-func (at *attaching) leaveContainer() {
-	for i := range at.late {
-		at.late[i].Drop()
-	}
-	if at.inside != nil {
-		at.inside.Close()
-	}
-	at.inside, at.late = nil, nil
 }
 
 // forwarding turns on what the host must forward.

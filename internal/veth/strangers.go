@@ -17,11 +17,11 @@ import (
 // somebody may have had an address and given it up without us: where another program changed the
 // leases, or another one than host-local gives the addresses.
 func (at *attaching) endStrangers() error {
-	if !at.otherMAC || len(at.plan.ips) == 0 {
+	if !at.otherMAC || len(at.plan.IPs) == 0 {
 		return nil
 	}
 	var addrs []netip.Addr
-	for _, ip := range at.plan.ips {
+	for _, ip := range at.plan.IPs {
 		addrs = append(addrs, ip.Address.Addr())
 	}
 	conn, err := at.call.Rules()

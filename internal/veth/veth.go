@@ -10,11 +10,10 @@ package veth
 
 import (
 	"net"
-	"net/netip"
-	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/delegate"
+	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
@@ -114,23 +113,11 @@ func checkRanges(n *netconf.Network) error {
 		return e
 	}
 	for _, set := range n.IPAM.Sets {
-		if err := carries(n.Link.MTU, set[0].Subnet.Addr()); err != nil {
+		if err := endpoint.CheckMTU(n.Link.MTU, set[0].Subnet.Addr()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// minIPv6MTU is IPV6_MIN_MTU (linux/ipv6.h; RFC 8200, 5): of a link with less the kernel takes IPv6
-// away for good.
-const minIPv6MTU = 1280
-
-// carries refuses an address that a link of the MTU that's asked for can't have.
-func carries(mtu int, addr netip.Addr) error {
-	if addr.Is4() || mtu <= 0 || mtu >= minIPv6MTU {
-		return nil
-	}
-	return fault.Key("mtu", `"mtu" is `+strconv.Itoa(mtu)+", and IPv6 needs "+strconv.Itoa(minIPv6MTU))
 }
 
 // addresses is the plugin that gives the network's addresses, or nil where it has none.
