@@ -24,6 +24,7 @@ func annotate(b *Batch) string {
 
 var messageNames = map[uint16]string{
 	unix.RTM_NEWLINK: "RTM_NEWLINK", unix.RTM_SETLINK: "RTM_SETLINK", unix.RTM_DELLINK: "RTM_DELLINK",
+	unix.RTM_NEWLINKPROP: "RTM_NEWLINKPROP", unix.RTM_DELLINKPROP: "RTM_DELLINKPROP",
 	unix.RTM_NEWADDR: "RTM_NEWADDR", unix.RTM_DELADDR: "RTM_DELADDR",
 	unix.RTM_NEWROUTE: "RTM_NEWROUTE", unix.RTM_DELROUTE: "RTM_DELROUTE",
 	unix.RTM_NEWNEIGH: "RTM_NEWNEIGH", unix.RTM_DELNEIGH: "RTM_DELNEIGH",
@@ -45,7 +46,7 @@ var layouts = map[string]struct {
 		unix.IFLA_IFNAME: "IFLA_IFNAME", unix.IFLA_ADDRESS: "IFLA_ADDRESS", unix.IFLA_MTU: "IFLA_MTU", unix.IFLA_TXQLEN: "IFLA_TXQLEN",
 		unix.IFLA_MASTER: "IFLA_MASTER", unix.IFLA_GROUP: "IFLA_GROUP", unix.IFLA_NUM_TX_QUEUES: "IFLA_NUM_TX_QUEUES",
 		unix.IFLA_NUM_RX_QUEUES: "IFLA_NUM_RX_QUEUES", unix.IFLA_NET_NS_FD: "IFLA_NET_NS_FD",
-		unix.IFLA_IFALIAS: "IFLA_IFALIAS", unix.IFLA_LINKINFO: "IFLA_LINKINFO", unix.IFLA_AF_SPEC: "IFLA_AF_SPEC",
+		unix.IFLA_LINK: "IFLA_LINK", unix.IFLA_IFALIAS: "IFLA_IFALIAS", unix.IFLA_LINKINFO: "IFLA_LINKINFO", unix.IFLA_AF_SPEC: "IFLA_AF_SPEC",
 	}},
 	"IFLA_LINKINFO": {nil, map[int]string{
 		unix.IFLA_INFO_KIND: "IFLA_INFO_KIND", unix.IFLA_INFO_DATA: "IFLA_INFO_DATA",
@@ -56,6 +57,16 @@ var layouts = map[string]struct {
 		unix.IFLA_BR_AGEING_TIME: "IFLA_BR_AGEING_TIME", unix.IFLA_BR_VLAN_FILTERING: "IFLA_BR_VLAN_FILTERING",
 		unix.IFLA_BR_MCAST_SNOOPING: "IFLA_BR_MCAST_SNOOPING",
 	}},
+	"macvlan": {nil, map[int]string{
+		unix.IFLA_MACVLAN_MODE: "IFLA_MACVLAN_MODE", unix.IFLA_MACVLAN_BC_QUEUE_LEN: "IFLA_MACVLAN_BC_QUEUE_LEN",
+	}},
+	"ipvlan": {nil, map[int]string{unix.IFLA_IPVLAN_MODE: "IFLA_IPVLAN_MODE"}},
+	"vlan":   {nil, map[int]string{unix.IFLA_VLAN_ID: "IFLA_VLAN_ID"}},
+	"vrf":    {nil, map[int]string{unix.IFLA_VRF_TABLE: "IFLA_VRF_TABLE"}},
+	"LINKPROP": {[]string{"family", "index", "flags", "change"}, map[int]string{
+		unix.IFLA_PROP_LIST: "IFLA_PROP_LIST",
+	}},
+	"IFLA_PROP_LIST": {nil, map[int]string{unix.IFLA_ALT_IFNAME: "IFLA_ALT_IFNAME"}},
 	"IFLA_INFO_SLAVE_DATA": {nil, map[int]string{
 		unix.IFLA_BRPORT_MODE: "IFLA_BRPORT_MODE", unix.IFLA_BRPORT_ISOLATED: "IFLA_BRPORT_ISOLATED",
 		unix.IFLA_BRPORT_LEARNING: "IFLA_BRPORT_LEARNING", unix.IFLA_BRPORT_UNICAST_FLOOD: "IFLA_BRPORT_UNICAST_FLOOD",

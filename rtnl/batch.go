@@ -25,8 +25,8 @@ type Batch struct {
 	err   error
 }
 
-// An Object is what a batch changes: [Link], [Veth], [Bridge], [Addr], [Route], [Neigh], [Port],
-// [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
+// An Object is what a batch changes: [Link], [Veth], [Bridge], [Macvlan], [IPVLAN], [VLAN], [VRF],
+// [AltName], [Addr], [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule].
 type Object interface {
 	// write appends what the change says of the object, in iproute2's words.
 	write(w *words)
@@ -107,6 +107,18 @@ func (b *Batch) add(v verb, o Object) {
 	case Veth:
 		o.encode(b, v)
 	case Bridge:
+		o.encode(b, v)
+	case Macvlan:
+		b.addKind(v, o.kindLink())
+	case IPVLAN:
+		b.addKind(v, o.kindLink())
+	case VLAN:
+		b.addKind(v, o.kindLink())
+	case VRF:
+		b.addKind(v, o.kindLink())
+	case kindLink:
+		b.addKind(v, o)
+	case AltName:
 		o.encode(b, v)
 	case Addr:
 		o.encode(b, v)
@@ -203,6 +215,8 @@ func (b *Batch) words(s *strings.Builder) *words {
 		case Link:
 			w.learn(o)
 		case Bridge:
+			w.learn(o.Link)
+		case kindLink:
 			w.learn(o.Link)
 		case Veth:
 			w.learn(o.Link)

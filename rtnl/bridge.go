@@ -50,11 +50,6 @@ func (g Bridge) encode(b *Batch, v verb) {
 	b.end()
 }
 
-func decodeBridge(l Link, data []byte) (Object, error) {
-	l.Kind = ""
-	return bridgeOf(l, data)
-}
-
 func bridgeOf(l Link, data []byte) (Bridge, error) {
 	g := Bridge{Link: l}
 	a := attrs{rest: data}

@@ -48,6 +48,8 @@ func TestAbsentIsErrNotExist(t *testing.T) {
 		"Index": second(host.Index("nosuch")), "Name": second(host.Name(999)), "MAC": second(host.MAC("nosuch")), "MTU": second(host.MTU("nosuch")),
 		"Flags": second(host.Flags("nosuch")), "Link": second(host.Link("nosuch")), "LinkByIndex": second(host.LinkByIndex(999)),
 		"Bridge": second(host.Bridge("nosuch")), "Port": second(host.Port("nosuch")),
+		"Macvlan": second(host.Macvlan("nosuch")), "IPVLAN": second(host.IPVLAN("nosuch")),
+		"VLAN": second(host.VLAN("nosuch")), "VRF": second(host.VRF("nosuch")),
 		"Index of a long name": second(host.Index("a-name-of-16-byte")), "Link of a long name": second(host.Link("a-name-of-16-byte")),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {

@@ -5,8 +5,9 @@
 // A [Batch] is a list of changes, built in memory without a system call. A [Conn] is a socket in
 // one network namespace. [Conn.Do] sends a batch at once and, in the common case, reads one answer.
 // A change is a verb and a noun: [Batch.Create], [Batch.Ensure], [Batch.Set] or [Batch.Delete] of a
-// [Link], [Veth], [Bridge], [Addr], [Route], [Neigh], [Port], [PortVLAN], [TBF], [Ingress],
-// [Redirect] or [Rule].
+// [Link], [Veth], [Bridge], [Macvlan], [IPVLAN], [VLAN], [VRF], [AltName], [Addr], [Route],
+// [Neigh], [Port], [PortVLAN], [TBF], [Ingress], [Redirect] or [Rule]. [CreateTap] makes a tap, by
+// the only way there is.
 //
 //	var b rtnl.Batch
 //	b.Create(rtnl.Veth{

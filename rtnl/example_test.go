@@ -46,6 +46,49 @@ func Example() {
 	// <nil>
 }
 
+// A macvlan on a bridge, which a container gets if its NetNS is set.
+func ExampleMacvlan() {
+	conn, err := rtnl.Dial(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+
+	var b rtnl.Batch
+	b.Create(rtnl.Bridge{Link: rtnl.Link{Index: 1010, Name: "exbr1"}})
+	b.Create(rtnl.Macvlan{Link: rtnl.Link{Name: "exmv0"}, Parent: 1010, Mode: rtnl.MacvlanBridge})
+	fmt.Print(b.String())
+	fmt.Println(conn.Do(&b))
+	m, err := conn.Macvlan("exmv0")
+	fmt.Println(m.Mode, m.Parent, err)
+
+	b.Reset()
+	b.Delete(rtnl.Link{Index: 1010}) // and the macvlan with it
+	fmt.Println(conn.Do(&b))
+	// Output:
+	// create bridge exbr1 index 1010
+	// create macvlan exmv0 link exbr1 mode bridge
+	// <nil>
+	// bridge 1010 <nil>
+	// <nil>
+}
+
+// A VLAN, an IPVLAN and a VRF, as a batch prints them.
+func ExampleBatch_String() {
+	var b rtnl.Batch
+	b.Create(rtnl.VLAN{Link: rtnl.Link{Name: "eth0.100"}, Parent: 2, ID: 100})
+	b.Create(rtnl.IPVLAN{Link: rtnl.Link{Name: "ipvl0"}, Parent: 2, Mode: rtnl.IPVLANL3S})
+	b.Create(rtnl.VRF{Link: rtnl.Link{Index: 7, Name: "red", State: rtnl.Up}, Table: 1000})
+	b.Set(rtnl.Link{Name: "ipvl0", Master: 7})
+	fmt.Print(b.String())
+	// Output:
+	// create vlan eth0.100 link 2 id 100
+	// create ipvlan ipvl0 link 2 mode l3s
+	// create vrf red index 7 up table 1000
+	// set link ipvl0 master red
+}
+
 // Removing what's gone already isn't an error to somebody who wants it gone.
 func ExampleError() {
 	conn, err := rtnl.Dial(nil)

@@ -75,6 +75,9 @@ func FuzzLink(f *testing.F) {
 		if g, err := bridgeOf(m.Link, m.data); err == nil && !reflect.DeepEqual(g.Link, m.Link) {
 			t.Fatalf("bridge changed its link: %+v", g)
 		}
+		if k, err := m.kindLink(); err == nil && (!reflect.DeepEqual(k.Link, m.Link) || k.parent != m.PeerIndex) {
+			t.Fatalf("its kind changed the link: %+v", k)
+		}
 		if p, err := portOf(m.Link, m.port); err == nil && (p.Link != m.Index || p.Name != m.Name) {
 			t.Fatalf("port of another link: %+v", p)
 		}

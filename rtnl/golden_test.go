@@ -54,6 +54,21 @@ func goldens(t testing.TB) []golden {
 			b.Create(Link{Kind: "bridge", Name: "br2"})
 			b.Delete(Bridge{Link: Link{Name: "br1"}})
 		}},
+		{"macvlan", func(b *Batch, container *NetNS) {
+			b.Create(Macvlan{
+				Link:   Link{Index: 50, Name: "mv0", MAC: m1, MTU: 1400, NetNS: container},
+				Parent: 10, Mode: MacvlanBridge, BCQueueLen: 500,
+			})
+			b.Create(Macvlan{Link: Link{Index: 51, Name: "mv1", State: Up}, Parent: 10})
+			b.Ensure(Macvlan{Link: Link{Name: "mv1"}, Parent: 10, Mode: MacvlanPrivate})
+			b.Set(Macvlan{Link: Link{Index: 51, MTU: 1300}, Mode: MacvlanVEPA})
+			b.Delete(Macvlan{Link: Link{Name: "mv1"}})
+		}},
+		{"altname", func(b *Batch, _ *NetNS) {
+			b.Create(AltName{Link: 20, Name: "a-name-of-more-than-15-bytes"})
+			b.Create(AltName{Link: 20, Name: "other"})
+			b.Delete(AltName{Link: 20, Name: "other"})
+		}},
 		{"link", func(b *Batch, container *NetNS) {
 			b.Set(Link{Name: "host0", Master: NoMaster, State: Down})
 			b.Set(Link{Index: 20, Name: "renamed", Alias: "c1/eth0", MAC: m2, MTU: 9000, Group: 9})
@@ -162,8 +177,16 @@ func checkGolden(t *testing.T, host side, container *NetNS, g golden) {
 		t.Fatalf("%v\n%s", err, b.String())
 	}
 	compareGolden(t, g.name, annotate(&b))
+	checkRoundTrip(t, &b)
+	if *update {
+		seedChanges(t, g.name, &b)
+	}
+}
+
+// checkRoundTrip checks that nothing that was sent is lost on the way back.
+func checkRoundTrip(t *testing.T, b *Batch) {
+	t.Helper()
 	for i := range b.steps {
-		// Nothing that was sent is lost on the way back.
 		v, o, err := decodeChange(b.message(i))
 		if err != nil {
 			t.Errorf("step %d: %v", i, err)
@@ -173,10 +196,13 @@ func checkGolden(t *testing.T, host side, container *NetNS, g golden) {
 			t.Errorf("%s, decoded and encoded:\n% x\nbut was\n% x", b.change(i), got, b.message(i))
 		}
 	}
-	if *update {
-		for i := range b.steps {
-			seed(t, "FuzzChange", fmt.Sprintf("%s-%02d", g.name, i), b.message(i))
-		}
+}
+
+// seedChanges writes a batch's changes to the corpus.
+func seedChanges(t *testing.T, name string, b *Batch) {
+	t.Helper()
+	for i := range b.steps {
+		seed(t, "FuzzChange", fmt.Sprintf("%s-%02d", name, i), b.message(i))
 	}
 }
 

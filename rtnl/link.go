@@ -131,8 +131,8 @@ type Link struct {
 	// RouteLocalnet routes 127.0.0.0/8 (net.ipv4.conf.LINK.route_localnet).
 	RouteLocalnet Switch
 	// Kind is the driver: "veth", "bridge", "dummy". Create and Ensure make a link of a kind that
-	// needs no options. It can't change, so Set ignores it, as do [Veth] and [Bridge], which have
-	// theirs.
+	// needs no options. It can't change, so Set ignores it, as do [Veth], [Bridge] and the other
+	// kinds that have a type of their own.
 	Kind string
 }
 

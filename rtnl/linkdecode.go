@@ -11,7 +11,7 @@ import (
 // A linkMessage is a decoded RTM_NEWLINK. The parts that depend on the kind are still bytes.
 type linkMessage struct {
 	LinkState
-	data, port       []byte // IFLA_INFO_DATA and IFLA_INFO_SLAVE_DATA
+	data, port       []byte // IFLA_INFO_DATA and, of a bridge's port, IFLA_INFO_SLAVE_DATA
 	hasData, hasPort bool
 	// present says that the message tells the present state, and isn't a request.
 	present bool
@@ -88,14 +88,19 @@ func (m *linkMessage) attribute(a *attrs) {
 
 func (m *linkMessage) info(outer *attrs) {
 	a := outer.nested()
+	ofBridge := false // the kind comes before the data
 	for a.next() {
 		switch a.typ {
 		case unix.IFLA_INFO_KIND:
 			m.Kind = a.str()
 		case unix.IFLA_INFO_DATA:
 			m.data, m.hasData = a.val, true
+		case unix.IFLA_INFO_SLAVE_KIND:
+			ofBridge = string(a.val) == "bridge\x00" // and not of a VRF
 		case unix.IFLA_INFO_SLAVE_DATA:
-			m.port, m.hasPort = a.val, true
+			if ofBridge {
+				m.port, m.hasPort = a.val, true
+			}
 		}
 	}
 	outer.took(&a)
@@ -152,10 +157,23 @@ func decodeLinkChange(typ uint16, b []byte) (Object, error) {
 	switch {
 	case m.hasPort:
 		return decodePort(m.Link, m.port)
-	case m.Kind == "veth" && m.hasData:
-		return decodeVeth(m.Link, m.data)
-	case m.Kind == "bridge" && m.hasData:
-		return decodeBridge(m.Link, m.data)
+	case m.hasData:
+		return m.decodeKind()
+	}
+	return m.Link, nil
+}
+
+// decodeKind decodes a change with options of a kind.
+func (m *linkMessage) decodeKind() (Object, error) {
+	l := m.Link
+	l.Kind = ""
+	switch m.Kind {
+	case "veth":
+		return decodeVeth(l, m.data)
+	case "bridge":
+		return bridgeOf(l, m.data)
+	case "macvlan", "ipvlan", "vlan", "vrf":
+		return m.kindLink()
 	}
 	return m.Link, nil
 }

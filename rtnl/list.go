@@ -135,7 +135,9 @@ type RouteFilter struct {
 
 // Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several
 // next hops is listed once for each. Errors: [*Error], [ErrInterrupted].
-func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
+func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] { return c.routes(f, decodeRoutes) }
+
+func (c *Conn) routes(f RouteFilter, decode func([]byte, func(Route)) error) iter.Seq2[Route, error] {
 	table := f.Table
 	if table == 0 {
 		table = unix.RT_TABLE_MAIN
@@ -148,7 +150,7 @@ func (c *Conn) Routes(f RouteFilter) iter.Seq2[Route, error] {
 		if f.Link != 0 {
 			c.enc.u32(unix.RTA_OIF, uint32(f.Link))
 		}
-	}, decodeRoutes)
+	}, decode)
 	return func(yield func(Route, error) bool) {
 		for r, err := range routes {
 			// The kernel makes a table with its first route.

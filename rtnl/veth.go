@@ -62,7 +62,6 @@ func (p Veth) encode(b *Batch, v verb) {
 }
 
 func decodeVeth(l Link, data []byte) (Object, error) {
-	l.Kind = ""
 	a := attrs{rest: data}
 	for a.next() {
 		if a.typ == vethInfoPeer {

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// words prints changes.
+// words prints changes. Only a refusal prints, so its methods aren't inlined: that keeps programs
+// small.
 type words struct {
 	s     *strings.Builder
 	ns    []*NetNS
@@ -39,6 +40,8 @@ func (w *words) change(m []byte) {
 }
 
 // word appends words, each after a space.
+//
+//go:noinline
 func (w *words) word(ss ...string) {
 	for _, s := range ss {
 		w.s.WriteByte(' ')
@@ -47,6 +50,8 @@ func (w *words) word(ss ...string) {
 }
 
 // number appends a key and a number, unless it's zero.
+//
+//go:noinline
 func (w *words) number(key string, n int) {
 	if n != 0 {
 		w.word(key, strconv.Itoa(n))
@@ -54,6 +59,8 @@ func (w *words) number(key string, n int) {
 }
 
 // toggle appends a key and "on" or "off", unless it's unset.
+//
+//go:noinline
 func (w *words) toggle(key string, s Switch) {
 	switch s {
 	case On:
@@ -64,6 +71,8 @@ func (w *words) toggle(key string, s Switch) {
 }
 
 // link returns the name of an index, or the number.
+//
+//go:noinline
 func (w *words) link(index int) string {
 	if name, ok := w.names[index]; ok {
 		return name
@@ -92,6 +101,8 @@ func decodeChange(m []byte) (verb, Object, error) {
 	switch typ {
 	case unix.RTM_NEWLINK, unix.RTM_SETLINK, unix.RTM_DELLINK:
 		o, err = decodeLinkChange(typ, data)
+	case unix.RTM_NEWLINKPROP, unix.RTM_DELLINKPROP:
+		o, err = decodeAltName(data)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		var a AddrState
 		a, err = decodeAddr(data)

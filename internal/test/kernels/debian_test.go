@@ -38,7 +38,7 @@ func runsEverything(t *testing.T, release Release, version string) {
 	}
 	steps := []step{
 		{"kernel", "uname -r", prefix(version)},
-		{"rtnl", "cd rtnl && rtnl.test -test.v -test.timeout 0", passes},
+		{"rtnl", "modprobe tun && cd rtnl && rtnl.test -test.v -test.timeout 0", passes},
 	}
 	for _, part := range [][]step{accessVLAN, trunks, asked, vlanGateway, masquerade, ends, chain, others} {
 		steps = append(steps, part...)

@@ -20,6 +20,7 @@ var umlModules = strings.Fields("bridge veth nf_tables nft_masq nft_ct nft_redir
 var debianModules = []string{
 	"net/bridge", "net/netfilter", "net/ipv4", "net/ipv6", "net/8021q", "net/802", "net/llc", "net/sched",
 	"drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/ifb.ko", "drivers/net/vxlan",
+	"drivers/net/macvlan.ko", "drivers/net/ipvlan", "drivers/net/vrf.ko", "drivers/net/tun.ko", "drivers/net/tap.ko",
 	"lib", "crypto", "arch/x86/crypto/crc32c-intel.ko",
 }
 
