@@ -70,6 +70,7 @@ func badPtP() []badInput {
 		low,
 		row("mtu a string", conf(`,"mtu":"x"`, local), `expected a number or "auto", got "x"`, "mtu"),
 		row("mtu too large", conf(`,"mtu":65536`, local), "65535", "mtu"),
+		row("host's end too long", conf(`,"hostInterfaceName":"host01234567{hash}"`, local), `"{hash}" may stand for 4 to 8 digits`, "hostInterfaceName"),
 		row("queues none", conf(`,"queues":0`, local), "expected 1 to", "queues"),
 		row("ipMasq a string", conf(`,"ipMasq":"yes"`, local), "expected a boolean", "ipMasq"),
 		row("backend", conf(`,"ipMasq":true,"ipMasqBackend":"pf"`, local), `unknown ipmasq backend "pf"`, ""),

@@ -120,7 +120,7 @@ func badTypes() []badInput {
 	kinds := []struct{ name, value string }{{"boolean", `true`}, {"string", `"zzz"`}, {"number", `7`}, {"object", `{"a":1}`}, {"list", `[1]`}}
 	for _, k := range []struct{ right, keys string }{
 		{"boolean", "isGateway isDefaultGateway forceAddress ipMasq hairpinMode promiscMode preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation linkLocal"},
-		{"string", "bridge ipMasqBackend ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
+		{"string", "bridge ipMasqBackend hostInterfaceName ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
 		{"number", "mtu vlan queues"},
 		{"object", "ipam dns args args.cni runtimeConfig"},
 		{"list", "vlanTrunk dns.nameservers dns.search dns.options ipam.ranges ipam.routes args.cni.ips runtimeConfig.ips runtimeConfig.ipRanges"},
@@ -147,7 +147,12 @@ func badNames() []badInput {
 	for _, name := range []string{"", ".", "..", "a/b", "../br", "b:r", "b r", "br%d", "bridge0123456789"} {
 		list = append(list, badInput{name: "bridge " + name, replace: `bridge="` + name + `"`, code: 7, key: "bridge"})
 	}
+	for _, name := range []string{".", "a/b", "h:{hash}", "h {hash}", "h%d", "host0123456789ab", "host01234567{hash}", "h{hash}{hash}", "h{Hash}", "{hash"} {
+		list = append(list, badInput{name: "host's end " + name, replace: `hostInterfaceName="` + name + `"`, code: 7, key: "hostInterfaceName"})
+	}
 	return append(list,
+		badInput{name: "host's end is a stranger's", replace: `hostInterfaceName="dummy0"`, code: 101, msg: `peer provided ("dummy0") already exists`},
+		badInput{name: "host's end is the bridge", replace: `hostInterfaceName="br0"`, code: 101, msg: `peer provided ("br0") already exists`},
 		badInput{name: "bridge is a veth", replace: `bridge="dummy0"`, code: 7, msg: `"dummy0" already exists but is not a bridge`},
 		badInput{name: "bridge is lo", replace: `bridge="lo"`, code: 7, msg: `"lo" already exists but is not a bridge`},
 		badInput{name: "IPAM type upwards", replace: `ipam.type="../x"`, code: 7, msg: "invalid plugin name: ../x"},

@@ -76,7 +76,7 @@ func TestNetavarkDriver(t *testing.T) {
 		t.Errorf("network %v", network)
 	}
 	ports := `"port_mappings":[{"host_port":8080,"container_port":80,"host_ip":"","protocol":"tcp,udp","range":3}]`
-	setup := callOf(network, "c1", ports+`,"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9","fd77::9"],"static_mac":"02:00:00:00:00:09","aliases":["x"]}`)
+	setup := callOf(network, "c1", ports+`,"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9","fd77::9"],"static_mac":"02:00:00:00:00:09","aliases":["x"],"options":{"host_interface_name":"shop-c1"}}`)
 	status := w.drives(setup, "setup", netnsPath("c1"))
 	text, _ := json.Marshal(status)
 	if got, want := string(text), `{"dns_search_domains":[],"dns_server_ips":[],"interfaces":{"eth0":{"mac_address":"02:00:00:00:00:09",`+
@@ -93,6 +93,9 @@ func TestNetavarkDriver(t *testing.T) {
 	}
 	if link := w.must("c1", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
 		t.Errorf("eth0: %s", link)
+	}
+	if port := w.must("", "ip", "link", "show", "shop-c1"); !strings.Contains(port, "master "+fmt.Sprint(network["network_interface"])) {
+		t.Errorf("shop-c1: %s", port)
 	}
 	if routes := w.must("c1", "ip", "route"); !strings.Contains(routes, "default via 10.77.0.1 dev eth0 metric 100") {
 		t.Errorf("routes: %s", routes)

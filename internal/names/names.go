@@ -54,11 +54,57 @@ func Of(network, containerID, ifName string, attempt int) Names {
 	// namespace.
 	index := Least + int(binary.BigEndian.Uint32(owner[4:])%indexes)&^1
 	return Names{
-		Link:  "veth" + hex.EncodeToString(owner[:4]),
+		Link:  usual + hex.EncodeToString(owner[:4]),
 		Index: index,
 		Peer:  peerIndexOf(ifName, binary.BigEndian.Uint32(owner[8:])),
 		MAC:   []byte{0xfe, mark[0], mark[1], owner[0], owner[1], owner[2]},
 	}
+}
+
+// usual begins the name of a host end.
+const usual = "veth"
+
+// hashMark stands for digits of the owner's hash in a pattern of names, and leastDigits is how many
+// there are at least.
+const (
+	hashMark    = "{hash}"
+	leastDigits = 4
+)
+
+// Called is the name of a host end that follows a pattern instead of being [Of]'s link: "{hash}"
+// stands for the eight digits of that, or as many as there's room for.
+func Called(link, pattern string) string {
+	digits := link[len(usual):]
+	room := MaxLink - (len(pattern) - len(hashMark))
+	return strings.Replace(pattern, hashMark, digits[:min(room, len(digits))], 1)
+}
+
+// IsFixed reports whether all names that follow a pattern are one.
+func IsFixed(pattern string) bool { return pattern != "" && !strings.Contains(pattern, hashMark) }
+
+// IsPattern checks a pattern for [Called].
+func IsPattern(s string) bool {
+	before, after, hashed := strings.Cut(s, hashMark)
+	rest := before + after
+	if hashed {
+		rest += "0000"[:leastDigits]
+	}
+	return LinkProblem(rest) == "" && !strings.ContainsAny(rest, "{}")
+}
+
+// Shown finds an attachment's host end among the interfaces of its result: by its usual name or, as
+// the configuration may have chosen the name, by its MAC. Index 0 is none.
+func Shown(network string, a spec.Attachment, res *spec.Result) (name string, index int) {
+	for attempt := range Attempts {
+		nm := Of(network, a.ContainerID, a.IfName, attempt)
+		mac := nm.MAC.String()
+		for i := range res.Interfaces {
+			if l := &res.Interfaces[i]; l.Sandbox == "" && (l.Name == nm.Link || l.MAC == mac) {
+				name, index = l.Name, nm.Index
+			}
+		}
+	}
+	return name, index
 }
 
 // networkMark is the common part of the MACs of a network's host ends.

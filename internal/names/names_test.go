@@ -36,6 +36,26 @@ func TestPeerIndexesAreInOrder(t *testing.T) {
 	}
 }
 
+// A pattern keeps what makes a name another owner's or attempt's.
+func TestNamesFollowAPattern(t *testing.T) {
+	nm := Of("mynet", "c1", "eth0", 0)
+	hash := nm.Link[len("veth"):]
+	for pattern, want := range map[string]string{
+		"veth{hash}": nm.Link, "{hash}": hash, "cali{hash}": "cali" + hash, "{hash}-if": hash + "-if", "web": "web",
+		"seven77{hash}": "seven77" + hash, "eleven11111{hash}": "eleven11111" + hash[:4], "six{hash}six666": "six" + hash[:6] + "six666",
+		"fifteen15151515": "fifteen15151515",
+	} {
+		if got := Called(nm.Link, pattern); got != want || !IsPattern(pattern) || IsFixed(pattern) != (pattern == want) {
+			t.Errorf("%s: %s, want %s; %v, %v", pattern, got, want, IsPattern(pattern), IsFixed(pattern))
+		}
+	}
+	for _, pattern := range []string{"twelve121212{hash}", "a{hash}b{hash}", "{hash", "hash}", "{Hash}", "a/{hash}", "a%{hash}", "sixteen161616161"} {
+		if IsPattern(pattern) {
+			t.Errorf("%s: accepted", pattern)
+		}
+	}
+}
+
 func TestNamesAreDerived(t *testing.T) {
 	seen := map[string]bool{}
 	for _, owner := range [][3]string{{"n", "c1", "eth0"}, {"n", "c1", "eth1"}, {"n", "c", "1eth0"}, {"nc", "1", "eth0"}, {"m", "c1", "eth0"}} {

@@ -30,6 +30,7 @@ func (c *call) conf() ([]byte, error) {
 	w.Key("isGateway").Raw(strconv.FormatBool(!n.internal))
 	w.Key("ipMasq").Raw(strconv.FormatBool(!n.internal))
 	w.Key("hairpinMode").Raw("true")
+	w.Text("hostInterfaceName", c.hostName)
 	w.Number("mtu", n.mtu)
 	w.Number("vlan", n.vlan)
 	if err := c.writeIPAM(w); err != nil {

@@ -49,6 +49,7 @@ type call struct {
 	ifName    string
 	addrs     []netip.Addr
 	mac       string
+	hostName  string // of the host's end
 }
 
 // A portMapping is a range of ports (PortMapping).
@@ -90,6 +91,13 @@ func readCall(text []byte, teardown bool) (*call, error) {
 					return err
 				case "static_mac":
 					return r.Str(&c.mac)
+				case "options":
+					return r.Object(func(key string) error {
+						if key == "host_interface_name" {
+							return r.Str(&c.hostName)
+						}
+						return nil
+					})
 				}
 				return nil
 			})

@@ -27,6 +27,15 @@ func (l *Link) field(r *jsontext.Reader, key string) error {
 		err := r.Bool(&on)
 		l.NoLinkLocal = !on
 		return err
+	case "hostinterfacename":
+		l.HostName = ""
+		return r.Text(`a link's name, in which "{hash}" may stand for 4 to 8 digits`, func(s string) bool {
+			ok := names.IsPattern(s)
+			if ok {
+				l.HostName = s
+			}
+			return ok
+		})
 	}
 	return nil
 }

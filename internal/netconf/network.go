@@ -62,6 +62,7 @@ type Link struct {
 	MTU         int  // may be negative, which is none
 	AutoMTU     bool // it's that of the link with the host's default route
 	Queues      int
+	HostName    string // the pattern of the host ends' names (names.Names.Called); "" is the usual one
 	IPMasq      bool
 	NoLinkLocal bool // key "linkLocal" is false
 }

@@ -20,12 +20,8 @@ import (
 
 // noteOf tells whether prevResult shows a host end that bridge or ptp made for an attachment.
 func noteOf(c *verbs.Call, a spec.Attachment) string {
-	for _, i := range c.Prev.Interfaces {
-		for attempt := range names.Attempts {
-			if i.Sandbox == "" && i.Name == names.Of(c.Network, a.ContainerID, a.IfName, attempt).Link {
-				return rules.NoteVeth
-			}
-		}
+	if _, index := names.Shown(c.Network, a, c.Prev); index != 0 {
+		return rules.NoteVeth
 	}
 	return ""
 }

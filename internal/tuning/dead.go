@@ -26,13 +26,7 @@ func savedOf(c *verbs.Call, a spec.Attachment) (saved, error) {
 		return saved{}, err
 	}
 	s := saved{network: c.Network, containerID: a.ContainerID, boot: host.Boot, trueBoot: host.BootIsReal(), netns: host.NetNS.Ino}
-	for _, i := range c.Prev.Interfaces {
-		for attempt := range names.Attempts {
-			if nm := names.Of(c.Network, a.ContainerID, a.IfName, attempt); i.Sandbox == "" && i.Name == nm.Link {
-				s.hostEnd = nm.Index
-			}
-		}
-	}
+	_, s.hostEnd = names.Shown(c.Network, a, c.Prev)
 	return s, nil
 }
 

@@ -222,6 +222,12 @@ func (d *detaching) hostLink() string {
 	if d.record.Link != "" {
 		return d.record.Link
 	}
+	if d.prev != nil {
+		// The configuration may have called it otherwise then.
+		if name, index := names.Shown(d.keys.conf.Name, d.attachment, d.prev); index != 0 {
+			return name
+		}
+	}
 	return d.keys.namesOf(d.attachment, 0).Link
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -41,11 +42,13 @@ func (at *attaching) linkRefused(e *rtnl.Error) error {
 		if _, taken := at.conn.Name(nm.Index); fault.Absent(err) && taken == nil {
 			return errors.Join(errNameTaken, e)
 		}
-		if fault.Absent(err) || at.container.ID() == at.host.NetNS && mac.String() != nm.MAC.String() {
+		index, _ := at.conn.Index(nm.Link)
+		fixed := names.IsFixed(at.keys.conf.Link.HostName) && index != nm.Index // so no other name can be tried
+		if fault.Absent(err) || fixed || at.container.ID() == at.host.NetNS && mac.String() != nm.MAC.String() {
 			return &spec.Error{Code: spec.CodeAttached, Err: e, Key: "CNI_IFNAME",
 				Msg: "container veth name (" + strconv.Quote(ifName) + ") peer provided (" + strconv.Quote(nm.Link) + ") already exists"}
 		}
-		if index, _ := at.conn.Index(nm.Link); err == nil && (index != nm.Index || mac.String() != nm.MAC.String()) {
+		if err == nil && (index != nm.Index || mac.String() != nm.MAC.String()) {
 			return errors.Join(errNameTaken, e)
 		}
 		return &spec.Error{Code: spec.CodeAttached, Err: e, Key: "CNI_CONTAINERID",

@@ -140,7 +140,11 @@ func (k *Keys) owner(a spec.Attachment) nft.Owner {
 
 // namesOf are an attachment's.
 func (k *Keys) namesOf(a spec.Attachment, attempt int) names.Names {
-	return names.Of(k.conf.Name, a.ContainerID, a.IfName, attempt)
+	nm := names.Of(k.conf.Name, a.ContainerID, a.IfName, attempt)
+	if pattern := k.conf.Link.HostName; pattern != "" {
+		nm.Link = names.Called(nm.Link, pattern)
+	}
+	return nm
 }
 
 // Tell adds what follows from the keys for the host.
