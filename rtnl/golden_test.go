@@ -68,6 +68,8 @@ func goldens(t testing.TB) []golden {
 			b.Create(AltName{Link: 20, Name: "a-name-of-more-than-15-bytes"})
 			b.Create(AltName{Link: 20, Name: "other"})
 			b.Delete(AltName{Link: 20, Name: "other"})
+			b.Set(Link{Index: 20, Alias: "free text"})
+			b.Set(Link{Index: 20, Alias: NoAlias})
 		}},
 		{"link", func(b *Batch, container *NetNS) {
 			b.Set(Link{Name: "host0", Master: NoMaster, State: Down})

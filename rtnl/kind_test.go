@@ -5,6 +5,7 @@ package rtnl
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -215,6 +216,27 @@ func TestKindBytes(t *testing.T) {
 	}
 }
 
+// A move to another namespace takes alias and alternative names along.
+func TestMarksMoveAlong(t *testing.T) {
+	host, c := newSide(t, "host"), newSide(t, "container")
+	host.must(t, func(b *Batch) {
+		b.Create(Veth{Link: Link{Index: 20, Name: "card0"}, Peer: Link{Name: "far0"}})
+		b.Create(AltName{Link: 20, Name: "mark"})
+		b.Set(Link{Index: 20, NetNS: c.ns, Name: "eth0", Alias: "card0"})
+	})
+	l, err := c.Link("eth0")
+	if err != nil || l.Alias != "card0" || !slices.Equal(l.AltNames, []string{"mark"}) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if _, err := host.Index("mark"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("it was left behind:", err)
+	}
+	c.must(t, func(b *Batch) { b.Set(Link{Name: "eth0", Alias: NoAlias}) })
+	if l, err := c.Link("eth0"); err != nil || l.Alias != "" {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 func TestAltName(t *testing.T) {
 	s := newSide(t, "host")
 	long := strings.Repeat("n", maxAltName)
@@ -228,6 +250,9 @@ func TestAltName(t *testing.T) {
 	}
 	if i, err := s.Index("other"); err != nil || i != 10 {
 		t.Errorf("index %d, %v", i, err)
+	}
+	if l, err := s.Link("br0"); err != nil || !slices.Equal(l.AltNames, []string{long, "other"}) {
+		t.Errorf("%q, %v", l.AltNames, err)
 	}
 	for _, test := range []struct {
 		fill func(b *Batch)

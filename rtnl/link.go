@@ -17,6 +17,9 @@ const NoMaster = -1
 // NoTxQueue, as [Link].TxQueueLen, is a transmit queue of no packets.
 const NoTxQueue = -1
 
+// NoAlias, as [Link].Alias, takes a link's alias away.
+const NoAlias = "\x00"
+
 // maxName is the longest name of a link in bytes (IFNAMSIZ less its zero, linux/if.h).
 const maxName = unix.IFNAMSIZ - 1
 
@@ -115,8 +118,8 @@ type Link struct {
 	// made, and Set ignores it. Without it a veth gets one queue for each possible CPU, each with
 	// its objects in sysfs. Creating 32 queues takes twice the time of 1.
 	Queues int
-	// Alias is free text of at most 255 bytes that stays with the link when it's renamed. It's for
-	// Set only, as are LinkLocal, ARPNotify and RouteLocalnet: the kernel ignores them on creation,
+	// Alias is free text of at most 255 bytes that stays with the link when it's renamed or moved;
+	// [NoAlias] is none. It's for Set only, as are LinkLocal, ARPNotify and RouteLocalnet: the kernel ignores them on creation,
 	// so they are refused there.
 	Alias string
 	// LinkLocal Off keeps the kernel from making an IPv6 link-local address when the link goes up
@@ -145,6 +148,8 @@ type LinkState struct {
 	PeerIndex int
 	// OperState is the link's ability to carry frames now.
 	OperState OperState
+	// AltNames are further names, by which look-ups find the link. A move takes them along.
+	AltNames []string
 	// Promiscuity counts the requests for all frames: Promisc, bridges, captures.
 	Promiscuity int
 
@@ -283,7 +288,11 @@ func (l *Link) setOnly(b *Batch, v verb) {
 		b.fail(syscall.ENAMETOOLONG, "a link's alias has at most 255 bytes")
 		return
 	}
-	if l.Alias != "" {
+	switch l.Alias {
+	case "":
+	case NoAlias:
+		b.enc.bytes(unix.IFLA_IFALIAS, nil)
+	default:
 		b.enc.str(unix.IFLA_IFALIAS, l.Alias)
 	}
 	l.families(&b.enc)
@@ -365,7 +374,11 @@ func (l *Link) writeRest(w *words) {
 		w.word("txqueuelen", strconv.Itoa(max(l.TxQueueLen, 0)))
 	}
 	w.number("queues", l.Queues)
-	if l.Alias != "" {
+	switch l.Alias {
+	case "":
+	case NoAlias:
+		w.word("noalias")
+	default:
 		w.word("alias", strconv.Quote(l.Alias))
 	}
 	w.toggle("promisc", l.Promisc)

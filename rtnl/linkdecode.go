@@ -68,7 +68,9 @@ func (m *linkMessage) attribute(a *attrs) {
 	case unix.IFLA_NUM_TX_QUEUES:
 		m.Queues = int(a.u32())
 	case unix.IFLA_IFALIAS:
-		m.Alias = a.str()
+		if m.Alias = a.str(); len(a.val) == 0 {
+			m.Alias = NoAlias
+		}
 	case unix.IFLA_NET_NS_FD:
 		m.NetNS = &NetNS{fd: int(int32(a.u32()))}
 	case unix.IFLA_LINK:
@@ -79,6 +81,8 @@ func (m *linkMessage) attribute(a *attrs) {
 		m.OperState = OperState(a.u8())
 	case unix.IFLA_PROMISCUITY:
 		m.Promiscuity = int(a.u32())
+	case unix.IFLA_PROP_LIST:
+		m.properties(a)
 	case unix.IFLA_LINKINFO:
 		m.info(a)
 	case unix.IFLA_AF_SPEC:
@@ -101,6 +105,16 @@ func (m *linkMessage) info(outer *attrs) {
 			if ofBridge {
 				m.port, m.hasPort = a.val, true
 			}
+		}
+	}
+	outer.took(&a)
+}
+
+func (m *linkMessage) properties(outer *attrs) {
+	a := outer.nested()
+	for a.next() {
+		if a.typ == unix.IFLA_ALT_IFNAME {
+			m.AltNames = append(m.AltNames, a.str())
 		}
 	}
 	outer.took(&a)

@@ -131,6 +131,9 @@ type RouteFilter struct {
 	Family uint8 // unix.AF_INET or AF_INET6
 	Link   int
 	Table  uint32
+	// AnyTable lists those of all tables, whatever Table says. They include the kernel's own of the
+	// local table only as far as they are unicast.
+	AnyTable bool
 }
 
 // Routes lists unicast routes of a table, which is empty if it doesn't exist. A route with several
@@ -146,7 +149,9 @@ func (c *Conn) routes(f RouteFilter, decode func([]byte, func(Route)) error) ite
 		c.beginDump(unix.RTM_GETROUTE)
 		c.enc.fixed(f.Family, 0, 0, 0, 0, 0, 0, unix.RTN_UNICAST)
 		c.enc.fixed32(0)
-		c.enc.u32(unix.RTA_TABLE, table)
+		if !f.AnyTable {
+			c.enc.u32(unix.RTA_TABLE, table)
+		}
 		if f.Link != 0 {
 			c.enc.u32(unix.RTA_OIF, uint32(f.Link))
 		}

@@ -98,6 +98,10 @@ func TestRoutesAreFiltered(t *testing.T) {
 	if len(main) != 1 || main[0].Dst != m("10.1.0.0/24") || main[0].Scope != ScopeLink || main[0].Protocol != unix.RTPROT_KERNEL || main[0].Src != netip.MustParseAddr("10.1.0.1") {
 		t.Errorf("route of the link's prefix: %+v", main)
 	}
+	all := collect(t, host.Routes(RouteFilter{Family: unix.AF_INET, Link: 10, AnyTable: true}))
+	if !slices.Equal(all, slices.Concat(main, got)) && !slices.Equal(all, slices.Concat(got, main)) {
+		t.Errorf("of all tables: %+v", all)
+	}
 }
 
 func TestNeighboursAndFDB(t *testing.T) {
