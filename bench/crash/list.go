@@ -39,7 +39,8 @@ const (
 	oursAsks  = ours + "-ipam"
 	oursStays = ours + "-resident"
 	// As netavark's driver plugin.
-	oursDrives = ours + "-netavark"
+	oursDrives      = ours + "-netavark"
+	oursDrivesStays = oursDrives + "-resident"
 )
 
 // lists are swiftcni's plugins in lists: all of them after bridge, as processes; ptp with some; and

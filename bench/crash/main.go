@@ -14,8 +14,8 @@
 // swiftcni's other plugins are tried in lists with bridge or ptp, as a runtime runs them, and in
 // bridge's key "chain". bridge is also tried with an IPAM plugin that is a script, always at the
 // size of -quick, and with a resident (swiftctl serve) that makes its calls. Then it's the resident
-// that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile. One
-// more way is that of podman 5, by netavark's protocol.
+// that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile. Two
+// more ways are those of podman 5, by netavark's protocol, without a resident and with one.
 //
 // The exit status is 1 if swiftcni leaks, or if the only plugins that were given do.
 package main
@@ -68,7 +68,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays, oursDrives}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays, oursDrives, oursDrivesStays}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -183,11 +183,16 @@ func (o options) build(stderr io.Writer) (plugins []Plugin, err error) {
 				plugins = append(plugins, p)
 			}
 		}
-		if slices.Contains(o.ways, oursStays) {
-			if p, err = b.residents(p); err != nil {
+		if slices.Contains(o.ways, oursStays) || slices.Contains(o.ways, oursDrivesStays) {
+			cni, driver, err := b.residents(p)
+			if err != nil {
 				return nil, err
 			}
-			plugins = append(plugins, p)
+			for _, p := range []Plugin{cni, driver} {
+				if slices.Contains(o.ways, p.Name) {
+					plugins = append(plugins, p)
+				}
+			}
 		}
 	}
 	if o.reference {

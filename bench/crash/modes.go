@@ -156,6 +156,9 @@ func (t *trying) judge(a answer) error {
 			if strings.HasSuffix(line, "/@boot.BOOT.true") {
 				continue // without this note less is proven, and nothing depends on it
 			}
+			if t.repeated() && strings.HasPrefix(line, "nft ") {
+				continue // the second DEL takes rules that nobody uses
+			}
 			t.wrong("%s succeeded without %s", t.Trial.Verb, line)
 		}
 		for _, line := range undisturbed.after.less(now) {

@@ -17,10 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// residents is bridge whose calls a resident makes.
-func (b builder) residents(p Plugin) (Plugin, error) {
+// residents is bridge whose calls a resident makes, as CNI's plugin and as netavark's driver.
+func (b builder) residents(p Plugin) (cni, driver Plugin, err error) {
 	p.Name, p.Resident = oursStays, filepath.Join(filepath.Dir(p.Path), "swiftctl")
-	return p, build.Swiftctl(b.progress, b.root, p.Resident)
+	driver = driving(p)
+	driver.Name, driver.Modes = oursDrivesStays, append(driver.Modes, modeCaller)
+	return p, driver, build.Swiftctl(b.progress, b.root, p.Resident)
 }
 
 // tries reports whether there are trials of a mode.
@@ -159,10 +161,19 @@ func (t *trying) mayCut() bool {
 	return t.Trial.Mode == modeFail && (name == "write" || name == "epoll_ctl" || t.Trial.Caller && name == "read")
 }
 
+// repeated reports whether the caller may have made the call itself once it was over.
+func (t *trying) repeated() bool {
+	return t.plugin.Resident != "" && t.Trial.Verb == "DEL" && t.mayCut()
+}
+
 // cut reports whether the caller says that its resident has ended. Behind the answer itself that
 // means that only the status is lacking.
 func (a answer) cut() bool {
-	return a.status.Exited() && a.status.ExitStatus() == 1 && strings.Contains(a.stdout, `"code":11,"msg":"the resident process ended during the call"`)
+	says := `"code":11,"msg":"the resident process ended during the call"`
+	if a.driver {
+		says = `{"error":"the resident process ended during the call;`
+	}
+	return a.status.Exited() && a.status.ExitStatus() == 1 && strings.Contains(a.stdout, says)
 }
 
 // killCaller kills the caller at a system call, of the resident or of its own. An ADD that nobody

@@ -21,7 +21,7 @@ import (
 func buildResident(t *testing.T) Plugin {
 	t.Helper()
 	b, p := buildOurs(t)
-	p, err := b.residents(p)
+	p, _, err := b.residents(p)
 	if err != nil {
 		t.Fatal(err)
 	}

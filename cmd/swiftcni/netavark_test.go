@@ -16,13 +16,18 @@ import (
 // driver runs a command of netavark's driver protocol on the host.
 func (w *world) driver(input string, args ...string) answer {
 	w.t.Helper()
-	cmd := exec.Command(filepath.Join(oursDir(), "bridge"), args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd := driverCommand(args...)
 	a, err := w.capture(cmd, []byte(input))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return a
+}
+
+func driverCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(oursDir(), "bridge"), args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	return cmd
 }
 
 // drives runs one that must succeed, and returns its answer.
@@ -59,6 +64,13 @@ func callOf(network map[string]any, container, more string) string {
 
 func TestNetavarkDriver(t *testing.T) {
 	w := newWorld(t, t.TempDir())
+	w.driverDay()
+	w.finish()
+}
+
+// driverDay is each of the driver's commands, and what comes of them.
+func (w *world) driverDay() {
+	t := w.t
 	for _, name := range []string{"c1", "c2"} {
 		if err := w.netns(name); err != nil {
 			t.Fatal(err)
@@ -110,7 +122,6 @@ func TestNetavarkDriver(t *testing.T) {
 	for range 2 { // also of what is gone
 		w.drives(setup, "teardown", netnsPath("c1"))
 	}
-	w.finish()
 }
 
 // The driver chooses for itself what podman leaves to it.

@@ -23,9 +23,10 @@ const Socket = "/run/swiftcni/resident"
 // What a resident answers, in one byte: the call's exit status, which is 0 or 1, or DoItYourself.
 // It gives the latter before it has read anything from the standard input. The end of the
 // connection instead is the end of the resident. The caller makes the call itself then if the
-// resident hadn't read the message, or if it isn't ADD and its input is in the standard input: the
-// resident leaves it there if that's a pipe. Otherwise it prints an error of code 11 (try again
-// later), since the call may have begun.
+// resident hadn't read the message, or if it may be made twice and its input is in the standard
+// input: the resident leaves it there if that's a pipe. CNI's ADD mayn't, nor netavark's setup.
+// Otherwise the caller prints an error, CNI's of code 11 (try again later) or netavark's, since the
+// call may have begun. netavark's calls are those with arguments.
 const DoItYourself = 255
 
 // Streams is how many descriptors come with a message: standard input, output and error.

@@ -160,8 +160,22 @@ died:
 	CMPQ AX, $-104 // ECONNRESET: the message was never read
 	JEQ close
 
+	// Calls with arguments are netavark's. Each but setup may be made twice.
+	LEAQ ·died(SB), R14
+	CMPQ R12, $1
+	JEQ  cni
+	LEAQ ·diedDriving(SB), R14
+	MOVQ 8(R13), AX
+	MOVQ (AX), AX // the stack ends with eight bytes behind the strings
+	SHLQ $16, AX
+	MOVQ $0x0070757465730000, CX // "setup" and its end
+	CMPQ AX, CX
+	JEQ  lost
+	JMP  again
+
 	// Each verb but ADD may be made twice, and some runtimes don't call again. It needs its input,
 	// which the resident has left in the pipe.
+cni:
 	LEAQ 8(R13)(R12*8), R15
 	MOVQ $0x4d4d4f435f494e43, R8 // "CNI_COMM"
 	MOVQ $0x004444413d444e41, R9 // "AND=ADD"
@@ -170,7 +184,7 @@ verb:
 	TESTQ AX, AX
 	JEQ again
 	ADDQ $8, R15
-	CMPQ R8, (AX) // the stack ends with eight bytes behind the strings
+	CMPQ R8, (AX)
 	JNE verb
 	CMPQ R9, 8(AX)
 	JEQ lost
@@ -190,8 +204,8 @@ again:
 lost:
 	MOVL $SYS_write, AX
 	MOVL $1, DI
-	MOVQ ·died(SB), SI
-	MOVQ ·died+8(SB), DX
+	MOVQ (R14), SI
+	MOVQ 8(R14), DX
 	SYSCALL
 	MOVL $1, DI
 	JMP exit

@@ -145,6 +145,19 @@ died:
 	CMN  $104, R0 // ECONNRESET
 	BEQ  close
 
+	MOVD $·died(SB), R25
+	CMP  $1, R20
+	BEQ  cni
+	MOVD $·diedDriving(SB), R25
+	MOVD 8(R21), R0
+	MOVD (R0), R0
+	LSL  $16, R0
+	MOVD $0x0070757465730000, R1 // "setup" and its end
+	CMP  R1, R0
+	BEQ  lost
+	JMP  again
+
+cni:
 	ADD  R20<<3, R21, R23
 	ADD  $8, R23
 	MOVD $0x4d4d4f435f494e43, R1 // "CNI_COMM"
@@ -174,8 +187,8 @@ again:
 lost:
 	MOVD $SYS_write, R8
 	MOVD $1, R0
-	MOVD ·died(SB), R1
-	MOVD ·died+8(SB), R2
+	MOVD (R25), R1
+	MOVD 8(R25), R2
 	SVC
 	MOVD $1, R0
 	JMP  exit

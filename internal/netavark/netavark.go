@@ -9,14 +9,16 @@
 package netavark
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/process"
 )
 
 // apiVersion is the only version of the protocol.
@@ -32,47 +34,80 @@ func IsCall(args []string) bool { return len(args) > 1 && slices.Contains(verbs[
 // Main does what the arguments and the input say, prints the answer, and returns the exit status.
 // As with [cni.Main], the process must end then.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (exit int) {
-	out, err := answer(args[1], args[2:], stdin, stdout, stderr)
+	err := answer(args, stdin, stdout, func(env []string, conf io.Reader, out io.Writer) error {
+		getenv := func(name string) string { return process.Getenv(env, name) }
+		if cni.Main(plugin, getenv, conf, out, stderr) != 0 {
+			return errFailed
+		}
+		return nil
+	})
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// Run is [Main] for a program that goes on afterwards and stands in for another process, as
+// [cni.Run] is for CNI's calls. p's name and environment don't matter. The error has been printed.
+func Run(ctx context.Context, args []string, p cni.Process) error {
+	return answer(args, p.Stdin, p.Stdout, func(env []string, conf io.Reader, out io.Writer) error {
+		p.Name, p.Env, p.Stdin, p.Stdout = plugin, env, conf, out
+		return cni.Run(ctx, p)
+	})
+}
+
+// plugin makes the calls.
+const plugin = "bridge"
+
+// A runner makes a call of the plugin, which prints its answer.
+type runner func(env []string, conf io.Reader, out io.Writer) error
+
+// errFailed is the error of a call of the plugin in this process.
+var errFailed = errors.New("the call failed")
+
+// answer does what is asked, and prints the answer, which may be an error.
+func answer(args []string, stdin io.Reader, stdout io.Writer, run runner) error {
+	out, c, err := read(args[1], args[2:], stdin)
+	if err == nil && c != nil {
+		var conf []byte
+		if conf, err = c.conf(); err == nil {
+			return run(c.env(args[1], args[2]), bytes.NewReader(conf), &translator{call: c, to: stdout})
+		}
+	}
 	if err == nil {
 		_, err = stdout.Write(out)
 	}
-	if err == nil {
-		return 0
-	}
-	var said *saidError
-	if !errors.As(err, &said) {
+	if err != nil {
 		_, _ = stdout.Write(errorText(err.Error()))
 	}
-	return 1
+	return err
 }
 
-// answer returns what is left to print.
-func answer(verb string, args []string, stdin io.Reader, stdout, stderr io.Writer) ([]byte, error) {
+// read returns either the answer to a question, or the call that is to be made.
+func read(verb string, args []string, stdin io.Reader) (out []byte, c *call, err error) {
 	wanted := 0
 	if verb == "setup" || verb == "teardown" {
 		wanted = 1
 	}
 	if len(args) != wanted {
-		return nil, errors.New(verb + ": " + strconv.Itoa(len(args)) + " arguments, expected " + strconv.Itoa(wanted))
+		return nil, nil, errors.New(verb + ": " + strconv.Itoa(len(args)) + " arguments, expected " + strconv.Itoa(wanted))
 	}
 	if verb == "info" {
 		w := jsontext.NewWriter(nil).Open('{')
 		w.Text("version", cni.Version())
 		w.Text("api_version", apiVersion)
-		return append(w.Close('}').Bytes(), '\n'), nil
+		return append(w.Close('}').Bytes(), '\n'), nil, nil
 	}
 	text, err := readAll(stdin)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if verb == "create" {
-		return create(text)
+		out, err = create(text)
+		return out, nil, err
 	}
-	c, err := readCall(text, verb == "teardown")
-	if err != nil {
-		return nil, err
-	}
-	return nil, c.do(verb, args[0], stdout, stderr)
+	c, err = readCall(text, verb == "teardown")
+	return nil, c, err
 }
 
 // maxInput bounds the input, in bytes.
@@ -89,42 +124,20 @@ func readAll(r io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// do makes the call as the plugin bridge.
-func (c *call) do(verb, netns string, stdout, stderr io.Writer) error {
-	conf, err := c.conf()
-	if err != nil {
-		return err
-	}
+// env is the environment of the plugin's call.
+func (c *call) env(verb, netns string) []string {
 	command := "ADD"
 	if verb == "teardown" {
 		command = "DEL"
 	}
-	getenv := func(name string) string {
-		switch name {
-		case "CNI_COMMAND":
-			return command
-		case "CNI_CONTAINERID":
-			return c.container
-		case "CNI_NETNS":
-			return netns
-		case "CNI_IFNAME":
-			return c.ifName
-		case "CNI_PATH":
-			return "/" // it must be given; no other plugin is looked for
-		}
-		return ""
+	return []string{
+		"CNI_COMMAND=" + command,
+		"CNI_CONTAINERID=" + c.container,
+		"CNI_NETNS=" + netns,
+		"CNI_IFNAME=" + c.ifName,
+		"CNI_PATH=/", // it must be given; no other plugin is looked for
 	}
-	out := &translator{call: c, to: stdout}
-	if cni.Main("bridge", getenv, strings.NewReader(string(conf)), out, stderr) != 0 {
-		return &saidError{}
-	}
-	return nil
 }
-
-// saidError is the error of a call whose answer is printed already.
-type saidError struct{}
-
-func (*saidError) Error() string { return "the call failed" }
 
 // errorText is the answer of a call that failed.
 func errorText(text string) []byte {

@@ -113,6 +113,18 @@ func readCall(text []byte, teardown bool) (*call, error) {
 	return c, nil
 }
 
+// Container is the ID of the container that a call's input names, or "".
+func Container(text []byte) (id string) {
+	r := jsontext.NewReader(text, "")
+	_ = r.Object(func(key string) error { // a text that's none is the call's own error
+		if key == "container_id" {
+			return r.Str(&id)
+		}
+		return nil
+	})
+	return id
+}
+
 // ended is the error of a text that was read.
 func ended(r *jsontext.Reader, err error) error {
 	if err == nil {

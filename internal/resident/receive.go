@@ -4,10 +4,12 @@ package resident
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/handover"
+	"github.com/swiftcni/swiftcni/internal/netavark"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,13 +63,19 @@ func descriptors(control []byte) (list streams) {
 // understood reports whether all that the call names means the same to this process. A path below
 // another process's own, such as /proc/self, doesn't, nor does a relative one.
 func understood(m *message) bool {
+	bus := m.getenv("DBUS_SYSTEM_BUS_ADDRESS") != "" // another one
 	switch {
+	case netavark.IsCall(m.args):
+		own := func(path string) bool { return !isCommon(path) }
+		return !bus && m.args[1] != "info" && !slices.ContainsFunc(m.args[2:], own)
+	case len(m.args) > 1:
+		return false // of calls with arguments the caller knows netavark's alone
 	case m.getenv("CNI_COMMAND") == "":
 		return false // it's a question about the program
 	case m.getenv("CNI_COMMAND") == "VERSION":
 		return true // it looks at nothing, and libcni's paths are "dummy" then
-	case m.getenv("DBUS_SYSTEM_BUS_ADDRESS") != "":
-		return false // another bus
+	case bus:
+		return false
 	}
 	paths := strings.Split(m.getenv("CNI_PATH"), ":")
 	for _, path := range append(paths, m.getenv("CNI_NETNS")) {
@@ -78,9 +86,18 @@ func understood(m *message) bool {
 	return true
 }
 
+// once reports whether the call mustn't be made again if this process dies during it. The caller's
+// instructions decide alike (handover_*.s).
+func (m *message) once() bool {
+	if netavark.IsCall(m.args) {
+		return m.args[1] == "setup"
+	}
+	return m.getenv("CNI_COMMAND") == "ADD"
+}
+
 // isCommon reports whether a path means the same to each process of a mount namespace.
 func isCommon(path string) bool {
-	if path[0] != '/' {
+	if !strings.HasPrefix(path, "/") {
 		return false
 	}
 	for _, own := range [...]string{"/proc/self", "/proc/thread-self", "/proc/net", "/dev/fd", "/dev/std", "/./", "/../", "//"} {

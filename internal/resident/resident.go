@@ -18,6 +18,7 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/handover"
 	"github.com/swiftcni/swiftcni/internal/inside"
+	"github.com/swiftcni/swiftcni/internal/netavark"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/sockets"
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ type Options struct {
 	Done func(Call)        // a call that is over; its caller may still wait
 }
 
-// A Call is one that was made here.
+// A Call is one that was made here. Its verb is CNI's, or netavark's.
 type Call struct {
 	Plugin, Verb string
 	Err          error // an *cni.Error, or nil
@@ -176,10 +177,10 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 	defer gone(nil)
 	in := &input{fd: files[0], caller: caller.conn}
 	read := in.kept
-	if m.getenv("CNI_COMMAND") == "ADD" {
+	if m.once() {
 		read = in.whole
 	}
-	config, ok := read()
+	stdin, ok := read()
 	if !ok {
 		return // nobody hears an answer
 	}
@@ -190,24 +191,29 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 			gone(errGone)
 		}
 	}()
-	defer s.turns.take(m.getenv("CNI_CONTAINERID"))()
+	verb, container, run := m.getenv("CNI_COMMAND"), m.getenv("CNI_CONTAINERID"), cni.Run
+	if netavark.IsCall(m.args) {
+		verb, container = m.args[1], netavark.Container(in.text)
+		run = func(ctx context.Context, p cni.Process) error { return netavark.Run(ctx, m.args, p) }
+	}
+	defer s.turns.take(container)()
 	if s.listeners.any.Load() {
 		ctx = process.WithTell(ctx, s.listeners.tell)
 	}
 	start, plugin := time.Now(), cni.Name(m.args[0])
 	err := process.Lend(ctx, s.sockets, func(ctx context.Context) error {
-		return cni.Run(ctx, cni.Process{
+		return run(ctx, cni.Process{
 			Name:   plugin,
 			Env:    m.env,
 			Dir:    caller.dir,
 			Exe:    caller.exe,
-			Stdin:  config,
+			Stdin:  stdin,
 			Stdout: &output{fd: files[1], caller: caller.conn},
 			Stderr: &output{fd: files[2], caller: caller.conn},
 		})
 	})
 	if s.o.Done != nil {
-		s.o.Done(Call{Plugin: plugin, Verb: m.getenv("CNI_COMMAND"), Err: err, Took: time.Since(start)})
+		s.o.Done(Call{Plugin: plugin, Verb: verb, Err: err, Took: time.Since(start)})
 	}
 	if err != nil {
 		answer(conn, 1)

@@ -249,8 +249,37 @@ func TestUnderstood(t *testing.T) {
 		{[]string{"CNI_COMMAND=ADD", "CNI_PATH=/opt/cni/bin:bin"}, false},
 		{[]string{"CNI_COMMAND=ADD", "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/bus"}, false},
 	} {
-		if got := understood(&message{env: test.env}); got != test.want {
+		if got := understood(&message{args: []string{"bridge"}, env: test.env}); got != test.want {
 			t.Errorf("%q: %v, want %v", test.env, got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		args string
+		want bool
+	}{
+		{"setup /run/netns/c1", true},
+		{"teardown /proc/4711/ns/net", true},
+		{"teardown", true}, // which is refused by whoever makes it
+		{"create", true},
+		{"info", false},
+		{"setup run/netns/c1", false},
+		{"setup /proc/self/ns/net", false},
+		{"setup ", false},
+		{"other", false},
+	} {
+		m := &message{args: append([]string{"swiftcni"}, strings.Split(test.args, " ")...)}
+		for _, env := range [][]string{nil, {"CNI_COMMAND=ADD"}, {"CNI_COMMAND=VERSION", "CNI_NETNS=dummy"}} {
+			m.env = env
+			if got := understood(m); got != test.want {
+				t.Errorf("%s, %q: %v, want %v", test.args, env, got, test.want)
+			}
+			if once := test.args[:3] == "set"; m.once() != once && test.args != "other" {
+				t.Errorf("%s, %q: made once: %v", test.args, env, m.once())
+			}
+		}
+		m.env = []string{"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/bus"}
+		if understood(m) {
+			t.Errorf("%s: by another bus", test.args)
 		}
 	}
 }

@@ -42,8 +42,8 @@ type input struct {
 // caller's pipe, or is back there soon.
 func (r *input) kept() (io.Reader, bool) {
 	r.awaitClose()
-	if text := r.peek(); text != nil {
-		return bytes.NewReader(text), true
+	if r.text = r.peek(); r.text != nil {
+		return bytes.NewReader(r.text), true
 	}
 	text, ok := r.whole()
 	if ok {

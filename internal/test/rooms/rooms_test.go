@@ -31,7 +31,8 @@ var floors = [][]string{
 	{"internal/proof", "internal/hostlocal", "internal/static", "internal/delegate", "internal/endpoint"}, // the first, and plugins that give addresses
 	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap", "internal/veth"}, // the other plugins
 	{"cni"}, // the door
-	{"internal/resident", "internal/netavark"},
+	{"internal/netavark"},
+	{"internal/resident"},
 	{"cni/inprocess", "cmd/swiftcni", "cmd/swiftctl", "cmd/swiftcni-exporter"},
 }
 
