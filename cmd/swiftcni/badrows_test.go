@@ -119,7 +119,7 @@ func badTypes() []badInput {
 	var list []badInput
 	kinds := []struct{ name, value string }{{"boolean", `true`}, {"string", `"zzz"`}, {"number", `7`}, {"object", `{"a":1}`}, {"list", `[1]`}}
 	for _, k := range []struct{ right, keys string }{
-		{"boolean", "isGateway isDefaultGateway forceAddress ipMasq hairpinMode promiscMode preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation linkLocal"},
+		{"boolean", "isGateway isDefaultGateway forceAddress ipMasq ip6Masq hairpinMode promiscMode preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation linkLocal"},
 		{"string", "bridge ipMasqBackend hostInterfaceName ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
 		{"number", "mtu vlan queues"},
 		{"object", "ipam dns args args.cni runtimeConfig"},

@@ -171,15 +171,17 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 		return a, false
 	}
 	a.Owner = h.owner()
-	if c.main.Masquerade {
-		for _, p := range n.links.addrs(h.link) {
-			// Addresses that the container added itself aren't ours.
-			if slices.Contains(h.Addresses, p.Addr()) {
-				a.Masquerade = append(a.Masquerade, p)
-			}
+	for _, p := range n.links.addrs(h.link) {
+		// Addresses that the container added itself aren't ours.
+		masq := c.main.Masquerade6
+		if p.Addr().Is4() {
+			masq = c.main.Masquerade
 		}
-		slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
+		if masq && slices.Contains(h.Addresses, p.Addr()) {
+			a.Masquerade = append(a.Masquerade, p)
+		}
 	}
+	slices.SortFunc(a.Masquerade, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) })
 	if c.main.SpoofCheck {
 		if mac := n.links.peerMACs[h.link.Index]; mac != nil {
 			a.Guard = &nft.Guard{HostLink: h.link.Name, MAC: mac}

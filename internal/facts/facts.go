@@ -21,9 +21,10 @@ type Plugin struct {
 	Gateway bool   // the container's gateway is the host
 	// Gateways are the addresses that the bridge should have, with their subnets' lengths. In a
 	// VLAN there are none.
-	Gateways   []netip.Prefix
-	Masquerade bool
-	SpoofCheck bool
+	Gateways []netip.Prefix
+	// Masquerade is of IPv4 addresses, Masquerade6 of IPv6 ones.
+	Masquerade, Masquerade6 bool
+	SpoofCheck              bool
 
 	LeaseDir  string // where host-local's leases are, if host-local gives the addresses
 	Ranges    []Range

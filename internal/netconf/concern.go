@@ -35,7 +35,7 @@ func (n *Network) Wrong(of Concern) *spec.Error {
 	if !n.IPAM.IsOurs() {
 		of &^= OfIPAM
 	}
-	if !n.Link.IPMasq {
+	if !n.Link.MasqueradesAny() {
 		of &^= OfMasquerade
 	}
 	for _, f := range n.faults {

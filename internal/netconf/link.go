@@ -18,6 +18,8 @@ func (l *Link) field(r *jsontext.Reader, key string) error {
 	switch key {
 	case "ipmasq":
 		return r.Bool(&l.IPMasq)
+	case "ip6masq":
+		return r.Flag(&l.IP6Masq)
 	case "mtu":
 		return l.readMTU(r)
 	case "queues":

@@ -64,8 +64,20 @@ type Link struct {
 	Queues      int
 	HostName    string // the pattern of the host ends' names (names.Names.Called); "" is the usual one
 	IPMasq      bool
-	NoLinkLocal bool // key "linkLocal" is false
+	IP6Masq     *bool // of IPv6; nil: as IPMasq
+	NoLinkLocal bool  // key "linkLocal" is false
 }
+
+// Masquerades reports whether a family is masqueraded: IPv4, or else IPv6.
+func (l *Link) Masquerades(four bool) bool {
+	if four || l.IP6Masq == nil {
+		return l.IPMasq
+	}
+	return *l.IP6Masq
+}
+
+// MasqueradesAny reports whether either family is masqueraded.
+func (l *Link) MasqueradesAny() bool { return l.IPMasq || l.Masquerades(false) }
 
 // Bridge is what the plugin bridge is told besides.
 type Bridge struct {

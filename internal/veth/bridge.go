@@ -262,7 +262,7 @@ func bridgeNeighbourLink(n *netconf.Network) string {
 func bridgeTell(n *netconf.Network, f *facts.Plugin) {
 	k := &n.Bridge
 	f.Bridge, f.Gateway = k.Name, k.Gateway()
-	f.Masquerade, f.SpoofCheck = n.Link.IPMasq, k.MACSpoofCheck
+	f.Masquerade, f.Masquerade6, f.SpoofCheck = n.Link.IPMasq, n.Link.Masquerades(false), k.MACSpoofCheck
 	if !k.Gateway() || k.VLAN != 0 || n.IPAM.Plugin != netconf.HostLocal {
 		return
 	}

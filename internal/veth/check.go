@@ -129,15 +129,16 @@ func (c *checking) checkEnd() error { return endpoint.Look(c.inside, c.container
 func (c *checking) checkRules() error {
 	a := nft.Sender{Owner: c.keys.owner(c.attachment)}
 	ours := names.InNetwork(c.keys.conf.Name, c.hostEnd.Link)
-	if c.keys.conf.Link.IPMasq && ours {
+	if ours {
 		for _, ip := range c.prev.IPs {
 			a.Masquerade = append(a.Masquerade, ip.Address)
 		}
+		a.Masquerade = c.keys.masqueraded(a.Masquerade)
 	}
 	if c.keys.guard && ours {
 		a.Guard = &nft.Guard{HostLink: c.hostEnd.Name, MAC: c.container.MAC}
 	}
-	if a.Masquerade == nil && a.Guard == nil {
+	if len(a.Masquerade) == 0 && a.Guard == nil {
 		return nil
 	}
 	return rules.Check(c.call, func(conn *nft.Conn) error { return conn.CheckSender(a) })

@@ -85,13 +85,11 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 // rules are the elements that the attachment puts into the ruleset; ok says whether there are any.
 func (p *plan) rules() (a nft.Sender, ok bool) {
 	a.Owner = p.owner()
-	if p.keys.conf.Link.IPMasq && len(p.IPs) > 0 {
-		a.Masquerade = p.Addresses()
-	}
+	a.Masquerade = p.keys.masqueraded(p.Addresses())
 	if p.keys.guard && p.Phase != endpoint.Answered {
 		a.Guard = &nft.Guard{HostLink: p.names.Link, MAC: p.mac}
 	}
-	return a, a.Masquerade != nil || a.Guard != nil
+	return a, len(a.Masquerade) > 0 || a.Guard != nil
 }
 
 func (p *plan) owner() nft.Owner { return p.keys.owner(p.attach) }

@@ -215,7 +215,9 @@ func ptpStatus(*netconf.Network) error { return nil }
 
 func ptpNeighbourLink(*netconf.Network) string { return "" }
 
-func ptpTell(n *netconf.Network, f *facts.Plugin) { f.Gateway, f.Masquerade = true, n.Link.IPMasq }
+func ptpTell(n *netconf.Network, f *facts.Plugin) {
+	f.Gateway, f.Masquerade, f.Masquerade6 = true, n.Link.IPMasq, n.Link.Masquerades(false)
+}
 
 func ptpLook(c *checking) error {
 	return inOrder(c.checkContainer, c.findHostEnd, c.checkEnd, c.checkHostRoutes, c.checkRules)

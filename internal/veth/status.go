@@ -29,7 +29,7 @@ func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 }
 
 func (k *Keys) statusRules(call *process.Call) error {
-	if !k.conf.Link.IPMasq && !k.guard {
+	if !k.conf.Link.MasqueradesAny() && !k.guard {
 		return nil
 	}
 	conn, err := call.Rules()

@@ -10,6 +10,8 @@ package veth
 
 import (
 	"net"
+	"net/netip"
+	"slices"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/delegate"
@@ -118,6 +120,11 @@ func checkRanges(n *netconf.Network) error {
 		}
 	}
 	return nil
+}
+
+// masqueraded are those of a container's addresses that are masqueraded. It changes the list.
+func (k *Keys) masqueraded(addrs []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(addrs, func(p netip.Prefix) bool { return !k.conf.Link.Masquerades(p.Addr().Is4()) })
 }
 
 // addresses is the plugin that gives the network's addresses, or nil where it has none.
