@@ -4,6 +4,7 @@ package cni
 
 import (
 	"github.com/swiftcni/swiftcni/internal/bandwidth"
+	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/firewall"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
 	"github.com/swiftcni/swiftcni/internal/loopback"
@@ -35,11 +36,12 @@ type plugin struct {
 
 // plugins are those that the binary answers to.
 var plugins = [...]plugin{
-	{name: "bridge", read: veth.ReadBridge, reads: netconf.OfMain | netconf.OfMAC | netconf.OfIPAM, heads: true},
+	{name: "bridge", read: veth.ReadBridge, reads: netconf.OfMain | netconf.OfMAC | netconf.OfIPAM | netconf.OfDHCP, heads: true},
 	{name: netconf.HostLocal, read: hostlocal.Read, reads: netconf.OfIPAM, gives: true},
 	{name: netconf.Static, read: static.Read, reads: netconf.OfIPAM, gives: true},
+	{name: netconf.DHCP, read: dhcp.Read, reads: netconf.OfDHCP, gives: true, deaf: true},
 	{name: "loopback", read: loopback.Read, deaf: true, prev: true},
-	{name: "ptp", read: veth.ReadPtP, reads: netconf.OfMain | netconf.OfIPAM, heads: true},
+	{name: "ptp", read: veth.ReadPtP, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP, heads: true},
 	{name: "portmap", read: portmap.Read, deaf: true, prev: true, follows: true},
 	{name: "firewall", read: firewall.Read, since: specversion.Number{0, 4, 0}, deaf: true, prev: true, follows: true},
 	{name: "bandwidth", read: bandwidth.Read, since: specversion.Number{0, 3, 0}, deaf: true, prev: true, follows: true},

@@ -23,15 +23,17 @@ import (
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/roster"
 	"github.com/swiftcni/swiftcni/internal/verbs"
-	"github.com/swiftcni/swiftcni/internal/wire"
 	"golang.org/x/sys/unix"
 )
 
-// A Plugin is the IPAM plugin of a network. Each verb looks for its program, and runs it.
-type Plugin struct{ conf *netconf.Network }
+// A Plugin is the IPAM plugin of a network. The first verb looks for its program, and each runs it.
+type Plugin struct {
+	conf  *netconf.Network
+	found *Program
+}
 
 // Of is the IPAM plugin that a network names.
-func Of(n *netconf.Network) *Plugin { return &Plugin{n} }
+func Of(n *netconf.Network) *Plugin { return &Plugin{conf: n} }
 
 // Wrong is nil: only the program can tell.
 func (*Plugin) Wrong(spec.Attachment) *spec.Error { return nil }
@@ -91,6 +93,9 @@ type Program struct {
 // Find searches CNI_PATH for the network's IPAM plugin. A file that can't be executed doesn't hide
 // a good one behind it.
 func (p *Plugin) Find(ctx context.Context) (*Program, error) {
+	if p.found != nil {
+		return p.found, nil
+	}
 	name, dirs := p.conf.IPAM.Plugin, process.Of(ctx).Path()
 	switch {
 	case name == "":
@@ -107,7 +112,11 @@ func (p *Plugin) Find(ctx context.Context) (*Program, error) {
 		path := filepath.Join(dir, name)
 		var st unix.Stat_t
 		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
-			return &Program{name, path, p.conf}, refuseOurselves(process.Of(ctx).Exe(), path, &st)
+			if err := refuseOurselves(process.Of(ctx).Exe(), path, &st); err != nil {
+				return nil, err
+			}
+			p.found = &Program{name, path, p.conf}
+			return p.found, nil
 		}
 	}
 	return nil, &spec.Error{Code: spec.CodeInvalidNetwork, Key: "ipam.type",
@@ -122,10 +131,10 @@ func refuseOurselves(exe, path string, st *unix.Stat_t) error {
 		return nil
 	}
 	switch roster.Name(path) {
-	case netconf.HostLocal, netconf.Static:
+	case netconf.HostLocal, netconf.Static, netconf.DHCP:
 		return nil
 	}
-	return fault.Key("ipam.type", strconv.Quote(path)+" is swiftcni itself, which gives addresses as host-local and static alone")
+	return fault.Key("ipam.type", strconv.Quote(path)+" is swiftcni itself, which gives addresses as host-local, static and dhcp alone")
 }
 
 // run executes the program with the configuration as it came and returns what it printed.
@@ -279,7 +288,7 @@ func (p *Program) Add(ctx context.Context, a spec.Attachment) (*spec.Result, err
 	res := &spec.Result{}
 	if string(bytes.TrimSpace(out)) != "null" {
 		res.CNIVersion = p.conf.CNIVersion
-		if err := p.read(res, out); err != nil {
+		if err := p.conf.ReadAnswer(res, out); err != nil {
 			return nil, p.unreadable(out, err)
 		}
 	}
@@ -287,25 +296,6 @@ func (p *Program) Add(ctx context.Context, a spec.Attachment) (*spec.Result, err
 		return nil, fault.Key("ipam.type", "IPAM plugin returned missing IP config")
 	}
 	return res, p.conf.CheckAddresses(res.IPs)
-}
-
-// read reads a result whose routes a link is to have.
-func (p *Program) read(res *spec.Result, text []byte) error {
-	err := res.UnmarshalJSON(text)
-	if at := (*jsontext.Error)(nil); errors.As(err, &at) {
-		return fault.OfText(at.In(p.name))
-	}
-	if err != nil {
-		return err
-	}
-	for i := range res.Routes {
-		route := wire.Route(res.Routes[i])
-		if key, problem := route.Problem(); problem != "" {
-			at := jsontext.Invalid(strings.TrimSuffix("routes["+strconv.Itoa(i)+"]."+key, "."), problem)
-			return fault.OfText(at.In(p.name))
-		}
-	}
-	return nil
 }
 
 // unreadable names the plugin whose answer isn't a result: a complaint about JSON alone would be
@@ -317,17 +307,4 @@ func (p *Program) unreadable(out []byte, err error) error {
 	}
 	e.Details = "plugin " + strconv.Quote(p.name) + " at " + p.path + " answered " + strconv.Quote(string(out[:min(len(out), 200)])) + " to ADD"
 	return &e
-}
-
-// releaseTimeout bounds what takes an ADD back whose caller waits no more. It's far beyond what a
-// delegate needs.
-const releaseTimeout = time.Minute
-
-// Release takes an ADD back, whether or not that has failed: nobody else will know what it may have
-// reserved. The specification demands it (section 4). It goes on though the caller waits no more.
-func (p *Program) Release(ctx context.Context, a spec.Attachment) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	_, err := p.run(ctx, "DEL", a)
-	return err
 }

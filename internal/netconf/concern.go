@@ -10,7 +10,7 @@ import (
 
 // A Concern is whose keys a fault of the configuration is in: a plugin judges what it reads, since
 // what it has no use for may mean something else to another program.
-type Concern uint8
+type Concern uint16
 
 // Several of them are joined by |.
 const (
@@ -21,6 +21,7 @@ const (
 	OfMain                           // type and dns: what main plugins go by
 	OfMAC                            // runtimeConfig.mac and args.cni.mac
 	OfIPAM                           // host-local and static
+	OfDHCP                           // dhcp, and whoever has it give addresses
 	OfGC
 )
 

@@ -17,10 +17,11 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 )
 
-// The IPAM plugins that run in this process.
+// The IPAM plugins that are built in. DHCP's addresses are another program's all the same.
 const (
 	HostLocal = "host-local"
 	Static    = "static"
+	DHCP      = "dhcp"
 )
 
 // DefaultDataDir is host-local's.
@@ -46,6 +47,9 @@ type IPAM struct {
 	// Of static.
 	Addresses []spec.IP
 	DNS       spec.DNS
+
+	// Of dhcp, whose other keys the daemon reads.
+	Socket string // daemonSocketPath
 
 	Args, Runtime Wishes          // args.cni.ips, runtimeConfig.ips
 	runtimeRanges []ipam.RangeSet // runtimeConfig.ipRanges
@@ -90,8 +94,12 @@ func (n *Network) readIPAM(r *jsontext.Reader) error {
 	if typed.First != nil {
 		r.Note(typed.First)
 	}
+	of := OfIPAM
+	if k.Plugin == DHCP {
+		of = OfDHCP
+	}
 	keys := jsontext.NewReader(text, "ipam")
-	return n.about(OfIPAM, keys, func() error { return keys.Object(func(key string) error { return k.field(keys, key) }) })
+	return n.about(of, keys, func() error { return keys.Object(func(key string) error { return k.field(keys, key) }) })
 }
 
 // field reads one key of the ipam object.
@@ -101,6 +109,8 @@ func (k *IPAM) field(r *jsontext.Reader, key string) error {
 		return k.localField(r, key)
 	case Static:
 		return k.staticField(r, key)
+	case DHCP:
+		return k.dhcpField(r, key)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (b *Bridge) FiltersVLANs() bool { return b.VLAN != 0 || b.HasTrunk }
 // HasAddresses reports whether the network gives addresses at all.
 func (n *Network) HasAddresses() bool { return n.IPAM.Plugin != "" }
 
-// Delegates reports whether another program manages the network's addresses.
+// Delegates reports whether another program manages the network's addresses, as dhcp's daemon does.
 func (n *Network) Delegates() bool { return n.HasAddresses() && !n.IPAM.IsOurs() }
 
 // MAC picks the container's explicit MAC: runtimeConfig over args.cni over CNI_ARGS or what the

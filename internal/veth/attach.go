@@ -10,10 +10,12 @@ import (
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/delegate"
+	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/undo"
@@ -30,11 +32,9 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 	}
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
-	var program *delegate.Program
-	if k.conf.Delegates() {
-		if program, err = delegate.Of(k.conf).Find(ctx); err != nil {
-			return nil, err
-		}
+	giver, err := k.giver(ctx)
+	if err != nil {
+		return nil, err
 	}
 	host, err := hostid.Read(call)
 	if err != nil {
@@ -46,13 +46,27 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 	}
 	defer container.Close()
 	for attempt := 0; ; attempt++ {
-		at := &attaching{call: call, keys: k, attachment: a, host: host, container: container, mac: mac, delegate: program,
+		at := &attaching{call: call, keys: k, attachment: a, host: host, container: container, mac: mac, giver: giver,
 			side: k.side(), names: k.namesOf(a, attempt)}
 		res, err := at.run(ctx)
 		if !errors.Is(err, errNameTaken) || attempt+1 == names.Attempts {
 			return res, err
 		}
 	}
+}
+
+// giver finds another program that gives the network's addresses: an IPAM plugin, or dhcp's daemon.
+// nil is none.
+func (k *Keys) giver(ctx context.Context) (verbs.Plugin, error) {
+	switch {
+	case !k.conf.Delegates():
+		return nil, nil
+	case k.conf.IPAM.Plugin == netconf.DHCP:
+		return dhcp.Read(k.conf), nil
+	}
+	p := delegate.Of(k.conf)
+	_, err := p.Find(ctx)
+	return p, err
 }
 
 // attaching is one attempt at an attachment: what it's for, what it holds open, and how to take it
@@ -67,7 +81,7 @@ type attaching struct {
 	mac        net.HardwareAddr // explicit, or nil
 	mtu        int              // of the links; 0 is the kernel's default
 	names      names.Names
-	delegate   *delegate.Program // the IPAM plugin that is a program of its own, or nil
+	giver      verbs.Plugin // of addresses, that is another program; or nil
 
 	conn     *rtnl.Conn      // in the host's namespace
 	inside   endpoint.Inside // open once the container's side is set up
@@ -101,7 +115,7 @@ func (at *attaching) run(ctx context.Context) (_ *spec.Result, err error) {
 		at.inside.Leave()
 	}()
 	at.mtu = at.keys.mtu(at.conn)
-	if at.delegate != nil || at.sharesNetNS() {
+	if at.giver != nil || at.sharesNetNS() {
 		return at.ask(ctx)
 	}
 	return at.build(ctx)

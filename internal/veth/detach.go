@@ -12,7 +12,6 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
-	"github.com/swiftcni/swiftcni/internal/delegate"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -102,7 +101,7 @@ func (d *detaching) enter(s calls.Step) { d.call.Enter(s) }
 func (d *detaching) asking(ctx context.Context) error {
 	err := d.elements()
 	d.enter(calls.Lease)
-	err = errors.Join(err, delegate.Of(d.keys.conf).Del(ctx, nil, d.attachment))
+	err = errors.Join(err, d.keys.addresses().Del(ctx, nil, d.attachment))
 	return errors.Join(err, d.link(ctx))
 }
 

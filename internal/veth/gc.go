@@ -8,7 +8,6 @@ import (
 	"errors"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
-	"github.com/swiftcni/swiftcni/internal/delegate"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/firewalld"
 	"github.com/swiftcni/swiftcni/internal/flows"
@@ -42,7 +41,7 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	g.keeps = func(r ipam.Record) bool { return g.valid[r.Owner] }
 	err = g.run(ctx)
 	if k.conf.Delegates() {
-		err = errors.Join(err, delegate.Of(k.conf).GC(ctx, c, valid))
+		err = errors.Join(err, k.addresses().GC(ctx, c, valid))
 	}
 	return fault.Join(err)
 }
@@ -65,7 +64,7 @@ func (k *Keys) Reclaim(ctx context.Context, c *verbs.Call) error {
 		process.Of(ctx).Reclaimed(len(g.ended))
 	}
 	if k.conf.Delegates() {
-		err = errors.Join(err, delegate.Of(k.conf).Reclaim(ctx, c))
+		err = errors.Join(err, k.addresses().Reclaim(ctx, c))
 	}
 	return fault.Join(err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/delegate"
+	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
@@ -136,6 +137,8 @@ func (k *Keys) addresses() verbs.Plugin {
 		return hostlocal.Of(k.conf)
 	case netconf.Static:
 		return static.Of(k.conf)
+	case netconf.DHCP:
+		return dhcp.Read(k.conf)
 	}
 	return delegate.Of(k.conf)
 }
