@@ -5,34 +5,38 @@ PLUGINDIR ?=
 PKG ?= ./...
 RUN ?= .
 # Some directories are modules of their own, so that who imports swiftcni needs none of what they do.
-MODULES := . cmd/swiftctl cmd/swiftcni-exporter bench cni/inprocess
+MODULES := . cmd/swiftctl cmd/swiftcni-exporter bench cni/inprocess internal/tool/dist
 # The oldest Go that go.mod allows.
 OLDEST := go1.25.14
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# A semantic version: the tag's, or one that follows from it and the commit.
+VERSION ?= $(shell internal/tool/version.sh)
+BIN ?= bin
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Small, and alike wherever it's built; one static binary, which begins in internal/entry, and before that in
-# internal/handover if it's the plugins'. Go 1.26's new collector, which
+# internal/handover if it's the plugins'. Both are instructions of two architectures. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
-GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go -C $(2) build -trimpath -ldflags "-s -w -E swiftcni_$(1) -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
+ENTRY = $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E swiftcni_$(1))
+GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go -C $(2) build -trimpath -buildvcs=false -ldflags "-s -w $(ENTRY) -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 # The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
-EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
+EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 clean
+.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 dist dist-check clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
 
-build: ## bin/swiftcni, the plugins, bin/swiftctl, the tool, and bin/swiftcni-exporter, a resident's metrics
-	$(call GOBUILD,handover,.) -o bin/swiftcni ./cmd/swiftcni
-	$(call GOBUILD,entry,cmd/swiftctl) -o $(CURDIR)/bin/swiftctl .
-	$(EXPORTER) -o $(CURDIR)/bin/swiftcni-exporter .
+build: ## bin/swiftcni, the plugins, bin/swiftctl, the tool, and bin/swiftcni-exporter, a resident's metrics (BIN=directory)
+	$(call GOBUILD,handover,.) -o $(abspath $(BIN))/swiftcni ./cmd/swiftcni
+	$(call GOBUILD,entry,cmd/swiftctl) -o $(abspath $(BIN))/swiftctl .
+	$(EXPORTER) -o $(abspath $(BIN))/swiftcni-exporter .
 
 install: build ## link every plugin name where this host's runtimes look, or in PLUGINDIR=/opt/cni/bin; swiftctl, exporter, units and manual pages in PREFIX=/usr/local
 	install -D -m 755 -t $(PREFIX)/bin bin/swiftctl bin/swiftcni-exporter
 	$(PREFIX)/bin/swiftctl install --binary bin/swiftcni --units $(abspath $(PREFIX))/lib/systemd/system $(PLUGINDIR)
 	install -D -m 644 -t $(PREFIX)/share/man/man5 docs/man/*.5
 	install -D -m 644 -t $(PREFIX)/share/man/man8 docs/man/*.8
+	sed -i '1,3s/^\(\.TH .*\) swiftcni$$/\1 "swiftcni $(VERSION:v%=%)"/' $(PREFIX)/share/man/man[58]/swiftc*.[58]
 
 man: ## rewrite docs/man from docs/keys.md and swiftctl's help
 	cd cmd/swiftctl && go test ./internal/man . -run TestManualPage -update
@@ -123,11 +127,16 @@ soak: ## a million of them
 	go -C bench run ./race -ops 1000000
 
 arm64: ## cross-build
-	GOARCH=arm64 $(call GOBUILD,handover,.) -o bin/arm64/swiftcni ./cmd/swiftcni
-	GOARCH=arm64 $(call GOBUILD,entry,cmd/swiftctl) -o $(CURDIR)/bin/arm64/swiftctl .
-	GOARCH=arm64 $(EXPORTER) -o $(CURDIR)/bin/arm64/swiftcni-exporter .
+	GOARCH=arm64 $(MAKE) build BIN=bin/arm64
+
+dist: ## a release's files in dist/: docs/releases.md lists them (ARCHES="amd64 arm64" for less)
+	rm -rf dist
+	go -C internal/tool/dist run . -root $(CURDIR) -out $(CURDIR)/dist -version $(VERSION)$(if $(ARCHES), -arches "$(ARCHES)")
+
+dist-check: ## another user makes the same files with nothing compiled before; the source builds offline; minutes (as root)
+	go -C internal/tool/dist test -v -count=1 -timeout 1h -tags worlds .
 
 check: lint tidy arm64 test ## what CI runs
 
 clean: ## remove what was built
-	rm -rf bin .cache
+	rm -rf bin dist .cache

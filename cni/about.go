@@ -11,8 +11,11 @@ import (
 	"github.com/swiftcni/swiftcni/internal/specversion"
 )
 
-// linkedVersion is set when the program is linked, to what "git describe" says.
+// linkedVersion is set when the program is linked, to what internal/tool/version.sh says.
 var linkedVersion string
+
+// sourceVersion is empty in a clone. A release's source archive has its version here, for builds with other flags.
+const sourceVersion = ""
 
 // referenceVersion is the release of the reference plugins that these equal.
 const referenceVersion = "v1.10.0"
@@ -32,11 +35,15 @@ func about(name string, stderr io.Writer) {
 	_, _ = io.WriteString(stderr, text)
 }
 
-// Version returns the program's version: what was linked in, else the version of this module in the build, else the commit
-// that it was built from. It's empty if nothing is known.
+// Version returns the program's version: what was linked in, else the source archive's, else the version of this module in
+// the build, else the commit that it was built from. It's empty if nothing is known.
 func Version() string {
+	linked := linkedVersion
+	if linked == "" {
+		linked = sourceVersion
+	}
 	info, _ := debug.ReadBuildInfo()
-	return ownVersion(linkedVersion, info)
+	return ownVersion(linked, info)
 }
 
 func ownVersion(linked string, info *debug.BuildInfo) string {
