@@ -31,7 +31,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			configurations[name] = m[1]
 		}
 	}
-	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr"} {
+	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device"} {
 		t.Run(name, func(t *testing.T) {
 			text := configurations[name]
 			if !strings.Contains(text, `"type": "`+name+`"`) {
@@ -49,8 +49,12 @@ func attachDocumented(t *testing.T, name, text string) {
 		t.Fatal(err)
 	}
 	a := cni.Attachment{ContainerID: "documented", IfName: "eth0", NetNS: nstest.New(t, name)}
-	if name == "loopback" {
+	switch name {
+	case "loopback":
 		a.IfName = "lo"
+	case "host-device":
+		nstest.Run(t, "", "ip", "link", "add", "eth1", "type", "veth", "peer", "name", "far1")
+		defer nstest.Run(t, "", "ip", "link", "del", "far1")
 	}
 	res, err := cni.Attach(t.Context(), n, a)
 	if err != nil {

@@ -127,10 +127,11 @@ func (r *request) serve(ctx context.Context) (out []byte, undo func(), cniVersio
 		if err := p.judge(verb, conf); err != nil {
 			return nil, nil, conf.CNIVersion, err
 		}
-		if args.bad != nil && !p.deaf {
+		givesIPs := p.reads&netconf.OfIPAM != 0 && conf.IPAM.IsOurs()
+		if args.bad != nil && (!p.deaf || givesIPs) {
 			return nil, nil, conf.CNIVersion, args.bad
 		}
-		if args.badIP != nil && p.reads&netconf.OfIPAM != 0 && conf.IPAM.IsOurs() {
+		if args.badIP != nil && givesIPs {
 			return nil, nil, conf.CNIVersion, args.badIP
 		}
 	}

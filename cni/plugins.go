@@ -6,6 +6,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/bandwidth"
 	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/firewall"
+	"github.com/swiftcni/swiftcni/internal/hostdevice"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
 	"github.com/swiftcni/swiftcni/internal/loopback"
 	"github.com/swiftcni/swiftcni/internal/netconf"
@@ -28,7 +29,7 @@ type plugin struct {
 
 	reads   netconf.Concern // keys that it judges before it does anything, beside its own
 	gives   bool            // addresses, by the key "ipam", which is its own
-	deaf    bool            // it has no use for CNI_ARGS, and so no opinion
+	deaf    bool            // it has no use for CNI_ARGS, and so no opinion, unless it gives addresses
 	prev    bool            // it works on a prevResult, and judges it
 	heads   bool            // plugins in its key "chain" follow it
 	follows bool            // it can be a member of another's chain
@@ -47,6 +48,7 @@ var plugins = [...]plugin{
 	{name: "bandwidth", read: bandwidth.Read, since: specversion.Number{0, 3, 0}, deaf: true, prev: true, follows: true},
 	{name: "sbr", read: sbr.Read, deaf: true, prev: true, follows: true},
 	{name: "tuning", read: tuning.Read, prev: true, follows: true},
+	{name: "host-device", read: hostdevice.Read, reads: netconf.OfMain | netconf.OfIPAM, deaf: true, heads: true},
 }
 
 // findPlugin returns the plugin of a name, or nil.

@@ -5,8 +5,8 @@ package rtnl
 import (
 	"errors"
 	"io/fs"
-	"slices"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"

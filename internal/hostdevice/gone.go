@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostdevice
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/calls"
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/names"
+	"github.com/swiftcni/swiftcni/internal/netconf"
+	"github.com/swiftcni/swiftcni/internal/netns"
+	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/verbs"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// Del gives the link back to the host, from wherever it is. A program that gave the addresses is
+// told before, as it may have to tell a server by the link. Leases of our own end afterwards, when
+// nobody uses the addresses any more.
+func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
+	if err := netconf.AttachmentError(a); err != nil {
+		return err
+	}
+	release := func() error {
+		from := k.addresses()
+		if from == nil {
+			return nil
+		}
+		process.Of(ctx).Enter(calls.Lease)
+		return from.Del(ctx, c, a)
+	}
+	var err error
+	if k.conf.Delegates() {
+		err = errors.Join(release(), k.takeOut(ctx, a))
+	} else if err = k.takeOut(ctx, a); err == nil || fault.Of(err).Code == spec.CodeInvalidNetNS {
+		err = errors.Join(err, release())
+	}
+	return fault.Join(err)
+}
+
+// takeOut finds the link in the container or, where the container's namespace has ended, on the host.
+func (k *Keys) takeOut(ctx context.Context, a spec.Attachment) error {
+	if userspace, _ := k.userspace(); userspace {
+		return nil
+	}
+	call := process.Of(ctx)
+	call.Enter(calls.Links)
+	conn, err := call.Route()
+	if err != nil {
+		return fault.Wrap("open a netlink socket", err)
+	}
+	defer call.CloseRoute(conn)
+	p := &passage{keys: k, host: conn, ifName: a.IfName, mark: k.mark(a)}
+	name, err := p.leave(ctx, a)
+	if err != nil {
+		return err
+	}
+	l, ok, err := marked(p.host, p.mark)
+	if err == nil && !ok && name != "" { // the reference's has no mark
+		l, err = p.host.Link(name)
+		ok = err == nil
+	}
+	if err != nil {
+		return fault.Wrap("look for the link on the host", err)
+	}
+	if !ok {
+		return nil
+	}
+	return p.restore(l)
+}
+
+// leave moves the link out of the container, if it's there, and returns its name on the host.
+func (p *passage) leave(ctx context.Context, a spec.Attachment) (name string, _ error) {
+	if a.NetNS == "" {
+		return "", nil
+	}
+	container, err := open(ctx, a)
+	switch {
+	case netns.Gone(err):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	defer container.Close()
+	if p.inside, err = rtnl.DialWith(ctx, container, nil); err != nil {
+		return "", fault.Wrap("open a netlink socket in the container", err)
+	}
+	defer p.inside.Close()
+	l, ok, err := p.inContainer()
+	if !ok || err != nil {
+		return "", fault.Wrap("look into the container", err)
+	}
+	if name = p.keys.hostName(l); name == "" {
+		name = l.Name
+	}
+	return name, p.giveBack(l, name)
+}
+
+// GC gives links their names back that the kernel has moved to the host, as their containers have
+// ended, but for those of valid attachments. What an IPAM plugin holds for others ends.
+func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) error {
+	keep := make([]string, len(valid))
+	for i, a := range valid {
+		keep[i] = k.mark(a)
+	}
+	err := k.gather(ctx, keep)
+	if from := k.addresses(); from != nil {
+		err = errors.Join(err, from.GC(ctx, c, valid))
+	}
+	return fault.Join(err)
+}
+
+// Reclaim is GC for all that came back.
+func (k *Keys) Reclaim(ctx context.Context, c *verbs.Call) error {
+	err := k.gather(ctx, nil)
+	if from := k.addresses(); from != nil {
+		err = errors.Join(err, from.Reclaim(ctx, c))
+	}
+	return fault.Join(err)
+}
+
+// gather restores the network's links on the host, but for those with marks to keep.
+func (k *Keys) gather(ctx context.Context, keep []string) (err error) {
+	call := process.Of(ctx)
+	conn, err := call.Route()
+	if err != nil {
+		return fault.Wrap("open a netlink socket", err)
+	}
+	defer call.CloseRoute(conn)
+	p := &passage{keys: k, host: conn}
+	for l, listErr := range conn.Links(rtnl.LinkFilter{}) {
+		if listErr != nil {
+			return errors.Join(err, fault.Wrap("list links", listErr))
+		}
+		ours := func(name string) bool { return names.IsMovedBy(k.conf.Name, name) && !slices.Contains(keep, name) }
+		if isStray(l) && slices.ContainsFunc(l.AltNames, ours) {
+			err = errors.Join(err, p.restore(l))
+		}
+	}
+	return err
+}
