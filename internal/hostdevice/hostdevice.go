@@ -9,10 +9,12 @@ import (
 	"errors"
 	"io/fs"
 	"strconv"
+	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/delegate"
+	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
@@ -35,8 +37,8 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
 	at := &attaching{call: call, told: c, keys: k, attachment: a}
-	if k.conf.Delegates() {
-		if at.program, err = delegate.Of(k.conf).Find(ctx); err != nil {
+	if program, ok := k.addresses().(*delegate.Plugin); ok {
+		if _, err := program.Find(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -92,6 +94,8 @@ func (k *Keys) addresses() verbs.Plugin {
 		return hostlocal.Of(k.conf)
 	case netconf.Static:
 		return static.Of(k.conf)
+	case netconf.DHCP:
+		return dhcp.Read(k.conf)
 	}
 	return delegate.Of(k.conf)
 }
@@ -103,7 +107,6 @@ type attaching struct {
 	keys       *Keys
 	attachment spec.Attachment
 	container  *rtnl.NetNS
-	program    *delegate.Program // the IPAM plugin that is a program of its own, or nil
 
 	passage passage
 	inside  endpoint.Inside
@@ -136,7 +139,7 @@ func (at *attaching) run(ctx context.Context, userspace bool) (_ *spec.Result, e
 	switch {
 	case userspace:
 		return at.tell(ctx)
-	case at.program != nil:
+	case at.keys.conf.Delegates():
 		return at.ask(ctx)
 	}
 	return at.lend(ctx)
@@ -290,6 +293,10 @@ func (p *passage) refused(name string, err error) error {
 	return fault.Wrap("failed to move link failed to move "+strconv.Quote(name), err)
 }
 
+// giveBackTimeout bounds what takes an ADD back whose caller waits no more. It's far beyond what an
+// IPAM plugin needs.
+const giveBackTimeout = time.Minute
+
 // reserve asks for addresses. Without an IPAM plugin there are none.
 func (at *attaching) reserve(ctx context.Context) (*spec.Result, error) {
 	from := at.keys.addresses()
@@ -297,17 +304,18 @@ func (at *attaching) reserve(ctx context.Context) (*spec.Result, error) {
 		return &spec.Result{}, nil
 	}
 	at.call.Enter(calls.Lease)
-	giveBack := func() error { return from.Del(context.WithoutCancel(ctx), at.told, at.attachment) }
-	if at.program != nil { // a program is told of its own failure, too
-		giveBack = func() error { return at.program.Release(ctx, at.attachment) }
-		at.undo.Push("addresses", giveBack)
-	}
+	// Another program is told of its own failure, too: nobody else knows what it may have reserved.
+	at.undo.Push("addresses", func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+		defer cancel()
+		return from.Del(ctx, at.told, at.attachment)
+	})
 	given, err := from.Add(ctx, at.told, at.attachment)
 	if err != nil {
+		if !at.keys.conf.Delegates() { // it has taken back what it had leased
+			at.undo.Pop()
+		}
 		return nil, err
-	}
-	if at.program == nil {
-		at.undo.Push("addresses", giveBack)
 	}
 	if len(given.IPs) == 0 && !at.keys.takesL3 {
 		return nil, fault.Key("ipam", "IPAM plugin returned missing IP config")
