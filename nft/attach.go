@@ -5,6 +5,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -32,7 +33,7 @@ var ErrInterrupted = errors.New("nft: other programs change the ruleset without 
 // Errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature that it
 // lacks, [ErrInterrupted].
 func (c *Conn) Attach(list ...Sender) error {
-	es, whole, err := elementsOf(list)
+	es, err := elementsOf(list)
 	if err != nil || len(es) == 0 {
 		return err
 	}
@@ -44,7 +45,7 @@ func (c *Conn) Attach(list ...Sender) error {
 			err = c.replace(es)
 		}
 		if hasErrno(err, unix.ENOENT) {
-			err = c.Build(whole)
+			err = c.build(needOf(es), nil)
 			if err == nil {
 				continue
 			}
@@ -56,23 +57,21 @@ func (c *Conn) Attach(list ...Sender) error {
 	return ErrInterrupted
 }
 
-// elementsOf returns the elements of attachments, and the rules that they are for.
-func elementsOf(list []Sender) (es []element, rules Ruleset, err error) {
+// elementsOf returns the elements of attachments.
+func elementsOf(list []Sender) (es []element, err error) {
 	for i := range list {
 		a := &list[i]
 		if err := a.check(false); err != nil {
-			return nil, rules, err
+			return nil, err
 		}
 		if len(list) == 1 {
-			return a.elements(), a.ruleset(), nil
+			return a.elements(), nil
 		}
 		es = append(es, a.elements()...)
-		r := a.ruleset()
-		rules.Subnets, rules.Guard = append(rules.Subnets, r.Subnets...), rules.Guard || r.Guard
 	}
 	// A message holds the elements of one set.
 	order.By(es, func(a, b element) int { return strings.Compare(a.set.name, b.set.name) })
-	return es, rules, nil
+	return es, nil
 }
 
 // Build builds the missing parts of a ruleset, and makes the rules of its chains anew. Attach does
@@ -87,7 +86,12 @@ func (c *Conn) Build(r Ruleset) error {
 			return fmt.Errorf("nft: masquerade of subnet %s: not a subnet", p)
 		}
 	}
-	return lacking(c.reshape(r.needs(), sparing(r.Subnets)))
+	return c.build(r.needs(), r.Subnets)
+}
+
+// build adds what a change needs, and spares what subnets need.
+func (c *Conn) build(n need, subnets []netip.Prefix) error {
+	return lacking(c.reshape(n, sparing(subnets)))
 }
 
 // replace creates elements some of whose keys are taken. Right elements stay, and those of other
@@ -116,7 +120,7 @@ func (c *Conn) replacement(b *batch, all, some []element, found []*element) erro
 		switch f := found[i]; {
 		case f == nil:
 			b.create([]element{e})
-		case f.comment != e.comment:
+		case !f.same(&e):
 			b.delete([]element{*f})
 			b.create([]element{e})
 		}
@@ -129,8 +133,10 @@ func (c *Conn) replacement(b *batch, all, some []element, found []*element) erro
 func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	var ask []element
 	for _, e := range dense(found) {
-		if f, ok := e.follower(); ok && !holds(es, f) {
-			ask = append(ask, f)
+		for _, f := range e.followers(nil) {
+			if !holds(es, f) {
+				ask = append(ask, f)
+			}
 		}
 	}
 	if len(ask) == 0 {
@@ -138,6 +144,11 @@ func (c *Conn) stale(es []element, found []*element) ([]element, error) {
 	}
 	answers, _, err := c.lookUp(ask)
 	return dense(answers), err
+}
+
+// same reports whether an element of the same key is as another.
+func (e *element) same(other *element) bool {
+	return e.comment == other.comment && string(e.data) == string(other.data)
 }
 
 // holds reports whether a list has an element of e's key.

@@ -32,7 +32,7 @@ func (c *Conn) CheckSender(a Sender) error {
 				return err
 			}
 			return missing
-		case f.comment != e.comment:
+		case !f.same(&e):
 			missing.Found = f.String()
 			return missing
 		}

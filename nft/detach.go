@@ -86,9 +86,7 @@ func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err e
 func (c *Conn) following(a Sender, own []element, careful bool) ([]element, error) {
 	var ask []element
 	for _, e := range own {
-		if f, ok := e.follower(); ok {
-			ask = append(ask, f)
-		}
+		ask = e.followers(ask)
 	}
 	if !careful {
 		own, ask = append(own, ask...), nil
@@ -97,9 +95,7 @@ func (c *Conn) following(a Sender, own []element, careful bool) ([]element, erro
 	for _, p := range a.Masquerade {
 		if e := masqueradeElement(p, owner); !holds(own, e) {
 			ask = append(ask, element{set: oldMasqueradeSet(p), key: e.key})
-			if f, ok := e.follower(); ok {
-				ask = append(ask, f)
-			}
+			ask = e.followers(ask)
 		}
 	}
 	if len(ask) == 0 {

@@ -62,7 +62,7 @@ func FuzzElements(f *testing.F) {
 			_, _ = e.prefix()
 			_, _ = e.published()
 			_, _, _ = e.mapping()
-			_, _ = e.follower()
+			_ = e.followers(nil)
 			_ = e.String()
 			var b batch
 			b.create([]element{e})

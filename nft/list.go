@@ -63,6 +63,9 @@ func senders(es []element, network string) []Sender {
 		if p, ok := e.prefix(); ok {
 			a.Masquerade = append(a.Masquerade, p)
 		}
+		if o, ok := netip.AddrFromSlice(e.data); ok {
+			a.Outbound[pick(familyOf(o), 0, 1)] = o
+		}
 	}
 	var as []Sender
 	for _, a := range byOwner {

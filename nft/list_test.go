@@ -39,7 +39,7 @@ func TestSendersAreWhatWasAttached(t *testing.T) {
 	}
 	nstest.Run(t, ns, "nft", `add element inet swiftcni masq4 { 9.9.9.9 comment "somebody's", 9.9.9.8 }; add set inet swiftcni masq4-other { type ipv4_addr; }; add set inet swiftcni own4-x { type ipv4_addr; }`)
 	for network, want := range map[string][]Sender{"mynet": {a, b}, "": {a, b, other}, "other": {other}, "my": nil} {
-		if diff := cmp.Diff(want, collect(t, c, network), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		if diff := cmp.Diff(want, collect(t, c, network), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
 			t.Errorf("network %q: want (-), got (+):\n%s", network, diff)
 		}
 	}

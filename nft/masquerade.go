@@ -17,10 +17,13 @@ import (
 func masqueradeChain(sets []set) chain {
 	// NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h), which inet shares.
 	c := chain{masqueradeTable, postrouting, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, nil}
-	for _, r := range rolesOf(sets, ownName, masqName) {
-		if r.head == ownName {
+	for _, r := range rolesOf(sets, ownName, outboundName, masqName) {
+		switch r.head {
+		case ownName:
 			c.rules = append(c.rules, r.family.returnRule(r.length()))
-		} else {
+		case outboundName:
+			c.rules = append(c.rules, r.family.outboundRule())
+		default:
 			c.rules = append(c.rules, r.family.masqueradeRule())
 		}
 	}
@@ -57,6 +60,14 @@ func (f portFamily) masqueradeRule() portRule {
 	return portRule{fmt.Sprintf("%[1]s saddr @%[2]s %[1]s daddr != %[3]s masquerade", family, s.name, f.multicast()), append(es, &expr.Masq{})}
 }
 
+// outboundRule gives packets of an address the one that it leads to, but for multicast.
+func (f portFamily) outboundRule() portRule {
+	family, s := pick(f, "ip", "ip6"), f.outbound()
+	es := append(f.only(), compare(f.destinationOffset(), expr.CmpOpNeq, f.multicast())...)
+	es = append(append(es, f.source(0)...), f.translation(expr.NATTypeSourceNAT, s, 0)...)
+	return portRule{fmt.Sprintf("%[1]s daddr != %[3]s snat %[1]s to %[1]s saddr map @%[2]s", family, s.name, f.multicast()), es}
+}
+
 // Source addresses begin at byte 12 (IPv4) and 8 (IPv6) of their headers, and destinations follow
 // them.
 func (f portFamily) sourceOffset() uint32      { return pick[uint32](f, 12, 8) }
@@ -66,6 +77,7 @@ func (f portFamily) destinationOffset() uint32 { return pick[uint32](f, 16, 24) 
 func (f portFamily) source(at int) []expr.Any      { return f.load(f.sourceOffset(), at) }
 func (f portFamily) destination(at int) []expr.Any { return f.load(f.destinationOffset(), at) }
 
+//go:noinline
 func (f portFamily) load(offset uint32, at int) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: register(uint32(at)), Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(f.bits() / 8)}}
 }

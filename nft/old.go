@@ -98,10 +98,7 @@ func (t *takeover) masqueraded(subnet netip.Prefix, members []element) {
 			continue // an address outside the subnet belongs to no attachment
 		}
 		today := masqueradeElement(p, e.owner())
-		t.elements = append(t.elements, today)
-		if f, ok := today.follower(); ok {
-			t.elements = append(t.elements, f)
-		}
+		t.elements = today.followers(append(t.elements, today))
 	}
 }
 

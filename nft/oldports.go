@@ -56,7 +56,7 @@ func oldPortSet(name string) (set, bool) {
 }
 
 // oldMapping decodes an element of an earlier version's map.
-func (e element) oldMapping() (at groupPlace, to netip.AddrPort, ok bool) {
+func (e *element) oldMapping() (at groupPlace, to netip.AddrPort, ok bool) {
 	if _, ok := oldPortSet(e.set.name); !ok || !e.set.key.isMap() || len(e.key) != e.set.key.len() {
 		return at, to, false
 	}

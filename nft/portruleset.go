@@ -152,11 +152,19 @@ func (g portGroup) dnat(p Protocol, host bool) portRule {
 		es, at = append(es, f.destination(0)...), f.bits()/32
 		only, key = "", family+" daddr . "
 	}
-	es = append(es, destinationPort(at),
-		&expr.Lookup{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: s.name},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(pick(f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6)),
-			RegAddrMin: unix.NFT_REG_1, RegProtoMin: register(uint32(f.bits() / 32))})
+	es = append(append(es, destinationPort(at)), f.translation(expr.NATTypeDestNAT, s, register(uint32(f.bits()/32)))...)
 	return portRule{fmt.Sprintf("%sdnat %s to %s%s dport map @%s", only, family, key, p, s.name), es}
+}
+
+// translation gives packets what a map has for them: an address, and a port in a register if there
+// is one.
+//
+//go:noinline
+func (f portFamily) translation(kind expr.NATType, s set, port uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Lookup{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: s.name},
+		&expr.NAT{Type: kind, Family: uint32(pick(f, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6)), RegAddrMin: unix.NFT_REG_1, RegProtoMin: port},
+	}
 }
 
 // destinationPort loads the port, which begins at byte 2 of the headers of all protocols that have
@@ -174,7 +182,10 @@ func register(n uint32) uint32 {
 	return unix.NFT_REG32_00 + n
 }
 
-// only matches packets of the family.
+// only matches packets of the family. It isn't inlined, nor is load: the program would grow by
+// kilobytes.
+//
+//go:noinline
 func (f portFamily) only() []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: unix.NFT_REG_1},

@@ -146,7 +146,7 @@ func target(data []byte) (t netip.AddrPort, ok bool) {
 }
 
 // mapping decodes an element of a map of mappings, or of those that wait.
-func (e element) mapping() (at groupPlace, to netip.AddrPort, ok bool) {
+func (e *element) mapping() (at groupPlace, to netip.AddrPort, ok bool) {
 	r, isRole := roleOf(e.set.name)
 	if !isRole {
 		return e.oldMapping()
@@ -173,7 +173,7 @@ func (e element) mapping() (at groupPlace, to netip.AddrPort, ok bool) {
 }
 
 // waiting decodes an element of a mapping that waits.
-func (e element) waiting(at groupPlace) (_ groupPlace, to netip.AddrPort, ok bool) {
+func (e *element) waiting(at groupPlace) (_ groupPlace, to netip.AddrPort, ok bool) {
 	n := at.group.family.bits() / 8
 	addr, _ := netip.AddrFromSlice(e.key[:n])
 	key := e.key[n:]
@@ -186,7 +186,7 @@ func (e element) waiting(at groupPlace) (_ groupPlace, to netip.AddrPort, ok boo
 }
 
 // isStandby reports whether the element's mapping waits.
-func (e element) isStandby() bool {
+func (e *element) isStandby() bool {
 	r := e.set.role()
 	return r.head == standbyName || r.head == hostStandbyName
 }
@@ -197,4 +197,6 @@ func (p groupPlace) mapping(containerPort uint16) PortMapping {
 }
 
 // isPortSet reports whether a set is of port mappings.
-func (r role) isPortSet() bool { return r.head != masqName && r.head != ownName }
+func (r role) isPortSet() bool {
+	return r.head != masqName && r.head != ownName && r.head != outboundName
+}

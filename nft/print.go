@@ -75,7 +75,7 @@ func (a Sender) String() string {
 func (e element) String() string { return fmt.Sprintf("%s comment %q", e.keyText(), e.comment) }
 
 // keyText prints the key, and what it leads to.
-func (e element) keyText() string {
+func (e *element) keyText() string {
 	key, value := e.set.key.parts()
 	text := partsText(key, e.key)
 	if value != nil && e.data != nil {

@@ -84,7 +84,7 @@ func (c *Conn) buildFor(p *Publication, es []element) error {
 	if err != nil {
 		return err
 	}
-	return lacking(c.reshape(p.needs(), sparing(p.Addrs)))
+	return c.build(p.needs(), p.Addrs)
 }
 
 // lacksRules asks for those sets that may be missing although others exist. It also asks whether a
@@ -159,7 +159,7 @@ func (c *Conn) present(chains []chain) ([]chain, error) {
 }
 
 // id names an element's place.
-func (e element) id() string { return e.set.name + " " + string(e.key) }
+func (e *element) id() string { return e.set.name + " " + string(e.key) }
 
 const (
 	// largeBatch is a socket's default send buffer (net.core.wmem_default, at least 160 KiB), less

@@ -44,7 +44,7 @@ func (v publishedAddress) element(owner string) element {
 }
 
 // published decodes an element of the set of published addresses.
-func (e element) published() (v publishedAddress, ok bool) {
+func (e *element) published() (v publishedAddress, ok bool) {
 	addr, ok := netip.AddrFromSlice(e.key)
 	fields := strings.Fields(e.comment)
 	if !ok || len(fields) < 3 || e.set != familyOf(addr).published() {

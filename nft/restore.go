@@ -13,7 +13,7 @@ import (
 // transaction, as after a firewall's flush. Right elements stay. Addresses that another owner has
 // are taken over, so name only attachments that live. Errors are those of [Conn.Attach].
 func (c *Conn) Restore(list []Sender) error {
-	es, rules, err := elementsOf(list)
+	es, err := elementsOf(list)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (c *Conn) Restore(list []Sender) error {
 		return c.Tidy()
 	}
 	for range maxTries {
-		b, generation, err := c.restoration(es, rules)
+		b, generation, err := c.restoration(es)
 		if err != nil {
 			return err
 		}
@@ -33,11 +33,12 @@ func (c *Conn) Restore(list []Sender) error {
 }
 
 // restoration makes elements and rules as they should be in a generation of the ruleset.
-func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) {
+func (c *Conn) restoration(es []element) (*batch, uint32, error) {
+	needs := needOf(es)
 	s, err := c.survey()
 	if err == nil && len(s.old) > 0 {
 		// The sets that are compared below must exist.
-		if err = c.reshape(rules.needs(), nil); err == nil {
+		if err = c.reshape(needs, nil); err == nil {
 			s, err = c.survey()
 		}
 	}
@@ -45,7 +46,7 @@ func (c *Conn) restoration(es []element, rules Ruleset) (*batch, uint32, error) 
 		return nil, 0, err
 	}
 	b := new(batch)
-	b.shape(s, orderedSets(append(rules.needs().sets, s.sets...)), rules.needs())
+	b.shape(s, orderedSets(slices.Concat(needs.sets, s.sets)), needs)
 	for chunk := range slices.Chunk(es, removeAtOnce) {
 		found, _, err := c.lookUp(chunk) // a change since the survey is refused
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 //	masq4            masqueraded addresses; the comment has the subnet's length too
 //	own4-24          those of subnets of a length, each with its subnet, to which nothing
 //	                 is masqueraded
+//	outbound4        masqueraded addresses, to the address that their traffic gets
 //	tcp4, udp4, …    the host's port, to container address and port
 //	hosttcp4, …      the same for one address of the host's
 //	snat4            protocols and ports whose packets are marked, since they are
@@ -44,6 +45,7 @@ type role struct {
 const (
 	masqName        = "masq"
 	ownName         = "own"
+	outboundName    = "outbound"
 	snatName        = "snat"
 	hostSNATName    = "hostsnat"
 	publishedName   = "published"
@@ -69,6 +71,8 @@ func (r role) key() (k keyKind, ok bool) {
 		return pick(r.family, address4, address6), true
 	case ownName, hairpinName:
 		return pick(r.family, pair4, pair6), true
+	case outboundName:
+		return pick(r.family, route4, route6), true
 	case snatName:
 		return protocolPort, true
 	case hostSNATName:
@@ -88,7 +92,7 @@ func (r role) key() (k keyKind, ok bool) {
 // hasLength, hasHash and hasBit say what may follow the family.
 func (r role) hasLength() bool { return r.head == ownName || r.head == hairpinName }
 func (r role) hasHash() bool {
-	return r.head != masqName && r.head != publishedName && r.head != masqAllName && !r.hasLength()
+	return r.head != masqName && r.head != outboundName && r.head != publishedName && r.head != masqAllName && !r.hasLength()
 }
 func (r role) hasBit() bool {
 	return r.head == snatName || r.head == hostSNATName || r.head == hairpinName || r.head == masqAllName
@@ -96,7 +100,7 @@ func (r role) hasBit() bool {
 
 // unit is the role that stands for those whose sets are made together.
 func (r role) unit() role {
-	if k, ok := r.key(); ok && k.isMap() {
+	if k, ok := r.key(); ok && k.isMap() && r.isPortSet() {
 		r.head = TCP.String()
 	}
 	if r.head == hostSNATName {

@@ -15,8 +15,9 @@ import (
 // A Ruleset is the part of the host's ruleset that doesn't depend on the containers. [Conn.Attach]
 // builds it when it's missing.
 type Ruleset struct {
-	Subnets []netip.Prefix // to be masqueraded; host bits don't matter
-	Guard   bool           // whether MACs are guarded
+	Subnets  []netip.Prefix // to be masqueraded; host bits don't matter
+	Outbound [2]bool        // whether some of their traffic gets chosen addresses, by IPv4 and by IPv6
+	Guard    bool           // whether MACs are guarded
 }
 
 // A table is a table of the ruleset: a family (unix.NFPROTO_INET, …) and a name.
@@ -75,7 +76,26 @@ func guardChain() chain {
 
 // needs returns the sets that the ruleset needs, each once.
 func (r Ruleset) needs() need {
-	return need{sets: orderedSets(masqueradeSets(r.Subnets)), guard: r.Guard}
+	sets := masqueradeSets(r.Subnets)
+	for i, f := range [...]portFamily{family4, family6} {
+		if r.Outbound[i] {
+			sets = append(sets, f.outbound())
+		}
+	}
+	return need{sets: orderedSets(sets), guard: r.Guard}
+}
+
+// needOf returns the sets and rules that the elements of senders are for.
+func needOf(es []element) (n need) {
+	for i := range es {
+		if s := &es[i].set; s.table.family == guardTable.family {
+			n.guard = true
+		} else {
+			n.sets = append(n.sets, *s)
+		}
+	}
+	n.sets = orderedSets(n.sets)
+	return n
 }
 
 // orderedSets sorts sets by their names, each once.

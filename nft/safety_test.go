@@ -101,7 +101,7 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
 	a := guardedBy(attachment("c1", "10.1.0.2/24"), "swc1", "02:00:00:00:00:01")
-	must(t, c.Build(a.ruleset()))
+	must(t, c.build(needOf(a.elements()), nil))
 	if n := messages(c, func() { must(t, c.Attach(a)) }); n != 4+2 {
 		t.Errorf("Attach after Build sent %d messages, want 6", n)
 	}
@@ -109,7 +109,7 @@ func TestBuildRepairsEmptiedChains(t *testing.T) {
 	if err := c.CheckSender(a); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after a flush of the tables: Check: got %v, want not exist", err)
 	}
-	must(t, c.Build(a.ruleset()))
+	must(t, c.build(needOf(a.elements()), nil))
 	must(t, c.CheckSender(a))
 	for _, p := range []string{"0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104"} {
 		if err := c.Build(Ruleset{Subnets: prefixes(p)}); err == nil {

@@ -24,6 +24,10 @@ type Sender struct {
 	// ff00::/8) isn't masqueraded.
 	Masquerade []netip.Prefix
 
+	// Outbound are the addresses that this traffic gets by IPv4 and by IPv6. The zero Addr leaves it
+	// to the link that the traffic leaves by.
+	Outbound [2]netip.Addr
+
 	// Guard, if there is one, drops frames that enter the bridge from the container with another
 	// MAC than its own.
 	Guard *Guard
@@ -47,13 +51,13 @@ type element struct {
 }
 
 // owner returns the part of the comment that names the owner.
-func (e element) owner() string {
+func (e *element) owner() string {
 	owner, _, _ := strings.Cut(e.comment, " ")
 	return owner
 }
 
 // guard decodes an element of the set of guarded links.
-func (e element) guard() (Guard, bool) {
+func (e *element) guard() (Guard, bool) {
 	_, text, _ := strings.Cut(e.comment, " ")
 	mac, err := net.ParseMAC(text)
 	link, _, _ := bytes.Cut(e.key, []byte{0})
@@ -62,7 +66,7 @@ func (e element) guard() (Guard, bool) {
 
 // prefix decodes an element of a set of masqueraded addresses: the address, with its subnet's
 // length.
-func (e element) prefix() (netip.Prefix, bool) {
+func (e *element) prefix() (netip.Prefix, bool) {
 	addr, ok := netip.AddrFromSlice(e.key)
 	if p, old := oldSubnet(e.set.name); old {
 		return netip.PrefixFrom(addr, p.Bits()), ok && p.Contains(addr)
@@ -71,18 +75,27 @@ func (e element) prefix() (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	_, text, _ := strings.Cut(e.comment, " /")
+	text, _, _ = strings.Cut(text, outboundMark)
 	bits, err := strconv.Atoi(text)
 	return netip.PrefixFrom(addr, bits), err == nil && bits > 0 && bits <= addr.BitLen()
 }
 
 const macLen = 6
 
+// outboundMark ends the comment of a masqueraded address whose traffic gets an address of its own.
+const outboundMark = " outbound"
+
 // elements returns the attachment's elements: those to look for, and those that follow from them.
 func (a Sender) elements() []element {
 	es := a.heads()
-	for i := range es {
-		if f, ok := es[i].follower(); ok {
-			es = append(es, f)
+	for _, e := range es {
+		es = e.followers(es)
+	}
+	for f, o := range a.Outbound {
+		for i := range es {
+			if e := &es[i]; o.IsValid() && e.set.key == [...]keyKind{route4, route6}[f] {
+				e.data = o.AsSlice()
+			}
 		}
 	}
 	return es
@@ -93,7 +106,11 @@ func (a Sender) heads() []element {
 	comment := a.Owner.comment()
 	es := make([]element, 0, 2*len(a.Masquerade)+2)
 	for _, p := range a.Masquerade {
-		es = append(es, masqueradeElement(p, comment))
+		e := masqueradeElement(p, comment)
+		if a.Outbound[pick(familyOf(p.Addr()), 0, 1)].IsValid() {
+			e.comment += outboundMark
+		}
+		es = append(es, e)
 	}
 	if g := a.Guard; g != nil {
 		es = append(es, element{set: guarded, key: linkKey(g.HostLink), comment: comment + " " + g.MAC.String()})
@@ -105,16 +122,29 @@ func masqueradeElement(p netip.Prefix, owner string) element {
 	return element{set: familyOf(p.Addr()).masqueraded(), key: p.Addr().AsSlice(), comment: owner + " /" + strconv.Itoa(p.Bits())}
 }
 
-// follower returns the element that an attachment has besides this one: an address with its subnet,
-// a link with its MAC.
-func (e element) follower() (f element, ok bool) {
+// followers adds the elements that an attachment has besides this one: an address with its subnet,
+// and with the address that its traffic gets, but without the latter; a link with its MAC.
+func (e *element) followers(es []element) []element {
 	if g, ok := e.guard(); ok && e.set == guarded {
-		return element{set: allowed, key: allowedKey(g), comment: e.owner()}, true
+		return e.follow(es, allowed, allowedKey(g))
 	}
-	if p, ok := e.prefix(); ok && !p.IsSingleIP() && e.set == familyOf(p.Addr()).masqueraded() {
-		return element{set: familyOf(p.Addr()).own(p.Bits()), key: pairKey(p), comment: e.owner()}, true
+	p, ok := e.prefix()
+	if f := familyOf(p.Addr()); ok && e.set == f.masqueraded() {
+		if !p.IsSingleIP() {
+			es = e.follow(es, f.own(p.Bits()), pairKey(p))
+		}
+		if strings.HasSuffix(e.comment, outboundMark) {
+			es = e.follow(es, f.outbound(), e.key)
+		}
 	}
-	return f, false
+	return es
+}
+
+// follow isn't inlined: the program would grow by a kilobyte.
+//
+//go:noinline
+func (e *element) follow(es []element, s set, key []byte) []element {
+	return append(es, element{set: s, key: key, comment: e.owner()})
 }
 
 func linkKey(name string) []byte {
@@ -141,6 +171,11 @@ func (a Sender) check(hint bool) error {
 			return fmt.Errorf("nft: %s: masquerade %s: not an address with its subnet's length", a.Owner, p)
 		}
 	}
+	for i, o := range a.Outbound {
+		if o.IsValid() && o.Is4() != (i == 0) {
+			return fmt.Errorf("nft: %s: outbound %s: of the wrong family", a.Owner, o)
+		}
+	}
 	g := a.Guard
 	if g == nil {
 		return nil
@@ -152,9 +187,4 @@ func (a Sender) check(hint bool) error {
 		return fmt.Errorf("nft: %s: guard of link %q: MAC %q hasn't 6 bytes", a.Owner, g.HostLink, g.MAC)
 	}
 	return nil
-}
-
-// ruleset returns the rules that the attachment's elements are for.
-func (a Sender) ruleset() Ruleset {
-	return Ruleset{Subnets: a.Masquerade, Guard: a.Guard != nil}
 }

@@ -26,6 +26,8 @@ const (
 	address6   keyKind = "ipv6_addr"
 	pair4      keyKind = "ipv4_addr . ipv4_addr" // an address and a network
 	pair6      keyKind = "ipv6_addr . ipv6_addr"
+	route4     keyKind = "ipv4_addr : ipv4_addr"
+	route6     keyKind = "ipv6_addr : ipv6_addr"
 	link       keyKind = "ifname"
 	linkAndMAC keyKind = "ifname . ether_addr"
 	linkPair   keyKind = "ifname . ifname"
@@ -97,6 +99,9 @@ func (k keyKind) len() (n int) {
 
 // masqueraded returns the set of the masqueraded addresses.
 func (f portFamily) masqueraded() set { return role{head: masqName, family: f}.set() }
+
+// outbound returns the map from masqueraded addresses to those that their traffic gets.
+func (f portFamily) outbound() set { return role{head: outboundName, family: f}.set() }
 
 // own returns the set of the masqueraded addresses whose subnets have a length. A subnet of one
 // address has no other addresses, and so no set.

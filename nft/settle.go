@@ -234,7 +234,8 @@ func handOver(b *batch, all, gone []element) {
 			held = append(held, heir)
 			continue
 		}
-		v, _ := list[to.Addr()].published()
+		x := list[to.Addr()]
+		v, _ := x.published()
 		es := v.mapping(at, to.Port(), e.owner())
 		heirs[at] = es[0]
 		b.delete([]element{e})

@@ -72,6 +72,8 @@ func badPtP() []badInput {
 		row("mtu too large", conf(`,"mtu":65536`, local), "65535", "mtu"),
 		row("host's end too long", conf(`,"hostInterfaceName":"host01234567{hash}"`, local), `"{hash}" may stand for 4 to 8 digits`, "hostInterfaceName"),
 		row("queues none", conf(`,"queues":0`, local), "expected 1 to", "queues"),
+		row("outbound address of another family", conf(`,"ipMasq":true,"outboundAddr6":"192.0.2.1"`, local), "a host's address", "outboundAddr6"),
+		row("outbound address without masquerade", conf(`,"outboundAddr4":"192.0.2.1"`, local), "outboundAddr4 needs masquerade", ""),
 		row("ipMasq a string", conf(`,"ipMasq":"yes"`, local), "expected a boolean", "ipMasq"),
 		row("backend", conf(`,"ipMasq":true,"ipMasqBackend":"pf"`, local), `unknown ipmasq backend "pf"`, ""),
 		row("dns a string", conf(`,"dns":"1.1.1.1"`, local), "expected an object", "dns"),

@@ -120,7 +120,7 @@ func badTypes() []badInput {
 	kinds := []struct{ name, value string }{{"boolean", `true`}, {"string", `"zzz"`}, {"number", `7`}, {"object", `{"a":1}`}, {"list", `[1]`}}
 	for _, k := range []struct{ right, keys string }{
 		{"boolean", "isGateway isDefaultGateway forceAddress ipMasq ip6Masq hairpinMode promiscMode preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation linkLocal"},
-		{"string", "bridge ipMasqBackend hostInterfaceName ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
+		{"string", "bridge ipMasqBackend hostInterfaceName outboundAddr4 outboundAddr6 ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
 		{"number", "mtu vlan queues"},
 		{"object", "ipam dns args args.cni runtimeConfig"},
 		{"list", "vlanTrunk dns.nameservers dns.search dns.options ipam.ranges ipam.routes args.cni.ips runtimeConfig.ips runtimeConfig.ipRanges"},
@@ -135,6 +135,12 @@ func badTypes() []badInput {
 				list = append(list, badInput{name: key + " holds a boolean", replace: key + "=[true]", code: 7, key: key})
 			}
 		}
+	}
+	for _, addr := range []string{"192.0.2.1/24", "192.0.2.256", "2001:db8::1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::ffff:127.0.0.1"} {
+		list = append(list, badInput{name: "outboundAddr4 " + addr, replace: `outboundAddr4="` + addr + `"`, code: 7, key: "outboundAddr4"})
+	}
+	for _, addr := range []string{"192.0.2.1", "2001:db8::1/64", "::", "::1", "ff02::1", "fe80::1%eth0", "::ffff:192.0.2.1"} {
+		list = append(list, badInput{name: "outboundAddr6 " + addr, replace: `outboundAddr6="` + addr + `"`, code: 7, key: "outboundAddr6"})
 	}
 	for key, value := range map[string]string{"mtu": "1.5", "Mtu": `"Auto"`, "mTU": `""`, "vlan": "1e99", "queues": "0", "MTU": "65536"} {
 		list = append(list, badInput{name: key + " " + value, replace: key + "=" + value, code: 7, key: key})
@@ -216,6 +222,10 @@ func badCombinations() []badInput {
 		{name: "trunk inverted", replace: `vlanTrunk=[{"minID":9,"maxID":5}]`, code: 7, msg: "minID is greater than maxID in trunk parameter"},
 		{name: "trunk without minID", replace: `vlanTrunk=[{"maxID":5}]`, code: 7, msg: "minID and maxID should be configured simultaneously, minID is missing"},
 		{name: "trunk without maxID", replace: `vlanTrunk=[{"minID":5}]`, code: 7, msg: "minID and maxID should be configured simultaneously, maxID is missing"},
+		{name: "outbound address without masquerade", conf: strings.Replace(good, `"ipMasq":true`, `"ip6Masq":true`, 1), replace: `outboundAddr4="192.0.2.1"`, code: 7,
+			msg: `outboundAddr4 needs masquerade`},
+		{name: "outbound address without masquerade of IPv6", conf: strings.Replace(good, `"ipMasq":true`, `"ipMasq":true,"ip6Masq":false`, 1),
+			replace: `outboundAddr6="2001:db8::1"`, code: 7, msg: `outboundAddr6 needs masquerade`},
 		{name: "backend", replace: `ipMasqBackend="pf"`, code: 7, msg: `unknown ipmasq backend "pf"`},
 		{name: "no address at 0.2.0", conf: `{"cniVersion":"0.2.0","name":"l2","type":"bridge","bridge":"br0"}`, code: 7, msg: "cannot convert: no valid IP addresses"},
 		{name: "mac of eight octets", replace: `runtimeConfig.mac="02:11:22:33:44:55:66:77"`, code: 7, msg: "six octets"},

@@ -79,7 +79,7 @@ func (w *world) driverDay() {
 	if info := w.drives("", "info"); info["api_version"] != "1.0.0" || info["version"] == "" {
 		t.Errorf("info: %v", info)
 	}
-	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"},{"subnet":"fd77::/64"}],"options":{"mtu":"1400"}`), "create")
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"},{"subnet":"fd77::/64"}],"options":{"mtu":"1400","outbound_addr4":"192.0.2.7","outbound_addr6":"2001:db8::7"}`), "create")
 	subnets, _ := json.Marshal(network["subnets"])
 	if got := string(subnets); got != `[{"gateway":"10.77.0.1","subnet":"10.77.0.0/24"},{"gateway":"fd77::1","subnet":"fd77::/64"}]` {
 		t.Errorf("subnets %s", got)
@@ -102,6 +102,11 @@ func (w *world) driverDay() {
 	}
 	if rules := w.must("", "nft", "list", "ruleset"); strings.Count(rules, ": 10.77.0.9 . 8") != 6 {
 		t.Errorf("ruleset without the six ports:\n%s", rules)
+	}
+	for _, want := range []string{`10.77.0.9 comment "shop/c1/eth0" : 192.0.2.7`, `fd77::9 comment "shop/c1/eth0" : 2001:db8::7`} {
+		if rules := w.must("", "nft", "list", "ruleset"); !strings.Contains(rules, want) {
+			t.Errorf("ruleset without %s:\n%s", want, rules)
+		}
 	}
 	if link := w.must("c1", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
 		t.Errorf("eth0: %s", link)

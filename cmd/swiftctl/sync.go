@@ -170,7 +170,7 @@ func (c *netconf) attachment(n *node, h *held) (a nft.Sender, ok bool) {
 	if h.Network != c.network.Name() || h.link.Index == 0 {
 		return a, false
 	}
-	a.Owner = h.owner()
+	a.Owner, a.Outbound = h.owner(), c.main.Outbound
 	for _, p := range n.links.addrs(h.link) {
 		// Addresses that the container added itself aren't ours.
 		masq := c.main.Masquerade6

@@ -24,6 +24,7 @@ type Plugin struct {
 	Gateways []netip.Prefix
 	// Masquerade is of IPv4 addresses, Masquerade6 of IPv6 ones.
 	Masquerade, Masquerade6 bool
+	Outbound                [2]netip.Addr // what masqueraded traffic gets by IPv4 and by IPv6; the zero Addr is none
 	SpoofCheck              bool
 
 	LeaseDir  string // where host-local's leases are, if host-local gives the addresses

@@ -30,6 +30,8 @@ func (c *call) conf() ([]byte, error) {
 	w.Key("isGateway").Raw(strconv.FormatBool(!n.internal))
 	w.Key("ipMasq").Raw(strconv.FormatBool(!n.internal))
 	w.Key("hairpinMode").Raw("true")
+	w.Text("outboundAddr4", n.outbound[0])
+	w.Text("outboundAddr6", n.outbound[1])
 	w.Text("hostInterfaceName", c.hostName)
 	w.Number("mtu", n.mtu)
 	w.Number("vlan", n.vlan)

@@ -23,6 +23,7 @@ type network struct {
 
 	// options
 	mtu, vlan, metric int
+	outbound          [2]string // by IPv4 and by IPv6
 	isolated          bool
 	noDefaultRoute    bool
 	chooses           bool // the driver chooses addresses, not podman
@@ -297,6 +298,10 @@ func (n *network) option(r *jsontext.Reader, key string) error {
 		})
 	}
 	switch key {
+	case "outbound_addr4":
+		return r.Str(&n.outbound[0])
+	case "outbound_addr6":
+		return r.Str(&n.outbound[1])
 	case "mtu":
 		return number(&n.mtu, 68, 65535, "a number of bytes from 68 to 65535")
 	case "vlan":
@@ -317,4 +322,4 @@ func (n *network) option(r *jsontext.Reader, key string) error {
 	return nil
 }
 
-var options = [...]string{"ipam", "isolate", "metric", "mtu", "no_default_route", "vlan"}
+var options = [...]string{"ipam", "isolate", "metric", "mtu", "no_default_route", "outbound_addr4", "outbound_addr6", "vlan"}

@@ -4,6 +4,7 @@ package netconf
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -20,6 +21,10 @@ func (l *Link) field(r *jsontext.Reader, key string) error {
 		return r.Bool(&l.IPMasq)
 	case "ip6masq":
 		return r.Flag(&l.IP6Masq)
+	case "outboundaddr4":
+		return l.readOutbound(r, 0)
+	case "outboundaddr6":
+		return l.readOutbound(r, 1)
 	case "mtu":
 		return l.readMTU(r)
 	case "queues":
@@ -38,6 +43,26 @@ func (l *Link) field(r *jsontext.Reader, key string) error {
 			}
 			return ok
 		})
+	}
+	return nil
+}
+
+// readOutbound reads an address that packets may be from, of IPv4 or of IPv6.
+func (l *Link) readOutbound(r *jsontext.Reader, family int) error {
+	a := &l.Outbound[family]
+	*a = netip.Addr{}
+	if err := r.Addr(a); err != nil || !a.IsValid() {
+		return err
+	}
+	// By the first byte: this network, loopback, multicast and beyond, of IPv4; special addresses and
+	// multicast, of IPv6.
+	first := a.As16()[0]
+	if a.Is4() {
+		first = a.As4()[0]
+	}
+	if a.Is4() != (family == 0) || first == 0 || first == 0xff || a.Is4() && (first == 127 || first >= 224) {
+		r.Invalid("expected a host's address, of IPv4 for outboundAddr4 and of IPv6 for outboundAddr6")
+		*a = netip.Addr{}
 	}
 	return nil
 }

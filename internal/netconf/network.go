@@ -9,6 +9,7 @@ package netconf
 
 import (
 	"net"
+	"net/netip"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
@@ -64,8 +65,9 @@ type Link struct {
 	Queues      int
 	HostName    string // the pattern of the host ends' names (names.Names.Called); "" is the usual one
 	IPMasq      bool
-	IP6Masq     *bool // of IPv6; nil: as IPMasq
-	NoLinkLocal bool  // key "linkLocal" is false
+	IP6Masq     *bool         // of IPv6; nil: as IPMasq
+	Outbound    [2]netip.Addr // what masqueraded traffic gets by IPv4 and by IPv6; the zero Addr is none
+	NoLinkLocal bool          // key "linkLocal" is false
 }
 
 // Masquerades reports whether a family is masqueraded: IPv4, or else IPv6.

@@ -104,7 +104,7 @@ func (n *Network) field(r *jsontext.Reader, key string) error {
 		return n.about(OfLink, r, func() error { return n.readChain(r) })
 	case "ipmasqbackend":
 		return n.about(OfMasquerade, r, func() error { return readBackend(r) })
-	case "mtu", "queues", "ipmasq", "ip6masq", "linklocal", "hostinterfacename":
+	case "mtu", "queues", "ipmasq", "ip6masq", "outboundaddr4", "outboundaddr6", "linklocal", "hostinterfacename":
 		return n.about(OfLink, r, func() error { return n.Link.field(r, key) })
 	}
 	return n.about(OfBridge, r, func() error { return n.Bridge.field(r, key) })

@@ -55,8 +55,8 @@ func bridgeProblem(n *netconf.Network) error {
 			return fault.Key("bridge", "invalid \"bridge\": its VLAN gateway "+strconv.Quote(name)+" would be longer than 15 characters")
 		}
 	}
-	if n.IPAM.Plugin != netconf.HostLocal {
-		return nil
+	if err := outboundProblem(n); err != nil || n.IPAM.Plugin != netconf.HostLocal {
+		return err
 	}
 	if err := checkRanges(n); err != nil {
 		return err
@@ -262,6 +262,7 @@ func bridgeNeighbourLink(n *netconf.Network) string {
 func bridgeTell(n *netconf.Network, f *facts.Plugin) {
 	k := &n.Bridge
 	f.Bridge, f.Gateway = k.Name, k.Gateway()
+	f.Outbound = n.Link.Outbound
 	f.Masquerade, f.Masquerade6, f.SpoofCheck = n.Link.IPMasq, n.Link.Masquerades(false), k.MACSpoofCheck
 	if !k.Gateway() || k.VLAN != 0 || n.IPAM.Plugin != netconf.HostLocal {
 		return

@@ -133,7 +133,7 @@ func (c *checking) checkRules() error {
 		for _, ip := range c.prev.IPs {
 			a.Masquerade = append(a.Masquerade, ip.Address)
 		}
-		a.Masquerade = c.keys.masqueraded(a.Masquerade)
+		a.Masquerade, a.Outbound = c.keys.masqueraded(a.Masquerade), c.keys.conf.Link.Outbound
 	}
 	if c.keys.guard && ours {
 		a.Guard = &nft.Guard{HostLink: c.hostEnd.Name, MAC: c.container.MAC}

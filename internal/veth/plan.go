@@ -85,7 +85,7 @@ func (p *plan) containerBatch(b *rtnl.Batch) {
 // rules are the elements that the attachment puts into the ruleset; ok says whether there are any.
 func (p *plan) rules() (a nft.Sender, ok bool) {
 	a.Owner = p.owner()
-	a.Masquerade = p.keys.masqueraded(p.Addresses())
+	a.Masquerade, a.Outbound = p.keys.masqueraded(p.Addresses()), p.keys.conf.Link.Outbound
 	if p.keys.guard && p.Phase != endpoint.Answered {
 		a.Guard = &nft.Guard{HostLink: p.names.Link, MAC: p.mac}
 	}

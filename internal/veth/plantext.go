@@ -21,7 +21,13 @@ func (p *plan) text() string {
 	lines("host       ", p.hostText())
 	if rules, ok := p.rules(); ok {
 		for _, prefix := range rules.Masquerade {
-			lines("rules      ", "masquerade "+prefix.String()+" for "+rules.Owner.String()+"\n")
+			as := ""
+			for _, a := range rules.Outbound {
+				if a.IsValid() && a.Is4() == prefix.Addr().Is4() {
+					as = " as " + a.String()
+				}
+			}
+			lines("rules      ", "masquerade "+prefix.String()+as+" for "+rules.Owner.String()+"\n")
 		}
 		if g := rules.Guard; g != nil {
 			lines("rules      ", "guard "+g.HostLink+" to "+g.MAC.String()+" for "+rules.Owner.String()+"\n")

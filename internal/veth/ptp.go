@@ -46,9 +46,11 @@ func ptpProblem(n *netconf.Network) error {
 	case !n.HasAddresses():
 		return fault.Expected("ipam.type", "no plugin name provided", "an IPAM plugin, which ptp needs")
 	case n.IPAM.Plugin == netconf.HostLocal:
-		return checkRanges(n)
+		if err := checkRanges(n); err != nil {
+			return err
+		}
 	}
-	return nil
+	return outboundProblem(n)
 }
 
 // ptpAdmit takes every attachment. The plugin has no use for an explicit MAC.
@@ -216,6 +218,7 @@ func ptpStatus(*netconf.Network) error { return nil }
 func ptpNeighbourLink(*netconf.Network) string { return "" }
 
 func ptpTell(n *netconf.Network, f *facts.Plugin) {
+	f.Outbound = n.Link.Outbound
 	f.Gateway, f.Masquerade, f.Masquerade6 = true, n.Link.IPMasq, n.Link.Masquerades(false)
 }
 

@@ -83,7 +83,8 @@ func (at *attaching) rules() error {
 	if at.newBridge {
 		// Nobody was attached before, so the rules aren't there either: a transaction that the
 		// kernel refuses first would cost an RCU grace period, about 10 ms.
-		if err := conn.Build(nft.Ruleset{Subnets: elements.Masquerade, Guard: elements.Guard != nil}); err != nil {
+		out := [2]bool{elements.Outbound[0].IsValid(), elements.Outbound[1].IsValid()}
+		if err := conn.Build(nft.Ruleset{Subnets: elements.Masquerade, Outbound: out, Guard: elements.Guard != nil}); err != nil {
 			return fault.Wrap("set up nftables", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/delegate"
@@ -126,6 +127,17 @@ func checkRanges(n *netconf.Network) error {
 // masqueraded are those of a container's addresses that are masqueraded. It changes the list.
 func (k *Keys) masqueraded(addrs []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(addrs, func(p netip.Prefix) bool { return !k.conf.Link.Masquerades(p.Addr().Is4()) })
+}
+
+// outboundProblem finds an address that no traffic would get.
+func outboundProblem(n *netconf.Network) error {
+	for i, a := range n.Link.Outbound {
+		if a.IsValid() && !n.Link.Masquerades(i == 0) {
+			key := "outboundAddr" + strconv.Itoa(4+2*i)
+			return fault.Key(key, key+" needs masquerade, by ipMasq or ip6Masq")
+		}
+	}
+	return nil
 }
 
 // addresses is the plugin that gives the network's addresses, or nil where it has none.
