@@ -65,7 +65,10 @@ func (r *release) forTarget(t target) error {
 	if err := r.archive("cni-plugins-linux-"+t.name+"-"+r.version+".tgz", plugins); err != nil {
 		return err
 	}
-	return r.archive("swiftcni-linux-"+t.name+"-"+r.version+".tgz", r.prefixed(b, docs))
+	if err := r.archive("swiftcni-linux-"+t.name+"-"+r.version+".tgz", r.prefixed(b, docs)); err != nil {
+		return err
+	}
+	return r.packages(b, docs)
 }
 
 // prefixed are the files of the full archive, for a prefix such as /usr/local.

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/goreleaser/nfpm/v2"
+	_ "github.com/goreleaser/nfpm/v2/apk"
+	_ "github.com/goreleaser/nfpm/v2/deb"
+	"github.com/goreleaser/nfpm/v2/files"
+	_ "github.com/goreleaser/nfpm/v2/rpm"
+
+	"github.com/swiftcni/swiftcni/internal/tool/build"
+)
+
+// scripts are what packages run at their installation and removal.
+//
+//go:embed scripts
+var scripts embed.FS
+
+// format is a kind of package, with a distribution's habits.
+type format struct {
+	packager  string // nfpm's name of it
+	plugins   string // the directory
+	licenses  string // the directory, or "" if LICENSE is the documents' file copyright
+	reference string // the package with the CNI project's plugins
+	equals    string // stands between a name and its version
+	systemd   bool
+	arch      func(target) string
+	version   func(core, pre string) string
+	file      string // name, of version and architecture
+}
+
+var formats = []format{
+	{"deb", "usr/lib/cni/", "", "containernetworking-plugins", " (= %s)", true, func(t target) string { return t.deb }, tilde, "swiftcni_%s-1_%s.deb"},
+	{"rpm", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "containernetworking-plugins", " = %s", true, func(t target) string { return t.rpm }, tilde, "swiftcni-%s-1.%s.rpm"},
+	{"apk", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "cni-plugins", "=%s", false, func(t target) string { return t.apk }, alpine, "swiftcni-%s-r1.%s.apk"},
+}
+
+// packages writes an architecture's, for the distributions that know it.
+func (r *release) packages(b *built, docs tree) error {
+	for _, f := range formats {
+		arch := f.arch(b.target)
+		if arch == "" {
+			continue
+		}
+		if err := r.pack(f, arch, f.tree(b, docs)); err != nil {
+			return fmt.Errorf("%s: %w", f.packager, err)
+		}
+	}
+	return nil
+}
+
+// tree is what a package installs.
+func (f format) tree(b *built, docs tree) tree {
+	list := tree{
+		{name: f.plugins + "swiftcni", data: b.data["swiftcni"], exec: true},
+		{name: "usr/bin/swiftctl", data: b.data["swiftctl"], exec: true},
+		{name: "usr/bin/swiftcni-exporter", data: b.data["swiftcni-exporter"], exec: true},
+	}
+	for _, name := range pluginNames() {
+		list = append(list, file{name: f.plugins + name, soft: "swiftcni"})
+	}
+	for _, page := range b.pages {
+		list = append(list, file{name: "usr/share/man/" + page.name + ".gz", data: gzipped(page.data)})
+	}
+	for _, d := range docs {
+		switch dir := "usr/share/doc/swiftcni/"; {
+		case f.licenses != "" && (d.name == "LICENSE" || d.name == licensesName):
+			d.name = f.licenses + d.name
+		case d.name == "LICENSE":
+			d.name = dir + "copyright"
+		default:
+			d.name = dir + d.name
+		}
+		list = append(list, d)
+	}
+	if f.systemd {
+		list = append(list, b.units("/usr/bin/").under("usr/lib/systemd/system/")...)
+	}
+	return list
+}
+
+func gzipped(data []byte) []byte {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	_, _ = z.Write(data)
+	_ = z.Close() // a buffer takes everything
+	return b.Bytes()
+}
+
+// pack writes one package by nfpm.
+func (r *release) pack(f format, arch string, t tree) error {
+	contents, err := r.contents(t)
+	if err != nil {
+		return err
+	}
+	core, pre := split(r.version)
+	version := f.version(core, pre)
+	info := &nfpm.Info{
+		Name: "swiftcni", Arch: arch, Platform: "linux", Version: version, VersionSchema: "none", Release: "1",
+		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: "https://github.com/swiftcni/swiftcni",
+		Maintainer: "The swiftcni maintainers <maintainers@users.noreply.github.com>", MTime: r.made, DisableGlobbing: true,
+		Description: "Plugins that attach containers to networks (CNI)\nA drop-in replacement of the CNI project's plugins, in one program, with a tool to look at what is attached.",
+		Overridables: nfpm.Overridables{
+			Contents: contents,
+			Provides: []string{f.reference + fmt.Sprintf(f.equals, build.ReferenceVersion[1:])},
+			Replaces: []string{f.reference}, Conflicts: []string{f.reference},
+			RPM: nfpm.RPM{Arch: arch, BuildHost: "localhost", Summary: "Plugins that attach containers to networks (CNI)", Compression: "gzip"},
+			Deb: nfpm.Deb{Arch: arch, Compression: "xz"},
+			APK: nfpm.APK{Arch: arch},
+		},
+	}
+	if f.systemd {
+		if info.Scripts, err = r.scripts(); err != nil {
+			return err
+		}
+	}
+	info = nfpm.WithDefaults(info)
+	if err := nfpm.PrepareForPackager(info, f.packager); err != nil {
+		return err
+	}
+	packager, err := nfpm.Get(f.packager)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := packager.Package(info, &text); err != nil {
+		return err
+	}
+	return r.put(fmt.Sprintf(f.file, version, arch), text.Bytes())
+}
+
+// contents are a tree for nfpm, which wants files.
+func (r *release) contents(t tree) (list files.Contents, err error) {
+	dir, err := os.MkdirTemp(r.work, "package-")
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range t.sorted() {
+		c := &files.Content{Destination: "/" + f.name, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: os.FileMode(f.mode()), MTime: r.made}}
+		if f.soft != "" {
+			c.Type, c.Source = files.TypeSymlink, f.soft
+		} else {
+			c.Source = filepath.Join(dir, fmt.Sprint(i))
+			if err := os.WriteFile(c.Source, f.data, 0o600); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+func (r *release) scripts() (s nfpm.Scripts, err error) {
+	for name, path := range map[string]*string{"postinstall.sh": &s.PostInstall, "preremove.sh": &s.PreRemove, "postremove.sh": &s.PostRemove} {
+		text, err := scripts.ReadFile("scripts/" + name)
+		if err != nil {
+			return s, err
+		}
+		*path = filepath.Join(r.work, name)
+		if err := os.WriteFile(*path, text, 0o755); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// split parts a version of Go's, such as v0.9.0-rc.1+dirty, into 0.9.0 and rc.1.
+func split(version string) (core, pre string) {
+	version, _, _ = strings.Cut(strings.TrimPrefix(version, "v"), "+")
+	core, pre, _ = strings.Cut(version, "-")
+	return core, pre
+}
+
+// tilde makes a version of dpkg and of rpm, in which a tilde comes before the end, and "-" parts the release off.
+func tilde(core, pre string) string {
+	if pre == "" {
+		return core
+	}
+	return core + "~" + strings.ReplaceAll(pre, "-", ".")
+}
+
+var (
+	preRelease = regexp.MustCompile(`^(alpha|beta|rc)\.?([0-9]*)(?:\.0\.([0-9]{14})-[0-9a-f]{12})?$`)
+	pseudo     = regexp.MustCompile(`(?:^|\.)([0-9]{14})-[0-9a-f]{12}$`)
+)
+
+// alpine makes a version of apk-tools, which has few words for what comes before a release (apk-package(5)).
+func alpine(core, pre string) string {
+	if pre == "" {
+		return core
+	}
+	if m := preRelease.FindStringSubmatch(pre); m != nil {
+		version := core + "_" + m[1] + m[2]
+		if m[3] != "" {
+			version += "_p" + m[3]
+		}
+		return version
+	}
+	if m := pseudo.FindStringSubmatch(pre); m != nil {
+		return core + "_pre" + m[1]
+	}
+	return core + "_pre" + cmp.Or(strings.Join(regexp.MustCompile(`[0-9]+`).FindAllString(pre, 1), ""), "0")
+}
