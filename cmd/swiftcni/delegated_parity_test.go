@@ -24,6 +24,12 @@ func delegatedCases() (list []parityCase) {
 		{"no gateway is 0.0.0.0", ``, `"ips":[{"address":"10.1.2.9/24","gateway":"0.0.0.0"}],"routes":[{"dst":"10.9.0.0/16"}]`},
 		{"one gateway for two families", ``, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"},{"address":"fd00::9/64","gateway":"10.1.2.1"}],
 			"routes":[{"dst":"0.0.0.0/0"}]`},
+		// whereabouts v0.9.4, cmd/whereabouts.go, cmdAdd: the range's gateway, and its routes.
+		{"whereabouts", `,"isGateway":true`, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0"}],"dns":{}`},
+		{"whereabouts, two ranges", ``, `"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.1.2.9/24"},{"version":"6","address":"fd00::9/64"}],"dns":{}`},
+		// spiderpool v1.2.2, cmd/spiderpool/cmd/command_add.go, assembleResult: those of the NIC.
+		{"spiderpool", ``, `"ips":[{"address":"10.1.2.9/24","gateway":"10.1.2.1"},{"address":"fd00::9/64","gateway":"fd00::1"}],
+			"routes":[{"dst":"10.9.0.0/16","gw":"10.1.2.7"},{"dst":"0.0.0.0/0","gw":"10.1.2.1"}],"dns":{"nameservers":["10.96.0.10"],"search":["svc.cluster.local"],"options":["ndots:5"]}`},
 		{"interfaces", `,"isGateway":true`, `"interfaces":[{"name":"eth0","mac":"02:11:22:00:00:01"},{"name":"eth0"}],
 			"ips":[{"interface":0,"address":"10.1.2.9/24","gateway":"10.1.2.1"},{"interface":1,"address":"fd00::9/64","gateway":"fd00::1"}]`},
 		{"an interface that isn't there", ``, `"ips":[{"interface":7,"address":"10.1.2.9/24"}]`},
