@@ -74,7 +74,7 @@ func runWithBinaries() (status int, err error) {
 	return 0, err
 }
 
-// build makes dir/ours, swiftcni with a link for each plugin, and dir/reference.
+// build makes dir/ours, swiftcni with a link for each plugin, and dir/reference, with others' plugins.
 func build(dir string) error {
 	ours := filepath.Join(dir, "ours")
 	if err := buildOurs(filepath.Join(ours, "swiftcni")); err != nil {
@@ -92,7 +92,14 @@ func build(dir string) error {
 	}
 	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.
 	env := []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + filepath.Join(dir, "reference")}
-	return goCommand(dir, env, args)
+	if err := goCommand(dir, env, args); err != nil {
+		return err
+	}
+	path, err := release.TCRedirectTap(io.Discard, "../..")
+	if err != nil {
+		return err
+	}
+	return os.Symlink(path, filepath.Join(dir, "reference", "tc-redirect-tap"))
 }
 
 // otherVar names a binary to test in place of the release: one that's built in another way.

@@ -151,3 +151,41 @@ func Cnitool(progress io.Writer, root string) (path string, err error) {
 	return path, Run(progress, "", []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go",
 		append(args, "github.com/containernetworking/cni/cnitool@"+CnitoolVersion)...)
 }
+
+// redirectModule needs tc-redirect-tap, which has no releases. Its own module names versions of others
+// that are older than those with which the reference is built.
+const redirectModule = `module redirect
+
+go 1.25
+
+require (
+	github.com/awslabs/tc-redirect-tap v0.0.0-20211025175357-e30dfca224c2
+	github.com/containernetworking/cni v1.3.1
+	github.com/containernetworking/plugins v1.10.0
+	github.com/vishvananda/netlink v1.3.1
+)
+`
+
+// TCRedirectTap builds Firecracker's plugin of that name, statically, into the cache at root, once, and
+// returns its path.
+func TCRedirectTap(progress io.Writer, root string) (path string, err error) {
+	const pkg = "github.com/awslabs/tc-redirect-tap/cmd/tc-redirect-tap"
+	dir, err := filepath.Abs(filepath.Join(root, ".cache", "tc-redirect-tap-e30dfca224c2"))
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "tc-redirect-tap")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for name, text := range map[string]string{"go.mod": redirectModule, "redirect.go": "package redirect\n\nimport _ \"" + pkg + "\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	args := append(append([]string{"build"}, flags[:]...), "-o", path, pkg)
+	return path, Run(progress, dir, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off"}, "go", args...)
+}
