@@ -26,6 +26,7 @@ type built struct {
 	info   map[string]*buildinfo.BuildInfo
 	unit   tree // systemd's, with /usr/local/bin
 	pages  tree // manual pages, in man5 and man8
+	docs   tree // texts that come with the programs
 }
 
 // build makes the programs by the Makefile, which alone knows the flags.
@@ -49,7 +50,10 @@ func (r *release) build(t target) (*built, error) {
 	if b.unit, err = readTree(r.in("cmd/swiftctl/units"), "*.*"); err != nil {
 		return nil, err
 	}
-	b.pages, err = r.manual()
+	if b.pages, err = r.manual(); err != nil {
+		return nil, err
+	}
+	b.docs, err = r.documents(b)
 	return b, err
 }
 

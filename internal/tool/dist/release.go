@@ -43,37 +43,42 @@ func (r *release) run() (err error) {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
+	var all []*built
 	for _, t := range r.targets {
-		if err := r.forTarget(t); err != nil {
+		b, err := r.build(t)
+		if err == nil {
+			err = r.forTarget(b)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
+		all = append(all, b)
+	}
+	if err := r.image(all); err != nil {
+		return fmt.Errorf("image: %w", err)
 	}
 	return r.source()
 }
 
 // forTarget makes the files of one architecture.
-func (r *release) forTarget(t target) error {
-	b, err := r.build(t)
-	if err != nil {
-		return err
-	}
-	docs, err := r.documents(b)
-	if err != nil {
-		return err
-	}
+func (r *release) forTarget(b *built) error {
+	docs, t := b.docs, b.target
 	plugins := append(b.plugins(""), docs.only("LICENSE", "README.md", licensesName)...)
 	if err := r.archive("cni-plugins-linux-"+t.name+"-"+r.version+".tgz", plugins); err != nil {
 		return err
 	}
-	if err := r.archive("swiftcni-linux-"+t.name+"-"+r.version+".tgz", r.prefixed(b, docs)); err != nil {
+	if err := r.archive("swiftcni-linux-"+t.name+"-"+r.version+".tgz", r.prefixed(b)); err != nil {
 		return err
 	}
-	return r.packages(b, docs)
+	if err := r.packages(b, docs); err != nil {
+		return err
+	}
+	return r.bill(b)
 }
 
 // prefixed are the files of the full archive, for a prefix such as /usr/local.
-func (r *release) prefixed(b *built, docs tree) tree {
-	list := append(b.programs("bin/"), docs.under("share/doc/swiftcni/")...)
+func (r *release) prefixed(b *built) tree {
+	list := append(b.programs("bin/"), b.docs.under("share/doc/swiftcni/")...)
 	list = append(list, b.units("/usr/local/bin/").under("lib/systemd/system/")...)
 	return append(list, b.pages.under("share/man/")...)
 }
