@@ -22,6 +22,9 @@ func newInstall() *cobra.Command {
 		Long: "Put swiftcni into DIR and link every plugin's name to it. Each file is replaced in one step, so plugins may\n" +
 			"be called meanwhile, and a second call changes nothing. Other programs' files are left alone unless --force is\n" +
 			"given. Then the first one of a name is kept as NAME.reference.\n\n" +
+			"--uninstall removes the plugins from DIR again, and puts each NAME.reference back, so that no name is missing\n" +
+			"meanwhile. What others have put there since then stays. Containers keep their networks, and the former plugins\n" +
+			"can detach them. Before units are removed, systemctl disable --now swiftcni.socket ends the resident.\n\n" +
 			"Without DIR it's " + defaultPluginDir + ". It's also " + firstPluginDir + " if podman would find other plugins first,\n" +
 			"such as those of Debian's packages in /usr/lib/cni. If podman, containerd or CRI-O of this host still finds\n" +
 			"plugins in other directories, by its configuration, a message says what to do.\n\n" +
@@ -36,9 +39,11 @@ func newInstall() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&in.binary, "binary", "", "`path` of the swiftcni to install (default: the one beside swiftctl)")
+	f.StringVar(&in.binary, "binary", "", "`path` of the swiftcni to install (default: the one beside swiftctl, or a package's)")
 	f.BoolVar(&in.copy, "copy", false, "make hard links, or copies if that fails, instead of symbolic links")
 	f.BoolVar(&in.force, "force", false, "replace other programs' files too")
+	f.BoolVarP(&in.dry, "dry-run", "n", false, "say what would be changed, and change nothing")
+	uninstall := f.Bool("uninstall", false, "remove the plugins, and put the former ones back")
 	unitDir := f.String("units", "", "also write the units of systemd into a `directory`, such as /etc/systemd/system")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		self, err := os.Executable()
@@ -46,7 +51,7 @@ func newInstall() *cobra.Command {
 			return fmt.Errorf("find this program's file: %w", err)
 		}
 		if in.binary == "" {
-			in.binary = filepath.Join(filepath.Dir(self), binaryName)
+			in.binary = binaryOf(self)
 		}
 		in.out = cmd.OutOrStdout()
 		dirs := args
@@ -54,14 +59,25 @@ func newInstall() *cobra.Command {
 			dirs = installDirs(seekers(), in.names)
 		}
 		for _, in.dir = range dirs {
-			if err := in.run(); err != nil {
+			act := in.run
+			if *uninstall {
+				act = in.undo
+			}
+			if err := act(); err != nil {
 				return err
 			}
 		}
 		if *unitDir != "" {
-			if err := installUnits(*unitDir, self, in.out); err != nil {
+			act := in.putUnits
+			if *uninstall {
+				act = in.removeUnits
+			}
+			if err := act(*unitDir, self); err != nil {
 				return err
 			}
+		}
+		if *uninstall {
+			return nil
 		}
 		dir, err := filepath.Abs(dirs[0])
 		if err != nil {
@@ -76,4 +92,18 @@ func newInstall() *cobra.Command {
 		return nil
 	})
 	return cmd
+}
+
+// packagedBinaries are where packages of distributions have the plugins.
+var packagedBinaries = [...]string{"/usr/lib/cni/" + binaryName, "/usr/libexec/cni/" + binaryName}
+
+// binaryOf is the plugins' program that came with this one: beside it, or where a package has both.
+func binaryOf(self string) string {
+	beside := filepath.Join(filepath.Dir(self), binaryName)
+	for _, path := range append([]string{beside}, packagedBinaries[:]...) {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return beside // whose absence the caller reports
 }

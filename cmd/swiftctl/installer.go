@@ -25,6 +25,7 @@ type installer struct {
 	dir, binary string
 	names       []string
 	copy, force bool
+	dry         bool // say what would be done, and do nothing
 	out         io.Writer
 }
 
@@ -36,8 +37,10 @@ func (in *installer) run() error {
 		}
 		return fmt.Errorf("%s is not a swiftcni binary", in.binary)
 	}
-	if err := os.MkdirAll(in.dir, 0o755); err != nil {
-		return err
+	if !in.dry {
+		if err := os.MkdirAll(in.dir, 0o755); err != nil {
+			return err
+		}
 	}
 	if err := in.check(); err != nil {
 		return err
@@ -122,7 +125,11 @@ func (in *installer) putName(name string) error {
 		return in.replace("linked", name, func(temp string) error { return os.Symlink(binaryName, temp) })
 	}
 	if err != nil { // there was no symbolic link
-		same, err := sameFile(in.path(binaryName), in.path(name))
+		source := in.path(binaryName)
+		if in.dry {
+			source = in.binary
+		}
+		same, err := sameFile(source, in.path(name))
 		if err != nil {
 			return err
 		}
@@ -142,6 +149,13 @@ func (in *installer) putName(name string) error {
 // replace makes a file beside the old one and renames it into place. A process that executes the
 // old one goes on with it.
 func (in *installer) replace(what, name string, create func(temp string) error) error {
+	if in.dry {
+		if err := in.keep(name); err != nil {
+			return err
+		}
+		in.say(what, name)
+		return nil
+	}
 	temp := in.path("." + name + ".new")
 	// A call that was killed may have left it. Two calls at once would disturb each other, and one
 	// of them then fails.
@@ -173,6 +187,12 @@ func (in *installer) keep(name string) error {
 		return nil
 	}
 	kept := name + referenceSuffix
+	if in.dry {
+		if _, err := os.Lstat(in.path(kept)); err != nil {
+			in.say("kept", kept)
+		}
+		return nil
+	}
 	err := os.Link(in.path(name), in.path(kept))
 	if errors.Is(err, fs.ErrExist) {
 		return nil

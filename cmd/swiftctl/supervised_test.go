@@ -79,7 +79,7 @@ func TestUnits(t *testing.T) {
 	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), "swiftcni-") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if err := installUnits(dir, "/a path/swiftctl", io.Discard); err == nil {
+	if err := (&installer{out: io.Discard}).putUnits(dir, "/a path/swiftctl"); err == nil {
 		t.Error("a unit has a program's path with a space")
 	}
 }
