@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -123,4 +124,29 @@ func (b builder) revision(name string) (version, plugins string, err error) {
 		return "", "", err
 	}
 	return name + " " + hash, plugins, build.Swiftcni(b.progress, tree, plugins, "")
+}
+
+// install writes each program of the cache anew, in one piece, as what installs programs does. A
+// linker writes its output page by page, and so the page cache has it: in single pages. Those of a
+// file that was written in one piece are large folios, which the kernel maps and unmaps with less
+// work (ext4 since Linux 6.16). It's a seventh of an ADD's time, with the same number of faults.
+func (b builder) install() error {
+	return filepath.WalkDir(b.cache, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil || info.Mode()&0o100 == 0 {
+			return err
+		}
+		program, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		installed := path + ".installed"
+		if err := os.WriteFile(installed, program, info.Mode().Perm()); err != nil {
+			return err
+		}
+		return os.Rename(installed, path)
+	})
 }

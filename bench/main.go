@@ -241,7 +241,7 @@ func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
 		}
 		contestants, absent, err = builder.contestants(only, o.plugins)
 	}
-	if err != nil {
+	if err = errors.Join(err, builder.install()); err != nil {
 		return err
 	}
 	if len(contestants) == 0 {
