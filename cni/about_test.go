@@ -80,6 +80,8 @@ func TestVersionsOfEachPlugin(t *testing.T) {
 			first = "0.4.0"
 		case "bandwidth":
 			first = "0.3.0"
+		case "vrf":
+			first = "0.3.1"
 		}
 		list := p.versions()
 		if list[0] != first || list[len(list)-1] != specversion.Newest {

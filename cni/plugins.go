@@ -18,6 +18,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tuning"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/internal/veth"
+	"github.com/swiftcni/swiftcni/internal/vrf"
 )
 
 // A plugin is what answers to one name. Its verbs are found in its room, by what that makes of a
@@ -49,6 +50,7 @@ var plugins = [...]plugin{
 	{name: "sbr", read: sbr.Read, deaf: true, prev: true, follows: true},
 	{name: "tuning", read: tuning.Read, prev: true, follows: true},
 	{name: "host-device", read: hostdevice.Read, reads: netconf.OfMain | netconf.OfIPAM, deaf: true, heads: true},
+	{name: "vrf", read: vrf.Read, since: specversion.Number{0, 3, 1}, deaf: true, prev: true, follows: true},
 }
 
 // findPlugin returns the plugin of a name, or nil.

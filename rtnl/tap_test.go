@@ -29,10 +29,10 @@ func TestCreateTap(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"tap0": "tun type tap pi off vnet_hdr on persist on addrgenmode", "tap2-is-15-long": "tun type tap pi off vnet_hdr on persist on user root group root",
+		"tap0": "tun type tap pi off vnet_hdr on persist on addrgenmode", "tap2-is-15-long": "tun type tap pi off vnet_hdr on persist on user 0 group 0",
 		"tap1": "tun type tap pi off vnet_hdr on multi_queue numqueues 0 numdisabled 0 persist on user 1001 group 1002",
 	} {
-		if out := nstest.Run(t, c.ns.Path(), "ip", "-d", "link", "show", name); !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+		if out := nstest.Run(t, c.ns.Path(), "ip", "-d", "link", "show", name); !strings.Contains(strings.ReplaceAll(strings.Join(strings.Fields(out), " "), " root", " 0"), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}

@@ -42,13 +42,30 @@ func Look(inside *rtnl.Conn, l rtnl.LinkState, prev *spec.Result) error {
 			return fault.Wrong("Failed to match addr " + ip.Address.String() + " on interface " + l.Name)
 		}
 	}
-	return lookAtRoutes(inside, prev)
+	main, err := mainTable(inside, l)
+	if err != nil {
+		return fault.Wrap("list the container's VRFs", err)
+	}
+	return lookAtRoutes(inside, prev, main)
 }
 
-// lookAtRoutes looks for each route in the table that it names.
-func lookAtRoutes(inside *rtnl.Conn, prev *spec.Result) error {
+// mainTable is the table for routes that name none: that of a VRF, if a later plugin has made the
+// link a port of one.
+func mainTable(inside *rtnl.Conn, l rtnl.LinkState) (uint32, error) {
+	if l.Master != 0 {
+		for vrf, err := range inside.VRFs() {
+			if err != nil || vrf.Index == l.Master {
+				return vrf.Table, err
+			}
+		}
+	}
+	return rtnl.TableMain, nil
+}
+
+// lookAtRoutes looks for each route in the table that it names, or in the main one.
+func lookAtRoutes(inside *rtnl.Conn, prev *spec.Result, main uint32) error {
 	for _, want := range prev.Routes {
-		table := uint32(rtnl.TableMain)
+		table := main
 		if want.Table != nil && *want.Table != 0 {
 			table = uint32(*want.Table)
 		}

@@ -37,3 +37,8 @@ func TestPackagesOnEachKernel(t *testing.T) {
 		})
 	}
 }
+
+func TestKindsOfDebian13(t *testing.T) {
+	t.Parallel()
+	runsKinds(t, Trixie)
+}
