@@ -161,6 +161,10 @@ func copyProgram(name, root string) error {
 	return copyTree(path, filepath.Join(root, "usr/sbin", name))
 }
 
+// card is the guest's network card, on no network. It has a link once the guest has loaded its
+// driver, virtio_net.
+const card = "virtio-net-pci,addr=5,mac=52:54:00:00:00:05"
+
 // qemu packs the stage and returns the command that boots the kernel. Debian's emulator gets
 // CMPXCHG16B (cx16) wrong at times. Without it newer kernels don't fault at random.
 func qemu(dir, stage, work string) (*exec.Cmd, error) {
@@ -171,7 +175,7 @@ func qemu(dir, stage, work string) (*exec.Cmd, error) {
 	if err := packFile(initrd, stage, "mnt"); err != nil {
 		return nil, err
 	}
-	return exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-m", "512", "-net", "none",
+	return exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-m", "512", "-net", "none", "-device", card,
 		"-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", initrd,
 		"-append", "console=ttyS0 panic=-1 quiet"), nil

@@ -20,6 +20,15 @@ func TestDebian13(t *testing.T) {
 	runsEverything(t, Trixie, "6.12.")
 }
 
+func TestHostDeviceOfHardwareOnEachKernel(t *testing.T) {
+	for _, release := range []Release{Bullseye, Trixie} {
+		t.Run(string(release), func(t *testing.T) {
+			t.Parallel()
+			lendsCard(t, release)
+		})
+	}
+}
+
 // The tests of nft and cni pass on each kernel, too, but for one that needs firewalld and one that
 // reads the repository. They take minutes in an emulator.
 func TestPackagesOnEachKernel(t *testing.T) {
