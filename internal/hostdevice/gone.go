@@ -90,7 +90,7 @@ func (p *passage) leave(ctx context.Context, a spec.Attachment) (name string, _ 
 		return "", fault.Wrap("open a netlink socket in the container", err)
 	}
 	defer p.inside.Close()
-	l, ok, err := p.inContainer()
+	l, ok, err := p.inContainer(p.ifName)
 	if !ok || err != nil {
 		return "", fault.Wrap("look into the container", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // A link that was moved has two marks. Both go with it, wherever it goes. Its alias is its name on
@@ -42,24 +43,21 @@ func (p *passage) take(l rtnl.LinkState, container *rtnl.NetNS) error {
 		b.Create(rtnl.AltName{Link: l.Index, Name: p.mark})
 	}
 	b.Set(rtnl.Link{Index: l.Index, NetNS: container, Name: p.ifName, Alias: l.Name})
-	return p.host.Do(&b)
+	err := p.host.Do(&b)
+	var refused rtnl.Refused
+	if errors.As(err, &refused) && len(refused) == 1 && refused[0].Errno == unix.EOPNOTSUPP {
+		return nil // before Linux 5.5 there are no alternative names
+	}
+	return err
 }
 
 // takeBack undoes take, however far that came.
 func (p *passage) takeBack(was rtnl.LinkState) error {
-	l, ok, err := marked(p.inside, p.mark)
-	if err == nil && !ok {
-		// A kernel that leaves alternative names behind, or a move that was refused.
-		if l, err = p.inside.Link(was.Name); fault.Absent(err) || err == nil && l.Alias != was.Name {
-			ok, err = false, nil
-		} else {
-			ok = err == nil
-		}
-	}
+	l, ok, err := p.inContainer(p.ifName, was.Name)
 	if err != nil {
 		return err
 	}
-	if ok {
+	if ok && l.Alias == was.Name { // else it's a stranger's
 		if err := p.giveBack(l, was.Name); err != nil {
 			return err
 		}
@@ -165,17 +163,24 @@ func marked(conn *rtnl.Conn, mark string) (l rtnl.LinkState, ok bool, _ error) {
 	return l, err == nil && slices.Contains(l.AltNames, mark), err
 }
 
-// inContainer finds the attachment's link in the container. That of the reference has no mark, but
-// the name and an alias.
-func (p *passage) inContainer() (l rtnl.LinkState, ok bool, err error) {
+// inContainer finds the attachment's link in the container, by its mark, or by one of the names that
+// it may have. Older kernels than 6.6, or than its fixes, leave alternative names behind:
+// look-ups don't find them, but the link has them. The reference's has no mark, but an alias.
+func (p *passage) inContainer(names ...string) (l rtnl.LinkState, ok bool, err error) {
 	if l, ok, err = marked(p.inside, p.mark); ok || err != nil {
 		return l, ok, err
 	}
-	l, err = p.inside.Link(p.ifName)
-	if fault.Absent(err) {
-		return l, false, nil
+	for _, name := range names {
+		l, err = p.inside.Link(name)
+		switch {
+		case fault.Absent(err):
+		case err != nil:
+			return l, false, err
+		case isName(l.Alias) && (slices.Contains(l.AltNames, p.mark) || !isMoved(l)):
+			return l, true, nil
+		}
 	}
-	return l, err == nil && isName(l.Alias) && !isMoved(l), err
+	return l, false, nil
 }
 
 // isMoved reports whether a link has a mark, whosever.
