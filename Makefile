@@ -13,6 +13,7 @@ VERSION ?= $(shell internal/tool/version.sh)
 BIN ?= bin
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Small, and alike wherever it's built; one static binary, which begins in internal/entry, and before that in
 # internal/handover if it's the plugins'. Both are instructions of two architectures. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other.
@@ -60,9 +61,11 @@ worlds: ## real runtimes with swiftcni as their plugins, and pod start times bes
 	internal/tool/testdeps.sh worlds
 	go test -v -count=1 -tags worlds -timeout 3h ./internal/test/worlds ./internal/test/kernels
 
-lint: ## gofmt, vet, staticcheck, for amd64 and arm64
+lint: ## gofmt, vet, staticcheck, for amd64 and arm64; actionlint
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt'd"; exit 1; }
 	GOBIN=$(CURDIR)/.cache/bin go install $(STATICCHECK)
+	GOBIN=$(CURDIR)/.cache/bin go install $(ACTIONLINT)
+	$(CURDIR)/.cache/bin/actionlint -shellcheck= -pyflakes=
 	@set -e; for module in $(MODULES); do for arch in amd64 arm64; do echo "vet, staticcheck: $$module, $$arch"; \
 		(cd $$module; export GOARCH=$$arch; go vet ./...; $(CURDIR)/.cache/bin/staticcheck ./...); done; done
 
