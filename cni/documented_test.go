@@ -31,7 +31,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			configurations[name] = m[1]
 		}
 	}
-	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device"} {
+	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device", "macvlan"} {
 		t.Run(name, func(t *testing.T) {
 			text := configurations[name]
 			if !strings.Contains(text, `"type": "`+name+`"`) {
@@ -47,6 +47,10 @@ func attachDocumented(t *testing.T, name, text string) {
 	n, err := cni.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if name == "macvlan" {
+		nstest.Run(t, "", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0")
+		defer nstest.Run(t, "", "ip", "link", "del", "eth0")
 	}
 	a := cni.Attachment{ContainerID: "documented", IfName: "eth0", NetNS: nstest.New(t, name)}
 	switch name {

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"github.com/swiftcni/swiftcni/internal/bandwidth"
+	"github.com/swiftcni/swiftcni/internal/device"
 	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/firewall"
 	"github.com/swiftcni/swiftcni/internal/hostdevice"
@@ -51,6 +52,10 @@ var plugins = [...]plugin{
 	{name: "tuning", read: tuning.Read, prev: true, follows: true},
 	{name: "host-device", read: hostdevice.Read, reads: netconf.OfMain | netconf.OfIPAM, deaf: true, heads: true},
 	{name: "vrf", read: vrf.Read, since: specversion.Number{0, 3, 1}, deaf: true, prev: true, follows: true},
+	{name: "macvlan", read: device.ReadMacvlan, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
+	{name: "ipvlan", read: device.ReadIPVLAN, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
+	{name: "vlan", read: device.ReadVLAN, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
+	{name: "dummy", read: device.ReadDummy, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
 }
 
 // findPlugin returns the plugin of a name, or nil.

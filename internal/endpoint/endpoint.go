@@ -29,10 +29,21 @@ type Link struct {
 	OnLink []rtnl.Route // that the other routes need
 
 	Notify      bool // the kernel is to announce the addresses when the link's MAC changes
-	DAD         bool // IPv6 addresses are looked for duplicates of
+	AtOnce      bool // and when they come into use
+	DAD         DAD
 	Down        bool // the link stays down
 	NoLinkLocal bool // without IPv6 addresses the link gets none of its own
 }
+
+// DAD says whether IPv6 addresses are looked for duplicates of.
+type DAD uint8
+
+// Ways of duplicate address detection.
+const (
+	WithoutDAD DAD = iota
+	WithDAD
+	AsItIs // as the container's own settings say
+)
 
 // A Phase is the part of an attachment that a Link is of.
 type Phase uint8
@@ -134,7 +145,7 @@ func (l *Link) HasIPv6() bool { return l.HasFamily(false) }
 // takes no route over a link that is down.
 func (l *Link) Batch(b *rtnl.Batch) {
 	for _, ip := range l.IPs {
-		b.Create(rtnl.Addr{Link: l.Index, Prefix: ip.Address, NoDAD: ip.Address.Addr().Is6() && !l.DAD})
+		b.Create(rtnl.Addr{Link: l.Index, Prefix: ip.Address, NoDAD: ip.Address.Addr().Is6() && l.DAD == WithoutDAD})
 	}
 	l.up(b)
 	for _, r := range l.OnLink {
@@ -146,8 +157,8 @@ func (l *Link) Batch(b *rtnl.Batch) {
 }
 
 // up brings the link up. With arp_notify the kernel announces the IPv4 addresses of a link that
-// comes up, by a broadcast to each port of a bridge. So the setting, which is for later, takes
-// effect after the link is up: where the neighbours must be told, it's when the port forwards.
+// comes up, by a broadcast to each port of a bridge. So a setting that is for later takes effect
+// after the link is up: where the neighbours must be told, it's when the port forwards.
 func (l *Link) up(b *rtnl.Batch) {
 	if l.Down {
 		return
@@ -158,6 +169,9 @@ func (l *Link) up(b *rtnl.Batch) {
 	up := rtnl.Link{Index: l.Index, State: rtnl.Up}
 	if len(l.IPs) > 0 && l.Notify {
 		up.ARPNotify = rtnl.On
+		if l.AtOnce {
+			b.Set(rtnl.Link{Index: l.Index, ARPNotify: rtnl.On})
+		}
 	}
 	b.Set(up)
 }

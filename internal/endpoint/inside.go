@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -31,9 +32,9 @@ func (l *Link) Settings() []Setting {
 	link := l.Name
 	var list []Setting
 	switch {
-	case l.DAD:
+	case l.DAD == WithDAD:
 		list = append(list, Setting{Name: sysctl.IPv6(link, "enhanced_dad"), Value: "1"}, Setting{Name: sysctl.IPv6(link, "accept_dad"), Value: "1"})
-	case l.Phase == Asking || l.HasIPv6():
+	case l.DAD == WithoutDAD && (l.Phase == Asking || l.HasIPv6()):
 		list = append(list, Setting{Name: sysctl.IPv6(link, "accept_dad"), Value: "0"})
 	}
 	if l.Phase == Answered && l.NoLinkLocal && l.HasIPv6() {
@@ -46,7 +47,7 @@ func (l *Link) Settings() []Setting {
 			Setting{Name: sysctl.IPv6(link, "keep_addr_on_down"), Value: "1", Must: true},
 			// As arp_notify, which says when the MAC changes: the host was told of the MAC that the
 			// link has now.
-			Setting{Name: sysctl.IPv6(link, "ndisc_notify"), Value: "1", Late: true})
+			Setting{Name: sysctl.IPv6(link, "ndisc_notify"), Value: "1", Late: !l.AtOnce})
 	}
 	return list
 }
@@ -120,14 +121,21 @@ const (
 // link has a carrier, and with it the container tells what it listens to (ipv6_mc_dad_complete,
 // net/ipv6/mcast.c).
 func (i *Inside) AwaitIPv6(l *Link) error {
-	if !l.HasIPv6() {
+	switch {
+	case !l.HasIPv6():
 		return nil
-	}
-	if l.DAD {
-		if err := i.Conn.WaitDAD(l.Index, dadTimeout); err != nil {
+	case l.DAD != WithoutDAD:
+		if l.DAD == AsItIs && !l.GatewayOf(false).IsValid() {
+			return nil
+		}
+		err := i.Conn.WaitDAD(l.Index, dadTimeout)
+		if l.DAD == AsItIs && !i.isUp(l, err) {
+			return nil
+		}
+		if err != nil {
 			return fault.Wrap("duplicate address detection", err)
 		}
-	} else if i.Conn.WaitUp(l.Index, linkLocalTimeout) == nil {
+	case i.Conn.WaitUp(l.Index, linkLocalTimeout) == nil:
 		_ = i.Conn.WaitDAD(l.Index, linkLocalTimeout)
 	}
 	for _, ip := range l.IPs {
@@ -136,6 +144,16 @@ func (i *Inside) AwaitIPv6(l *Link) error {
 		}
 	}
 	return nil
+}
+
+// isUp reports whether a detection that didn't end could have: without a carrier it never does.
+func (i *Inside) isUp(l *Link, err error) bool {
+	var late *rtnl.DADTimeoutError
+	if !errors.As(err, &late) {
+		return true
+	}
+	state, err := i.Conn.LinkByIndex(l.Index)
+	return err == nil && state.OperState == rtnl.OperUp
 }
 
 // Finish makes the settings that were left for the end.

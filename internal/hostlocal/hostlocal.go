@@ -37,7 +37,18 @@ func Of(n *netconf.Network) *Keys { return &Keys{n} }
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.conf.IPAM.SetsErr }
 
 // Add leases an address of each set.
-func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (_ *spec.Result, err error) {
+func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec.Result, error) {
+	res, err := k.Lease(ctx, a, ipam.Request{OtherMAC: true, Record: ipam.Record{Owner: names.Lessee(a)}})
+	if err != nil {
+		return nil, err
+	}
+	res.OfIPAM = true
+	return res, nil
+}
+
+// Lease is Add for a plugin that has evidence of the attachment. It fills in whose the addresses
+// are, and from which ranges.
+func (k *Keys) Lease(ctx context.Context, a spec.Attachment, req ipam.Request) (_ *spec.Result, err error) {
 	if e := k.conf.IPAM.SetsErr; e != nil {
 		return nil, e
 	}
@@ -50,14 +61,12 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (_ *sp
 		return nil, fault.Wrap("open the lease store", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	leases, err := store.Reserve(ipam.Request{Owner: names.Lessee(a), Sets: k.conf.IPAM.Sets, Want: k.Wanted(a), OtherMAC: true,
-		Record: ipam.Record{Owner: names.Lessee(a)}})
+	req.Owner, req.Sets, req.Want = names.Lessee(a), k.conf.IPAM.Sets, k.Wanted(a)
+	leases, err := store.Reserve(req)
 	if err != nil {
 		return nil, Error(err)
 	}
-	res := k.Result(leases, dns)
-	res.OfIPAM = true
-	return res, nil
+	return k.Result(leases, dns), nil
 }
 
 // Del ends the attachment's leases.
@@ -94,10 +103,28 @@ func (k *Keys) GC(ctx context.Context, _ *verbs.Call, valid []spec.Attachment) e
 	for _, a := range valid {
 		keep[names.Lessee(a)] = true
 	}
-	return k.existing(ctx, func(s *ipam.Store) error {
-		dead, err := RecordsExcept(s, func(r ipam.Record) bool { return keep[r.Owner] })
-		return errors.Join(err, fault.Wrap("release leases", s.ReleaseAll(dead)))
+	_, err := k.EndAll(ctx, func(r ipam.Record) bool { return keep[r.Owner] }, func(*ipam.Store) {}, nil)
+	return err
+}
+
+// EndAll ends all leases but those to keep, and says how many attachments had them. prepare gets
+// the store first. ending, if there is one, ends the rest of each attachment before its leases.
+func (k *Keys) EndAll(ctx context.Context, keeps func(ipam.Record) bool, prepare func(*ipam.Store), ending func(ipam.Record) error) (ended int, _ error) {
+	err := k.existing(ctx, func(s *ipam.Store) error {
+		prepare(s)
+		dead, err := RecordsExcept(s, keeps)
+		for i := 0; ending != nil && err == nil && i < len(dead); i++ {
+			err = ending(dead[i])
+		}
+		if err == nil {
+			err = fault.Wrap("release leases", s.ReleaseAll(dead))
+		}
+		if err == nil {
+			ended = len(dead)
+		}
+		return err
 	})
+	return ended, err
 }
 
 // Reclaim has nothing to do: without evidence nobody is known to be dead.

@@ -11,7 +11,8 @@ import (
 // Program is the binary's own name.
 const Program = "swiftcni"
 
-var names = [...]string{"bridge", "host-local", "static", "dhcp", "loopback", "ptp", "portmap", "firewall", "bandwidth", "sbr", "tuning", "host-device", "vrf"}
+var names = [...]string{"bridge", "host-local", "static", "dhcp", "loopback", "ptp", "portmap", "firewall", "bandwidth", "sbr", "tuning",
+	"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy"}
 
 // Names returns the plugins' names: the links to make in a plugin directory.
 func Names() []string { return append([]string(nil), names[:]...) }

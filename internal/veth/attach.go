@@ -8,14 +8,12 @@ import (
 	"net"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/calls"
-	"github.com/swiftcni/swiftcni/internal/delegate"
-	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
-	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/undo"
@@ -32,7 +30,7 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 	}
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
-	giver, err := k.giver(ctx)
+	giver, err := addresses.Another(ctx, k.conf)
 	if err != nil {
 		return nil, err
 	}
@@ -53,20 +51,6 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 			return res, err
 		}
 	}
-}
-
-// giver finds another program that gives the network's addresses: an IPAM plugin, or dhcp's daemon.
-// nil is none.
-func (k *Keys) giver(ctx context.Context) (verbs.Plugin, error) {
-	switch {
-	case !k.conf.Delegates():
-		return nil, nil
-	case k.conf.IPAM.Plugin == netconf.DHCP:
-		return dhcp.Read(k.conf), nil
-	}
-	p := delegate.Of(k.conf)
-	_, err := p.Find(ctx)
-	return p, err
 }
 
 // attaching is one attempt at an attachment: what it's for, what it holds open, and how to take it

@@ -47,8 +47,11 @@ type premise struct {
 func newPlan(of premise, addrs *spec.Result) *plan {
 	conf := of.keys.conf
 	p := &plan{keys: of.keys, attach: of.attach, names: of.names, mac: of.mac, mtu: of.mtu, announce: of.announce || of.mac != nil, dns: endpoint.DNS(conf, addrs)}
-	p.Link = endpoint.Link{Name: of.attach.IfName, Index: of.names.Peer, Phase: of.phase, Notify: of.keys.shared, DAD: of.keys.dad, Down: of.keys.down,
+	p.Link = endpoint.Link{Name: of.attach.IfName, Index: of.names.Peer, Phase: of.phase, Notify: of.keys.shared, Down: of.keys.down,
 		NoLinkLocal: conf.Link.NoLinkLocal}
+	if of.keys.dad {
+		p.DAD = endpoint.WithDAD
+	}
 	p.Take(conf, addrs, of.keys.place)
 	if p.mac == nil {
 		p.mac = names.ContainerMAC(p.Addresses(), of.seed)

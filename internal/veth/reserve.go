@@ -5,9 +5,9 @@ package veth
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostlocal"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -30,21 +30,8 @@ func (at *attaching) reserve(ctx context.Context) (*spec.Result, error) {
 	if at.keys.conf.IPAM.Plugin == netconf.Static {
 		return static.Of(at.keys.conf).Give(at.attachment)
 	}
-	at.undo.Push("addresses", func() error { return at.giveBack(ctx) })
+	at.undo.Push("addresses", func() error { return addresses.GiveBack(ctx, at.giver, at.attachment) })
 	return at.giver.Add(ctx, nil, at.attachment)
-}
-
-// giveBackTimeout bounds what takes an ADD back whose caller waits no more. It's far beyond what an
-// IPAM plugin needs.
-const giveBackTimeout = time.Minute
-
-// giveBack takes back what another program was asked for, whether or not that has failed: nobody
-// else will know what it may have reserved. The specification demands it (section 4). It goes on
-// though the caller waits no more.
-func (at *attaching) giveBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-	defer cancel()
-	return at.giver.Del(ctx, nil, at.attachment)
 }
 
 // lease leases addresses of host-local's, with the evidence by which the attachment can be proven

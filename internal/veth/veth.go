@@ -15,15 +15,12 @@ import (
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
-	"github.com/swiftcni/swiftcni/internal/delegate"
-	"github.com/swiftcni/swiftcni/internal/dhcp"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/facts"
 	"github.com/swiftcni/swiftcni/internal/fault"
-	"github.com/swiftcni/swiftcni/internal/hostlocal"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/netconf"
-	"github.com/swiftcni/swiftcni/internal/static"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/nft"
 )
@@ -141,19 +138,7 @@ func outboundProblem(n *netconf.Network) error {
 }
 
 // addresses is the plugin that gives the network's addresses, or nil where it has none.
-func (k *Keys) addresses() verbs.Plugin {
-	switch k.conf.IPAM.Plugin {
-	case "":
-		return nil
-	case netconf.HostLocal:
-		return hostlocal.Of(k.conf)
-	case netconf.Static:
-		return static.Of(k.conf)
-	case netconf.DHCP:
-		return dhcp.Read(k.conf)
-	}
-	return delegate.Of(k.conf)
-}
+func (k *Keys) addresses() verbs.Plugin { return addresses.Of(k.conf) }
 
 // owner is an attachment as the ruleset knows it.
 func (k *Keys) owner(a spec.Attachment) nft.Owner {

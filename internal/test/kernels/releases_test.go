@@ -29,6 +29,11 @@ func TestHostDeviceOfHardwareOnEachKernel(t *testing.T) {
 	}
 }
 
+func TestLinksOfTheirOwnOnDebian13(t *testing.T) {
+	t.Parallel()
+	linksOfTheirOwn(t, Trixie)
+}
+
 // The tests of nft and cni pass on each kernel, too, but for one that needs firewalld and one that
 // reads the repository. They take minutes in an emulator.
 func TestPackagesOnEachKernel(t *testing.T) {

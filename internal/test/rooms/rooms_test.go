@@ -28,8 +28,9 @@ var floors = [][]string{
 	{"internal/fault", "internal/result", "internal/flows"},
 	{"internal/names", "internal/netns", "internal/sysctl", "internal/firewalld"},
 	{"internal/hostid", "internal/rules", "internal/verbs", "internal/netconf"},
-	{"internal/proof", "internal/hostlocal", "internal/static", "internal/dhcp", "internal/delegate", "internal/endpoint"},                                                          // the first, and plugins that give addresses
-	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap", "internal/veth", "internal/hostdevice", "internal/vrf"}, // the other plugins
+	{"internal/proof", "internal/hostlocal", "internal/static", "internal/dhcp", "internal/delegate", "internal/endpoint"}, // the first, and plugins that give addresses
+	{"internal/addresses"},
+	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap", "internal/veth", "internal/device", "internal/hostdevice", "internal/vrf"}, // the other plugins
 	{"cni"}, // the door
 	{"internal/netavark"},
 	{"internal/resident"},

@@ -88,7 +88,8 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 	if _, err := os.Stat(binary); err != nil {
 		return err
 	}
-	for _, name := range []string{"bridge", "host-local", "ptp", "static", "dhcp", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device", "vrf"} {
+	for _, name := range []string{"bridge", "host-local", "ptp", "static", "dhcp", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr",
+		"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy"} {
 		link := filepath.Join(dir, name)
 		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
