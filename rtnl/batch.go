@@ -150,8 +150,6 @@ func (b *Batch) begin(typ, flags uint16) {
 func (b *Batch) end() { b.enc.end(b.steps[len(b.steps)-1]) }
 
 // fail remembers the first change that can't be sent. It's called between begin and end.
-//
-//go:noinline
 func (b *Batch) fail(errno syscall.Errno, reason string) {
 	if b.err == nil {
 		b.err = &pendingError{step: len(b.steps) - 1, errno: errno, reason: reason}

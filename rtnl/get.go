@@ -20,16 +20,12 @@ const skipStats = 1 << 3
 
 // Link returns everything about the link with a name, by one message. The error for a missing link
 // is [io/fs.ErrNotExist].
-//
-//go:noinline
 func (c *Conn) Link(name string) (LinkState, error) {
 	m, err := c.getLink(0, name)
 	return m.LinkState, err
 }
 
 // LinkByIndex is [Conn.Link] by index.
-//
-//go:noinline
 func (c *Conn) LinkByIndex(index int) (LinkState, error) {
 	m, err := c.getLink(index, "")
 	return m.LinkState, err

@@ -212,7 +212,6 @@ func header(ipv6 bool) []byte {
 	return []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0}
 }
 
-//go:noinline
 func attribute(kind int, value []byte) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
 	b = append(binary.NativeEndian.AppendUint16(b, uint16(kind)), value...)

@@ -61,8 +61,6 @@ func Wrap(what string, err error) error {
 }
 
 // Wrong is a state that isn't as it should be, code 999.
-//
-//go:noinline
 func Wrong(msg string) *spec.Error { return &spec.Error{Code: spec.CodeInternal, Msg: msg} }
 
 // Unavailable is the answer of STATUS if no ADD can succeed. The cause may be nil.
@@ -84,8 +82,6 @@ func Unsupported(err error) error {
 }
 
 // Key is a configuration error that names its key.
-//
-//go:noinline
 func Key(key, msg string) *spec.Error {
 	return &spec.Error{Code: spec.CodeInvalidNetwork, Msg: msg, Key: key}
 }
@@ -98,22 +94,16 @@ func Expected(key, msg, expected string) *spec.Error {
 }
 
 // Args is an error of CNI_ARGS.
-//
-//go:noinline
 func Args(msg string) *spec.Error {
 	return &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: msg, Key: "CNI_ARGS"}
 }
 
 // Missing is the error of a missing variable.
-//
-//go:noinline
 func Missing(variable string) *spec.Error {
 	return &spec.Error{Code: spec.CodeInvalidEnvironment, Msg: "required env variables [" + variable + "] missing", Key: variable}
 }
 
 // Because adds a reason or a further fact to an error, and returns it.
-//
-//go:noinline
 func Because(e *spec.Error, details string) *spec.Error {
 	e.Details = details
 	return e
@@ -130,8 +120,6 @@ func During(what string, e *spec.Error) *spec.Error {
 }
 
 // OfText makes an error about a value of a configuration.
-//
-//go:noinline
 func OfText(e *jsontext.Error) *spec.Error {
 	return &spec.Error{Code: spec.CodeInvalidNetwork, Msg: e.Msg, Details: e.Details, Key: e.Path}
 }
@@ -163,8 +151,6 @@ func Decode(err error) *spec.Error {
 }
 
 // Absent reports whether an error says that something doesn't exist.
-//
-//go:noinline
 func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // OnlyAbsent reports whether every refusal was for something that is gone already.

@@ -97,8 +97,6 @@ func (r *Reader) End() error {
 }
 
 // Note keeps the first error about a value. The text stays readable.
-//
-//go:noinline
 func (r *Reader) Note(e *Error) {
 	if r.First == nil {
 		r.First = e
@@ -106,8 +104,6 @@ func (r *Reader) Note(e *Error) {
 }
 
 // Invalid notes that the current value isn't the expected one.
-//
-//go:noinline
 func (r *Reader) Invalid(expected string) { r.Note(Invalid(r.Path(), expected)) }
 
 // InvalidKey notes that a member of the current object isn't the expected one. An empty key is the
@@ -117,8 +113,6 @@ func (r *Reader) InvalidKey(key, expected string) {
 }
 
 // Wrong notes the problem with the current value in words of its own. expected may be empty.
-//
-//go:noinline
 func (r *Reader) Wrong(problem, expected string) {
 	r.Note(&Error{Path: r.Path(), Msg: problem, Details: strings.TrimSuffix(r.Path()+": expected "+expected, ": expected ")})
 }
@@ -275,8 +269,6 @@ func (r *Reader) number() (string, error) {
 }
 
 // Integer reads a whole number.
-//
-//go:noinline
 func (r *Reader) Integer(to *int) error {
 	n, ok, err := r.Whole()
 	if ok {

@@ -32,8 +32,6 @@ func NewWriter(b []byte) *Writer { return &Writer{b: b, empty: true} }
 func (w *Writer) Bytes() []byte { return w.b }
 
 // Open begins an object or a list.
-//
-//go:noinline
 func (w *Writer) Open(bracket byte) *Writer {
 	w.b = append(w.b, bracket)
 	w.depth++

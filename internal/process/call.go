@@ -42,8 +42,6 @@ type Caller struct {
 type key struct{}
 
 // Of returns the call that a context belongs to, or nil.
-//
-//go:noinline
 func Of(ctx context.Context) *Call {
 	c, _ := ctx.Value(key{}).(*Call)
 	return c
