@@ -55,7 +55,7 @@ var layouts = map[string]struct {
 	"veth": {nil, map[int]string{vethInfoPeer: "VETH_INFO_PEER"}},
 	"bridge": {nil, map[int]string{
 		unix.IFLA_BR_AGEING_TIME: "IFLA_BR_AGEING_TIME", unix.IFLA_BR_VLAN_FILTERING: "IFLA_BR_VLAN_FILTERING",
-		unix.IFLA_BR_MCAST_SNOOPING: "IFLA_BR_MCAST_SNOOPING",
+		unix.IFLA_BR_GROUP_FWD_MASK: "IFLA_BR_GROUP_FWD_MASK", unix.IFLA_BR_MCAST_SNOOPING: "IFLA_BR_MCAST_SNOOPING",
 	}},
 	"macvlan": {nil, map[int]string{
 		unix.IFLA_MACVLAN_MODE: "IFLA_MACVLAN_MODE", unix.IFLA_MACVLAN_BC_QUEUE_LEN: "IFLA_MACVLAN_BC_QUEUE_LEN",

@@ -23,6 +23,9 @@ type Bridge struct {
 	AgeingTime time.Duration
 	// McastSnooping keeps multicast from ports that didn't ask for it. The kernel's default is On.
 	McastSnooping Switch
+	// GroupFwdMask has a bit for each link-local group, 01:80:c2:00:00:00 to 0f, that the bridge
+	// forwards. Bits 0 to 2 are refused (EINVAL); 0 leaves it.
+	GroupFwdMask uint16
 }
 
 func (g Bridge) encode(b *Batch, v verb) {
@@ -45,6 +48,9 @@ func (g Bridge) encode(b *Batch, v verb) {
 	if g.McastSnooping != Unset {
 		e.u8(unix.IFLA_BR_MCAST_SNOOPING, g.McastSnooping.uint8())
 	}
+	if g.GroupFwdMask != 0 {
+		e.u16(unix.IFLA_BR_GROUP_FWD_MASK, g.GroupFwdMask)
+	}
 	e.endNest(data)
 	e.endNest(info)
 	b.end()
@@ -59,6 +65,8 @@ func bridgeOf(l Link, data []byte) (Bridge, error) {
 			g.AgeingTime = time.Duration(a.u32()) * (time.Second / userHZ)
 		case unix.IFLA_BR_VLAN_FILTERING:
 			g.VLANFiltering = OnOff(a.u8() != 0)
+		case unix.IFLA_BR_GROUP_FWD_MASK:
+			g.GroupFwdMask = a.u16()
 		case unix.IFLA_BR_MCAST_SNOOPING:
 			g.McastSnooping = OnOff(a.u8() != 0)
 		}
@@ -74,4 +82,5 @@ func (g Bridge) write(w *words) {
 		w.word("ageing_time", g.AgeingTime.String())
 	}
 	w.toggle("mcast_snooping", g.McastSnooping)
+	w.number("group_fwd_mask", int(g.GroupFwdMask))
 }

@@ -47,7 +47,7 @@ func goldens(t testing.TB) []golden {
 		{"bridge", func(b *Batch, _ *NetNS) {
 			b.Create(Bridge{
 				Link:       Link{Index: 11, Name: "br1", MAC: m1, State: Up, Promisc: On},
-				AgeingTime: 60 * time.Second, McastSnooping: Off,
+				AgeingTime: 60 * time.Second, McastSnooping: Off, GroupFwdMask: 0x4008,
 			})
 			b.Ensure(Bridge{Link: Link{Name: "br1", State: Up}})
 			b.Set(Bridge{Link: Link{Index: 11, Promisc: Off, State: Down}, McastSnooping: On})

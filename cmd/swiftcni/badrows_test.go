@@ -120,8 +120,8 @@ func badTypes() []badInput {
 	kinds := []struct{ name, value string }{{"boolean", `true`}, {"string", `"zzz"`}, {"number", `7`}, {"object", `{"a":1}`}, {"list", `[1]`}}
 	for _, k := range []struct{ right, keys string }{
 		{"boolean", "isGateway isDefaultGateway forceAddress ipMasq ip6Masq hairpinMode promiscMode preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation linkLocal"},
-		{"string", "bridge ipMasqBackend hostInterfaceName outboundAddr4 outboundAddr6 ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
-		{"number", "mtu vlan queues"},
+		{"string", "bridge ipMasqBackend hostInterfaceName uplinkInterface outboundAddr4 outboundAddr6 ipam.type ipam.dataDir ipam.resolvConf ipam.subnet ipam.rangeStart ipam.rangeEnd ipam.gateway dns.domain args.cni.mac runtimeConfig.mac"},
+		{"number", "mtu vlan queues groupFwdMask"},
 		{"object", "ipam dns args args.cni runtimeConfig"},
 		{"list", "vlanTrunk dns.nameservers dns.search dns.options ipam.ranges ipam.routes args.cni.ips runtimeConfig.ips runtimeConfig.ipRanges"},
 	} {
@@ -142,7 +142,7 @@ func badTypes() []badInput {
 	for _, addr := range []string{"192.0.2.1", "2001:db8::1/64", "::", "::1", "ff02::1", "fe80::1%eth0", "::ffff:192.0.2.1"} {
 		list = append(list, badInput{name: "outboundAddr6 " + addr, replace: `outboundAddr6="` + addr + `"`, code: 7, key: "outboundAddr6"})
 	}
-	for key, value := range map[string]string{"mtu": "1.5", "Mtu": `"Auto"`, "mTU": `""`, "vlan": "1e99", "queues": "0", "MTU": "65536"} {
+	for key, value := range map[string]string{"mtu": "1.5", "Mtu": `"Auto"`, "mTU": `""`, "vlan": "1e99", "queues": "0", "groupFwdMask": "65536", "groupfwdmask": "-1", "GroupFwdMask": "7", "GROUPFWDMASK": "16388", "MTU": "65536"} {
 		list = append(list, badInput{name: key + " " + value, replace: key + "=" + value, code: 7, key: key})
 	}
 	return list
@@ -153,12 +153,16 @@ func badNames() []badInput {
 	for _, name := range []string{"", ".", "..", "a/b", "../br", "b:r", "b r", "br%d", "bridge0123456789"} {
 		list = append(list, badInput{name: "bridge " + name, replace: `bridge="` + name + `"`, code: 7, key: "bridge"})
 	}
+	for _, name := range []string{".", "a/b", "u:p", "u p", "up%d", "uplink0123456789", "nobody"} {
+		list = append(list, badInput{name: "uplink " + name, replace: `uplinkInterface="` + name + `"`, code: 7, key: "uplinkInterface"})
+	}
 	for _, name := range []string{".", "a/b", "h:{hash}", "h {hash}", "h%d", "host0123456789ab", "host01234567{hash}", "h{hash}{hash}", "h{Hash}", "{hash"} {
 		list = append(list, badInput{name: "host's end " + name, replace: `hostInterfaceName="` + name + `"`, code: 7, key: "hostInterfaceName"})
 	}
 	return append(list,
 		badInput{name: "host's end is a stranger's", replace: `hostInterfaceName="dummy0"`, code: 101, msg: `peer provided ("dummy0") already exists`},
 		badInput{name: "host's end is the bridge", replace: `hostInterfaceName="br0"`, code: 101, msg: `peer provided ("br0") already exists`},
+		badInput{name: "uplink is a bridge", replace: `uplinkInterface="br0"`, code: 7, key: "uplinkInterface", msg: "it's a bridge"},
 		badInput{name: "bridge is a veth", replace: `bridge="dummy0"`, code: 7, msg: `"dummy0" already exists but is not a bridge`},
 		badInput{name: "bridge is lo", replace: `bridge="lo"`, code: 7, msg: `"lo" already exists but is not a bridge`},
 		badInput{name: "IPAM type upwards", replace: `ipam.type="../x"`, code: 7, msg: "invalid plugin name: ../x"},

@@ -119,6 +119,14 @@ func (b *Bridge) field(r *jsontext.Reader, key string) error {
 		return r.Bool(&b.Hairpin)
 	case "promiscmode":
 		return r.Bool(&b.Promisc)
+	case "groupfwdmask":
+		return b.readGroupFwdMask(r)
+	case "uplinkinterface":
+		b.Uplink = ""
+		return r.Text("a link's name", func(s string) bool {
+			b.Uplink = s
+			return names.LinkProblem(s) == ""
+		})
 	case "vlan":
 		return b.readVLAN(r)
 	case "vlantrunk":
@@ -135,6 +143,17 @@ func (b *Bridge) field(r *jsontext.Reader, key string) error {
 		return r.Bool(&b.Isolated)
 	}
 	return nil
+}
+
+// readGroupFwdMask reads a mask without the groups that the kernel keeps for itself: spanning tree's,
+// pause frames' and LACP's (BR_GROUPFWD_RESTRICTED, net/bridge/br_private.h).
+func (b *Bridge) readGroupFwdMask(r *jsontext.Reader) error {
+	err := r.Bounded(&b.GroupFwdMask, 0, 1<<16-1)
+	if b.GroupFwdMask&7 != 0 {
+		r.Invalid("expected a mask without the bits 0 to 2")
+		b.GroupFwdMask = 0
+	}
+	return err
 }
 
 func (b *Bridge) readName(r *jsontext.Reader) error {

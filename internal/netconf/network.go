@@ -89,6 +89,8 @@ type Bridge struct {
 	ForceAddress     bool
 	Hairpin          bool
 	Promisc          bool
+	GroupFwdMask     int    // 0 leaves it
+	Uplink           string // key "uplinkInterface"; "" is none
 	VLAN             int
 	HasTrunk         bool // the key is there, though it may be empty
 	Trunk            []VLANs

@@ -37,7 +37,11 @@ func (t bridge) lookAtBridge(c *checking) error {
 		return fault.Wrong("bridge " + strconv.Quote(k.Name) + " isn't promiscuous")
 	}
 	c.bridge = l
-	return nil
+	_, joined, err := t.findUplink(c.host)
+	if err == nil && !joined {
+		return fault.Wrong("uplinkInterface " + strconv.Quote(t.conf.Bridge.Uplink) + " is not a port of the bridge")
+	}
+	return err
 }
 
 func (t bridge) lookAtPort(c *checking) error {
@@ -82,6 +86,9 @@ func bridgeStatus(n *netconf.Network) error {
 		return fault.Unavailable("rtnetlink can't be used", err)
 	}
 	defer conn.Close()
+	if _, _, err := (bridge{n}).findUplink(conn); err != nil {
+		return fault.Unavailable("no container can be attached", err)
+	}
 	l, err := conn.Link(k.Name)
 	switch {
 	case fault.Absent(err):

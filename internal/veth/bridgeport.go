@@ -24,10 +24,17 @@ import (
 // bridgeHostSide makes the link and joins the bridge: one send when the bridge is as it should be.
 func bridgeHostSide(at *attaching) error {
 	t := bridge{at.keys.conf}
+	uplink, _, err := t.findUplink(at.conn)
+	if err != nil {
+		return err
+	}
 	if err := at.forwarding(); err != nil {
 		return err
 	}
 	index, err := t.ensure(at)
+	if err == nil {
+		err = t.join(at, uplink, index)
+	}
 	if err != nil {
 		return err
 	}
@@ -177,7 +184,7 @@ func (t bridge) ensure(at *attaching) (int, error) {
 	if !flags.Running {
 		at.idleBridge = index
 	}
-	if flags.Up && (flags.Promisc || !k.Promisc) && !k.FiltersVLANs() {
+	if flags.Up && (flags.Promisc || !k.Promisc) && !k.FiltersVLANs() && k.GroupFwdMask == 0 {
 		return index, nil
 	}
 	return index, t.mend(at, index)
@@ -187,7 +194,8 @@ func (t bridge) ensure(at *attaching) (int, error) {
 func (t bridge) create(at *attaching) (int, error) {
 	k := &t.conf.Bridge
 	made := rtnl.Bridge{
-		Link: rtnl.Link{Name: k.Name, MTU: at.mtu, MAC: t.ownMAC(at)},
+		Link:         rtnl.Link{Name: k.Name, MTU: at.mtu, MAC: t.ownMAC(at)},
+		GroupFwdMask: uint16(k.GroupFwdMask),
 	}
 	if k.FiltersVLANs() {
 		made.VLANFiltering = rtnl.On
@@ -219,7 +227,7 @@ func (t bridge) refuseAdvertisements() {
 }
 
 // mend makes an existing bridge what the network needs: a bridge at all, up, promiscuous,
-// filtering.
+// filtering, with its mask of groups.
 func (t bridge) mend(at *attaching, index int) error {
 	k := &t.conf.Bridge
 	now, err := at.conn.Bridge(k.Name)
@@ -237,6 +245,9 @@ func (t bridge) mend(at *attaching, index int) error {
 	b.Set(change)
 	if k.FiltersVLANs() && now.VLANFiltering != rtnl.On {
 		b.Set(rtnl.Bridge{Link: rtnl.Link{Index: index}, VLANFiltering: rtnl.On})
+	}
+	if mask := uint16(k.GroupFwdMask); mask != 0 && now.GroupFwdMask != mask {
+		b.Set(rtnl.Bridge{Link: rtnl.Link{Index: index}, GroupFwdMask: mask})
 	}
 	return fault.Wrap("failed to create bridge "+strconv.Quote(k.Name), at.conn.Do(&b))
 }

@@ -149,17 +149,31 @@ func (e *explanation) missing(p *plan) error {
 // missing tells what becomes of the bridge. Gateways that it has make lines of the plan that have
 // no effect.
 func (t bridge) missing(e *explanation, p *plan) error {
-	name := t.conf.Bridge.Name
+	k, mask := &t.conf.Bridge, ""
+	if k.GroupFwdMask != 0 {
+		mask = " group_fwd_mask " + strconv.Itoa(k.GroupFwdMask)
+	}
+	_, joined, err := t.findUplink(e.conn)
+	if err != nil {
+		return err
+	}
+	name := k.Name
 	l, err := e.conn.Link(name)
 	switch {
 	case fault.Absent(err):
-		e.line("host       ", "create bridge "+name+" up")
+		e.line("host       ", "create bridge "+name+" up"+mask)
 	case err != nil:
 		return fault.Wrap("failed to lookup bridge "+strconv.Quote(name), err)
 	case l.Kind != "bridge":
 		return notABridge(name)
 	case l.State != rtnl.Up:
 		e.line("host       ", "set link "+name+" up")
+	}
+	if now, err := e.conn.Bridge(name); err == nil && mask != "" && int(now.GroupFwdMask) != k.GroupFwdMask {
+		e.line("host       ", "set bridge "+name+mask)
+	}
+	if !joined {
+		e.line("host       ", "set link "+k.Uplink+" master "+name+" up")
 	}
 	for _, gw := range t.own(p) {
 		on, err := e.conn.HasAddr(l.Index, gw)

@@ -27,7 +27,7 @@ func TestSyncUsesLibcnisCache(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"list": strings.NewReplacer("NAME", "synclist", "BRIDGE", "synclist0").Replace(network),
-		"chain": `{ "cniVersion": "1.1.0", "name": "syncchain", "plugins": [ { "type": "bridge", "bridge": "syncchain0", "isGateway": true, "ipMasq": true,
+		"chain": `{ "cniVersion": "1.1.0", "name": "syncchain", "plugins": [ { "type": "bridge", "bridge": "syncchain0", "isGateway": true, "ipMasq": true, "outboundAddr4": "192.0.2.7",
 			"capabilities": { "portMappings": true }, "chain": [ { "type": "portmap" } ],
 			"ipam": { "type": "host-local", "subnet": "10.9.0.0/16", "dataDir": "/run/leases" } } ] }`,
 	} {

@@ -40,7 +40,7 @@ func runsEverything(t *testing.T, release Release, version string) {
 		{"kernel", "uname -r", prefix(version)},
 		{"rtnl", "modprobe tun && cd rtnl && rtnl.test -test.v -test.timeout 0", passes},
 	}
-	for _, part := range [][]step{accessVLAN, trunks, asked, vlanGateway, masquerade, ends, chain, others} {
+	for _, part := range [][]step{accessVLAN, trunks, uplinked, asked, vlanGateway, masquerade, ends, chain, others} {
 		steps = append(steps, part...)
 	}
 	boot(t, release.Kernel, files, steps)
@@ -73,6 +73,21 @@ var trunks = []step{
 		inside t1 ip address add 10.3.0.101/24 dev tagged && inside t1 ip link set tagged up &&
 		inside t1 ip route add 10.3.0.4/32 dev tagged src 10.3.0.101 && inside t1 ping -c1 -W60 10.3.0.4`, succeeds},
 	{"untagged_frames_do_not", "inside t1 ip route delete 10.3.0.4/32 && inside t1 ping -c1 -W1 10.3.0.4", hearsNothing},
+}
+
+// uplinked: the link that leads out of the bridge is in the VLANs of the containers, tagged. As far
+// as it's in them already it stays as it is.
+var uplinked = []step{
+	{"add_u1", "ip netns add u1 && ip link add leads-out type veth peer name far && cni ADD u1 uplinked", succeeds},
+	{"uplink", "bridge -compressvlans -json vlan show dev leads-out", portVLANs("1 pvid untagged", "100-101", "200-202")},
+	{"groups", `ip -details link show uplinked | grep -o "group_fwd_mask 0x[0-9a-f]*"`, prints("group_fwd_mask 0x4000")},
+	{"tagged_frames_leave", `ip link set far up && ip link add link far name far.100 type vlan id 100 &&
+		ip address add 10.7.0.9/24 dev far.100 && ip link set far.100 up && inside u1 ping -c1 -W60 10.7.0.9`, succeeds},
+	{"native", `bridge vlan del dev leads-out vid 201 && bridge vlan add dev leads-out vid 100 pvid untagged && ip netns add u2 &&
+		cni ADD u2 uplinked`, succeeds},
+	{"uplink_as_it_was", "bridge -compressvlans -json vlan show dev leads-out", portVLANs("1 untagged", "100 pvid untagged", "101", "200-202")},
+	{"del_u1", "cni DEL u1 uplinked && cni DEL u2 uplinked && ip -oneline link show master uplinked | wc -l", prints("1")},
+	{"far_goes", "ip link del leads-out", succeeds},
 }
 
 // asked: an IPAM plugin of its own is run when the port is in its VLAN and forwards, and before the
