@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -15,9 +16,13 @@ func TestDHCPAttaches(t *testing.T) {
 		for _, by := range []struct {
 			name, conf string
 			plugins    []string
+			unheard    bool // the link goes before the daemon is asked to release: findings/dhcp-release.sh
 		}{
-			{"our bridge and dhcp", lan(``, `,"request":[{"option":"121"}],"provide":[{"option":"host-name","fromArg":"HOST"}]`), []string{oursDir()}},
-			{"the reference's macvlan, our dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{referenceDir(), oursDir()}},
+			{"the reference's bridge and dhcp", lan(``, ``), []string{referenceDir()}, true},
+			{"the reference's macvlan and dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{referenceDir()}, false},
+			{"the reference's bridge, our dhcp", lan(``, ``), []string{referenceDir(), oursDir()}, true},
+			{"our bridge and dhcp", lan(``, `,"request":[{"option":"121"}],"provide":[{"option":"host-name","fromArg":"HOST"}]`), []string{oursDir()}, false},
+			{"the reference's macvlan, our dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{referenceDir(), oursDir()}, false},
 		} {
 			t.Run(name+"/"+by.name, func(t *testing.T) {
 				t.Parallel()
@@ -37,9 +42,11 @@ func TestDHCPAttaches(t *testing.T) {
 					t.Errorf("the server was asked %d times", again)
 				}
 				w.well("c1", "DEL", by.conf, by.plugins...)
-				w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
-				if left := w.leases(); left != "" {
-					t.Errorf("the server has %s", left)
+				if !by.unheard {
+					w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
+					if left := w.leases(); left != "" {
+						t.Errorf("the server has %s", left)
+					}
 				}
 				w.well("c1", "DEL", by.conf, by.plugins...)
 				w.finish()
@@ -66,4 +73,75 @@ func TestDHCPWithoutDaemon(t *testing.T) {
 		t.Errorf("STATUS: %v, %+v", err, f)
 	}
 	w.well("", "GC", lan(``, `,"cni.dev/valid-attachments":[]`))
+}
+
+// A daemon that's killed leaves its leases to the next one, which knows them without asking the
+// server and can give them back.
+func TestDHCPDaemonIsKilled(t *testing.T) {
+	w := newDHCPWorld(t, oneHour...)
+	daemon := dhcpDaemons()["ours"]
+	w.serve(daemon, "-pidfile", "/run/cni/pid", "-timeout=5s")
+	if pid := w.must("", "cat", "/run/cni/pid"); pid != fmt.Sprint(w.daemon.Process.Pid) {
+		t.Errorf("its number is %q", pid)
+	}
+	first := w.address(w.well("c1", "ADD", lan(``, ``)))
+	asked := w.heard("DHCPREQUEST")
+	w.daemon.end()
+	if f, err := w.of("c1", "CHECK", lan(``, ``)).failure(); err != nil || !strings.HasSuffix(f.Msg, "connect: connection refused") {
+		t.Errorf("CHECK without a daemon: %v, %+v", err, f)
+	}
+	w.serve(daemon, "--pidfile=/run/cni/pid")
+	w.wait("the daemon", func() bool { return w.of("", "STATUS", lan(``, ``)).status == 0 })
+	w.well("c1", "CHECK", lan(``, ``))
+	if again := w.heard("DHCPREQUEST"); again != asked {
+		t.Errorf("the server was asked again")
+	}
+	if !strings.Contains(w.daemon.said.String(), "is taken up") {
+		t.Errorf("the daemon said %s", w.daemon.said)
+	}
+	if address, _, _ := strings.Cut(first, "/"); !strings.Contains(w.leases(), " "+address+" ") {
+		t.Errorf("the server has %s", w.leases())
+	}
+	w.well("c1", "DEL", lan(``, ``))
+	w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
+	_ = w.daemon.Process.Signal(syscall.SIGTERM)
+	_ = w.daemon.Wait()
+	if left := w.must("", "ls", "/run/cni"); left != "dhcp.leases\n" {
+		t.Errorf("the daemon left %q", left)
+	}
+	w.finish()
+}
+
+// A server that never answers makes ADD fail in time, with nothing left.
+func TestDHCPServerIsSilent(t *testing.T) {
+	w := newDHCPWorld(t)
+	w.serve(dhcpDaemons()["ours"], "-timeout=200ms", "-resendmax=100ms", "-resendtimeout=1s")
+	f, err := w.of("c1", "ADD", lan(`,"ipMasq":true,"macspoofchk":true`, ``)).failure()
+	if err != nil || f.Msg != "error calling DHCP.Allocate: no more tries" {
+		t.Errorf("%v, %+v", err, f)
+	}
+	if err := w.noTrace(); err != nil {
+		t.Error(err)
+	}
+}
+
+// An address that the bridge can't serve is given back.
+func TestDHCPUselessAddress(t *testing.T) {
+	for name, daemon := range dhcpDaemons() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newDHCPWorld(t, append([]string{"--dhcp-option=3,10.77.0.254"}, oneHour...)...)
+			w.serve(daemon)
+			f, err := w.of("c1", "ADD", lan(`,"isGateway":true`, ``)).failure() // the bridge has another address of the subnet
+			if err != nil || !strings.Contains(f.Msg, "different") {
+				t.Errorf("%v, %+v", err, f)
+			}
+			if err := w.noTrace(); err != nil {
+				t.Error(err)
+			}
+			if name == "ours" { // the reference's can't send it without the address
+				w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
+			}
+		})
+	}
 }

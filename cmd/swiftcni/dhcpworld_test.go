@@ -129,6 +129,7 @@ func (w *dhcpWorld) wait(what string, done func() bool) {
 func dhcpDaemons() map[string][]string {
 	return map[string][]string{
 		"reference": {filepath.Join(referenceDir(), "dhcp"), "daemon"},
+		"ours":      {swiftctl(), "dhcp"},
 	}
 }
 

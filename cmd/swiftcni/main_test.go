@@ -74,7 +74,8 @@ func runWithBinaries() (status int, err error) {
 	return 0, err
 }
 
-// build makes dir/ours, swiftcni with a link for each plugin, and dir/reference, with others' plugins.
+// build makes dir/ours, swiftcni with a link for each plugin, dir/swiftctl, and dir/reference, with
+// others' plugins.
 func build(dir string) error {
 	ours := filepath.Join(dir, "ours")
 	if err := buildOurs(filepath.Join(ours, "swiftcni")); err != nil {
@@ -84,6 +85,9 @@ func build(dir string) error {
 		if err := os.Symlink("swiftcni", filepath.Join(ours, plugin)); err != nil {
 			return err
 		}
+	}
+	if err := release.Swiftctl(io.Discard, "../..", filepath.Join(dir, "swiftctl")); err != nil {
+		return err
 	}
 	args := []string{"install", "-trimpath", "-ldflags", "-s -w"}
 	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback", "meta/portmap", "meta/firewall", "meta/tuning", "main/ptp", "ipam/static", "meta/bandwidth", "meta/sbr", "meta/vrf",
@@ -133,3 +137,6 @@ func goCommand(dir string, env, args []string) error {
 // oursDir holds swiftcni and its links, referenceDir the reference plugins.
 func oursDir() string      { return filepath.Join(os.Getenv(binariesVar), "ours") }
 func referenceDir() string { return filepath.Join(os.Getenv(binariesVar), "reference") }
+
+// swiftctl is the tool, which is dhcp's daemon.
+func swiftctl() string { return filepath.Join(os.Getenv(binariesVar), "swiftctl") }

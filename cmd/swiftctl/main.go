@@ -23,7 +23,9 @@ func main() {
 }
 
 func run() int {
-	cmd, err := newRoot().ExecuteC()
+	root := newRoot()
+	root.SetArgs(withTwoDashes(os.Args[1:]))
+	cmd, err := root.ExecuteC()
 	if err == nil {
 		return 0
 	}

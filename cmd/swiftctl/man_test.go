@@ -33,6 +33,9 @@ What libcni remembers of its calls: sync restores ports by it.
 .I /run/swiftcni
 The last ADDs and DELs, where explain \-\-record was asked for them.
 .TP
+.I /run/cni/dhcp.leases
+The leases of dhcp.
+.TP
 .I /run/cni/tuning
 What the plugin tuning saved.
 .SH EXAMPLES

@@ -35,20 +35,26 @@ func TestUnits(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := install(); strings.Count(out, "installed  "+dir+"/units/swiftcni.") != 2 {
+	if out := install(); strings.Count(out, "installed  "+dir+"/units/swiftcni") != 4 {
 		t.Errorf("the first time it says\n%s", out)
 	}
 	if out := install(); strings.Contains(out, "units") {
 		t.Errorf("the second time it says\n%s", out)
 	}
 	files, err := filepath.Glob(dir + "/units/*")
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 4 {
 		t.Fatal(files, err)
 	}
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, files...)...).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "swiftcni.") {
+	if err != nil || strings.Contains(string(out), "swiftcni") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err != nil || strings.HasSuffix(file, "dhcp.service") && !strings.Contains(string(text), "\nExecStart="+swiftctl+" dhcp\n") {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	files = []string{dir + "/units/swiftcni.service"}
 	// A key that it doesn't know is told, so the silence means something.
 	text, err := os.ReadFile(files[0])
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"regexp"
 )
 
-// units are those of systemd for the resident and its exporter.
+// units are those of systemd for the resident, its exporter and the daemon of dhcp.
 //
-//go:embed units/swiftcni.service units/swiftcni.socket units/swiftcni-exporter.service
+//go:embed units/swiftcni.service units/swiftcni.socket units/swiftcni-exporter.service units/swiftcni-dhcp.service units/swiftcni-dhcp.socket
 var units embed.FS
 
 // Paths of programs in the units, where others may have to stand.
