@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// words prints changes. Only a refusal prints, so its methods aren't inlined: that keeps programs
-// small.
+// words prints changes.
 type words struct {
 	s     *strings.Builder
 	ns    []*NetNS
@@ -40,8 +39,6 @@ func (w *words) change(m []byte) {
 }
 
 // word appends words, each after a space.
-//
-//go:noinline
 func (w *words) word(ss ...string) {
 	for _, s := range ss {
 		w.s.WriteByte(' ')
@@ -50,8 +47,6 @@ func (w *words) word(ss ...string) {
 }
 
 // number appends a key and a number, unless it's zero.
-//
-//go:noinline
 func (w *words) number(key string, n int) {
 	if n != 0 {
 		w.word(key, strconv.Itoa(n))
@@ -59,8 +54,6 @@ func (w *words) number(key string, n int) {
 }
 
 // toggle appends a key and "on" or "off", unless it's unset.
-//
-//go:noinline
 func (w *words) toggle(key string, s Switch) {
 	switch s {
 	case On:
@@ -71,8 +64,6 @@ func (w *words) toggle(key string, s Switch) {
 }
 
 // link returns the name of an index, or the number.
-//
-//go:noinline
 func (w *words) link(index int) string {
 	if name, ok := w.names[index]; ok {
 		return name

@@ -206,17 +206,17 @@ func (v *visit) freeTable() (uint32, error) {
 		}
 		taken[r.Table] = true
 	}
-	for table := uint32(1); ; table++ {
-		for _, err := range v.conn.Routes(rtnl.RouteFilter{Table: table}) {
-			if err != nil {
-				return 0, fault.Wrap("list routes", err)
-			}
-			taken[table] = true
+	for r, err := range v.conn.Routes(rtnl.RouteFilter{AnyTable: true}) {
+		if err != nil {
+			return 0, fault.Wrap("list routes", err)
 		}
-		if !taken[table] {
-			return table, nil
-		}
+		taken[r.Table] = true
 	}
+	table := uint32(1)
+	for taken[table] {
+		table++
+	}
+	return table, nil
 }
 
 // Del takes the link out of the VRF. The last port takes the VRF along.
