@@ -30,7 +30,9 @@ func newServe() *cobra.Command {
 			"over, so that none is missing while it's upgraded.\n\n" +
 			"systemd may make the socket and start it by that. Then --socket counts for nothing. It tells systemd when it's\n" +
 			"ready and when it stops, and feeds the watchdog as long as it answers a call of its own. install --units writes\n" +
-			"the units.",
+			"the units.\n\n" +
+			"--host is for a container that has the host's network and PID namespaces, such as a pod with hostNetwork and\n" +
+			"hostPID, and that may enter its mount namespace.",
 		Args: cobra.NoArgs,
 	}
 	conf, dirs, cache := confFlag(cmd), dataDirFlag(cmd), cacheFlag(cmd)
@@ -39,7 +41,13 @@ func newServe() *cobra.Command {
 	cmd.Flags().BoolVar(&k.restore, "restore", false, "also do the work of sync, when rules of containers may have been removed")
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "print each call on standard error")
 	cmd.Flags().StringVar(&path, "socket", handover.Socket, "`path` of the socket; the plugins look at the default only")
+	host := cmd.Flags().Bool("host", false, "serve in the mount namespace of process 1, not in a container's own")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
+		if *host {
+			if err := enterHost(); err != nil {
+				return err
+			}
+		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGTERM, unix.SIGINT)
 		defer stop()
 		k.conf, k.cache, k.dirs, k.dirsNamed, k.log = *conf, *cache, *dirs, cmd.Flags().Changed("data-dir"), cmd.ErrOrStderr()

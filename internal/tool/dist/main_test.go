@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -20,6 +21,11 @@ const version = "v0.9.1"
 
 func TestMain(m *testing.M) {
 	box.Main()
+	if os.Getenv(bareVar) != "" {
+		runtime.LockOSThread() // whose capabilities are dropped
+		fmt.Println(bareMain(os.Args[1:]))
+		os.Exit(1)
+	}
 	status := m.Run()
 	if made != "" {
 		if err := os.RemoveAll(made); err != nil {
