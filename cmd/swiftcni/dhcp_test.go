@@ -3,7 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,5 +146,15 @@ func TestDHCPUselessAddress(t *testing.T) {
 				w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
 			}
 		})
+	}
+}
+
+// A unit that starts the reference's daemon by the plugin's name fails, and says what is meant.
+func TestDHCPIsNoDaemon(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	out, err := w.exec("", filepath.Join(oursDir(), "dhcp"), "daemon", "-socketpath", "/run/x")
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "swiftctl dhcp") {
+		t.Errorf("%v: %q", err, out)
 	}
 }

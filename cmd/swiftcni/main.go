@@ -26,7 +26,12 @@ func main() {
 	if netavark.IsCall(os.Args) {
 		os.Exit(netavark.Main(os.Args, os.Stdin, stdout{}, os.Stderr))
 	}
-	os.Exit(cni.Main(cni.Name(os.Args[0]), os.Getenv, os.Stdin, stdout{}, os.Stderr))
+	name := cni.Name(os.Args[0])
+	if name == "dhcp" && len(os.Args) > 1 && os.Args[1] == "daemon" { // as a unit for the reference's program starts it
+		_, _ = os.Stderr.WriteString("swiftcni: the plugin's daemon is \"swiftctl dhcp\", with the same flags\n")
+		os.Exit(1)
+	}
+	os.Exit(cni.Main(name, os.Getenv, os.Stdin, stdout{}, os.Stderr))
 }
 
 // stdout is the standard output. It returns an error if nobody reads it any more. os.Stdout would

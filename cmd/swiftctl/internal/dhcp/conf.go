@@ -51,7 +51,8 @@ func optionCode(name string) (dhcpv4.OptionCode, error) {
 	}
 	n, err := strconv.ParseUint(name, 10, 8)
 	if err != nil {
-		return nil, fmt.Errorf("Can not parse option %q: Can not parse option: %w", name, err)
+		const problem = "Can not parse option" // the reference's words, twice
+		return nil, fmt.Errorf("%s %q: %s: %w", problem, name, problem, err)
 	}
 	return dhcpv4.GenericOptionCode(n), nil
 }
