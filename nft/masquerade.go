@@ -77,7 +77,6 @@ func (f portFamily) destinationOffset() uint32 { return pick[uint32](f, 16, 24) 
 func (f portFamily) source(at int) []expr.Any      { return f.load(f.sourceOffset(), at) }
 func (f portFamily) destination(at int) []expr.Any { return f.load(f.destinationOffset(), at) }
 
-//go:noinline
 func (f portFamily) load(offset uint32, at int) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: register(uint32(at)), Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(f.bits() / 8)}}
 }

@@ -158,8 +158,6 @@ func (g portGroup) dnat(p Protocol, host bool) portRule {
 
 // translation gives packets what a map has for them: an address, and a port in a register if there
 // is one.
-//
-//go:noinline
 func (f portFamily) translation(kind expr.NATType, s set, port uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Lookup{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: s.name},
@@ -182,10 +180,7 @@ func register(n uint32) uint32 {
 	return unix.NFT_REG32_00 + n
 }
 
-// only matches packets of the family. It isn't inlined, nor is load: the program would grow by
-// kilobytes.
-//
-//go:noinline
+// only matches packets of the family.
 func (f portFamily) only() []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: unix.NFT_REG_1},
