@@ -31,7 +31,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			configurations[name] = m[1]
 		}
 	}
-	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device", "macvlan"} {
+	for _, name := range []string{"bridge", "ptp", "host-local", "static", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr", "host-device", "tap", "macvlan"} {
 		t.Run(name, func(t *testing.T) {
 			text := configurations[name]
 			if !strings.Contains(text, `"type": "`+name+`"`) {

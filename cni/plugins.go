@@ -56,6 +56,7 @@ var plugins = [...]plugin{
 	{name: "ipvlan", read: device.ReadIPVLAN, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
 	{name: "vlan", read: device.ReadVLAN, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
 	{name: "dummy", read: device.ReadDummy, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
+	{name: "tap", read: device.ReadTap, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
 }
 
 // findPlugin returns the plugin of a name, or nil.

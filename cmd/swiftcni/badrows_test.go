@@ -9,7 +9,7 @@ import (
 
 func badInputs() []badInput {
 	var list []badInput
-	for _, rows := range [][]badInput{badVariables(), badTexts(), badVersions(), badTypes(), badNames(), badRanges(), badCombinations(), badNamespaces(), badPortmap(), badFirewall(), badTuning(), badStatic(), badPtP(), badBandwidth(), badSBR(), badDevices(), badDHCP(), badHostDevice(), badVRF()} {
+	for _, rows := range [][]badInput{badVariables(), badTexts(), badVersions(), badTypes(), badNames(), badRanges(), badCombinations(), badNamespaces(), badPortmap(), badFirewall(), badTuning(), badStatic(), badPtP(), badBandwidth(), badSBR(), badDevices(), badDHCP(), badHostDevice(), badVRF(), badTap()} {
 		list = append(list, rows...)
 	}
 	return list

@@ -81,7 +81,7 @@ func build(dir string) error {
 	if err := buildOurs(filepath.Join(ours, "swiftcni")); err != nil {
 		return err
 	}
-	for _, plugin := range []string{"bridge", "host-local", "loopback", "portmap", "firewall", "tuning", "ptp", "static", "dhcp", "bandwidth", "sbr", "host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy"} {
+	for _, plugin := range []string{"bridge", "host-local", "loopback", "portmap", "firewall", "tuning", "ptp", "static", "dhcp", "bandwidth", "sbr", "host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy", "tap"} {
 		if err := os.Symlink("swiftcni", filepath.Join(ours, plugin)); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func build(dir string) error {
 	}
 	args := []string{"install", "-trimpath", "-ldflags", "-s -w"}
 	for _, plugin := range []string{"main/bridge", "ipam/host-local", "main/loopback", "meta/portmap", "meta/firewall", "meta/tuning", "main/ptp", "ipam/static", "meta/bandwidth", "meta/sbr", "meta/vrf",
-		"ipam/dhcp", "main/macvlan", "main/ipvlan", "main/vlan", "main/dummy", "main/host-device"} {
+		"ipam/dhcp", "main/macvlan", "main/ipvlan", "main/vlan", "main/dummy", "main/host-device", "main/tap"} {
 		args = append(args, "github.com/containernetworking/plugins/plugins/"+plugin+"@"+release.ReferenceVersion)
 	}
 	// With a version, go install heeds no go.mod around it, but it does heed GOFLAGS.

@@ -147,7 +147,7 @@ func (at *attaching) ask(ctx context.Context) (*spec.Result, error) {
 // findMaster finds the link below, and judges the MTU by it as the reference does.
 func (at *attaching) findMaster() (err error) {
 	k := at.keys
-	if k.kind == dummy {
+	if k.kind.alone() {
 		return nil
 	}
 	if k.within {
@@ -191,6 +191,9 @@ func (at *attaching) decide(given *spec.Result, of endpoint.Phase) error {
 	k, index := at.keys, at.link.Index
 	neighbours := k.kind == macvlan || k.kind == ipvlan
 	at.link = endpoint.Link{Name: at.attachment.IfName, Index: index, Phase: of, Notify: neighbours, AtOnce: neighbours, DAD: endpoint.AsItIs}
+	if k.kind == tap { // nobody is at its other end yet, so no detection would come to an end
+		at.link.Notify, at.link.DAD = true, endpoint.WithoutDAD
+	}
 	at.link.Take(k.conf, given, 0)
 	at.dns = endpoint.DNS(k.conf, given)
 	switch {
@@ -211,6 +214,9 @@ func (at *attaching) ownMAC(addrs []netip.Prefix) net.HardwareAddr {
 
 // create makes the link, by an index that nobody has.
 func (at *attaching) create() error {
+	if at.keys.kind == tap {
+		return at.createTap()
+	}
 	at.undo.Push("link", at.remove)
 	for attempt := range names.Attempts {
 		nm := at.keys.namesOf(at.attachment, attempt)
@@ -267,7 +273,7 @@ func (at *attaching) make(name string) error {
 func (at *attaching) refused(err error) error {
 	text := fault.Wrap("failed to create "+at.keys.kind.String(), err)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fault.Because(fault.Of(text), "the kernel lacks CONFIG_"+[...]string{"MACVLAN", "IPVLAN", "VLAN_8021Q", "DUMMY"}[at.keys.kind])
+		return fault.Because(fault.Of(text), "the kernel lacks CONFIG_"+[...]string{"MACVLAN", "IPVLAN", "VLAN_8021Q", "DUMMY", "TUN"}[at.keys.kind])
 	}
 	return text
 }

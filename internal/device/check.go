@@ -30,7 +30,7 @@ func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) erro
 		return c.PrevErr
 	case c.Prev == nil:
 		return fault.Key("prevResult", [...]string{macvlan: "required prevResult missing", ipvlan: "Required prevResult missing",
-			vlan: "vlan: Required prevResult missing", dummy: "dummy: Required prevResult missing"}[k.kind])
+			vlan: "vlan: Required prevResult missing", dummy: "dummy: Required prevResult missing", tap: "Required prevResult missing"}[k.kind])
 	}
 	call := process.Of(ctx)
 	host, err := call.NetNS()
@@ -93,14 +93,14 @@ func (k *Keys) ask(inside *rtnl.Conn, name string, m *made) (err error) {
 	case vlan:
 		l, e := inside.VLAN(name)
 		m.Link, m.parent, m.vlan, err = l.Link, l.Parent, l.ID, e
-	case dummy:
+	case dummy, tap:
 		l, e := inside.Link(name)
 		m.Link, err = l.Link, e
 	}
 	switch {
 	case fault.Absent(err):
 		return fault.Wrap("container interface name in prevResult: "+name+" not found", err)
-	case err == rtnl.ErrNotMacvlan || err == rtnl.ErrNotIPVLAN || err == rtnl.ErrNotVLAN || err == nil && m.Kind != k.kind.String():
+	case err == rtnl.ErrNotMacvlan || err == rtnl.ErrNotIPVLAN || err == rtnl.ErrNotVLAN || err == nil && m.Kind != k.kind.driver():
 		return wrong(name, "is not of type "+k.kind.String())
 	}
 	return fault.Wrap("failed to lookup container interface "+strconv.Quote(name), err)
@@ -124,7 +124,7 @@ func (k *Keys) look(below *rtnl.Conn, recorded *spec.Interface, m *made) error {
 		return wrong(name, "is of VLAN "+strconv.Itoa(m.vlan)+", expected "+strconv.Itoa(k.vlan))
 	case k.mtu != 0 && k.mtu != m.MTU:
 		return wrong(name, "has MTU "+strconv.Itoa(m.MTU)+", expected "+strconv.Itoa(k.mtu))
-	case k.kind == dummy || k.master == "": // which may be another one by now
+	case k.kind.alone() || k.master == "": // which may be another one by now
 		return nil
 	}
 	master, err := below.Link(k.master)

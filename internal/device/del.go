@@ -87,7 +87,7 @@ func (k *Keys) find(conn *rtnl.Conn, a spec.Attachment) (int, error) {
 	l, err := conn.Link(a.IfName)
 	switch {
 	case err == nil:
-		if l.Kind == k.kind.String() && (l.Index < names.Least || k.isOurs(a, l.Index)) {
+		if l.Kind == k.kind.driver() && (l.Index < names.Least || k.isOurs(a, l.Index)) {
 			return l.Index, nil
 		}
 	case !fault.Absent(err):
@@ -98,7 +98,7 @@ func (k *Keys) find(conn *rtnl.Conn, a spec.Attachment) (int, error) {
 		if name, err := conn.Name(index); err != nil || name == a.IfName {
 			continue
 		}
-		if l, err := conn.LinkByIndex(index); err == nil && l.Kind == k.kind.String() {
+		if l, err := conn.LinkByIndex(index); err == nil && l.Kind == k.kind.driver() {
 			return index, nil
 		}
 	}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package device attaches a container by one link of its own. It's the engine of the plugins
-// macvlan, ipvlan and vlan, whose links are on a link of the host, the master, and of dummy, whose
-// links are on none.
+// macvlan, ipvlan and vlan, whose links are on a link of the host, the master, and of dummy and tap,
+// whose links are on none.
 //
-// The link is born in the container's namespace. Its index follows from its owner, so that Del finds
-// what a process that died midway left. Nothing of an attachment is on the host but its lease.
+// The link is born in the container's namespace. Its index follows from its owner, but for a tap's,
+// so that Del finds what a process that died midway left. Nothing of an attachment is on the host but its lease.
 package device
 
 import (
@@ -31,9 +31,21 @@ const (
 	ipvlan
 	vlan
 	dummy
+	tap
 )
 
-func (k kind) String() string { return [...]string{"macvlan", "ipvlan", "vlan", "dummy"}[k] }
+func (k kind) String() string { return [...]string{"macvlan", "ipvlan", "vlan", "dummy", "tap"}[k] }
+
+// driver is the kernel's name of the kind of link.
+func (k kind) driver() string {
+	if k == tap {
+		return "tun"
+	}
+	return k.String()
+}
+
+// alone reports whether the link is on no other.
+func (k kind) alone() bool { return k == dummy || k == tap }
 
 // Wrong finds what is wrong with the configuration.
 func (k *Keys) Wrong(spec.Attachment) *spec.Error {
@@ -161,7 +173,7 @@ func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 			return err
 		}
 	}
-	if k.kind == dummy || k.within || k.kind == ipvlan && k.master == "" {
+	if k.kind.alone() || k.within || k.kind == ipvlan && k.master == "" {
 		return nil // the master is the container's, or the plugin's before it
 	}
 	call := process.Of(ctx)

@@ -33,6 +33,7 @@ type Keys struct {
 	vlan            int
 	queue           int
 	mac, runtimeMAC string
+	tap             tapKeys
 }
 
 // ReadMacvlan reads the keys of the plugin macvlan.
@@ -46,6 +47,9 @@ func ReadVLAN(n *netconf.Network) verbs.Plugin { return read(n, vlan) }
 
 // ReadDummy reads the keys of the plugin dummy, which has none of its own.
 func ReadDummy(n *netconf.Network) verbs.Plugin { return read(n, dummy) }
+
+// ReadTap reads the keys of the plugin tap.
+func ReadTap(n *netconf.Network) verbs.Plugin { return read(n, tap) }
 
 func read(n *netconf.Network, of kind) *Keys {
 	k := &Keys{conf: n, kind: of}
@@ -65,13 +69,20 @@ func read(n *netconf.Network, of kind) *Keys {
 
 // field reads a key, if the plugin has it.
 func (k *Keys) field(r *jsontext.Reader, key string) error {
+	if key == "mtu" {
+		return k.readMTU(r)
+	}
+	if k.kind == tap {
+		if err := k.tap.field(r, key); err != nil {
+			return err
+		}
+		return k.macField(r, key)
+	}
 	switch key {
 	case "master":
 		return r.Str(&k.master)
 	case "linkincontainer":
 		return r.Bool(&k.within)
-	case "mtu":
-		return k.readMTU(r)
 	}
 	switch {
 	case key == "mode" && k.kind != vlan:
@@ -80,10 +91,15 @@ func (k *Keys) field(r *jsontext.Reader, key string) error {
 		return k.readVLAN(r)
 	case k.kind != macvlan:
 		return nil
-	}
-	switch key {
-	case "bcqueuelen":
+	case key == "bcqueuelen":
 		return r.Bounded(&k.queue, 0, maxQueue)
+	}
+	return k.macField(r, key)
+}
+
+// macField reads a key that names a MAC.
+func (k *Keys) macField(r *jsontext.Reader, key string) error {
+	switch key {
 	case "mac":
 		return r.Str(&k.mac)
 	case "runtimeconfig":
@@ -104,8 +120,8 @@ func (k *Keys) readMTU(r *jsontext.Reader) error {
 	}
 	if k.mtu < 0 || k.mtu > maxMTU {
 		problem := "invalid MTU " + strconv.Itoa(k.mtu) + ", must be [0, master MTU]"
-		if k.kind == ipvlan {
-			problem = "failed to create ipvlan: " + unix.EINVAL.Error()
+		if k.kind == ipvlan || k.kind == tap {
+			problem = "failed to create " + k.kind.String() + ": " + unix.EINVAL.Error()
 		}
 		r.Wrong(problem, "0 to "+strconv.Itoa(maxMTU)+", got "+strconv.Itoa(k.mtu))
 	}
@@ -151,7 +167,7 @@ func (k *Keys) modeText(mode uint32) string {
 
 // chooseMAC takes the last place that names a MAC. nil means none.
 func (k *Keys) chooseMAC(a spec.Attachment) (mac net.HardwareAddr, _ error) {
-	if k.kind != macvlan {
+	if k.kind != macvlan && k.kind != tap {
 		return nil, nil
 	}
 	for _, from := range [...]struct{ key, text string }{
@@ -165,9 +181,9 @@ func (k *Keys) chooseMAC(a spec.Attachment) (mac net.HardwareAddr, _ error) {
 		case err != nil:
 			return nil, fault.Expected(from.key, "invalid args "+from.text+" for MAC addr: "+err.Error(), "six octets")
 		case len(mac) != 6:
-			return nil, fault.Expected(from.key, "failed to create macvlan: "+unix.EINVAL.Error(), "six octets")
+			return nil, fault.Expected(from.key, "failed to create "+k.kind.String()+": "+unix.EINVAL.Error(), "six octets")
 		case mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00":
-			return nil, fault.Expected(from.key, "failed to create macvlan: "+unix.EADDRNOTAVAIL.Error(), "the MAC of one link")
+			return nil, fault.Expected(from.key, "failed to create "+k.kind.String()+": "+unix.EADDRNOTAVAIL.Error(), "the MAC of one link")
 		}
 		return mac, nil
 	}

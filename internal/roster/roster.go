@@ -12,7 +12,7 @@ import (
 const Program = "swiftcni"
 
 var names = [...]string{"bridge", "host-local", "static", "dhcp", "loopback", "ptp", "portmap", "firewall", "bandwidth", "sbr", "tuning",
-	"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy"}
+	"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy", "tap"}
 
 // Names returns the plugins' names: the links to make in a plugin directory.
 func Names() []string { return append([]string(nil), names[:]...) }

@@ -89,7 +89,7 @@ func Swiftcni(progress io.Writer, root, dir, binary string) error {
 		return err
 	}
 	for _, name := range []string{"bridge", "host-local", "ptp", "static", "dhcp", "loopback", "portmap", "firewall", "tuning", "bandwidth", "sbr",
-		"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy"} {
+		"host-device", "vrf", "macvlan", "ipvlan", "vlan", "dummy", "tap"} {
 		link := filepath.Join(dir, name)
 		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

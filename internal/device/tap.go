@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"runtime"
+	"strconv"
+
+	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/rtnl"
+)
+
+// A tapKeys is what the plugin tap has besides.
+type tapKeys struct {
+	multiQueue   bool
+	owner, group *int   // nil: nobody in particular
+	label        string // key "selinuxContext"
+	bridge       string // of the container
+}
+
+// maxID is the largest ID of a user or a group: the next one means none (linux/uidgid.h).
+const maxID = (math.MaxUint32 - 1) & math.MaxInt // an int of 32 bits holds less
+
+func (t *tapKeys) field(r *jsontext.Reader, key string) error {
+	switch key {
+	case "multiqueue":
+		return r.Bool(&t.multiQueue)
+	case "owner":
+		return r.Optional(&t.owner, maxID)
+	case "group":
+		return r.Optional(&t.group, maxID)
+	case "selinuxcontext":
+		return r.Str(&t.label)
+	case "bridge":
+		return r.Str(&t.bridge)
+	}
+	return nil
+}
+
+// createTap makes the link. The kernel chooses its index. One that a killed ADD has left is known by
+// its name.
+func (at *attaching) createTap() error {
+	inside, err := rtnl.Dial(at.container)
+	if err != nil {
+		return fault.Wrap("open a netlink socket in the container", err)
+	}
+	defer inside.Close()
+	link := rtnl.Link{MAC: at.mac, MTU: at.keys.mtu}
+	if name := at.keys.tap.bridge; name != "" {
+		if link.Master, err = inside.Index(name); err != nil {
+			e := fault.Of(fault.Wrap("failed to get bridge "+name, err))
+			e.Key = "bridge"
+			return e
+		}
+	}
+	if err := at.labelled(at.newTap); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return at.taken(err)
+		}
+		return at.refused(err)
+	}
+	at.undo.Push("link", at.remove)
+	if at.link.Index, err = inside.Index(at.link.Name); err != nil {
+		return fault.Wrap("failed to refetch tap "+strconv.Quote(at.link.Name), err)
+	}
+	link.Index = at.link.Index
+	var b rtnl.Batch
+	b.Set(link)
+	if err := inside.Do(&b); err != nil {
+		return fault.Wrap("failed to set up tap "+strconv.Quote(at.link.Name), err)
+	}
+	return nil
+}
+
+func (at *attaching) newTap() error {
+	t := rtnl.Tap{Name: at.link.Name, MultiQueue: at.keys.tap.multiQueue, Owner: rtnl.NoOwner, Group: rtnl.NoOwner}
+	if owner := at.keys.tap.owner; owner != nil {
+		t.Owner = *owner
+	}
+	if group := at.keys.tap.group; group != nil {
+		t.Group = *group
+	}
+	return rtnl.CreateTap(at.container, t)
+}
+
+// labelled makes a tap with a security context, if one is asked for. SELinux gives a tap the context
+// of the thread that makes it: the one for sockets doesn't count (selinux_tun_dev_create,
+// security/selinux/hooks.c). So a thread takes it, and ends with its work.
+func (at *attaching) labelled(create func() error) error {
+	label := at.keys.tap.label
+	if label == "" {
+		return create()
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread isn't used again
+		err := setContext(label)
+		if err == nil {
+			err = create()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func setContext(label string) error {
+	f, err := os.OpenFile("/proc/thread-self/attr/current", os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(label)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		e := fault.Of(fault.Wrap("failed set socket label", err))
+		e.Key = "selinuxContext"
+		return e
+	}
+	return nil
+}
