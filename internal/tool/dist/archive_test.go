@@ -134,7 +134,7 @@ func TestLicenses(t *testing.T) {
 			t.Errorf("%s has no modules", name)
 		}
 		for _, dep := range deps {
-			if !strings.Contains(string(text), "==== "+dep.Path+" "+dep.Version+": LICENSE") {
+			if !strings.Contains(strings.ToUpper(string(text)), strings.ToUpper("==== "+dep.Path+" "+dep.Version+": LICENSE")) {
 				t.Errorf("%s: no licence of %s %s", name, dep.Path, dep.Version)
 			}
 		}

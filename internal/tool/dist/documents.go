@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -77,14 +78,19 @@ func foreign(deps []*debug.Module) []*debug.Module {
 	return slices.DeleteFunc(slices.Clone(deps), func(m *debug.Module) bool { return m.Replace != nil })
 }
 
+// legal is the name of a file with a licence, or with what goes with one.
+var legal = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([.-].*)?$`)
+
 func appendLicenses(text *bytes.Buffer, module, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
 	var paths []string
-	for _, pattern := range []string{"LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "PATENTS"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return err
+	for _, e := range entries {
+		if legal.MatchString(e.Name()) && e.Type().IsRegular() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
-		paths = append(paths, found...)
 	}
 	if paths == nil {
 		return fmt.Errorf("%s has no licence in %s", module, dir)

@@ -16,8 +16,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
-// version is that of the releases that the tests make.
-const version = "v0.9.1"
+// version is that of the releases that the tests make, one that CHANGELOG.md knows.
+const version = "v0.9.0"
 
 func TestMain(m *testing.M) {
 	box.Main()

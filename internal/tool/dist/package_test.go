@@ -61,8 +61,9 @@ func called(t *testing.T, root string) string {
 
 // What systemctl is asked for in a package's life.
 const (
-	whenInstalled = "daemon-reload\ntry-restart swiftcni.service swiftcni-exporter.service\n"
-	whenRemoved   = "--no-reload disable swiftcni.socket swiftcni-exporter.service\nstop swiftcni.socket swiftcni.service swiftcni-exporter.service\ndaemon-reload\n"
+	whenInstalled = "daemon-reload\ntry-restart swiftcni.service swiftcni-dhcp.service swiftcni-exporter.service\n"
+	whenRemoved   = "--no-reload disable swiftcni.socket swiftcni-dhcp.socket swiftcni-dhcp.service swiftcni-exporter.service\n" +
+		"stop swiftcni.socket swiftcni.service swiftcni-dhcp.socket swiftcni-dhcp.service swiftcni-exporter.service\ndaemon-reload\n"
 )
 
 // TestDeb installs Debian's package in place of the one with the CNI project's plugins, upgrades it, and removes it.
@@ -114,6 +115,28 @@ func TestDeb(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "run/swiftcni")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("/run/swiftcni is left, %v", err)
+	}
+}
+
+// The scripts name every unit: one that can be enabled is disabled, and each ends.
+func TestScriptsNameTheUnits(t *testing.T) {
+	text, err := scripts.ReadFile("scripts/preremove.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(word string) []string {
+		_, rest, _ := strings.Cut(string(text), word+" ")
+		rest, _, _ = strings.Cut(rest, "\n")
+		return strings.Fields(rest)
+	}
+	units, err := readTree("../../../cmd/swiftctl/units", "*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range units {
+		if enabled := bytes.Contains(u.data, []byte("[Install]")); slices.Contains(line("disable"), u.name) != enabled || !slices.Contains(line("systemctl stop"), u.name) {
+			t.Errorf("%s: disabled %v, stopped %v", u.name, line("disable"), line("systemctl stop"))
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ func (r *release) run() (err error) {
 	if !semantic.MatchString(r.version) {
 		return fmt.Errorf("%q is no version such as v0.9.0", r.version)
 	}
+	if err := r.announced(); err != nil {
+		return err
+	}
 	if r.made, err = r.when(); err != nil {
 		return err
 	}
@@ -58,6 +61,20 @@ func (r *release) run() (err error) {
 		return fmt.Errorf("image: %w", err)
 	}
 	return r.source()
+}
+
+// announced makes sure that the changes of a version that isn't a step between two have a section of their own.
+func (r *release) announced() error {
+	if core, pre := split(r.version); pre == "" && !strings.Contains(r.version, "+") {
+		text, err := os.ReadFile(r.in("CHANGELOG.md"))
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(string(text), "\n## ["+core+"] - ") {
+			return fmt.Errorf("CHANGELOG.md has no section of %s", core)
+		}
+	}
+	return nil
 }
 
 // forTarget makes the files of one architecture.

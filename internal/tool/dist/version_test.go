@@ -65,3 +65,10 @@ func TestVersionsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// A version whose changes nobody wrote down makes no release either.
+func TestVersionWithoutChanges(t *testing.T) {
+	if err := makeRelease("../../..", t.TempDir(), "v99.0.0"); err == nil || !strings.Contains(err.Error(), "no section of 99.0.0") {
+		t.Error(err)
+	}
+}

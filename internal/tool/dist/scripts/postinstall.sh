@@ -3,4 +3,4 @@
 set -e
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
-systemctl try-restart swiftcni.service swiftcni-exporter.service
+systemctl try-restart swiftcni.service swiftcni-dhcp.service swiftcni-exporter.service
