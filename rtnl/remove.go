@@ -32,7 +32,49 @@ const sendCheck = time.Second
 // error, and the link goes all the same. After a second without an answer Remove sends the message
 // once more by itself, and ctx doesn't end that send. If there's no answer to that either, the
 // error is [os.ErrDeadlineExceeded].
-func (c *Conn) Remove(ctx context.Context, index int) error {
+func (c *Conn) Remove(ctx context.Context, index int) error { return c.remove(ctx, index, c, nil) }
+
+// RemoveBy is [Conn.Remove], but for the message, which another conn sends from its own namespace.
+// So no socket of the link's namespace is held for longer than RemoveBy takes. ns is the link's
+// namespace, to which the other's gives a number if it has none yet (RTM_NEWNSID, Linux 4.0;
+// IFLA_TARGET_NETNSID, Linux 4.20).
+func (c *Conn) RemoveBy(ctx context.Context, from *Conn, ns *NetNS, index int) error {
+	number, err := from.numberOf(ns)
+	if err != nil {
+		return err
+	}
+	return c.remove(ctx, index, from, &number)
+}
+
+// numberOf returns the number that the conn's namespace has given to another, or gives it one.
+func (c *Conn) numberOf(ns *NetNS) (number int32, err error) {
+	request := func(typ, flags uint16) {
+		c.enc.buf = c.enc.buf[:0]
+		c.enc.begin(typ, unix.NLM_F_REQUEST|flags)
+		c.enc.fixed(unix.AF_UNSPEC, 0, 0, 0) // struct rtgenmsg
+		c.enc.u32(unix.NETNSA_FD, uint32(ns.fd))
+	}
+	request(unix.RTM_NEWNSID, unix.NLM_F_ACK)
+	c.enc.u32(unix.NETNSA_NSID, ^uint32(0)) // whichever is free
+	err = c.ask("number a namespace", func([]byte) error { return nil })
+	if e, ok := as[*Error](err); err != nil && !(ok && e.Errno == unix.EEXIST) {
+		return 0, err
+	}
+	request(unix.RTM_GETNSID, 0)
+	err = c.ask("get the number of a namespace", func(data []byte) error {
+		a := attrs{rest: data[min(len(data), sizeofRtGenmsg):]}
+		for a.next() {
+			if a.typ == unix.NETNSA_NSID {
+				number = int32(a.u32())
+			}
+		}
+		return a.err
+	})
+	return number, err
+}
+
+// remove has from send the message, for the namespace that has a number there; nil is its own.
+func (c *Conn) remove(ctx context.Context, index int, from *Conn, number *int32) error {
 	if index <= 0 {
 		return &Error{Change: fmt.Sprintf("delete link %d", index), Errno: unix.ENODEV}
 	}
@@ -46,10 +88,10 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	send := offload.SenderOf(ctx)
 	if send == nil {
 		send = func(fd int, message []byte) error {
-			c.removes = true
-			c.senders.Add(1)
+			from.removes = true
+			from.senders.Add(1)
 			go func() {
-				defer c.senders.Done()
+				defer from.senders.Done()
 				failed <- unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 			}()
 			return nil
@@ -58,7 +100,13 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 	var b Batch
 	b.Delete(Link{Index: index})
 	message := c.removal(&b)
-	err := send(c.sock.FD(), message)
+	first := message
+	if number != nil {
+		b.Reset()
+		b.deleteIn(index, *number)
+		first = from.removal(&b)
+	}
+	err := send(from.sock.FD(), first)
 	if err == nil {
 		err = c.awaitGone(ctx, index, message, failed)
 	}
@@ -71,6 +119,15 @@ func (c *Conn) Remove(ctx context.Context, index int) error {
 		err = leave
 	}
 	return err
+}
+
+// deleteIn appends the removal of a link of the namespace that has a number.
+func (b *Batch) deleteIn(index int, number int32) {
+	b.begin(unix.RTM_DELLINK, remove.flags())
+	l := Link{Index: index}
+	l.header(b, unix.AF_UNSPEC)
+	b.enc.u32(unix.IFLA_TARGET_NETNSID, uint32(number))
+	b.end()
 }
 
 // removal completes the bytes of a batch's only message. It gets a number, and asks for an

@@ -143,3 +143,25 @@ func BenchmarkRemove(b *testing.B) {
 		})
 	}
 }
+
+// A link of another namespace is removed from here, time and again. Nothing of it is left there.
+func TestRemoveBy(t *testing.T) {
+	host, container := newSide(t, "host"), newSide(t, "container")
+	host.must(t, func(b *Batch) {
+		b.Create(Veth{Link: Link{Index: 20, Name: "parent", State: Up}, Peer: Link{Name: "far"}})
+	})
+	for range 10 {
+		host.must(t, func(b *Batch) {
+			b.Create(Macvlan{Link: Link{Index: 77, Name: "eth0", NetNS: container.ns}, Parent: 20, Mode: MacvlanBridge})
+		})
+		if err := container.RemoveBy(t.Context(), host.Conn, container.ns, 77); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := container.Name(77); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("the link is there: %v", err)
+		}
+	}
+	if _, err := host.Index("parent"); err != nil {
+		t.Error(err)
+	}
+}

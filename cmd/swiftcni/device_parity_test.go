@@ -114,8 +114,8 @@ func TestDeviceParity(t *testing.T) {
 	}
 }
 
-// deviceOwn is what each side chooses for itself: MACs other than the tests', indexes, aliases.
-var deviceOwn = regexp.MustCompile(`(link/ether|address) ([13-9a-f][0-9a-f]|0[013-9a-f]|[2-9a-f][0-9a-f]|02:[02-9a-f])[0-9a-f:]+ ?|(?m)^\s*alias .*$|link-netnsid \d+`)
+// deviceOwn is what each side chooses for itself, MACs other than the tests', indexes, aliases; and whether a duplicate was found yet.
+var deviceOwn = regexp.MustCompile(` dadfailed|(link/ether|address) ([13-9a-f][0-9a-f]|0[013-9a-f]|[2-9a-f][0-9a-f]|02:[02-9a-f])[0-9a-f:]+ ?|(?m)^\s*alias .*$|link-netnsid \d+`)
 
 // deviceState is what can be seen of the containers' links, and the leases.
 func deviceState(w *world) string {

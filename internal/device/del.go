@@ -50,11 +50,11 @@ func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	if a.NetNS == "" {
 		return nil
 	}
-	host, err := call.NetNS()
+	own, err := call.NetNS()
 	if err != nil {
 		return fault.Wrap("identify the host's network namespace", err)
 	}
-	ns, err := netns.Open(a, host)
+	ns, err := netns.Open(a, own)
 	if netns.Gone(err) {
 		return nil
 	}
@@ -72,9 +72,14 @@ func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	if err != nil || index == 0 {
 		return err
 	}
-	var b rtnl.Batch
-	b.Delete(rtnl.Link{Index: index})
-	if err := conn.Do(&b); err != nil && !fault.Absent(err) {
+	host, err := call.Route()
+	if err != nil {
+		return fault.Wrap("open a netlink socket", err)
+	}
+	defer call.CloseRoute(host)
+	// It's sent from here, so that no socket keeps the container's namespace while the kernel frees
+	// the link.
+	if err := conn.RemoveBy(ctx, host, ns, index); err != nil && !fault.Absent(err) {
 		return fault.Wrap("failed to delete the link", err)
 	}
 	return nil
