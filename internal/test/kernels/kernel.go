@@ -17,9 +17,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,10 +111,31 @@ func runInBox(ctx context.Context, guest *exec.Cmd, console io.Writer) error {
 	return nil
 }
 
+// linkTo makes a link by the relative path, which is the same in the guest.
+func linkTo(target, place string) error {
+	relative, err := filepath.Rel(filepath.Dir(place), target)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(relative, place)
+}
+
 // stage lays out the guest's /mnt and returns the mark for its console.
 func (g Guest) stage(dir string) (mark string, err error) {
-	for to, from := range g.Files {
-		if err := copyTree(from, filepath.Join(dir, to)); err != nil {
+	// A file that the guest has under many names is there once, or else all of them fill its memory.
+	first := map[string]string{}
+	for _, to := range slices.Sorted(maps.Keys(g.Files)) {
+		from := g.Files[to]
+		place := filepath.Join(dir, to)
+		if at, ok := first[from]; ok {
+			err = linkTo(at, place)
+		} else {
+			first[from], err = place, copyTree(from, place)
+		}
+		if err != nil {
 			return "", fmt.Errorf("guest file %s: %w", to, err)
 		}
 	}

@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -84,9 +85,27 @@ var vrfs = []step{
 		says("cmdAdd failed: failed getting local/host addresses for eth0: duplicate address detection failed: fd00:1::2 is in use")},
 	{"as_before", "ip -netns twin -brief link show type vrf; routed twin | grep -vE 'l3mdev|fd00:1::2' | sort | busybox diff /run/before -", prints("")},
 
+	// Wherever ADD is killed, DEL leaves neither VRF nor port. The last tries are late enough for ADD to have ended.
+	{"killed", `ported killed; add() { vrf ours ADD killed eth0 '"vrfname":"red"'; }; add > /dev/null; vrf ours DEL killed eth0 '"vrfname":"red"'
+		for i in $(seq 40); do
+			add > /dev/null 2>&1 & busybox usleep $((i * 5000)); busybox killall -q -KILL vrf; wait
+			ip -netns killed -brief link show type vrf | cut -d' ' -f1 >> /run/met
+			vrf ours DEL killed eth0 '"vrfname":"red"' && ip -netns killed link show | grep -E 'red|master'
+		done; sort /run/met | uniq -c | xargs`, met},
+
 	{"list", "ip netns add l1 && tool add vrf l1 > /dev/null && tool check vrf l1", prints("")},
 	{"list_reaches", "inside l1 ping -c1 -W60 -I blue 10.20.0.1 && inside l1 ping -c1 -W60 -I blue fd00:20::1", succeeds},
 	{"list_ends", "tool del vrf l1 && tool del vrf l1 && ip -netns l1 -brief link | grep -v ^lo", prints0},
+}
+
+// met is the check of kills that met an ADD at its work, some of them before the VRF was there and some after.
+func met(t *testing.T, r Result) {
+	t.Helper()
+	succeeds(t, r)
+	got, times := strings.TrimSpace(r.Output), 0
+	if _, err := fmt.Sscanf(got, "%d red", &times); err != nil || times == 40 || got != fmt.Sprintf("%d red", times) {
+		t.Errorf("VRFs met, or left: %q", got)
+	}
 }
 
 // says is the check of a command that shall fail with a text.
