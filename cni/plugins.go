@@ -50,7 +50,7 @@ var plugins = [...]plugin{
 	{name: "bandwidth", read: bandwidth.Read, since: specversion.Number{0, 3, 0}, deaf: true, prev: true, follows: true},
 	{name: "sbr", read: sbr.Read, deaf: true, prev: true, follows: true},
 	{name: "tuning", read: tuning.Read, prev: true, follows: true},
-	{name: "host-device", read: hostdevice.Read, reads: netconf.OfMain | netconf.OfIPAM, deaf: true, heads: true},
+	{name: "host-device", read: hostdevice.Read, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP, deaf: true},
 	{name: "vrf", read: vrf.Read, since: specversion.Number{0, 3, 1}, deaf: true, prev: true, follows: true},
 	{name: "macvlan", read: device.ReadMacvlan, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},
 	{name: "ipvlan", read: device.ReadIPVLAN, reads: netconf.OfMain | netconf.OfIPAM | netconf.OfDHCP},

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/names"
@@ -26,7 +27,7 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 		return err
 	}
 	release := func() error {
-		from := k.addresses()
+		from := addresses.Of(k.conf)
 		if from == nil {
 			return nil
 		}
@@ -107,8 +108,14 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	for i, a := range valid {
 		keep[i] = k.mark(a)
 	}
-	err := k.gather(ctx, keep)
-	if from := k.addresses(); from != nil {
+	call := process.Of(ctx)
+	conn, err := call.Route()
+	if err != nil {
+		return fault.Wrap("open a netlink socket", err)
+	}
+	defer call.CloseRoute(conn)
+	err = k.gather(conn, keep)
+	if from := addresses.Of(k.conf); from != nil {
 		err = errors.Join(err, from.GC(ctx, c, valid))
 	}
 	return fault.Join(err)
@@ -116,21 +123,17 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 
 // Reclaim is GC for all that came back.
 func (k *Keys) Reclaim(ctx context.Context, c *verbs.Call) error {
-	err := k.gather(ctx, nil)
-	if from := k.addresses(); from != nil {
-		err = errors.Join(err, from.Reclaim(ctx, c))
-	}
-	return fault.Join(err)
-}
-
-// gather restores the network's links on the host, but for those with marks to keep.
-func (k *Keys) gather(ctx context.Context, keep []string) (err error) {
 	call := process.Of(ctx)
 	conn, err := call.Route()
 	if err != nil {
 		return fault.Wrap("open a netlink socket", err)
 	}
 	defer call.CloseRoute(conn)
+	return fault.Join(k.gather(conn, nil), addresses.Reclaim(ctx, c, k.conf, conn))
+}
+
+// gather restores the network's links on the host, but for those with marks to keep.
+func (k *Keys) gather(conn *rtnl.Conn, keep []string) (err error) {
 	p := &passage{keys: k, host: conn}
 	for l, listErr := range conn.Links(rtnl.LinkFilter{}) {
 		if listErr != nil {

@@ -9,20 +9,17 @@ import (
 	"errors"
 	"io/fs"
 	"strconv"
-	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/calls"
-	"github.com/swiftcni/swiftcni/internal/delegate"
-	"github.com/swiftcni/swiftcni/internal/dhcp"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
-	"github.com/swiftcni/swiftcni/internal/hostlocal"
+	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
-	"github.com/swiftcni/swiftcni/internal/static"
 	"github.com/swiftcni/swiftcni/internal/undo"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -37,12 +34,13 @@ func (k *Keys) Add(ctx context.Context, c *verbs.Call, a spec.Attachment) (*spec
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
 	at := &attaching{call: call, told: c, keys: k, attachment: a}
-	if program, ok := k.addresses().(*delegate.Plugin); ok {
-		if _, err := program.Find(ctx); err != nil {
-			return nil, err
-		}
+	if _, err := addresses.Another(ctx, k.conf); err != nil {
+		return nil, err
 	}
-	if at.container, err = open(ctx, a); err != nil {
+	if at.host, err = hostid.Read(call); err != nil {
+		return nil, err
+	}
+	if at.container, err = netns.Open(a, at.host.NetNS); err != nil {
 		return nil, err
 	}
 	defer at.container.Close()
@@ -85,27 +83,13 @@ func (k *Keys) checkDevice() (userspace bool, _ error) {
 	return userspace, err
 }
 
-// addresses is the plugin that gives the network's addresses, or nil where it has none.
-func (k *Keys) addresses() verbs.Plugin {
-	switch k.conf.IPAM.Plugin {
-	case "":
-		return nil
-	case netconf.HostLocal:
-		return hostlocal.Of(k.conf)
-	case netconf.Static:
-		return static.Of(k.conf)
-	case netconf.DHCP:
-		return dhcp.Read(k.conf)
-	}
-	return delegate.Of(k.conf)
-}
-
 // attaching is one attachment: what it's for, what it holds open, and how to take it back.
 type attaching struct {
 	call       *process.Call
 	told       *verbs.Call
 	keys       *Keys
 	attachment spec.Attachment
+	host       hostid.ID
 	container  *rtnl.NetNS
 
 	passage passage
@@ -293,34 +277,26 @@ func (p *passage) refused(name string, err error) error {
 	return fault.Wrap("failed to move link failed to move "+strconv.Quote(name), err)
 }
 
-// giveBackTimeout bounds what takes an ADD back whose caller waits no more. It's far beyond what an
-// IPAM plugin needs.
-const giveBackTimeout = time.Minute
-
 // reserve asks for addresses. Without an IPAM plugin there are none.
-func (at *attaching) reserve(ctx context.Context) (*spec.Result, error) {
-	from := at.keys.addresses()
+func (at *attaching) reserve(ctx context.Context) (given *spec.Result, err error) {
+	conf := at.keys.conf
+	from := addresses.Of(conf)
 	if from == nil {
 		return &spec.Result{}, nil
 	}
 	at.call.Enter(calls.Lease)
-	// Another program is told of its own failure, too: nobody else knows what it may have reserved.
-	at.undo.Push("addresses", func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-		defer cancel()
-		return from.Del(ctx, at.told, at.attachment)
-	})
-	given, err := from.Add(ctx, at.told, at.attachment)
-	if err != nil {
-		if !at.keys.conf.Delegates() { // it has taken back what it had leased
-			at.undo.Pop()
+	giveBack := func() error { return addresses.GiveBack(ctx, from, at.attachment) }
+	if conf.IPAM.Plugin == netconf.HostLocal {
+		if given, err = addresses.Give(ctx, conf, at.attachment, at.host, at.passage.host); err == nil {
+			at.undo.Push("addresses", giveBack)
 		}
-		return nil, err
+		return given, err
 	}
-	if len(given.IPs) == 0 && !at.keys.takesL3 {
-		return nil, fault.Key("ipam", "IPAM plugin returned missing IP config")
+	at.undo.Push("addresses", giveBack)
+	if given, err = from.Add(ctx, at.told, at.attachment); err == nil && len(given.IPs) == 0 && !at.keys.takesL3 {
+		err = fault.Key("ipam", "IPAM plugin returned missing IP config")
 	}
-	return given, nil
+	return given, err
 }
 
 // configure gives the link its addresses and routes, and brings it up.
@@ -384,7 +360,7 @@ func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) erro
 		return err
 	}
 	defer container.Close()
-	if from := k.addresses(); from != nil {
+	if from := addresses.Of(k.conf); from != nil {
 		if err := from.Check(ctx, c, a); err != nil {
 			return err
 		}
@@ -421,7 +397,7 @@ func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 	if err := k.Wrong(spec.Attachment{}); err != nil {
 		return err
 	}
-	if from := k.addresses(); from != nil {
+	if from := addresses.Of(k.conf); from != nil {
 		return from.Status(ctx, c)
 	}
 	return nil
