@@ -22,9 +22,9 @@ func badDHCP() (list []badInput) {
 		{"priority a string", `"priority":"1"`, "expected a number", "ipam.priority"},
 		{"priority negative", `"priority":-1`, "expected 0 to 4294967295", "ipam.priority"},
 	} {
-		for _, program := range []string{"dhcp", "bridge", "ptp"} {
+		for _, program := range []string{"dhcp", "bridge", "ptp", "macvlan", "host-device"} {
 			list = append(list, badInput{name: program + " " + c.name, program: program, code: 7, msg: c.msg, key: c.key, ownWords: true,
-				conf: `{"cniVersion":"1.1.0","name":"net","type":"` + program + `","bridge":"br9","ipam":{"type":"dhcp",` + c.ipam + `}}`})
+				conf: `{"cniVersion":"1.1.0","name":"net","type":"` + program + `","bridge":"br9","master":"uplink","device":"uplink","ipam":{"type":"dhcp",` + c.ipam + `}}`})
 		}
 	}
 	return append(list, badInput{name: "dhcp without ipam", program: "dhcp", conf: `{"cniVersion":"1.1.0","name":"net","type":"dhcp"}`, code: 7,

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -25,6 +26,7 @@ func TestDHCPAttaches(t *testing.T) {
 			{"the reference's macvlan and dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{referenceDir()}, false},
 			{"the reference's bridge, our dhcp", lan(``, ``), []string{referenceDir(), oursDir()}, true},
 			{"our bridge and dhcp", lan(``, `,"request":[{"option":"121"}],"provide":[{"option":"host-name","fromArg":"HOST"}]`), []string{oursDir()}, false},
+			{"our macvlan and dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{oursDir()}, false},
 			{"the reference's macvlan, our dhcp", strings.Replace(lan(`,"master":"uplink"`, ``), `"bridge"`, `"macvlan"`, 1), []string{referenceDir(), oursDir()}, false},
 		} {
 			t.Run(name+"/"+by.name, func(t *testing.T) {
@@ -156,5 +158,55 @@ func TestDHCPIsNoDaemon(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "swiftctl dhcp") {
 		t.Errorf("%v: %q", err, out)
+	}
+}
+
+// An ADD that's killed while the daemon asks leaves nothing behind the next DEL.
+func TestDHCPAddIsKilled(t *testing.T) {
+	w := newDHCPWorld(t)
+	w.serve(dhcpDaemons()["ours"])
+	add := call{verb: "ADD", container: "c1", ifName: "eth0", conf: []byte(lan(``, ``)), plugins: oursDir()}
+	cmd := exec.Command(filepath.Join(oursDir(), "bridge"))
+	cmd.Env, cmd.Stdin = add.environment(), bytes.NewReader(add.conf)
+	if err := w.start("", cmd); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("the daemon to ask", func() bool { return strings.Contains(w.daemon.said.String(), "acquiring lease") })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	w.well("c1", "DEL", lan(``, ``))
+	if err := w.noTrace(); err != nil {
+		t.Error(err)
+	}
+	w.dnsmasq(oneHour...)
+	w.well("c1", "ADD", lan(``, ``))
+	if n := strings.Count(w.leases(), "\n"); n != 1 {
+		t.Errorf("the server has %s", w.leases())
+	}
+	w.finish()
+	w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
+}
+
+// Names of long containers make long client IDs, which are cut where the reference cuts them: each
+// daemon finds the lease again.
+func TestDHCPLongNames(t *testing.T) {
+	long := strings.Repeat("c", 64)
+	conf := strings.Replace(lan(``, ``), `"lan"`, `"`+strings.Repeat("n", 200)+`"`, 1)
+	for name, daemon := range dhcpDaemons() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newDHCPWorld(t, oneHour...)
+			if err := w.netns(long); err != nil {
+				t.Fatal(err)
+			}
+			w.serve(daemon)
+			w.well(long, "ADD", conf)
+			id := fmt.Sprintf("%x", ("\x00" + long + "/" + strings.Repeat("n", 200))[:255])
+			if !strings.Contains(strings.ReplaceAll(w.leases(), ":", ""), id) {
+				t.Errorf("no client %s in %s", id, w.leases())
+			}
+			w.well(long, "DEL", conf)
+			w.wait("the release", func() bool { return w.heard("DHCPRELEASE") == 1 })
+		})
 	}
 }
