@@ -23,7 +23,7 @@ var floors = [][]string{
 		"internal/entry", "internal/stack", "internal/jsontext", "internal/pattern", "internal/specversion", "internal/undo", "internal/roster"},
 	{"internal/nlsock", "internal/handover"},
 	{"rtnl", "nft", "ipam", "internal/conntrack", "internal/wire"},
-	{"cni/spec", "internal/sockets"},
+	{"cni/spec", "internal/sockets", "cmd/swiftctl/internal/dhcp"},
 	{"internal/process"},
 	{"internal/fault", "internal/result", "internal/flows"},
 	{"internal/names", "internal/netns", "internal/sysctl", "internal/firewalld"},
