@@ -88,7 +88,7 @@ var vrfs = []step{
 	// Wherever ADD is killed, DEL leaves neither VRF nor port. The last tries are late enough for ADD to have ended.
 	{"killed", `ported killed; add() { vrf ours ADD killed eth0 '"vrfname":"red"'; }; add > /dev/null; vrf ours DEL killed eth0 '"vrfname":"red"'
 		for i in $(seq 40); do
-			add > /dev/null 2>&1 & busybox usleep $((i * 5000)); busybox killall -q -KILL vrf; wait
+			add > /dev/null 2>&1 & busybox usleep $((i * 5000)); while busybox killall -q -KILL vrf; do :; done; wait
 			ip -netns killed -brief link show type vrf | cut -d' ' -f1 >> /run/met
 			vrf ours DEL killed eth0 '"vrfname":"red"' && ip -netns killed link show | grep -E 'red|master'
 		done; sort /run/met | uniq -c | xargs`, met},
