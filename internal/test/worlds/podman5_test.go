@@ -160,21 +160,73 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 	p.wantNothing("all are removed")
 }
 
-// A start with a port, and with 200, by netavark's bridge and by swiftcni, less that of a container
-// without a network. Nothing is judged by it.
+// resideBeside starts a resident in podman's root.
+func (p *podman) resideBeside() *resident {
+	p.t.Helper()
+	program := filepath.Join(p.scratch, "podman5", "swiftctl") // that's the same file in both roots
+	if _, err := os.Stat(program); err != nil {
+		p.do("cp", swiftctl, program)
+	}
+	return p.resideBy("nsenter", "-t", p.do("cat", "/run/podman5"), "-m", "--", program)
+}
+
+// A resident makes the driver's calls. Podman tears down once, also if the resident dies meanwhile.
+func TestPodman5ByResident(t *testing.T) {
+	p := newPodman5(t)
+	r := p.resideBeside()
+	p.podman("network", "create", "--driver", "swiftcni", "--opt", "ipam=swiftcni", "--subnet", "10.89.7.0/24", "front")
+	p.run("p1", "--network", "front", "-p", "8081:80")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	p.podman("restart", "-t", "0", "p1")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	if made := r.made(); made["create swiftcni"] != 1 || made["setup swiftcni"] != 2 || made["teardown swiftcni"] != 1 {
+		t.Errorf("the resident made %v", made)
+	}
+	release := p.hold("front")
+	removed := make(chan struct{})
+	go func() {
+		defer close(removed)
+		p.remove("p1")
+	}()
+	p.await("the resident waits for the lock", func() bool {
+		out, err := p.Run("sh", "-c", "readlink /proc/"+r.pid+"/fd/*")
+		return err == nil && strings.Contains(out, "/networks/front/lock")
+	})
+	r.end("KILL")
+	release()
+	<-removed
+	p.wantNothing("removed while the resident dies")
+	p.wantNoPage(theOutside, box.BoxIPv4, "8081")
+}
+
+// A start with a port, with a range of 200, and with 200 ports each by itself, by netavark's bridge and by
+// swiftcni, without and with a resident, less that of a container without a network. Nothing is judged by
+// it.
 func TestPodman5StartTimes(t *testing.T) {
 	p := newPodman5(t)
 	p.podman("network", "create", "--disable-dns", "--subnet", "10.89.7.0/24", "theirs")
 	p.podman("network", "create", "--driver", "swiftcni", "--subnet", "10.89.8.0/24", "ours")
 	p.theirs = true
-	for _, ports := range []string{"8081:80", "8100-8299:8100-8299"} {
-		names := []string{"none", "theirs", "ours"}
+	var each []string
+	for i := range 200 { // with gaps, since podman makes a range of neighbours
+		each = append(each, "-p", fmt.Sprintf("%d:%d", 10000+2*i, 8100+2*i))
+	}
+	for _, ports := range []struct {
+		name string
+		args []string
+	}{{"one port", []string{"-p", "8081:80"}}, {"a range of 200", []string{"-p", "8100-8299:8100-8299"}}, {"200 ports", each}} {
+		names := []string{"none", "theirs", "ours", "ours by a resident"}
 		starts, ends := map[string][]time.Duration{}, map[string][]time.Duration{}
 		for round := range rounds + 1 {
 			for _, name := range names {
-				args := []string{"--network", name, "-p", ports}
+				network, resides := strings.CutSuffix(name, " by a resident")
+				args := append([]string{"--network", network}, ports.args...)
 				if name == "none" {
 					args = args[:2]
+				}
+				var r *resident
+				if resides {
+					r = p.resideBeside()
 				}
 				begun := time.Now()
 				p.run("p", args...)
@@ -183,10 +235,13 @@ func TestPodman5StartTimes(t *testing.T) {
 				if round > 0 {
 					starts[name], ends[name] = append(starts[name], started.Sub(begun)), append(ends[name], time.Since(started))
 				}
+				if r != nil {
+					r.end("TERM")
+				}
 			}
 		}
 		for _, name := range names {
-			t.Logf("podman 5, run -p %s, rm: by %s: start %v, removal %v", ports, name, median(starts[name]), median(ends[name]))
+			t.Logf("podman 5, run with %s, rm: by %s: start %v, removal %v", ports.name, name, median(starts[name]), median(ends[name]))
 		}
 	}
 }

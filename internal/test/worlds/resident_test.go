@@ -88,7 +88,7 @@ func (r *resident) end(signal string) {
 }
 
 // madeLine is a line of a resident's log about a call.
-var madeLine = regexp.MustCompile(`(?m)^swiftctl serve: (\S+) ([A-Z]+) [0-9.]+ ms: `)
+var madeLine = regexp.MustCompile(`(?m)^swiftctl serve: (\S+) ([A-Za-z]+) [0-9.]+ ms: `)
 
 // made are the calls that it has made: how many of each verb and plugin, such as "ADD bridge".
 func (r *resident) made() map[string]int {
