@@ -175,7 +175,7 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 	}()
 	ctx, gone := context.WithCancelCause(context.Background())
 	defer gone(nil)
-	in := &input{fd: files[0], caller: caller.conn}
+	in := &input{fd: files[0], caller: caller.conn, pieces: netavark.IsCall(m.args)}
 	read := in.kept
 	if m.once() {
 		read = in.whole

@@ -35,6 +35,7 @@ func await(fd, caller int, events int16) bool {
 // input is the caller's standard input.
 type input struct {
 	fd, caller int
+	pieces     bool   // it's written word by word
 	text       []byte // as far as it was read
 }
 
@@ -70,6 +71,30 @@ func (r *input) awaitClose() {
 	}
 }
 
+// Bounds of gather: a look each so many milliseconds, and so many of them.
+const (
+	untilNextLook = 2
+	maxLooks      = 50
+	enough        = 32 << 10 // bytes, of the 64 KiB that a pipe holds
+)
+
+// gather waits until nobody writes into the pipe any more, or no more comes for a moment. netavark
+// writes each word of a call's input by itself, some 7,000 for 200 ports, and whoever reads along wakes
+// up for each.
+func (r *input) gather() {
+	fds := [2]unix.PollFd{{Fd: int32(r.fd)}, {Fd: int32(r.caller), Events: unix.POLLRDHUP}}
+	for had, looks := 0, 0; looks < maxLooks; looks++ {
+		if n, _ := unix.Poll(fds[:], untilNextLook); n != 0 {
+			return
+		}
+		has, err := unix.IoctlGetInt(r.fd, unix.TIOCINQ) // FIONREAD
+		if err != nil || has > 0 && has == had || has > enough {
+			return
+		}
+		had = has
+	}
+}
+
 // whole reads all of it. It's false if the caller has gone before it was there.
 func (r *input) whole() (io.Reader, bool) {
 	// A runtime writes a configuration at once and closes the pipe.
@@ -81,6 +106,9 @@ func (r *input) whole() (io.Reader, bool) {
 		}
 		if len(text) > netconf.MaxInput {
 			break // the plugin says so
+		}
+		if r.pieces {
+			r.gather()
 		}
 		if !await(r.fd, r.caller, unix.POLLIN) {
 			return nil, false

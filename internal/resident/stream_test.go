@@ -77,3 +77,54 @@ func TestInputIsKept(t *testing.T) {
 		t.Errorf("%d descriptors are open, %d before", n, before)
 	}
 }
+
+// A text that's written word by word is read as a whole, also one that is longer than the pipe, and one
+// whose writer takes its time. A caller that goes ends the wait.
+func TestInputInPieces(t *testing.T) {
+	for _, length := range []int{0, 20_000, 200_000} {
+		caller, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &input{fd: int(r.Fd()), caller: caller[0], pieces: true}
+		go func() {
+			for i := 0; i < length; i += 5 {
+				if i == 10_000 {
+					time.Sleep(3 * untilNextLook * time.Millisecond) // it begins to read then
+				}
+				if _, err := io.WriteString(w, "word "); err != nil {
+					t.Error(err)
+				}
+			}
+			w.Close()
+		}()
+		text, ok := in.whole()
+		if !ok {
+			t.Fatal("the caller is taken for gone")
+		}
+		if got, err := io.ReadAll(text); err != nil || string(got) != strings.Repeat("word ", length/5) {
+			t.Errorf("of %d bytes it reads %d, %v", length, len(got), err)
+		}
+		r.Close()
+
+		r, w, err = os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, "word "); err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(caller[1])
+		in = &input{fd: int(r.Fd()), caller: caller[0], pieces: true}
+		if _, ok := in.whole(); ok {
+			t.Error("a caller that has gone is served")
+		}
+		r.Close()
+		w.Close()
+		unix.Close(caller[0])
+	}
+}
