@@ -21,7 +21,7 @@ import (
 )
 
 func newAdopt() *cobra.Command {
-	var dry bool
+	var dry, back bool
 	cmd := &cobra.Command{
 		Use:   "adopt [CONF...]",
 		Short: "Show the remains of the CNI project's plugins on a node, and take its leases over",
@@ -32,12 +32,18 @@ func newAdopt() *cobra.Command {
 			"Without --dry-run the leases are indexed. The next ADD would do that otherwise. Nothing else is changed.\n" +
 			"Rules that belong to no container with a lease are listed last, with the commands that remove them. The exit\n" +
 			"status is then 1. Chains that the CNI project's plugins made by iptables-legacy are listed apart, with their\n" +
-			"containers. Neither DEL nor GC removes them, and the chain of a port leads to the next holder of the address.\n\n" + confsHelp,
+			"containers. Neither DEL nor GC removes them, and the chain of a port leads to the next holder of the address.\n\n" +
+			"--back changes nothing and looks the other way: it names the keys of configurations that the CNI project's plugins\n" +
+			"don't have, and what is lost without them. The exit status is 1 if there are any.\n\n" + confsHelp,
 	}
 	conf, dirs := confFlag(cmd), dataDirFlag(cmd)
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "look only")
+	cmd.Flags().BoolVar(&back, "back", false, "name the keys that the CNI project's plugins don't have")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		confs, err := readConfs(args, *conf, cmd.Flags().Changed("conf-dir"))
+		if back {
+			return join(err, wayBack(cmd.OutOrStdout(), confs))
+		}
 		from := existing(dataDirs(*dirs, confs), cmd.Flags().Changed("data-dir"))
 		if !dry {
 			err = join(err, index(cmd.Context(), from))
