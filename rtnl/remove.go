@@ -46,21 +46,61 @@ func (c *Conn) RemoveBy(ctx context.Context, from *Conn, ns *NetNS, index int) e
 	return c.remove(ctx, index, from, &number)
 }
 
+// Number gives a namespace a number in the conn's, if it has none yet, so that
+// [Conn.LinksEverywhere] and [Conn.RemoveEverywhere] find it (RTM_NEWNSID, Linux 4.0). It lasts for
+// as long as both. Errors: [*Error].
+func (c *Conn) Number(ns *NetNS) error {
+	c.aboutNumber(unix.RTM_NEWNSID, unix.NLM_F_ACK, ns)
+	c.enc.u32(unix.NETNSA_NSID, ^uint32(0)) // whichever is free
+	err := c.ask("number a namespace", func([]byte) error { return nil })
+	if e, ok := as[*Error](err); ok && e.Errno == unix.EEXIST {
+		return nil
+	}
+	return err
+}
+
+// RemoveEverywhere deletes links of all namespaces that have a number in the conn's, its own
+// excepted, for which gone is true. It waits until they are gone. Errors: [*Error], [Refused],
+// [ErrInterrupted].
+func (c *Conn) RemoveEverywhere(f LinkFilter, gone func(Link) bool) error {
+	numbers, err := c.netNSNumbers()
+	if err != nil {
+		return err
+	}
+	var b Batch
+	for _, number := range numbers {
+		links, err := c.linksIn(&number, f)
+		if e, ok := as[*Error](err); ok && e.Errno == unix.EINVAL {
+			continue // it's dying
+		}
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if gone(l.Link) {
+				b.deleteIn(l.Index, number)
+			}
+		}
+	}
+	if len(b.steps) == 0 {
+		return nil
+	}
+	return c.Do(&b)
+}
+
+func (c *Conn) aboutNumber(typ, flags uint16, ns *NetNS) {
+	c.enc.buf = c.enc.buf[:0]
+	c.enc.begin(typ, unix.NLM_F_REQUEST|flags)
+	c.enc.fixed(unix.AF_UNSPEC, 0, 0, 0) // struct rtgenmsg
+	c.enc.u32(unix.NETNSA_FD, uint32(ns.fd))
+}
+
 // numberOf returns the number that the conn's namespace has given to another, or gives it one.
 func (c *Conn) numberOf(ns *NetNS) (number int32, err error) {
-	request := func(typ, flags uint16) {
-		c.enc.buf = c.enc.buf[:0]
-		c.enc.begin(typ, unix.NLM_F_REQUEST|flags)
-		c.enc.fixed(unix.AF_UNSPEC, 0, 0, 0) // struct rtgenmsg
-		c.enc.u32(unix.NETNSA_FD, uint32(ns.fd))
-	}
-	request(unix.RTM_NEWNSID, unix.NLM_F_ACK)
-	c.enc.u32(unix.NETNSA_NSID, ^uint32(0)) // whichever is free
-	err = c.ask("number a namespace", func([]byte) error { return nil })
-	if e, ok := as[*Error](err); err != nil && !(ok && e.Errno == unix.EEXIST) {
+	if err := c.Number(ns); err != nil {
 		return 0, err
 	}
-	request(unix.RTM_GETNSID, 0)
+	c.aboutNumber(unix.RTM_GETNSID, 0, ns)
 	err = c.ask("get the number of a namespace", func(data []byte) error {
 		a := attrs{rest: data[min(len(data), sizeofRtGenmsg):]}
 		for a.next() {

@@ -165,3 +165,32 @@ func TestRemoveBy(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of the links of numbered namespaces those go that are asked for, and no others.
+func TestRemoveEverywhere(t *testing.T) {
+	host, c1, c2 := newSide(t, "host"), newSide(t, "c1"), newSide(t, "c2")
+	host.must(t, func(b *Batch) {
+		b.Create(Veth{Link: Link{Index: 20, Name: "parent", State: Up}, Peer: Link{Name: "far"}})
+		for _, s := range []side{c1, c2} {
+			b.Create(Macvlan{Link: Link{Index: 77, Name: "eth0", NetNS: s.ns}, Parent: 20, Mode: MacvlanBridge})
+			b.Create(Macvlan{Link: Link{Index: 78, Name: "eth1", NetNS: s.ns}, Parent: 20, Mode: MacvlanBridge})
+		}
+	})
+	for range 2 { // a second number isn't given
+		if err := host.Number(c1.ns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := host.RemoveEverywhere(LinkFilter{Kind: "macvlan"}, func(l Link) bool { return l.Name == "eth0" }); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []struct {
+		side  side
+		index int
+		there bool
+	}{{c1, 77, false}, {c1, 78, true}, {c2, 77, true}, {c2, 78, true}} {
+		if _, err := left.side.Name(left.index); (err == nil) != left.there {
+			t.Errorf("link %d: %v, want it there: %v", left.index, err, left.there)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -53,6 +54,19 @@ func bootHost(trial int, refs *references) (*host, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// connect makes the link that a plugin's are on.
+func (h *host) connect(master string) error {
+	if master == "" {
+		return nil
+	}
+	for _, line := range []string{"link add " + master + " index 900 type veth peer name far0 index 901", "link set far0 up", "link set " + master + " up"} {
+		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", line, err, out)
+		}
+	}
+	return nil
 }
 
 // empty removes the content of a directory. A mount point can't be removed itself.

@@ -68,7 +68,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursStays, oursDrives, oursDrivesStays}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursLinks, oursStays, oursDrives, oursDrivesStays}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {

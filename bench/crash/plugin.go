@@ -42,6 +42,8 @@ type Plugin struct {
 	// Leases is host-local's dataDir, or empty if the configuration has none.
 	Leases string `json:",omitempty"`
 	Bridge string `json:",omitempty"`
+	// Master is a link that the host has before anything is attached, or empty.
+	Master string `json:",omitempty"`
 }
 
 // runLimit is how long a verb may take before it counts as hung.

@@ -75,7 +75,7 @@ func (t *trying) reboot() error {
 		return err
 	}
 	t.host = h
-	if err := t.reside(); err != nil {
+	if err := errors.Join(h.connect(t.plugin.Master), t.reside()); err != nil {
 		return err
 	}
 	clear(t.live)

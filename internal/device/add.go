@@ -217,6 +217,9 @@ func (at *attaching) create() error {
 	if at.keys.kind == tap {
 		return at.createTap()
 	}
+	if err := at.conn.Number(at.container); err != nil { // so that GC finds it
+		return fault.Wrap("number the container's namespace", err)
+	}
 	at.undo.Push("link", at.remove)
 	for attempt := range names.Attempts {
 		nm := at.keys.namesOf(at.attachment, attempt)

@@ -10,6 +10,8 @@ package device
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/addresses"
@@ -138,15 +140,40 @@ func defaultLink(conn *rtnl.Conn) (l rtnl.LinkState, _ error) {
 	return l, fault.Wrap("look for the default route's link", err)
 }
 
-// GC ends the leases of whoever isn't valid. Links end with their containers.
+// GC removes the links of whoever isn't valid, and then ends their leases.
 func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) error {
 	if err := k.problem(true); err != nil {
 		return err
+	}
+	if err := k.endLinks(ctx, valid); err != nil {
+		return fault.Wrap("delete links", err)
 	}
 	if from := addresses.Of(k.conf); from != nil {
 		return from.GC(ctx, c, valid)
 	}
 	return nil
+}
+
+// endLinks finds the links by their owners' names, in the namespaces that Add has numbered.
+func (k *Keys) endLinks(ctx context.Context, valid []spec.Attachment) error {
+	call := process.Of(ctx)
+	conn, err := call.Route()
+	if err != nil {
+		return err
+	}
+	defer call.CloseRoute(conn)
+	err = conn.RemoveEverywhere(rtnl.LinkFilter{Kind: k.kind.String()}, func(l rtnl.Link) bool {
+		parts := strings.Split(l.Alias, "/")
+		if len(parts) != 3 || parts[0] != k.conf.Name {
+			return false
+		}
+		a := spec.Attachment{ContainerID: parts[1], IfName: parts[2]}
+		return k.isOurs(a, l.Index) && !slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == names.Lessee(a) })
+	})
+	if fault.OnlyAbsent(err) {
+		return nil
+	}
+	return err
 }
 
 // Reclaim ends the leases of the provably dead.

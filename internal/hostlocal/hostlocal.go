@@ -60,7 +60,14 @@ func (k *Keys) Lease(ctx context.Context, a spec.Attachment, req ipam.Request) (
 	if err != nil {
 		return nil, fault.Wrap("open the lease store", err)
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	defer func() {
+		if failed := store.Close(); failed != nil {
+			if err == nil {
+				_ = k.Del(context.WithoutCancel(ctx), nil, a) // nobody else will
+			}
+			err = errors.Join(err, failed)
+		}
+	}()
 	req.Owner, req.Sets, req.Want = names.Lessee(a), k.conf.IPAM.Sets, k.Wanted(a)
 	leases, err := store.Reserve(req)
 	if err != nil {
