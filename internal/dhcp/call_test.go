@@ -126,6 +126,14 @@ func TestCheckComparesAddresses(t *testing.T) {
 	}
 }
 
+// CHECK gives nothing back, even if it doesn't understand the answer.
+func TestCheckReleasesNothing(t *testing.T) {
+	d := &DHCP{}
+	if err := serve(t, d).Check(t.Context(), &verbs.Call{}, c1); err == nil || strings.Join(d.calls, " ") != "Allocate" {
+		t.Errorf("%v, calls %v", err, d.calls)
+	}
+}
+
 // A call that's refused holds nothing, so nothing is given back; an answer that's of no use is.
 func TestRefusedAndUseless(t *testing.T) {
 	refused := &DHCP{err: errors.New("no more tries")}

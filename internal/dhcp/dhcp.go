@@ -48,6 +48,15 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 	if e := k.Wrong(a); e != nil {
 		return nil, e
 	}
+	res, err := k.ask(ctx, a)
+	if err != nil && !errors.Is(err, errNothing) {
+		_, _ = k.call(context.WithoutCancel(ctx), release, a, timeout)
+	}
+	return res, err
+}
+
+// ask gets an attachment's address.
+func (k *Keys) ask(ctx context.Context, a spec.Attachment) (*spec.Result, error) {
 	reply, err := k.call(ctx, allocate, a, allocateTimeout)
 	res := &spec.Result{CNIVersion: "1.0.0"} // it has this form, whatever is asked for
 	if err == nil {
@@ -60,9 +69,6 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 		err = fault.Wrap("the DHCP daemon's answer", err)
 	}
 	res.CNIVersion, res.OfIPAM = k.conf.CNIVersion, true
-	if err != nil && !errors.Is(err, errNothing) {
-		_, _ = k.call(context.WithoutCancel(ctx), release, a, timeout)
-	}
 	return res, err
 }
 
@@ -73,9 +79,10 @@ func (k *Keys) Del(ctx context.Context, _ *verbs.Call, a spec.Attachment) error 
 }
 
 // Check asks for the address again: a daemon that has the lease only looks whether the link is
-// there. One that has lost it gets another lease, which may be of another address.
+// there. One that has lost it gets another lease, which may be of another address. Whatever the
+// answer is, the address may be in use, so it isn't given back.
 func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
-	res, err := k.Add(ctx, c, a)
+	res, err := k.ask(ctx, a)
 	if err != nil || c.Prev == nil {
 		return err
 	}
