@@ -3,6 +3,7 @@
 package netconf
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/internal/jsontext"
@@ -22,7 +23,7 @@ func (k *IPAM) dhcpField(r *jsontext.Reader, key string) error {
 		return err
 	case "priority":
 		n := 0
-		return r.Bounded(&n, 0, 1<<32-1)
+		return r.Bounded(&n, 0, math.MaxUint32&math.MaxInt) // an int of 32 bits holds less
 	}
 	return nil
 }
