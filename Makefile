@@ -130,8 +130,9 @@ race: ## 10,000 random operations against a model, and as many with a resident t
 soak: ## a million of them
 	go -C bench run ./race -ops 1000000
 
-arm64: ## cross-build
+arm64: ## cross-build; the programs also compile where an int has 32 bits
 	GOARCH=arm64 $(MAKE) build BIN=bin/arm64
+	GOARCH=arm GOARM=7 $(MAKE) build BIN=.cache/arm
 
 dist: ## a release's files in dist/: docs/releases.md lists them (ARCHES="amd64 arm64" for less)
 	rm -rf dist
