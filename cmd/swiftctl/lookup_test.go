@@ -48,7 +48,7 @@ func TestUnreached(t *testing.T) {
 	if err := in.run(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"bridge", "macvlan"} {
+	for _, name := range []string{"bridge", "ovs"} {
 		if err := os.MkdirAll(theirs, 0o755); err != nil {
 			t.Fatal(err)
 		}
