@@ -130,9 +130,10 @@ race: ## 10,000 random operations against a model, and as many with a resident t
 soak: ## a million of them
 	go -C bench run ./race -ops 1000000
 
-arm64: ## cross-build; the programs also compile where an int has 32 bits
+arm64: ## cross-build; the programs also compile where an int has 32 bits, and where a device has
 	GOARCH=arm64 $(MAKE) build BIN=bin/arm64
 	GOARCH=arm GOARM=7 $(MAKE) build BIN=.cache/arm
+	GOARCH=mips64le $(MAKE) build BIN=.cache/mips64le
 
 dist: ## a release's files in dist/: docs/releases.md lists them (ARCHES="amd64 arm64" for less)
 	rm -rf dist

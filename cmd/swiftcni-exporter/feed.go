@@ -131,7 +131,7 @@ func socketAt(path string) (at file, err error) {
 	if err := unix.Stat(path, &st); err != nil {
 		return at, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return file{st.Dev, st.Ino}, nil
+	return file{uint64(st.Dev), st.Ino}, nil // mips64 has it in 32 bits
 }
 
 // known are the names of steps.
