@@ -8,6 +8,10 @@ func badDevices() []badInput {
 	conf := func(plugin, keys string) string {
 		return `{"cniVersion":"1.1.0","name":"dev","type":"` + plugin + `"` + keys + `}`
 	}
+	own := func(row badInput) badInput {
+		row.ownWords = true
+		return row
+	}
 	row := func(plugin, name, keys, msg, key string) badInput {
 		return badInput{name: plugin + " " + name, program: plugin, conf: conf(plugin, keys), code: 7, msg: msg, key: key}
 	}
@@ -18,9 +22,9 @@ func badDevices() []badInput {
 			row(plugin, "linkInContainer a string", local+`,"master":"dummy0","linkInContainer":"yes"`, "expected a boolean", "linkInContainer"),
 			row(plugin, "MTU a string", local+`,"master":"dummy0","mtu":"1400"`, "expected a number", "mtu"),
 			row(plugin, "MTU a fraction", local+`,"master":"dummy0","mtu":1.5`, "expected a whole number", "mtu"),
-			row(plugin, "MTU negative", local+`,"master":"dummy0","mtu":-1`, "expected 0 to 65535", "mtu"),
-			row(plugin, "MTU too large", local+`,"master":"dummy0","mtu":65536`, "expected 0 to 65535", "mtu"),
-			row(plugin, "MTU too small for IPv6", `,"master":"dummy0","mtu":1279,"ipam":{"type":"host-local","ranges":[[{"subnet":"fd00:7::/64"}]]}`, "IPv6 needs 1280", "mtu"),
+			own(row(plugin, "MTU negative", local+`,"master":"dummy0","mtu":-1`, "expected 0 to 65535", "mtu")),
+			own(row(plugin, "MTU too large", local+`,"master":"dummy0","mtu":65536`, "expected 0 to 65535", "mtu")),
+			own(row(plugin, "MTU too small for IPv6", `,"master":"dummy0","mtu":1279,"ipam":{"type":"host-local","ranges":[[{"subnet":"fd00:7::/64"}]]}`, "IPv6 needs 1280", "mtu")),
 			row(plugin, "dns a string", local+`,"master":"dummy0","dns":"8.8.8.8"`, "expected an object", "dns"),
 			row(plugin, "range bad", `,"master":"dummy0","ipam":{"type":"host-local","subnet":"10.7.0.0/32"}`, "too small to allocate from", ""),
 			badInput{name: plugin + " no such master", program: plugin, conf: conf(plugin, local+`,"master":"nolink0"`), code: 999, msg: `failed to lookup master "nolink0"`},
@@ -29,7 +33,7 @@ func badDevices() []badInput {
 			badInput{name: plugin + " of the host", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), env: env{"CNI_NETNS": "/proc/self/ns/net"}, code: 8, msg: "should not be the same"},
 			badInput{name: plugin + " of nobody", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), env: env{"CNI_NETNS": "/nowhere"}, code: 4, msg: `failed to open netns "/nowhere"`},
 			badInput{name: plugin + " without a namespace", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), env: env{"CNI_NETNS": ""}, code: 4, msg: "[CNI_NETNS] missing"},
-			badInput{name: plugin + " CHECK without result", verb: "CHECK", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), code: 7, msg: "equired prevResult missing"},
+			badInput{name: plugin + " CHECK without result", ownWords: true, verb: "CHECK", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), code: 7, msg: "equired prevResult missing"},
 			badInput{name: plugin + " STATUS without master", verb: "STATUS", program: plugin, conf: conf(plugin, local+`,"master":"nolink0"`), code: 50, msg: "nolink0"},
 			badInput{name: plugin + " unknown argument", program: plugin, conf: conf(plugin, local+`,"master":"dummy0"`), env: env{"CNI_ARGS": "FOO=bar"}, code: 4, msg: "ARGS: unknown args"},
 		)
@@ -62,6 +66,6 @@ func badDevices() []badInput {
 		row("vlan", "ID too large", local+`,"master":"dummy0","vlanId":4095`, "invalid VLAN ID 4095", "vlanId"),
 		row("vlan", "ID a string", local+`,"master":"dummy0","vlanId":"7"`, "expected a number", "vlanId"),
 		row("dummy", "without IPAM", ``, "dummy interface requires an IPAM configuration", "ipam.type"),
-		badInput{name: "dummy CHECK without result", verb: "CHECK", program: "dummy", conf: conf("dummy", local), code: 7, msg: "dummy: Required prevResult missing"},
+		badInput{name: "dummy CHECK without result", ownWords: true, verb: "CHECK", program: "dummy", conf: conf("dummy", local), code: 7, msg: "dummy: Required prevResult missing"},
 	)
 }
