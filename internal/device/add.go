@@ -214,11 +214,11 @@ func (at *attaching) ownMAC(addrs []netip.Prefix) net.HardwareAddr {
 
 // create makes the link, by an index that nobody has.
 func (at *attaching) create() error {
-	if at.keys.kind == tap {
-		return at.createTap()
-	}
 	if err := at.conn.Number(at.container); err != nil { // so that GC finds it
 		return fault.Wrap("number the container's namespace", err)
+	}
+	if at.keys.kind == tap {
+		return at.createTap()
 	}
 	at.undo.Push("link", at.remove)
 	for attempt := range names.Attempts {
@@ -344,7 +344,7 @@ func (at *attaching) configure(ctx context.Context) error {
 	}
 	var b rtnl.Batch
 	if at.link.Phase != endpoint.Answered {
-		if alias := names.Alias(names.RulesOwner(at.keys.conf.Name, names.Lessee(at.attachment))); alias != "" {
+		if alias := at.keys.alias(at.attachment); alias != "" {
 			b.Set(rtnl.Link{Index: at.link.Index, Alias: alias})
 		}
 	}

@@ -92,11 +92,14 @@ func (k *Keys) find(conn *rtnl.Conn, a spec.Attachment) (int, error) {
 	l, err := conn.Link(a.IfName)
 	switch {
 	case err == nil:
-		if l.Kind == k.kind.driver() && (l.Index < names.Least || k.isOurs(a, l.Index)) {
+		if l.Kind == k.kind.driver() && k.canBeOurs(a, l.Link) {
 			return l.Index, nil
 		}
 	case !fault.Absent(err):
 		return 0, fault.Wrap("failed to lookup "+strconv.Quote(a.IfName), err)
+	}
+	if k.kind == tap {
+		return k.findTap(conn, a)
 	}
 	for attempt := range names.Attempts {
 		index := k.namesOf(a, attempt).Peer
@@ -105,6 +108,29 @@ func (k *Keys) find(conn *rtnl.Conn, a spec.Attachment) (int, error) {
 		}
 		if l, err := conn.LinkByIndex(index); err == nil && l.Kind == k.kind.driver() {
 			return index, nil
+		}
+	}
+	return 0, nil
+}
+
+// canBeOurs reports whether a link with the attachment's name isn't another owner's: by its index,
+// which the reference leaves to the kernel, or a tap by its alias.
+func (k *Keys) canBeOurs(a spec.Attachment, l rtnl.Link) bool {
+	if k.kind != tap {
+		return l.Index < names.Least || k.isOurs(a, l.Index)
+	}
+	_, _, owned := ownerOf(l.Alias)
+	return !owned || l.Alias == k.alias(a)
+}
+
+// findTap finds a tap that has another name by now.
+func (k *Keys) findTap(conn *rtnl.Conn, a spec.Attachment) (int, error) {
+	for l, err := range conn.Links(rtnl.LinkFilter{Kind: tap.driver()}) {
+		if err != nil {
+			return 0, fault.Wrap("list links", err)
+		}
+		if l.Alias != "" && l.Alias == k.alias(a) {
+			return l.Index, nil
 		}
 	}
 	return 0, nil

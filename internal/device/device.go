@@ -4,8 +4,9 @@
 // macvlan, ipvlan and vlan, whose links are on a link of the host, the master, and of dummy and tap,
 // whose links are on none.
 //
-// The link is born in the container's namespace. Its index follows from its owner, but for a tap's,
-// so that Del finds what a process that died midway left. Nothing of an attachment is on the host but its lease.
+// The link is born in the container's namespace. Its index follows from its owner, so that Del finds
+// what a process that died midway left. A tap's is the kernel's choice: it's known by its name and its
+// alias. Nothing of an attachment is on the host but its lease.
 package device
 
 import (
@@ -154,7 +155,8 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	return nil
 }
 
-// endLinks finds the links by their owners' names, in the namespaces that Add has numbered.
+// endLinks finds the links by their owners' names, in the namespaces that Add has numbered. A tap's
+// alias is believed, since its index is the kernel's choice.
 func (k *Keys) endLinks(ctx context.Context, valid []spec.Attachment) error {
 	call := process.Of(ctx)
 	conn, err := call.Route()
@@ -162,18 +164,28 @@ func (k *Keys) endLinks(ctx context.Context, valid []spec.Attachment) error {
 		return err
 	}
 	defer call.CloseRoute(conn)
-	err = conn.RemoveEverywhere(rtnl.LinkFilter{Kind: k.kind.String()}, func(l rtnl.Link) bool {
-		parts := strings.Split(l.Alias, "/")
-		if len(parts) != 3 || parts[0] != k.conf.Name {
-			return false
-		}
-		a := spec.Attachment{ContainerID: parts[1], IfName: parts[2]}
-		return k.isOurs(a, l.Index) && !slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == names.Lessee(a) })
+	err = conn.RemoveEverywhere(rtnl.LinkFilter{Kind: k.kind.driver()}, func(l rtnl.Link) bool {
+		network, a, ok := ownerOf(l.Alias)
+		return ok && network == k.conf.Name && (k.kind == tap || k.isOurs(a, l.Index)) && !slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == names.Lessee(a) })
 	})
 	if fault.OnlyAbsent(err) {
 		return nil
 	}
 	return err
+}
+
+// ownerOf reads a link's alias. ok is false if it isn't one of Add's.
+func ownerOf(alias string) (network string, a spec.Attachment, ok bool) {
+	parts := strings.Split(alias, "/")
+	if len(parts) != 3 {
+		return "", a, false
+	}
+	return parts[0], spec.Attachment{ContainerID: parts[1], IfName: parts[2]}, true
+}
+
+// alias names an attachment on its link, or is empty where there's no room.
+func (k *Keys) alias(a spec.Attachment) string {
+	return names.Alias(names.RulesOwner(k.conf.Name, names.Lessee(a)))
 }
 
 // Reclaim ends the leases of the provably dead.
