@@ -68,6 +68,16 @@ func (w *lending) del() {
 	}
 }
 
+// leases are the files of the network's leases.
+func (w *lending) leases() []string {
+	w.t.Helper()
+	list, err := filepath.Glob(filepath.Join(w.network.conf.IPAM.DataDir, "lent", "10.9.*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return list
+}
+
 // A shownLink is what "ip -json -d addr" says of a link.
 type shownLink struct {
 	Name     string   `json:"ifname"`
@@ -315,6 +325,21 @@ func TestHostDeviceGCIsCareful(t *testing.T) {
 	}
 }
 
+// A container that isn't valid by GC's list keeps its link until DEL, and the address as long.
+func TestHostDeviceGCKeepsAddressesInUse(t *testing.T) {
+	w := lend(t, `"device": "card0", "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
+	w.add()
+	for _, want := range []int{1, 0} {
+		if err := hostDeviceRoom.gc(t.Context(), w.network, []Attachment{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.leases(); len(got) != want {
+			t.Errorf("%d leases, expected %d: %s", len(got), want, got)
+		}
+		removeLink(t, "far0") // and with it the container's
+	}
+}
+
 // A container that may change its links can't choose the name on the host.
 func TestHostDeviceAliasIsTheContainers(t *testing.T) {
 	for _, alias := range []string{"docker0", "", "a/b", "%d", "a b"} {
@@ -375,20 +400,13 @@ func TestHostDeviceIsWantedTwice(t *testing.T) {
 func TestHostDeviceWithoutNamespace(t *testing.T) {
 	w := lend(t, `"device": "card0", "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
 	w.add()
-	leases := func() []string {
-		list, err := filepath.Glob(filepath.Join(w.network.conf.IPAM.DataDir, "lent", "10.9.*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
-	}
-	if len(leases()) != 1 {
+	if len(w.leases()) != 1 {
 		t.Fatal("no lease")
 	}
 	a := w.a
 	nstest.Remove(a.NetNS)
 	w.del()
-	if got := leases(); got != nil {
+	if got := w.leases(); got != nil {
 		t.Error(got)
 	}
 }

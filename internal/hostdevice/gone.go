@@ -11,11 +11,13 @@ import (
 	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/hostlocal"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/netns"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/verbs"
+	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
@@ -102,7 +104,8 @@ func (p *passage) leave(ctx context.Context, a spec.Attachment) (name string, _ 
 }
 
 // GC gives links their names back that the kernel has moved to the host, as their containers have
-// ended, but for those of valid attachments. What an IPAM plugin holds for others ends.
+// ended, but for those of valid attachments. What an IPAM plugin holds for others ends, unless they
+// still have their links.
 func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) error {
 	keep := make([]string, len(valid))
 	for i, a := range valid {
@@ -114,11 +117,37 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 		return fault.Wrap("open a netlink socket", err)
 	}
 	defer call.CloseRoute(conn)
-	err = k.gather(conn, keep)
-	if from := addresses.Of(k.conf); from != nil {
-		err = errors.Join(err, from.GC(ctx, c, valid))
+	return fault.Join(k.gather(conn, keep), k.endLeases(ctx, c, conn, valid))
+}
+
+// endLeases ends leases of ours but for those of valid attachments, and of links that a container
+// still has: nothing but DEL takes them out, and they keep their addresses. The kernel numbers a
+// namespace that a link moves to (__dev_change_net_namespace, net/core/dev.c), so they are listed.
+func (k *Keys) endLeases(ctx context.Context, c *verbs.Call, conn *rtnl.Conn, valid []spec.Attachment) error {
+	from := addresses.Of(k.conf)
+	local, ok := from.(*hostlocal.Keys)
+	switch {
+	case from == nil:
+		return nil
+	case !ok:
+		return from.GC(ctx, c, valid)
 	}
-	return fault.Join(err)
+	if err := k.wrongAddresses(); err != nil {
+		return err
+	}
+	var lent []string
+	for l, err := range conn.LinksEverywhere(rtnl.LinkFilter{}) {
+		if err != nil {
+			return fault.Wrap("list links", err)
+		}
+		lent = append(lent, l.AltNames...)
+	}
+	_, err := local.EndAll(ctx, func(r ipam.Record) bool {
+		a := spec.Attachment{ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
+		return slices.Contains(lent, k.mark(a)) ||
+			slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == r.Owner })
+	}, func(*ipam.Store) {}, nil)
+	return err
 }
 
 // Reclaim is GC for all that came back.
