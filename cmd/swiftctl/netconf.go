@@ -96,7 +96,7 @@ func atPath(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// errOtherPlugin is the error for a configuration without a plugin that makes links.
+// errOtherPlugin is the error for a configuration without a plugin whose links are looked at.
 var errOtherPlugin = errors.New(`has no "bridge" or "ptp" plugin`)
 
 func readNetconf(path string) (*netconf, error) {
