@@ -57,6 +57,7 @@ func examine(ctx context.Context, confs []*netconf, dirs []string, dirsNamed boo
 	for _, h := range x.node.list {
 		x.called(ctx, h)
 	}
+	x.apart(ctx)
 	slices.SortStableFunc(x.found, func(a, b finding) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Who, b.Who), cmp.Compare(a.Kind, b.Kind))
 	})

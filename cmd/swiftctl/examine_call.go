@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/swiftcni/swiftcni/cni"
@@ -35,12 +36,39 @@ func (x *examination) called(ctx context.Context, h *held) {
 	if err != nil {
 		return // there is no cache, or it's another version of libcni's
 	}
-	n, _ := cni.Parse(known.Config) // the plugins that can be read report what is wrong
-	if n == nil {
-		return
+	if n, _ := cni.Parse(known.Config); n != nil { // the plugins that can be read report what is wrong
+		x.callAll(ctx, h, known, facts.Of(n))
 	}
-	_, err = os.Stat(known.netns())
-	for _, p := range facts.Of(n) {
+}
+
+// apart calls those plugins whose links the host doesn't see, such as macvlan's, for attachments
+// that only the cache knows. Only the cache says that they live, if their namespace does.
+func (x *examination) apart(ctx context.Context) {
+	files, _ := filepath.Glob(filepath.Join(x.cache, "results", "*"))
+	for _, path := range files {
+		known, err := readCached(path)
+		if err != nil || known.netns() == "" {
+			continue
+		}
+		if _, err := os.Stat(known.netns()); err != nil {
+			continue
+		}
+		n, _ := cni.Parse(known.Config)
+		if n == nil || n.Name() != known.NetworkName {
+			continue
+		}
+		plugins := facts.Of(n)
+		if slices.ContainsFunc(plugins, func(p facts.Plugin) bool { return p.Name == "bridge" || p.Name == "ptp" }) {
+			continue
+		}
+		x.callAll(ctx, &held{Network: known.NetworkName, ContainerID: known.ContainerID, IfName: known.IfName}, known, plugins)
+	}
+}
+
+// callAll calls each plugin that only looks.
+func (x *examination) callAll(ctx context.Context, h *held, known *cached, plugins []facts.Plugin) {
+	_, err := os.Stat(known.netns())
+	for _, p := range plugins {
 		// If another program gives the addresses, CHECK runs that program, which may do more than
 		// look: dhcp's asks for the lease. A chain is checked by its first plugin.
 		if slices.Contains(cni.PluginNames(), p.Name) && !p.Delegates && !p.InChain && (err == nil || slices.Contains(outsidePlugins, p.Name)) {

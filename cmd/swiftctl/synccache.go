@@ -82,6 +82,8 @@ func (s *syncing) rebuild(p facts.Plugin) error {
 type cached struct {
 	Kind           string
 	NetworkName    string
+	ContainerID    string
+	IfName         string
 	Config         []byte // the configuration or the list that it was attached by
 	CapabilityArgs map[string]json.RawMessage
 	Result         json.RawMessage
