@@ -43,12 +43,16 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 	return fault.Join(from.Del(ctx, c, a), err)
 }
 
-// endLink removes the attachment's link, if its namespace is still there.
+// endLink removes the attachment's link. Without the way to its namespace the link is looked for in
+// all that have a number: the namespace may go on living, and nobody else may have its address then.
 func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	call := process.Of(ctx)
 	call.Enter(calls.Namespace)
+	elsewhere := func() error {
+		return k.endLinks(ctx, func(of spec.Attachment) bool { return names.Lessee(of) == names.Lessee(a) })
+	}
 	if a.NetNS == "" {
-		return nil
+		return elsewhere()
 	}
 	own, err := call.NetNS()
 	if err != nil {
@@ -56,7 +60,7 @@ func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	}
 	ns, err := netns.Open(a, own)
 	if netns.Gone(err) {
-		return nil
+		return elsewhere()
 	}
 	if err != nil {
 		return err

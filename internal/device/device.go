@@ -146,8 +146,11 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	if err := k.problem(true); err != nil {
 		return err
 	}
-	if err := k.endLinks(ctx, valid); err != nil {
-		return fault.Wrap("delete links", err)
+	err := k.endLinks(ctx, func(a spec.Attachment) bool {
+		return !slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == names.Lessee(a) })
+	})
+	if err != nil {
+		return err
 	}
 	if from := addresses.Of(k.conf); from != nil {
 		return from.GC(ctx, c, valid)
@@ -155,23 +158,24 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	return nil
 }
 
-// endLinks finds the links by their owners' names, in the namespaces that Add has numbered. A tap's
-// alias is believed, since its index is the kernel's choice.
-func (k *Keys) endLinks(ctx context.Context, valid []spec.Attachment) error {
+// endLinks removes the network's links of those who are gone. It finds them by their owners' names,
+// in the namespaces that Add has numbered. A tap's alias is believed, since its index is the
+// kernel's choice.
+func (k *Keys) endLinks(ctx context.Context, gone func(spec.Attachment) bool) error {
 	call := process.Of(ctx)
 	conn, err := call.Route()
 	if err != nil {
-		return err
+		return fault.Wrap("open a netlink socket", err)
 	}
 	defer call.CloseRoute(conn)
 	err = conn.RemoveEverywhere(rtnl.LinkFilter{Kind: k.kind.driver()}, func(l rtnl.Link) bool {
 		network, a, ok := ownerOf(l.Alias)
-		return ok && network == k.conf.Name && (k.kind == tap || k.isOurs(a, l.Index)) && !slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == names.Lessee(a) })
+		return ok && network == k.conf.Name && (k.kind == tap || k.isOurs(a, l.Index)) && gone(a)
 	})
 	if fault.OnlyAbsent(err) {
 		return nil
 	}
-	return err
+	return fault.Wrap("delete links", err)
 }
 
 // ownerOf reads a link's alias. ok is false if it isn't one of Add's.
