@@ -219,7 +219,7 @@ func TestAViolationStopsTheRun(t *testing.T) {
 	r := carry(t, p)
 	var text strings.Builder
 	r.write(&text)
-	for _, want := range []string{"VIOLATION at operation", "seed 6", "ADD → ok", "replay: -seed 6"} {
+	for _, want := range []string{"VIOLATION at operation", "seed 6", ": ADD → ", "replay: -seed 6"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q isn't in the report:\n%s", want, text.String())
 		}
