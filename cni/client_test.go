@@ -52,7 +52,7 @@ func TestClientKeepsFewDescriptors(t *testing.T) {
 	}
 	attachAndDetach(1)
 	// Its namespace, a socket of rtnetlink, and one of nftables.
-	if got := descriptors(t, before+3); got != before+3 {
+	if got := descriptors(t, before+3); got > before+3 {
 		t.Errorf("%d descriptors after a call, before %d", got, before)
 	}
 	attachAndDetach(rounds)

@@ -298,8 +298,8 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := count(t, "/proc/self/fd"); got != fds {
-		t.Errorf("%d descriptors, want %d", got, fds)
+	if got := count(t, "/proc/self/fd"); got > fds {
+		t.Errorf("%d descriptors, before %d", got, fds)
 	}
 	// Goroutines that wait in system calls have threads; those of the 8 namespaces made above have
 	// ended.
