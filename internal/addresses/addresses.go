@@ -72,8 +72,7 @@ func GiveBack(ctx context.Context, from verbs.Plugin, a spec.Attachment) error {
 // Give asks host-local or static for an attachment's addresses. There's no error without one. conn
 // is in the host's namespace.
 func Give(ctx context.Context, n *netconf.Network, a spec.Attachment, host hostid.ID, conn *rtnl.Conn) (*spec.Result, error) {
-	switch n.IPAM.Plugin {
-	case netconf.Static:
+	if n.IPAM.Plugin == netconf.Static {
 		return static.Of(n).Give(a)
 	}
 	return hostlocal.Of(n).Lease(ctx, a, ipam.Request{
