@@ -167,6 +167,24 @@ func TestNetavarkDriverChooses(t *testing.T) {
 		t.Errorf("leases: %v %s", err, leases)
 	}
 	w.drives(setup, "teardown", netnsPath("c1"))
+
+	// An address that the user has chosen is the container's, and the driver chooses the other one.
+	last := whole.Subnets[0].Gateway.As4()
+	last[3] = 99
+	wanted := netip.AddrFrom4(last)
+	setup = callOf(network, "c1", fmt.Sprintf(`"network_options":{"interface_name":"eth1","static_ips":[%q]}`, wanted))
+	answer, _ := json.Marshal(w.drives(setup, "setup", netnsPath("c1")))
+	for _, want := range []string{`"` + wanted.String() + `/24"`, `"ipnet":"` + whole.Subnets[1].Subnet.Addr().String()} {
+		if !strings.Contains(string(answer), want) {
+			t.Errorf("%s is lacking in %s", want, answer)
+		}
+	}
+	for _, family := range []string{"-4", "-6"} {
+		if routes := w.must("c1", "ip", family, "route"); !strings.Contains(routes, "default via") {
+			t.Errorf("%s routes: %s", family, routes)
+		}
+	}
+	w.drives(setup, "teardown", netnsPath("c1"))
 	w.finish()
 }
 

@@ -52,9 +52,16 @@ func (c *call) conf() ([]byte, error) {
 		w.Close('}')
 	}
 	w.Close(']')
-	w.Key("capabilities").Raw(`{"mac":true,"portMappings":true}`)
+	w.Key("capabilities").Raw(`{"mac":true,"ips":true,"portMappings":true}`)
 	w.Key("runtimeConfig").Open('{')
 	w.Text("mac", c.mac)
+	if n.chooses {
+		w.Key("ips").Open('[')
+		for _, a := range c.addrs {
+			w.Item().Str(a.String())
+		}
+		w.Close(']')
+	}
 	if err := c.writePorts(w); err != nil {
 		return nil, err
 	}
@@ -62,7 +69,8 @@ func (c *call) conf() ([]byte, error) {
 	return w.Close('}').Bytes(), nil
 }
 
-// writeIPAM gives the addresses that podman has chosen, or else lets host-local choose.
+// writeIPAM gives the addresses that podman has chosen, or else lets host-local choose those that the
+// user hasn't.
 func (c *call) writeIPAM(w *jsontext.Writer) error {
 	n := &c.network
 	w.Key("ipam").Open('{')
@@ -111,7 +119,7 @@ func (c *call) writeRoutes(w *jsontext.Writer) {
 	n := &c.network
 	w.Key("routes").Open('[')
 	for _, s := range n.subnets {
-		inside := len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, s.prefix.Contains)
+		inside := n.chooses || len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, s.prefix.Contains)
 		if n.internal || n.noDefaultRoute || !inside || !s.gateway.IsValid() {
 			continue
 		}
