@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -85,7 +86,16 @@ func (c *Conn) RemoveEverywhere(f LinkFilter, gone func(Link) bool) error {
 	if len(b.steps) == 0 {
 		return nil
 	}
-	return c.Do(&b)
+	err = c.Do(&b)
+	refused, ok := as[Refused](err)
+	if !ok {
+		return err
+	}
+	refused = slices.DeleteFunc(refused, func(e *Error) bool { return e.Errno == unix.EINVAL }) // as above, since it was asked
+	if len(refused) == 0 {
+		return nil
+	}
+	return refused
 }
 
 func (c *Conn) aboutNumber(typ, flags uint16, ns *NetNS) {

@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/offload"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"golang.org/x/sys/unix"
 )
 
@@ -192,5 +195,51 @@ func TestRemoveEverywhere(t *testing.T) {
 		if _, err := left.side.Name(left.index); (err == nil) != left.there {
 			t.Errorf("link %d: %v, want it there: %v", left.index, err, left.there)
 		}
+	}
+}
+
+// A namespace that ends between the question and the deletion takes its links along.
+func TestRemoveEverywhereFromDyingNamespace(t *testing.T) {
+	host, alive := newSide(t, "host"), newSide(t, "alive")
+	path := nstest.New(t, "dying")
+	dying, err := OpenNetNS(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.must(t, func(b *Batch) {
+		b.Create(Veth{Link: Link{Index: 20, Name: "parent", State: Up}, Peer: Link{Name: "far"}})
+		for _, ns := range []*NetNS{dying, alive.ns} {
+			b.Create(Macvlan{Link: Link{Index: 77, Name: "eth0", NetNS: ns}, Parent: 20, Mode: MacvlanBridge})
+		}
+	})
+	number, err := host.numberOf(dying)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Number(alive.ns); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Dial(host.ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	end := sync.OnceFunc(func() {
+		dying.Close()
+		nstest.Remove(path)
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			if _, err := other.linksIn(&number, LinkFilter{}); errors.Is(err, unix.EINVAL) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the namespace doesn't end")
+			}
+		}
+	})
+	if err := host.RemoveEverywhere(LinkFilter{Kind: "macvlan"}, func(Link) bool { end(); return true }); err != nil {
+		t.Error(err)
+	}
+	if _, err := alive.Name(77); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link of the other namespace is there: %v", err)
 	}
 }
