@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostdevice"
@@ -403,11 +404,50 @@ func TestHostDeviceWithoutNamespace(t *testing.T) {
 	if len(w.leases()) != 1 {
 		t.Fatal("no lease")
 	}
-	a := w.a
-	nstest.Remove(a.NetNS)
+	w.end()
 	w.del()
 	if got := w.leases(); got != nil {
 		t.Error(got)
+	}
+}
+
+// end ends the container's namespace, and the link with it.
+func (w *lending) end() {
+	w.t.Helper()
+	nstest.Remove(w.a.NetNS)
+	for deadline := time.Now().Add(time.Minute); shown(w.t, "", "far0") != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("the namespace doesn't end")
+		}
+	}
+}
+
+// Without the way to a container that lives its link stays there, and keeps its address: whoever
+// finds the way gives both back, and the namespace's end does so, too.
+func TestHostDeviceKeepsAddressWithoutWay(t *testing.T) {
+	for _, path := range []string{"", "/run/netns/none"} {
+		t.Run(path, func(t *testing.T) {
+			w := lend(t, `"device": "card0", "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
+			way := w.a.NetNS
+			for _, comes := range []bool{true, false} {
+				w.add()
+				w.a.NetNS = path
+				for range 2 {
+					w.del()
+					if len(w.leases()) != 1 || shown(t, way, "eth0") == nil {
+						t.Fatalf("the leases are %q, the container has %v", w.leases(), shown(t, way, "eth0"))
+					}
+				}
+				if w.a.NetNS = way; !comes {
+					w.end()
+					w.a.NetNS = path
+				}
+				w.del()
+				if got := w.leases(); got != nil {
+					t.Error(got)
+				}
+			}
+		})
 	}
 }
 

@@ -36,19 +36,8 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 		process.Of(ctx).Enter(calls.Lease)
 		return from.Del(ctx, c, a)
 	}
-	var err error
-	if k.conf.Delegates() {
-		err = errors.Join(release(), k.takeOut(ctx, a))
-	} else if err = k.takeOut(ctx, a); err == nil || fault.Of(err).Code == spec.CodeInvalidNetNS {
-		err = errors.Join(err, release())
-	}
-	return fault.Join(err)
-}
-
-// takeOut finds the link in the container or, where the container's namespace has ended, on the host.
-func (k *Keys) takeOut(ctx context.Context, a spec.Attachment) error {
 	if userspace, _ := k.userspace(); userspace {
-		return nil
+		return fault.Join(release())
 	}
 	call := process.Of(ctx)
 	call.Enter(calls.Links)
@@ -58,7 +47,56 @@ func (k *Keys) takeOut(ctx context.Context, a spec.Attachment) error {
 	}
 	defer call.CloseRoute(conn)
 	p := &passage{keys: k, host: conn, ifName: a.IfName, mark: k.mark(a)}
-	name, err := p.leave(ctx, a)
+	container, away := reach(ctx, a)
+	if container != nil {
+		defer container.Close()
+	} else if kept, err := p.isElsewhere(); kept || err != nil {
+		return fault.Join(away, err)
+	}
+	switch {
+	case k.conf.Delegates():
+		return fault.Join(away, release(), p.takeOut(ctx, container))
+	case away != nil && fault.Of(away).Code != spec.CodeInvalidNetNS:
+		return away
+	}
+	if err := p.takeOut(ctx, container); err != nil {
+		return fault.Join(away, err)
+	}
+	return fault.Join(away, release())
+}
+
+// reach opens the container's namespace. It returns nil if there's no way to it, and the error if
+// there should be one.
+func reach(ctx context.Context, a spec.Attachment) (*rtnl.NetNS, error) {
+	if a.NetNS == "" {
+		return nil, nil
+	}
+	container, err := open(ctx, a)
+	if netns.Gone(err) {
+		err = nil
+	}
+	return container, err
+}
+
+// isElsewhere reports whether a namespace that lives has the link. Nobody can move it from there
+// without the way to it, so it keeps its address, until a DEL that knows the way or until the
+// namespace ends.
+func (p *passage) isElsewhere() (bool, error) {
+	for l, err := range p.host.LinksEverywhere(rtnl.LinkFilter{}) {
+		if err != nil {
+			return false, fault.Wrap("list links", err)
+		}
+		if slices.Contains(l.AltNames, p.mark) {
+			_, here, err := marked(p.host, p.mark)
+			return !here, err
+		}
+	}
+	return false, nil
+}
+
+// takeOut finds the link in the container or, where the way to that has ended, on the host.
+func (p *passage) takeOut(ctx context.Context, container *rtnl.NetNS) error {
+	name, err := p.leave(ctx, container)
 	if err != nil {
 		return err
 	}
@@ -77,18 +115,10 @@ func (k *Keys) takeOut(ctx context.Context, a spec.Attachment) error {
 }
 
 // leave moves the link out of the container, if it's there, and returns its name on the host.
-func (p *passage) leave(ctx context.Context, a spec.Attachment) (name string, _ error) {
-	if a.NetNS == "" {
+func (p *passage) leave(ctx context.Context, container *rtnl.NetNS) (name string, err error) {
+	if container == nil {
 		return "", nil
 	}
-	container, err := open(ctx, a)
-	switch {
-	case netns.Gone(err):
-		return "", nil
-	case err != nil:
-		return "", err
-	}
-	defer container.Close()
 	if p.inside, err = rtnl.DialWith(ctx, container, nil); err != nil {
 		return "", fault.Wrap("open a netlink socket in the container", err)
 	}
