@@ -214,7 +214,7 @@ func (b builder) offerUsual(ours, theirs string, wanted map[string]bool, offer f
 }
 
 // parsePlugin reads NAME=DIR:CONF, where CONF is the file of a single plugin's configuration. Its
-// "type" is the name of the plugin in DIR.
+// "type" is the name of the plugin in DIR. The plugin gets this process's CNI_ARGS, which some need.
 func parsePlugin(s string) (Contestant, error) {
 	name, rest, ok := strings.Cut(s, "=")
 	dir, conf, ok2 := strings.Cut(rest, ":")
@@ -236,5 +236,9 @@ func parsePlugin(s string) (Contestant, error) {
 	if _, err := os.Stat(plugin); err != nil || parsed.Type == "" {
 		return Contestant{}, fmt.Errorf("%s: no plugin of type %q in %s", conf, parsed.Type, dir)
 	}
-	return Contestant{Name: name, Plugin: plugin, Config: string(config), Attaches: true, Bridge: parsed.Bridge}, nil
+	c := Contestant{Name: name, Plugin: plugin, Config: string(config), Attaches: true, Bridge: parsed.Bridge}
+	if args := os.Getenv("CNI_ARGS"); args != "" {
+		c.Env = []string{"CNI_ARGS=" + args}
+	}
+	return c, nil
 }

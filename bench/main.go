@@ -85,7 +85,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.doc, "doc", "", "Markdown file to put figures into, between lines <!-- bench NAME --> and <!-- end -->")
 	f.StringVar(&o.traces, "traces", "", "directory to keep strace's and perf's output in, a file for each contestant and verb")
 	f.StringVar(&o.swiftcni, "swiftcni", "", "swiftcni's binary (default: built from ./cmd/swiftcni)")
-	f.Func("plugin", "one more contestant, `NAME=DIR:CONF`: directory of plugins, and configuration file", func(s string) error {
+	f.Func("plugin", "one more contestant, `NAME=DIR:CONF`: directory of plugins, and configuration file; it gets CNI_ARGS of the environment", func(s string) error {
 		c, err := parsePlugin(s)
 		o.plugins = append(o.plugins, c)
 		return err
