@@ -4,6 +4,7 @@ module github.com/swiftcni/swiftcni/cmd/swiftctl
 go 1.25.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/insomniacslk/dhcp v0.0.0-20260719225207-c76316d4aa82
 	github.com/mdlayher/netlink v1.11.2

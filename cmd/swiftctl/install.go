@@ -3,10 +3,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
@@ -21,15 +24,28 @@ const installHelp = "Put swiftcni into DIR and link every plugin's name to it. E
 	"--uninstall removes the plugins from DIR again, and puts each NAME.reference back, so that no name is missing\n" +
 	"meanwhile. What others have put there since then stays. Containers keep their networks, and the former plugins\n" +
 	"can detach them. Before units are removed, systemctl disable --now swiftcni.socket ends the resident.\n\n" +
-	"Without DIR it's " + defaultPluginDir + ". It's also " + firstPluginDir + " if podman would find other plugins first,\n" +
-	"such as those of Debian's packages in /usr/lib/cni. If podman, containerd or CRI-O of this host still finds\n" +
-	"plugins in other directories, by its configuration, a message says what to do.\n\n" +
+	"Without DIR it's where the runtimes of this host look: " + defaultPluginDir + ", where most do, and others in which a runtime\n" +
+	"would find other plugins first. Each is named with its reason. The lists come from the configurations of podman,\n" +
+	"containerd, CRI-O, cri-dockerd, Nomad, nerdctl, BuildKit, k0s, k3s, RKE2 and MicroK8s. Nothing is changed in any\n" +
+	"of them if another program's file is in the way. With DIR, a message names the runtimes that don't find it there.\n" +
+	"--uninstall without DIR means each of those that has the plugins.\n\n" +
+	"A file gets the SELinux label of the one that it replaces.\n\n" +
 	"--units also writes the units with which systemd starts the resident, for this swiftctl, and the exporter, if\n" +
 	"swiftcni-exporter is beside it. They aren't enabled:\n" +
 	"systemctl enable --now swiftcni.socket does that."
 
+// installation is a call of install: in some directories of a host, with or without units.
+type installation struct {
+	installer
+	machine   machine
+	seekers   []seeker
+	unitDir   string
+	uninstall bool
+	aliasArgs []string
+}
+
 func newInstall() *cobra.Command {
-	in := installer{names: cni.PluginNames()}
+	in := installation{installer: installer{names: cni.PluginNames()}}
 	cmd := &cobra.Command{
 		Use:   "install [DIR]",
 		Short: "Install the plugins into a directory, one binary and a link for each name",
@@ -46,8 +62,10 @@ func newInstall() *cobra.Command {
 	f.BoolVar(&in.copy, "copy", false, "make hard links, or copies if that fails, instead of symbolic links")
 	f.BoolVar(&in.force, "force", false, "replace other programs' files too")
 	f.BoolVarP(&in.dry, "dry-run", "n", false, "say what would be changed, and change nothing")
-	uninstall := f.Bool("uninstall", false, "remove the plugins, and put the former ones back")
-	unitDir := f.String("units", "", "also write the units of systemd into a `directory`, such as /etc/systemd/system")
+	f.BoolVar(&in.uninstall, "uninstall", false, "remove the plugins, and put the former ones back")
+	f.StringVar(&in.unitDir, "units", "", "also write the units of systemd into a `directory`, such as /etc/systemd/system")
+	f.StringArrayVar(&in.aliasArgs, "alias", nil, "also link another name, `NAME=PLUGIN`; may be repeated")
+	f.StringVar(&in.machine.root, "root", "", "root `directory` of the host, if it's mounted elsewhere; DIR and configurations are below it")
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		self, err := os.Executable()
 		if err != nil {
@@ -56,46 +74,100 @@ func newInstall() *cobra.Command {
 		if in.binary == "" {
 			in.binary = binaryOf(self)
 		}
-		in.out = cmd.OutOrStdout()
-		dirs := args
-		if len(dirs) == 0 {
-			dirs = installDirs(seekers(), in.names)
-		}
-		if *uninstall {
-			return in.eachPlace(dirs, in.undo, *unitDir, func() error { return in.removeUnits(*unitDir, self) })
-		}
-		if err := in.eachPlace(dirs, in.run, *unitDir, func() error { return in.putUnits(*unitDir, self) }); err != nil {
+		if in.aliases, err = parseAliases(in.aliasArgs, in.names); err != nil {
 			return err
 		}
-		return tellUnreached(cmd.ErrOrStderr(), dirs[0], in.names)
+		in.out = cmd.OutOrStdout()
+		in.seekers = in.machine.seekers()
+		if in.uninstall {
+			return in.remove(args, self)
+		}
+		return in.put(cmd.ErrOrStderr(), args, self)
 	})
 	return cmd
 }
 
-// eachPlace does one thing in each directory, and another with the units if they have one.
-func (in *installer) eachPlace(dirs []string, plugins func() error, unitDir string, units func() error) error {
-	for _, in.dir = range dirs {
-		if err := plugins(); err != nil {
+// put installs in all directories or, if something is in the way in one of them, in none. It says on
+// w what else is left to do.
+func (in *installation) put(w io.Writer, dirs []string, self string) error {
+	l := search{in.machine, in.seekers, in.names, in.binary}
+	if err := in.checkBinary(); err != nil {
+		return err
+	}
+	if len(dirs) == 0 {
+		dirs = l.dirs()
+	}
+	reasons := map[string]string{}
+	var obstacles []error
+	if err := in.each(dirs, func(dir string) error {
+		reasons[dir] = l.reason(l.clean(dir)[0], l.clean(dirs...))
+		obstacles = append(obstacles, in.check())
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := errors.Join(obstacles...); err != nil {
+		return err
+	}
+	if err := in.each(dirs, func(dir string) error {
+		if len(in.seekers) > 0 {
+			fmt.Fprintf(in.out, "%-10s %s: %s\n", "directory", dir, reasons[dir])
+		}
+		return in.run()
+	}); err != nil {
+		return err
+	}
+	if in.unitDir != "" {
+		if err := in.putUnits(in.machine.path(in.unitDir), self); err != nil {
 			return err
 		}
 	}
-	if unitDir == "" {
-		return nil
-	}
-	return units()
+	return tell(w, l.unreached(l.clean(dirs...)), in.machine)
 }
 
-// tellUnreached says which runtimes find other plugins than those in a directory, and what else is left to
-// do.
-func tellUnreached(w io.Writer, dir string, names []string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+// remove takes the plugins out of all directories that have them, or of the ones that are named.
+func (in *installation) remove(dirs []string, self string) error {
+	if len(dirs) == 0 {
+		dirs = search{in.machine, in.seekers, in.names, in.binary}.installed()
+	}
+	if err := in.each(dirs, func(string) error { return in.undo() }); err != nil || in.unitDir == "" {
 		return err
 	}
-	for _, advice := range unreached(seekers(), dir, names) {
-		fmt.Fprintln(w, "swiftctl install: "+advice)
+	return in.removeUnits(in.machine.path(in.unitDir), self)
+}
+
+// each does something with the installer in each directory. It does nothing if a link leads out of
+// the root directory.
+func (in *installation) each(dirs []string, do func(dir string) error) error {
+	if in.machine.root != "" {
+		root, err := os.OpenRoot(in.machine.root)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		for _, dir := range dirs {
+			if _, err := root.Stat(strings.TrimPrefix(filepath.Clean("/"+dir), "/")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
 	}
-	if text := legacyAdvice(); text != "" {
+	for _, dir := range dirs {
+		if in.dir = dir; in.machine.root != "" {
+			in.dir = in.machine.path(dir)
+		}
+		if err := do(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell says what else is left to do.
+func tell(w io.Writer, advice []string, m machine) error {
+	if text := legacyAdvice(); m.root == "" && text != "" {
+		advice = append(advice, text)
+	}
+	for _, text := range advice {
 		fmt.Fprintln(w, "swiftctl install: "+text)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,32 +25,29 @@ const referenceSuffix = ".reference"
 type installer struct {
 	dir, binary string
 	names       []string
+	aliases     []alias
 	copy, force bool
 	dry         bool // say what would be done, and do nothing
 	out         io.Writer
 }
 
-// run looks at everything before it changes anything.
+// run installs in one directory, which was checked.
 func (in *installer) run() error {
-	if !ours(in.binary) {
-		if _, err := os.Stat(in.binary); err != nil {
-			return err
-		}
-		return fmt.Errorf("%s is not a swiftcni binary", in.binary)
-	}
 	if !in.dry {
 		if err := os.MkdirAll(in.dir, 0o755); err != nil {
 			return err
 		}
-	}
-	if err := in.check(); err != nil {
-		return err
 	}
 	if err := in.putBinary(); err != nil {
 		return err
 	}
 	for _, name := range in.names {
 		if err := in.putName(name); err != nil {
+			return err
+		}
+	}
+	for _, a := range in.aliases {
+		if err := in.putLink(a.name, a.plugin); err != nil {
 			return err
 		}
 	}
@@ -62,10 +60,21 @@ func (in *installer) say(what, name string) {
 	fmt.Fprintf(in.out, "%-10s %s\n", what, in.path(name))
 }
 
-// check names everything that prevents the installation.
+// checkBinary reports what prevents any installation.
+func (in *installer) checkBinary() error {
+	if ours(in.binary) {
+		return nil
+	}
+	if _, err := os.Stat(in.binary); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is not a swiftcni binary", in.binary)
+}
+
+// check names everything that prevents the installation in the directory.
 func (in *installer) check() error {
 	var foreign, dirs []string
-	for _, name := range append([]string{binaryName}, in.names...) {
+	for _, name := range in.all() {
 		info, err := os.Lstat(in.path(name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -91,7 +100,7 @@ func (in *installer) check() error {
 // or a binary of ours of any version.
 func (in *installer) isOurs(name string) bool {
 	if target, err := os.Readlink(in.path(name)); err == nil && name != binaryName {
-		return target == binaryName
+		return target == binaryName || slices.Contains(in.aliases, alias{name, target}) && in.isOurs(target)
 	}
 	return ours(in.path(name))
 }
@@ -114,17 +123,21 @@ func (in *installer) putBinary() error {
 	return in.replace("installed", binaryName, func(temp string) error { return copyBinary(in.binary, temp) })
 }
 
+// putLink makes a name a link to a file beside it.
+func (in *installer) putLink(name, to string) error {
+	if target, err := os.Readlink(in.path(name)); err == nil && target == to {
+		in.say("unchanged", name)
+		return nil
+	}
+	return in.replace("linked", name, func(temp string) error { return os.Symlink(to, temp) })
+}
+
 // putName makes one plugin's name lead to the binary.
 func (in *installer) putName(name string) error {
-	target, err := os.Readlink(in.path(name))
 	if !in.copy {
-		if err == nil && target == binaryName {
-			in.say("unchanged", name)
-			return nil
-		}
-		return in.replace("linked", name, func(temp string) error { return os.Symlink(binaryName, temp) })
+		return in.putLink(name, binaryName)
 	}
-	if err != nil { // there was no symbolic link
+	if _, err := os.Readlink(in.path(name)); err != nil { // there was no symbolic link
 		source := in.path(binaryName)
 		if in.dry {
 			source = in.binary
@@ -162,7 +175,7 @@ func (in *installer) replace(what, name string, create func(temp string) error) 
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := create(temp); err != nil {
+	if err := errors.Join(create(temp), setLabel(temp, in.label(name))); err != nil {
 		_ = os.Remove(temp)
 		return err
 	}

@@ -5,109 +5,73 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-const (
-	// defaultPluginDir is where the specification's examples, containerd, CRI-O and Kubernetes look
-	// for plugins.
-	defaultPluginDir = "/opt/cni/bin"
-	// firstPluginDir is podman's first directory. No package puts anything there.
-	firstPluginDir = "/usr/local/libexec/cni"
-)
-
-// A seeker is a runtime that looks for each plugin in a list of directories, and uses the first
-// that it finds.
-type seeker struct {
-	name string
-	here bool // it's on this host
-	// confs are patterns of its configuration files, of which the last one wins. keys are the names
-	// of the list in them.
-	confs, keys []string
-	dirs        []string // without configuration
-	own         string   // the first of them, if no package puts anything there
+// search is where the runtimes of a machine look for plugins of these names.
+type search struct {
+	machine machine
+	seekers []seeker
+	names   []string
+	binary  string // the plugins' program that is to be installed
 }
 
-// seekers are the runtimes that packages configure, or whose own list has more than
-// defaultPluginDir.
-func seekers() []seeker {
-	_, podman := exec.LookPath("podman")
-	_, containerd := os.Stat("/etc/containerd/config.toml")
-	_, crio := os.Stat("/etc/crio")
-	return []seeker{
-		{"podman", podman == nil,
-			[]string{"/usr/share/containers/containers.conf", "/etc/containers/containers.conf", "/etc/containers/containers.conf.d/*.conf"},
-			[]string{"cni_plugin_dirs"}, // containers.conf(5)
-			[]string{firstPluginDir, "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", defaultPluginDir}, firstPluginDir},
-		{"containerd", containerd == nil, []string{"/etc/containerd/config.toml"}, []string{"bin_dir", "bin_dirs"}, []string{defaultPluginDir}, ""},
-		{"CRI-O", crio == nil, []string{"/etc/crio/crio.conf", "/etc/crio/crio.conf.d/*.conf"}, []string{"plugin_dirs"}, []string{defaultPluginDir}, ""},
-	}
-}
-
-// configured returns the list that a configuration sets and the file that does, or the runtime's
-// own list.
-func (s seeker) configured() (dirs []string, file string) {
-	dirs = s.dirs
-	for _, pattern := range s.confs {
-		files, _ := filepath.Glob(pattern)
-		for _, f := range files {
-			text, err := os.ReadFile(f)
-			for _, key := range s.keys {
-				if list := tomlStrings(string(text), key); err == nil && len(list) > 0 {
-					dirs, file = list, f
-				}
-			}
+// clean makes directories comparable with those of runtimes.
+func (l search) clean(dirs ...string) (list []string) {
+	for _, dir := range dirs {
+		if abs, err := filepath.Abs(dir); l.machine.root == "" && err == nil {
+			dir = abs
 		}
-	}
-	return dirs, file
-}
-
-// tomlStrings returns the strings that a key of a TOML file is set to: a string, or a list over any
-// lines. Tables are ignored, since no two have these keys. An unset key has none.
-func tomlStrings(text, key string) (list []string) {
-	value, open := "", false
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		if !open {
-			name, rest, _ := strings.Cut(line, "=")
-			if strings.TrimSpace(name) != key {
-				continue
-			}
-			value, line = "", rest
-		}
-		value += line
-		open = strings.Contains(value, "[") && !strings.Contains(value, "]")
-		if open {
-			continue
-		}
-		list = nil
-		for i, part := range strings.Split(value, `"`) {
-			if i%2 == 1 {
-				list = append(list, part)
-			}
-		}
+		list = append(list, filepath.Clean(dir))
 	}
 	return list
 }
 
-// others are plugins with our names that a runtime finds and that aren't ours: by directory, in the
-// runtime's order.
-func (s seeker) others(names []string) (dirs []string, found map[string][]string) {
-	list, _ := s.configured()
+// ours reports whether a directory has our plugins, but for one that came with a package: the
+// package's manager replaces them there.
+func (l search) ours(dir string) bool {
+	path := l.machine.path(filepath.Join(dir, binaryName))
+	if a, err := os.Stat(path); err == nil {
+		b, err := os.Stat(l.binary)
+		return (err != nil || !os.SameFile(a, b)) && ours(path)
+	}
+	return false
+}
+
+// looks are the directories of a runtime that count once those in chosen have our plugins.
+func (l search) looks(s seeker, chosen []string) []string {
+	if !s.single {
+		return s.dirs
+	}
+	for i, dir := range s.dirs {
+		if slices.Contains(chosen, dir) || l.machine.exists(dir) {
+			return s.dirs[i : i+1]
+		}
+	}
+	return s.dirs[:1]
+}
+
+// others are plugins with our names that a runtime finds and that aren't ours, once those in chosen
+// are: by directory, in the runtime's order. ours is the first directory with ours, or "".
+func (l search) others(s seeker, chosen []string) (dirs []string, found map[string][]string, ours string) {
+	list := l.looks(s, chosen)
 	found = map[string][]string{}
-	for _, name := range names {
+	for _, name := range l.names {
 		for _, dir := range list {
-			in := installer{dir: dir}
-			if _, err := os.Stat(in.path(name)); err != nil {
-				continue
+			in := installer{dir: l.machine.path(dir)}
+			_, err := os.Stat(in.path(name))
+			mine := slices.Contains(chosen, dir) || err == nil && in.isOurs(name)
+			if mine && ours == "" {
+				ours = dir
 			}
-			if !in.isOurs(name) {
+			if err == nil && !mine {
 				found[dir] = append(found[dir], name)
 			}
-			break
+			if err == nil || mine {
+				break
+			}
 		}
 	}
 	for _, dir := range list {
@@ -115,42 +79,81 @@ func (s seeker) others(names []string) (dirs []string, found map[string][]string
 			dirs = append(dirs, dir)
 		}
 	}
-	return dirs, found
+	return dirs, found, ours
 }
 
-// installDirs are the directories for plugins if none is named: the one in which all runtimes look,
-// and one before other plugins that podman would find.
-func installDirs(list []seeker, names []string) []string {
-	dirs := []string{defaultPluginDir}
-	for _, s := range list {
-		looks, _ := s.configured()
-		if !s.here || s.own == "" || looks[0] != s.own {
-			continue
-		}
-		if elsewhere, _ := s.others(names); len(elsewhere) > 0 || ours(filepath.Join(s.own, binaryName)) {
-			dirs = append(dirs, s.own)
+// dirs are the directories for plugins if none is named: where ours are already, and as few more as
+// let each runtime of the host find ours first. They begin with the one that most runtimes know,
+// unless there are runtimes and none looks there.
+func (l search) dirs() (chosen []string) {
+	known := func(s seeker) bool { return slices.Contains(s.dirs, defaultPluginDir) }
+	if len(l.seekers) == 0 || slices.ContainsFunc(l.seekers, known) {
+		chosen = append(chosen, defaultPluginDir)
+	}
+	for _, dir := range l.installed() {
+		if !slices.Contains(chosen, dir) {
+			chosen = append(chosen, dir)
 		}
 	}
-	return dirs
+	for _, s := range l.seekers {
+		if others, _, mine := l.others(s, chosen); len(others) > 0 || mine == "" {
+			chosen = append(chosen, s.dirs[0])
+		}
+	}
+	return chosen
 }
 
-// unreached returns advice for each runtime of the host that doesn't find the plugins in dir.
-func unreached(list []seeker, dir string, names []string) (advice []string) {
-	for _, s := range list {
-		if !s.here {
+// installed are the directories that have our plugins, of those in which a runtime looks.
+func (l search) installed() (list []string) {
+	for _, s := range append([]seeker{{dirs: []string{defaultPluginDir}}}, l.seekers...) {
+		for _, dir := range s.dirs {
+			if l.ours(dir) && !slices.Contains(list, dir) {
+				list = append(list, dir)
+			}
+		}
+	}
+	return list
+}
+
+// reason says which runtimes find plugins in one of the chosen directories, and instead of which
+// others.
+func (l search) reason(dir string, chosen []string) string {
+	var texts []string
+	for _, s := range l.seekers {
+		looks := l.looks(s, chosen)
+		at := slices.Index(looks, dir)
+		if at < 0 || slices.ContainsFunc(looks[:at], func(d string) bool { return slices.Contains(chosen, d) }) {
 			continue
 		}
-		looks, file := s.configured()
-		remedy := "swiftctl install, without DIR, puts ours before them"
-		if file != "" {
-			remedy = fmt.Sprintf("name %s first in %s of %s, or swiftctl install --force %s", dir, s.keys[0], file, looks[0])
+		text := s.name
+		if s.file != "" {
+			text += " by " + s.file
 		}
-		dirs, found := s.others(names)
+		if before, _, _ := l.others(s, nil); len(before) > 0 && before[0] != dir {
+			text += ", before others' in " + before[0]
+		}
+		texts = append(texts, text)
+	}
+	if len(texts) == 0 {
+		return "no runtime of this host was seen to look here"
+	}
+	return "for " + strings.Join(texts, "; ")
+}
+
+// unreached returns advice for each runtime of the host that doesn't find our plugins, once they
+// are in some directories.
+func (l search) unreached(chosen []string) (advice []string) {
+	for _, s := range l.seekers {
+		dirs, found, mine := l.others(s, chosen)
+		remedy := "swiftctl install, without DIR, puts ours before them"
+		if s.file != "" {
+			remedy = fmt.Sprintf("name %s first in %s of %s, or swiftctl install --force %s", chosen[0], s.key, s.file, s.dirs[0])
+		}
 		for _, d := range dirs {
 			advice = append(advice, fmt.Sprintf("%s finds other %s in %s: %s", s.name, strings.Join(found[d], ", "), d, remedy))
 		}
-		if len(dirs) == 0 && !slices.ContainsFunc(looks, func(d string) bool { return ours(filepath.Join(d, binaryName)) }) {
-			advice = append(advice, fmt.Sprintf("%s looks only in %s: %s", s.name, strings.Join(looks, ", "), remedy))
+		if len(dirs) == 0 && mine == "" {
+			advice = append(advice, fmt.Sprintf("%s looks only in %s: %s", s.name, strings.Join(l.looks(s, chosen), ", "), remedy))
 		}
 	}
 	return advice

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,89 +13,139 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 )
 
-func TestTOMLStrings(t *testing.T) {
-	const text = `# bin_dir = "/commented"
-[plugins.cri.cni]
-  bin_dir = "/a/b" # "not this"
-  conf_dir = "/etc/cni/net.d"
-[network]
-cni_plugin_dirs = [
-  "/one",
-  # "/two",
-  "/three", "/four",
-]
-plugin_dirs = ["/five"]
-empty = []
-`
-	for key, want := range map[string][]string{
-		"bin_dir": {"/a/b"}, "cni_plugin_dirs": {"/one", "/three", "/four"}, "plugin_dirs": {"/five"}, "empty": nil, "absent": nil, "dir": nil,
-	} {
-		if got := tomlStrings(text, key); !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", key, got, want)
+// newMachine makes a root directory with some files.
+func newMachine(t *testing.T, files map[string]string) machine {
+	t.Helper()
+	m := machine{t.TempDir()}
+	for path, text := range files {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(m.path(path)), 0o755), os.WriteFile(m.path(path), []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if got := tomlStrings(`cni_plugin_dirs = [ "/open",`, "cni_plugin_dirs"); got != nil {
-		t.Errorf("a list that doesn't end: %q", got)
+	return m
+}
+
+// Each runtime's list is the one that its configuration sets, in any form that the runtime reads.
+func TestSeekers(t *testing.T) {
+	const (
+		bin     = "/usr/bin/"
+		podman  = "podman /usr/local/libexec/cni /usr/libexec/cni /usr/local/lib/cni /usr/lib/cni /opt/cni/bin"
+		nerdctl = "nerdctl /opt/cni/bin /usr/local/libexec/cni /usr/local/lib/cni /home/linuxbrew/.linuxbrew/opt/cni-plugins/bin /usr/libexec/cni /usr/lib/cni"
+	)
+	type files = map[string]string
+	for name, c := range map[string]struct {
+		files files
+		want  string
+	}{
+		"nothing":                        {files{"/etc/os-release": ""}, ""},
+		"podman":                         {files{bin + "podman": ""}, podman},
+		"a list that isn't podman's":     {files{"/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a\"]"}, ""},
+		"podman, by the last file":       {files{bin + "podman": "", "/usr/share/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a\", # \"/b\"\n\"/c\"]", "/etc/containers/containers.conf.d/9.conf": "[network]\ncni_plugin_dirs = [\"/d\"]"}, "podman /d (cni_plugin_dirs /etc/containers/containers.conf.d/9.conf)"},
+		"podman, one more":               {files{bin + "podman": "", "/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a\", {append=true}]"}, podman + " /a (cni_plugin_dirs /etc/containers/containers.conf)"},
+		"podman, by a file that's wrong": {files{bin + "podman": "", "/etc/containers/containers.conf": "[network\n"}, podman},
+		"containerd":                     {files{"/usr/local/bin/containerd": ""}, "containerd /opt/cni/bin"},
+		"containerd, version 1":          {files{"/etc/containerd/config.toml": "[plugins.cri.cni]\nbin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/config.toml)"},
+		"containerd, version 2":          {files{"/etc/containerd/config.toml": "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/config.toml)"},
+		"containerd, version 3": {files{"/etc/containerd/config.toml": "version = 3\n[plugins]\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dir = ''\nbin_dirs = ['/a', '/b']\n" +
+			"[plugins.'io.containerd.image-verifier.v1.bindir']\nbin_dir = '/opt/containerd/image-verifier/bin'"}, "containerd /a /b (bin_dirs /etc/containerd/config.toml)"},
+		"containerd, by an imported file": {files{"/etc/containerd/config.toml": "imports = [\"/etc/containerd/config.toml\", \"conf.d/*.toml\"]", "/etc/containerd/conf.d/a.toml": "[plugins.cri.cni]\nbin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/conf.d/a.toml)"},
+		"containerd, without a main file": {files{bin + "containerd": "", "/etc/containerd/conf.d/a.toml": "[plugins.cri.cni]\nbin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/conf.d/a.toml)"},
+		"containerd of Docker":            {files{"/etc/containerd/config.toml": "disabled_plugins = [\"cri\"]"}, ""},
+		"k0s":                             {files{"/etc/k0s/containerd.toml": ""}, "k0s /opt/cni/bin"},
+		"k3s":                             {files{"/var/lib/rancher/k3s/agent/etc/containerd/config.toml": "[plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dir = \"/var/lib/rancher/k3s/data/cni\""}, "k3s /var/lib/rancher/k3s/data/cni (bin_dir /var/lib/rancher/k3s/agent/etc/containerd/config.toml)"},
+		"RKE2":                            {files{"/var/lib/rancher/rke2/agent/etc/containerd/config.toml": "version = 2"}, "RKE2 /opt/cni/bin"},
+		"MicroK8s":                        {files{"/var/snap/microk8s/current/args/containerd.toml": "[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/var/snap/microk8s/1/opt/cni/bin\""}, "MicroK8s /var/snap/microk8s/1/opt/cni/bin (bin_dir /var/snap/microk8s/current/args/containerd.toml)"},
+		"CRI-O":                           {files{"/etc/crio/crio.conf": "[crio.network]\n# plugin_dirs = [\n#\t\"/x\",\n# ]"}, "CRI-O /opt/cni/bin"},
+		"CRI-O, by the last file":         {files{"/etc/crio/crio.conf": "[crio.network]\nplugin_dirs = [\"/a\"]", "/etc/crio/crio.conf.d/10-b.conf": "[crio.network]\nplugin_dirs = [\n\"/b\",\n\"/c\",\n]\nplugin_dir = \"/d\""}, "CRI-O /b /c /d (plugin_dirs /etc/crio/crio.conf.d/10-b.conf)"},
+		"cri-dockerd":                     {files{bin + "cri-dockerd": "", "/usr/lib/systemd/system/cri-docker.service": "[Service]\nExecStart=/usr/bin/cri-dockerd --container-runtime-endpoint fd://"}, "cri-dockerd /opt/cni/bin"},
+		"cri-dockerd, by a drop-in":       {files{bin + "cri-dockerd": "", "/etc/systemd/system/cri-docker.service.d/a.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/cri-dockerd --cni-bin-dir=/a,/b --pod-infra x"}, "cri-dockerd /a /b (--cni-bin-dir /etc/systemd/system/cri-docker.service.d/a.conf)"},
+		"Nomad":                           {files{bin + "nomad": ""}, "Nomad /opt/cni/bin /usr/libexec/cni"},
+		"Nomad, by HCL":                   {files{bin + "nomad": "", "/etc/nomad.d/nomad.hcl": "client {\n  enabled = true\n  # cni_path = \"/x\"\n  cni_path = \"/a:/b\"\n}"}, "Nomad /a /b (cni_path /etc/nomad.d/nomad.hcl)"},
+		"Nomad, by JSON":                  {files{bin + "nomad": "", "/etc/nomad.d/a.json": "{\"client\": {\n\"cni_path\": \"/a\"}}"}, "Nomad /a (cni_path /etc/nomad.d/a.json)"},
+		"nerdctl":                         {files{bin + "nerdctl": ""}, nerdctl},
+		"nerdctl, by its file":            {files{bin + "nerdctl": "", "/etc/nerdctl/nerdctl.toml": "cni_path = \"/a\""}, "nerdctl /a (cni_path /etc/nerdctl/nerdctl.toml)"},
+		"BuildKit, without CNI":           {files{bin + "buildkitd": "", "/etc/buildkit/buildkitd.toml": "[worker.oci]\nenabled = true"}, ""},
+		"BuildKit":                        {files{bin + "buildkitd": "", "/etc/buildkit/buildkitd.toml": "[worker.oci]\nnetworkMode = \"cni\""}, "BuildKit /opt/cni/bin"},
+		"BuildKit, by its file":           {files{bin + "buildkitd": "", "/etc/buildkit/buildkitd.toml": "[worker.containerd]\ncniBinaryPath = \"/a\""}, "BuildKit /a (cniBinaryPath /etc/buildkit/buildkitd.toml)"},
+	} {
+		var got []string
+		for _, s := range newMachine(t, c.files).seekers() {
+			text := s.name + " " + strings.Join(s.dirs, " ")
+			if s.file != "" {
+				text += " (" + s.key + " " + s.file + ")"
+			}
+			got = append(got, text)
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
 // A runtime is told of where it finds others' plugins first, or doesn't look for ours at all, with
 // what helps.
 func TestUnreached(t *testing.T) {
-	dir := t.TempDir()
-	mine, theirs, none, conf := dir+"/mine", dir+"/theirs", dir+"/none", dir+"/config.toml"
-	names := cni.PluginNames()
-	in := installer{dir: mine, binary: ownBinary(t), names: names, out: new(strings.Builder)}
-	if err := in.run(); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"bridge", "ovs"} {
-		if err := os.MkdirAll(theirs, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(theirs, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	configured := func(list string) seeker {
-		if err := os.WriteFile(conf, []byte("dirs = ["+list+"]\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return seeker{"engine", true, []string{dir + "/*.toml"}, []string{"dirs"}, []string{mine}, ""}
-	}
-	for _, c := range []struct{ s, want string }{
-		{`"` + mine + `", "` + theirs + `"`, ""},
-		{`"` + theirs + `", "` + mine + `"`, "engine finds other bridge in " + theirs + ": name " + mine + " first in dirs of " + conf},
-		{`"` + none + `"`, "engine looks only in " + none + ": name " + mine + " first in dirs of " + conf + ", or swiftctl install --force " + none},
-		{``, ""},
+	for _, c := range []struct{ list, want string }{
+		{`"/mine", "/theirs"`, ""},
+		{`"/theirs", "/mine"`, "podman finds other bridge in /theirs: name /mine first in cni_plugin_dirs of /etc/containers/containers.conf, or swiftctl install --force /theirs"},
+		{`"/none"`, "podman looks only in /none: name /mine first in cni_plugin_dirs of /etc/containers/containers.conf, or swiftctl install --force /none"},
 	} {
-		got := strings.Join(unreached([]seeker{configured(c.s)}, mine, names), "\n")
-		if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
-			t.Errorf("dirs = [%s]: %q, want %q…", c.s, got, c.want)
+		m := newMachine(t, map[string]string{"/usr/bin/podman": "", "/theirs/bridge": "#!/bin/sh\n", "/theirs/ovs": "#!/bin/sh\n",
+			"/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [" + c.list + "]\n"})
+		l := search{m, m.seekers(), cni.PluginNames(), ownBinary(t)}
+		if got := strings.Join(l.unreached([]string{"/mine"}), "\n"); got != c.want {
+			t.Errorf("cni_plugin_dirs = [%s]: %q, want %q", c.list, got, c.want)
 		}
-	}
-	absent := configured(`"` + theirs + `"`)
-	absent.here = false
-	if got := unreached([]seeker{absent}, mine, names); got != nil {
-		t.Errorf("of a runtime that isn't here: %q", got)
 	}
 }
 
-// Without DIR plugins go to one directory, unless podman would find others first.
+// Without DIR plugins go where each runtime of the host finds them before others, and to no more
+// directories than that takes.
 func TestInstallDirs(t *testing.T) {
-	own, theirs := t.TempDir(), t.TempDir()
-	podman := seeker{name: "podman", here: true, dirs: []string{own, theirs, defaultPluginDir}, own: own}
-	want := func(when string, dirs ...string) {
-		t.Helper()
-		if got := installDirs([]seeker{podman}, []string{"swiftcni-test"}); !slices.Equal(got, dirs) {
-			t.Errorf("%s: %q, want %q", when, got, dirs)
+	const (
+		podman     = "/usr/bin/podman"
+		containerd = "/etc/containerd/config.toml"
+		k3s        = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
+		nerdctl    = "/usr/bin/nerdctl"
+		own        = "/usr/local/libexec/cni"
+		k3sDir     = "/var/lib/rancher/k3s/data/cni"
+		k3sText    = "[plugins.\"io.containerd.cri.v1.runtime\".cni]\nbin_dir = \"" + k3sDir + "\""
+	)
+	type files = map[string]string
+	for name, c := range map[string]struct {
+		files files
+		want  []string
+	}{
+		"no runtime":                          {files{"/usr/lib/cni/bridge": ""}, []string{defaultPluginDir}},
+		"podman, with nothing in the way":     {files{podman: ""}, []string{defaultPluginDir}},
+		"podman, with others' of a package":   {files{podman: "", "/usr/lib/cni/bridge": ""}, []string{defaultPluginDir, own}},
+		"podman, with others' where ours go":  {files{podman: "", "/opt/cni/bin/bridge": ""}, []string{defaultPluginDir}},
+		"podman, with others' by other names": {files{podman: "", "/usr/lib/cni/ovs": ""}, []string{defaultPluginDir}},
+		"k3s alone":                           {files{k3s: k3sText}, []string{k3sDir}},
+		"k3s and containerd":                  {files{k3s: k3sText, containerd: ""}, []string{defaultPluginDir, k3sDir}},
+		"nerdctl, with a package's directory": {files{nerdctl: "", "/usr/lib/cni/bridge": ""}, []string{defaultPluginDir}},
+	} {
+		m := newMachine(t, c.files)
+		l := search{m, m.seekers(), cni.PluginNames(), ownBinary(t)}
+		if got := l.dirs(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	want("with nothing in the way", defaultPluginDir)
-	if err := os.WriteFile(theirs+"/swiftcni-test", nil, 0o755); err != nil {
+}
+
+// An upgrade goes to the directories that have ours already, but not to a package's.
+func TestInstallDirsOfAnUpgrade(t *testing.T) {
+	m := newMachine(t, map[string]string{"/usr/bin/podman": "", "/usr/libexec/cni/x": ""})
+	in := installer{dir: m.path("/usr/libexec/cni"), binary: ownBinary(t), names: cni.PluginNames(), out: new(strings.Builder)}
+	if err := in.run(); err != nil {
 		t.Fatal(err)
 	}
-	want("with another's in the way", defaultPluginDir, own)
-	podman.here = false
-	want("without podman", defaultPluginDir)
+	l := search{m, m.seekers(), in.names, in.binary}
+	if got, want := l.dirs(), []string{defaultPluginDir, "/usr/libexec/cni"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	l.binary = in.path(binaryName)
+	if got, want := l.dirs(), []string{defaultPluginDir}; !slices.Equal(got, want) {
+		t.Errorf("of a package: %q, want %q", got, want)
+	}
 }

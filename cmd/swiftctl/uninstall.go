@@ -9,13 +9,14 @@ import (
 	"slices"
 )
 
-// undo takes back what run did, in the directory as it is now. The binary goes last, since names may lead to it.
+// undo takes back what run did, in the directory as it is now. The binary goes last, since names lead to it, and aliases go
+// first, since they lead to names.
 func (in *installer) undo() error {
 	names, err := in.installed()
 	if err != nil {
 		return err
 	}
-	for _, name := range append(names, binaryName) {
+	for _, name := range slices.Concat(in.aliasNames(), names, []string{binaryName}) {
 		if err := in.takeBack(name); err != nil {
 			return err
 		}
