@@ -4,50 +4,19 @@ package main
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 
+	"github.com/swiftcni/swiftcni/internal/stats"
 	"golang.org/x/perf/benchmath"
 )
 
-// percentile returns the p-th percentile. If it falls between two values, it lies between them.
-// Values needn't be sorted. Of none it's NaN.
-func percentile(values []float64, p float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	at := p / 100 * float64(len(sorted)-1)
-	below := int(at)
-	if below+1 == len(sorted) {
-		return sorted[below]
-	}
-	return sorted[below] + (at-float64(below))*(sorted[below+1]-sorted[below])
-}
+func percentile(values []float64, p float64) float64 { return stats.Percentile(values, p) }
 
-// Estimate is a figure with its 95 % confidence interval, from a bootstrap over rounds.
-type Estimate struct{ Value, Low, High float64 }
+// Estimate is a figure with its 95 % confidence interval.
+type Estimate stats.Estimate
 
-// resamples is how often a bootstrap draws.
-const resamples = 2000
-
-// bootstrap estimates a figure of n rounds. Rounds are drawn whole, so values that were measured
-// side by side stay together. f gets the numbers of the drawn rounds.
 func bootstrap(n int, seed uint64, f func(rounds []int) float64) Estimate {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	random := rand.New(rand.NewPCG(seed, 1))
-	figures := make([]float64, resamples)
-	drawn := make([]int, n)
-	for i := range figures {
-		for j := range drawn {
-			drawn[j] = random.IntN(n)
-		}
-		figures[i] = f(drawn)
-	}
-	return Estimate{Value: f(all), Low: percentile(figures, 2.5), High: percentile(figures, 97.5)}
+	return Estimate(stats.Bootstrap(n, seed, f))
 }
 
 // ratioOf returns the first contestant's percentile divided by the second's.
@@ -57,13 +26,8 @@ func ratioOf(a, b []float64, p float64, seed uint64) Estimate {
 	})
 }
 
-// pairedRatio returns the median of the rounds' own ratios.
 func pairedRatio(a, b []float64, seed uint64) Estimate {
-	ratios := make([]float64, len(a))
-	for i := range a {
-		ratios[i] = a[i] / b[i]
-	}
-	return bootstrap(len(a), seed, func(rounds []int) float64 { return percentile(at(ratios, rounds), 50) })
+	return Estimate(stats.PairedRatio(a, b, seed))
 }
 
 // netRatio compares two contestants, each less an empty process of its kind in the same round.
@@ -77,13 +41,7 @@ func netRatio(a, emptyA, b, emptyB []float64, seed uint64) Estimate {
 	})
 }
 
-func at(values []float64, indexes []int) []float64 {
-	picked := make([]float64, len(indexes))
-	for i, index := range indexes {
-		picked[i] = values[index]
-	}
-	return picked
-}
+func at(values []float64, rounds []int) []float64 { return stats.At(values, rounds) }
 
 // median returns a series' median with its 95 % confidence interval, which order statistics give
 // without assuming a distribution.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/box"
-	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/calls"
+	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/caller"
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -26,7 +26,7 @@ import (
 type trial struct {
 	out    io.Writer
 	host   *box.Host
-	list   calls.List
+	list   caller.List
 	guests []*guest
 	wrong  int // what isn't as it should be
 }
@@ -35,7 +35,7 @@ type trial struct {
 type guest struct {
 	name string
 	ns   *rtnl.NetNS
-	call calls.Container
+	call caller.Container
 	res  *cni.Result
 	addr netip.Addr
 }
@@ -43,8 +43,8 @@ type guest struct {
 const published = 8080 // the host's port that leads to the first guest's server
 
 // listToTry is a network as runtimes have one: masquerade, published ports, and a way through firewalls.
-func listToTry() calls.List {
-	return calls.List{Version: "1.0.0", Name: "mynet", Plugins: []map[string]any{
+func listToTry() caller.List {
+	return caller.List{Version: "1.0.0", Name: "mynet", Plugins: []map[string]any{
 		{"type": "bridge", "bridge": "cnibr0", "isGateway": true, "ipMasq": true,
 			"ipam": map[string]any{"type": "host-local", "subnet": "172.19.1.0/24", "routes": []map[string]string{{"dst": "0.0.0.0/0"}}}},
 		{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
@@ -146,9 +146,9 @@ func (t *trial) attach() error {
 		if err != nil {
 			return err
 		}
-		g := &guest{name: name, ns: ns, call: calls.Container{ID: name, NetNS: ns.Path(), IfName: "eth0"}}
+		g := &guest{name: name, ns: ns, call: caller.Container{ID: name, NetNS: ns.Path(), IfName: "eth0"}}
 		if len(t.guests) == 0 {
-			g.call.Ports = []calls.Port{{HostPort: published, ContainerPort: 80, Protocol: "tcp"}}
+			g.call.Ports = []caller.Port{{HostPort: published, ContainerPort: 80, Protocol: "tcp"}}
 		}
 		res, list, err := t.list.Add(pluginDir, g.call)
 		if err != nil {
@@ -168,12 +168,12 @@ func (t *trial) attach() error {
 }
 
 // times says how long calls took.
-func times(list []calls.Call) string {
+func times(list []caller.Call) string {
 	var parts []string
 	for _, c := range list {
 		parts = append(parts, c.Plugin+" "+millis(c.Took))
 	}
-	return millis(calls.Took(list)) + " ms (" + strings.Join(parts, ", ") + ")"
+	return millis(caller.Took(list)) + " ms (" + strings.Join(parts, ", ") + ")"
 }
 
 // detach detaches the containers, which stay.

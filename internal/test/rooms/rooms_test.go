@@ -19,11 +19,11 @@ const (
 // floors are the packages that the programs are made of. One imports those of the floors below it alone: none of its own
 // floor, so that no plugin knows of another.
 var floors = [][]string{
-	{"internal/inside", "internal/offload", "internal/flock", "internal/facts", "internal/order", "internal/sha512", "internal/dbus", "internal/calls", // the ground
+	{"internal/inside", "internal/offload", "internal/flock", "internal/facts", "internal/order", "internal/sha512", "internal/dbus", "internal/calls", "internal/stats", // the ground
 		"internal/entry", "internal/stack", "internal/jsontext", "internal/pattern", "internal/specversion", "internal/undo", "internal/roster"},
 	{"internal/nlsock", "internal/handover"},
 	{"rtnl", "nft", "ipam", "internal/conntrack", "internal/wire"},
-	{"cni/spec", "internal/sockets", "cmd/swiftctl/internal/dhcp"},
+	{"cni/spec", "internal/sockets", "cmd/swiftctl/internal/dhcp", "cmd/swiftctl/internal/box"},
 	{"internal/process"},
 	{"internal/fault", "internal/result", "internal/flows"},
 	{"internal/names", "internal/netns", "internal/sysctl", "internal/firewalld"},
@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"internal/addresses"},
 	{"internal/loopback", "internal/sbr", "internal/bandwidth", "internal/tuning", "internal/firewall", "internal/portmap", "internal/veth", "internal/device", "internal/hostdevice", "internal/vrf"}, // the other plugins
 	{"cni"}, // the door
-	{"internal/netavark"},
+	{"internal/netavark", "cmd/swiftctl/internal/caller"},
 	{"internal/resident"},
 	{"cni/inprocess", "cmd/swiftcni", "cmd/swiftctl", "cmd/swiftcni-exporter"},
 }

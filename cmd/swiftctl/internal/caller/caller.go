@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package calls calls the plugins of a list as a container runtime does: each is executed, with CNI's
+// Package caller calls the plugins of a list as a container runtime does: each is executed, with CNI's
 // variables and the result of the one before it.
-package calls
+package caller
 
 import (
 	"encoding/json"
