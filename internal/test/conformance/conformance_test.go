@@ -20,6 +20,7 @@ var (
 	reference = flag.Bool("conformance.reference", false, "run the reference's own programs as well")
 	update    = flag.Bool("conformance.update", false, "rewrite the list of specs that the reference's own programs fail")
 	only      = flag.String("conformance.suites", "", "only these suites, separated by commas")
+	report    = flag.String("conformance.page", "", "a file for the outcome, as docs/conformance.md; for all suites, with -conformance.reference")
 )
 
 const (
@@ -45,6 +46,9 @@ func TestConformance(t *testing.T) {
 	dir, err := os.MkdirTemp(cache, "conformance-")
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if *report != "" && !*reference {
+		t.Fatal("-conformance.page needs -conformance.reference")
+	}
 	suites := slices.DeleteFunc(Suites(), func(s Suite) bool {
 		return *only != "" && !slices.Contains(strings.Split(*only, ","), s.Plugin)
 	})
@@ -53,29 +57,37 @@ func TestConformance(t *testing.T) {
 	must(t, build.Swiftcni(io.Discard, root, ours, ""))
 	rows, err := Differences(page)
 	must(t, err)
+	outcomes := make([]Outcome, len(suites))
 	t.Run("suites", func(t *testing.T) {
-		for _, s := range suites {
+		for i, s := range suites {
 			t.Run(s.Plugin, func(t *testing.T) {
 				t.Parallel()
-				judge(t, dir, s, ours, rows)
+				outcomes[i] = judge(t, dir, s, ours, rows)
 			})
 		}
 	})
 	if *update {
 		must(t, writeUnfit(dir, suites))
 	}
+	if *report != "" {
+		text, err := Page(root, outcomes, rows)
+		must(t, err)
+		must(t, os.WriteFile(*report, []byte(text), 0o644))
+	}
 }
 
 // judge runs a suite, and says of each spec that fails why it may.
-func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) {
+func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) Outcome {
 	specs, err := Run(dir, s, ours)
 	must(t, err)
+	o := Outcome{Suite: s, Ours: specs}
 	excused, err := readUnfit(s)
 	must(t, err)
 	if *reference || *update {
 		excused = map[string]bool{}
 		theirs, err := Run(dir, s, filepath.Join(dir, "reference"))
 		must(t, err)
+		o.Theirs = theirs
 		for _, spec := range theirs {
 			excused[spec.Name] = !spec.Passed
 		}
@@ -92,15 +104,7 @@ func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) {
 			t.Errorf("%s, %s\n%s", spec.Name, spec.Text, spec.Message)
 		}
 	}
-}
-
-func passed(specs []Spec) (n int) {
-	for _, s := range specs {
-		if s.Passed {
-			n++
-		}
-	}
-	return n
+	return o
 }
 
 // A line of the list is a plugin, a blank, and a spec's name.

@@ -14,6 +14,7 @@ type Difference struct {
 	Line    int
 	Plugins string
 	Specs   []string // only in the table of specs: those that can't pass, see [Difference.covers]
+	Reason  string   // only in the table of specs
 	Tests   []string // tests that hold it
 }
 
@@ -46,7 +47,7 @@ func Differences(path string) (list []Difference, _ error) {
 		}
 		d := Difference{Line: i + 1, Plugins: strings.TrimSpace(cells[0]), Tests: allQuoted(cells[len(cells)-1])}
 		if strings.TrimSpace(head[1]) == "specs" {
-			d.Specs = allQuoted(cells[1])
+			d.Specs, d.Reason = allQuoted(cells[1]), strings.TrimSpace(cells[2])
 		}
 		list = append(list, d)
 	}
