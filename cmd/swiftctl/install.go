@@ -27,7 +27,8 @@ const installHelp = "Put swiftcni into DIR and link every plugin's name to it. E
 	"Without DIR it's where the runtimes of this host look: " + defaultPluginDir + ", where most do, and others in which a runtime\n" +
 	"would find other plugins first. Each is named with its reason. The lists come from the configurations of podman,\n" +
 	"containerd, CRI-O, cri-dockerd, Nomad, nerdctl, BuildKit, k0s, k3s, RKE2 and MicroK8s. Nothing is changed in any\n" +
-	"of them if another program's file is in the way. With DIR, a message names the runtimes that don't find it there.\n" +
+	"of them if another program's file is in the way. A message names each runtime that finds other plugins yet: without\n" +
+	"--force, a directory of others that isn't " + defaultPluginDir + " is left alone.\n" +
 	"--uninstall without DIR means each of those that has the plugins.\n\n" +
 	"A file gets the SELinux label of the one that it replaces.\n\n" +
 	"--units also writes the units with which systemd starts the resident, for this swiftctl, and the exporter, if\n" +
@@ -95,7 +96,7 @@ func (in *installation) put(w io.Writer, dirs []string, self string) error {
 		return err
 	}
 	if len(dirs) == 0 {
-		dirs = l.dirs()
+		dirs = l.dirs(in.force)
 	}
 	reasons := map[string]string{}
 	var obstacles []error

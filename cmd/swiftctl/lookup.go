@@ -84,8 +84,10 @@ func (l search) others(s seeker, chosen []string) (dirs []string, found map[stri
 
 // dirs are the directories for plugins if none is named: where ours are already, and as few more as
 // let each runtime of the host find ours first. They begin with the one that most runtimes know,
-// unless there are runtimes and none looks there.
-func (l search) dirs() (chosen []string) {
+// unless there are runtimes and none looks there. A directory that only some runtime's list makes
+// one of them, and in which others' plugins are, is left to its owner without force: it may be a
+// package's.
+func (l search) dirs(force bool) (chosen []string) {
 	known := func(s seeker) bool { return slices.Contains(s.dirs, defaultPluginDir) }
 	if len(l.seekers) == 0 || slices.ContainsFunc(l.seekers, known) {
 		chosen = append(chosen, defaultPluginDir)
@@ -96,7 +98,11 @@ func (l search) dirs() (chosen []string) {
 		}
 	}
 	for _, s := range l.seekers {
-		if others, _, mine := l.others(s, chosen); len(others) > 0 || mine == "" {
+		others, _, mine := l.others(s, chosen)
+		if len(others) == 0 && mine != "" {
+			continue
+		}
+		if force || len(chosen) == 0 || !slices.Contains(others, s.dirs[0]) {
 			chosen = append(chosen, s.dirs[0])
 		}
 	}
@@ -115,7 +121,7 @@ func (l search) installed() (list []string) {
 	return list
 }
 
-// reason says which runtimes find plugins in one of the chosen directories, and instead of which
+// reason says which runtimes look in one of the chosen directories first, and where they find
 // others.
 func (l search) reason(dir string, chosen []string) string {
 	var texts []string
@@ -129,8 +135,12 @@ func (l search) reason(dir string, chosen []string) string {
 		if s.file != "" {
 			text += " by " + s.file
 		}
-		if before, _, _ := l.others(s, nil); len(before) > 0 && before[0] != dir {
-			text += ", before others' in " + before[0]
+		if others, _, _ := l.others(s, nil); len(others) > 0 && others[0] != dir {
+			order := ", before others' in "
+			if slices.Index(looks, others[0]) < at {
+				order = ", after others' in "
+			}
+			text += order + others[0]
 		}
 		texts = append(texts, text)
 	}
@@ -146,7 +156,10 @@ func (l search) unreached(chosen []string) (advice []string) {
 	for _, s := range l.seekers {
 		dirs, found, mine := l.others(s, chosen)
 		remedy := "swiftctl install, without DIR, puts ours before them"
-		if s.file != "" {
+		switch {
+		case s.file == "" && slices.Contains(dirs, s.dirs[0]):
+			remedy = "swiftctl install --force, without DIR, replaces them"
+		case s.file != "":
 			remedy = fmt.Sprintf("name %s first in %s of %s, or swiftctl install --force %s", chosen[0], s.key, s.file, s.dirs[0])
 		}
 		for _, d := range dirs {

@@ -114,7 +114,7 @@ func TestInstallDirs(t *testing.T) {
 	type files = map[string]string
 	for name, c := range map[string]struct {
 		files files
-		want  []string
+		want  []string // a last "--force" asks for it
 	}{
 		"no runtime":                          {files{"/usr/lib/cni/bridge": ""}, []string{defaultPluginDir}},
 		"podman, with nothing in the way":     {files{podman: ""}, []string{defaultPluginDir}},
@@ -124,11 +124,18 @@ func TestInstallDirs(t *testing.T) {
 		"k3s alone":                           {files{k3s: k3sText}, []string{k3sDir}},
 		"k3s and containerd":                  {files{k3s: k3sText, containerd: ""}, []string{defaultPluginDir, k3sDir}},
 		"nerdctl, with a package's directory": {files{nerdctl: "", "/usr/lib/cni/bridge": ""}, []string{defaultPluginDir}},
+		"k3s alone, with its plugins":         {files{k3s: k3sText, k3sDir + "/bridge": ""}, []string{k3sDir}},
+		"k3s beside podman, with its plugins": {files{podman: "", k3s: k3sText, k3sDir + "/bridge": ""}, []string{defaultPluginDir}},
+		"the same by force":                   {files{podman: "", k3s: k3sText, k3sDir + "/bridge": ""}, []string{defaultPluginDir, k3sDir, "--force"}},
 	} {
 		m := newMachine(t, c.files)
 		l := search{m, m.seekers(), cni.PluginNames(), ownBinary(t)}
-		if got := l.dirs(); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+		want, force := c.want, slices.Contains(c.want, "--force")
+		if force {
+			want = want[:len(want)-1]
+		}
+		if got := l.dirs(force); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }
@@ -141,11 +148,11 @@ func TestInstallDirsOfAnUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := search{m, m.seekers(), in.names, in.binary}
-	if got, want := l.dirs(), []string{defaultPluginDir, "/usr/libexec/cni"}; !slices.Equal(got, want) {
+	if got, want := l.dirs(false), []string{defaultPluginDir, "/usr/libexec/cni"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	l.binary = in.path(binaryName)
-	if got, want := l.dirs(), []string{defaultPluginDir}; !slices.Equal(got, want) {
+	if got, want := l.dirs(false), []string{defaultPluginDir}; !slices.Equal(got, want) {
 		t.Errorf("of a package: %q, want %q", got, want)
 	}
 }
