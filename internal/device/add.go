@@ -331,8 +331,12 @@ func (at *attaching) remove() error {
 		return err
 	}
 	defer conn.Close()
+	l := rtnl.Link{Index: at.link.Index}
+	if l.Index == 0 { // a tap's, that couldn't be asked for
+		l.Name = at.link.Name
+	}
 	var b rtnl.Batch
-	b.Delete(rtnl.Link{Index: at.link.Index})
+	b.Delete(l)
 	return conn.Do(&b)
 }
 

@@ -105,7 +105,7 @@ func (p *passage) takeOut(ctx context.Context, container *rtnl.NetNS) error {
 		l, err = p.host.Link(name)
 		ok = err == nil
 	}
-	if err != nil {
+	if err != nil && !fault.Absent(err) {
 		return fault.Wrap("look for the link on the host", err)
 	}
 	if !ok {
@@ -130,7 +130,11 @@ func (p *passage) leave(ctx context.Context, container *rtnl.NetNS) (name string
 	if name = p.keys.hostName(l); name == "" {
 		name = l.Name
 	}
-	return name, p.giveBack(l, name)
+	err = p.giveBack(l, name)
+	if fault.Absent(err) { // it's gone, as where its other end was deleted
+		return "", nil
+	}
+	return name, err
 }
 
 // GC gives links their names back that the kernel has moved to the host, as their containers have

@@ -115,7 +115,9 @@ func (p *passage) restore(l rtnl.LinkState) error {
 	if name := p.keys.hostName(l); name != "" && name != l.Name {
 		b.Set(rtnl.Link{Index: l.Index, State: rtnl.Down})
 		b.Set(rtnl.Link{Index: l.Index, Name: name})
-		if err := p.host.Do(&b); err != nil {
+		if err := p.host.Do(&b); fault.OnlyAbsent(err) {
+			return nil
+		} else if err != nil {
 			return fault.Wrap("failed to rename device "+strconv.Quote(l.Name)+" to "+strconv.Quote(name), err)
 		}
 		b.Reset()
