@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,22 +27,24 @@ type host struct {
 	containers map[string]int
 	references *references
 	trial      int
+	master     string // the link that a plugin's are on, or empty
+	lends      bool   // each container is to have a link of the host's
 }
 
 func containerPath(id string) string { return filepath.Join("/run/netns", id) }
 
-func newHost(trial int, refs *references) (*host, error) {
+func newHost(p *Plugin, trial int, refs *references) (*host, error) {
 	for _, dir := range stateDirs {
 		if err := empty(dir); err != nil {
 			return nil, err
 		}
 	}
-	return bootHost(trial, refs)
+	return bootHost(p, trial, refs)
 }
 
 // bootHost makes a host with the present state directories.
-func bootHost(trial int, refs *references) (*host, error) {
-	h := &host{netns: -1, containers: map[string]int{}, references: refs, trial: trial}
+func bootHost(p *Plugin, trial int, refs *references) (*host, error) {
+	h := &host{netns: -1, containers: map[string]int{}, references: refs, trial: trial, master: p.Master, lends: p.Lends}
 	fd, err := newNetNS()
 	if err != nil {
 		return nil, err
@@ -54,19 +55,6 @@ func bootHost(trial int, refs *references) (*host, error) {
 		return nil, err
 	}
 	return h, nil
-}
-
-// connect makes the link that a plugin's are on.
-func (h *host) connect(master string) error {
-	if master == "" {
-		return nil
-	}
-	for _, line := range []string{"link add " + master + " index 900 type veth peer name far0 index 901", "link set far0 up", "link set " + master + " up"} {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", line, err, out)
-		}
-	}
-	return nil
 }
 
 // empty removes the content of a directory. A mount point can't be removed itself.
@@ -92,6 +80,9 @@ func newNetNS() (fd int, err error) {
 // add makes a container's namespace and returns its path.
 func (h *host) add(id string) (path string, err error) {
 	path = containerPath(id)
+	if err := h.lend(id); err != nil {
+		return "", err
+	}
 	fd, err := newNetNS()
 	if err != nil {
 		return "", err

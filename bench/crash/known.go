@@ -65,13 +65,13 @@ func (w *worker) knownOf(p *Plugin) (*known, error) {
 
 // fresh is a trial on a host of its own, where nothing has happened yet.
 func (w *worker) fresh(p *Plugin, k *known, t Trial) (*trying, error) {
-	h, err := newHost(t.ID, w.references)
+	h, err := newHost(p, t.ID, w.references)
 	if err != nil {
 		return nil, err
 	}
 	trying := &trying{Outcome: &Outcome{Trial: t}, plugin: p, host: h, known: k,
 		live: map[string][]netip.Addr{}, result: map[string]string{}}
-	if err := errors.Join(h.connect(p.Master), trying.reside()); err != nil {
+	if err := errors.Join(h.connect(), trying.reside()); err != nil {
 		trying.close()
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,7 +63,7 @@ func (t *trying) limits() error {
 			return err
 		}
 	}
-	if err := t.accept(a, tr); err != nil {
+	if err := errors.Join(t.accept(a, tr), t.host.connect()); err != nil {
 		return err
 	}
 	if t.Trial.Event == eventPorts { // no other program gets in, either
@@ -154,7 +155,7 @@ func (t *trying) event() error {
 		return exec.Command("nft", "flush", "ruleset").Run()
 	case eventBridge:
 		t.hurt = true
-		_ = exec.Command("ip", "link", "delete", t.plugin.Bridge).Run() // it may not exist yet
+		t.cut()
 		return nil
 	}
 	return fmt.Errorf("no event is called %q", t.Trial.Event)

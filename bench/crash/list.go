@@ -38,6 +38,8 @@ const (
 	oursChain = ours + "-chain"
 	oursAsks  = ours + "-ipam"
 	oursLinks = ours + "-macvlan"
+	oursTaps  = ours + "-tap"
+	oursLends = ours + "-host-device"
 	oursStays = ours + "-resident"
 	// As netavark's driver plugin.
 	oursDrives      = ours + "-netavark"
@@ -66,7 +68,7 @@ func lists(p Plugin) []Plugin {
 	ptp.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"ptp"`, `"bridge":"cnibr0",`, "", `"isGateway":true,`, "").Replace(p.Config)
 	list.Brief, ptp.Brief, one.Brief = true, true, true
 	one.Config = head + `, "capabilities": {"portMappings": true, "bandwidth": true}, "chain": [` + strings.Join(chain, ", ") + `]}`
-	return []Plugin{list, ptp, one, asking(p), linking(p), driving(p)}
+	return []Plugin{list, ptp, one, asking(p), linking(p), tapping(p), lending(p), driving(p)}
 }
 
 // asking is bridge with an IPAM plugin that is a program of its own. Only bridge has files that a
@@ -74,14 +76,6 @@ func lists(p Plugin) []Plugin {
 func asking(p Plugin) Plugin {
 	p.Name, p.Brief, p.Asks, p.Modes = oursAsks, true, true, []string{modeKill, modeFail, modeLimits}
 	p.Config = strings.Replace(p.Config, `"type":"host-local"`, `"type":"`+scriptName+`"`, 1)
-	return p
-}
-
-// linking is macvlan: it leaves nothing on the host but leases.
-func linking(p Plugin) Plugin {
-	p.Name, p.Brief, p.Bridge, p.Master = oursLinks, true, "", "master0"
-	p.Path = filepath.Join(filepath.Dir(p.Path), "macvlan")
-	p.Config = strings.NewReplacer(`"type":"bridge"`, `"type":"macvlan"`, `"bridge":"cnibr0"`, `"master":"master0"`).Replace(p.Config)
 	return p
 }
 

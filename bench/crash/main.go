@@ -15,7 +15,8 @@
 // bridge's key "chain". bridge is also tried with an IPAM plugin that is a script, always at the
 // size of -quick, and with a resident (swiftctl serve) that makes its calls. Then it's the resident
 // that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile. Two
-// more ways are those of podman 5, by netavark's protocol, without a resident and with one.
+// more ways are those of podman 5, by netavark's protocol, without a resident and with one. macvlan,
+// tap and host-device are ways of their own.
 //
 // The exit status is 1 if swiftcni leaks, or if the only plugins that were given do.
 package main
@@ -68,7 +69,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursLinks, oursStays, oursDrives, oursDrivesStays}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursLinks, oursTaps, oursLends, oursStays, oursDrives, oursDrivesStays}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {

@@ -44,6 +44,8 @@ type Plugin struct {
 	Bridge string `json:",omitempty"`
 	// Master is a link that the host has before anything is attached, or empty.
 	Master string `json:",omitempty"`
+	// Lends says that each container is to have a link that the host has before.
+	Lends bool `json:",omitempty"`
 }
 
 // runLimit is how long a verb may take before it counts as hung.
@@ -145,6 +147,7 @@ func (c call) config() (string, error) {
 	if c.Driver {
 		return c.driverInput()
 	}
+	c.Config = strings.ReplaceAll(c.Config, containerWord, c.id)
 	var conf map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(c.Config), &conf); err != nil {
 		return "", err

@@ -70,12 +70,12 @@ func (t *trying) reboot() error {
 	if err := empty(runDir); err != nil {
 		return err
 	}
-	h, err := bootHost(t.Trial.ID, t.host.references)
+	h, err := bootHost(t.plugin, t.Trial.ID, t.host.references)
 	if err != nil {
 		return err
 	}
 	t.host = h
-	if err := errors.Join(h.connect(t.plugin.Master), t.reside()); err != nil {
+	if err := errors.Join(h.connect(), t.reside()); err != nil {
 		return err
 	}
 	clear(t.live)

@@ -132,7 +132,7 @@ func (s snapshot) links(where string) error {
 		}
 	}
 	s.sysctls(where)
-	for _, fill := range []func(string, map[int]string) error{s.routes, s.rules, s.queues} {
+	for _, fill := range []func(string, map[int]string) error{s.routes, s.rules, s.queues, s.marks} {
 		if err := fill(where, names); err != nil {
 			return err
 		}

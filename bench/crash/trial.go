@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -101,6 +102,7 @@ type trying struct {
 	refused []string
 	hurt    bool         // the event took something from undisturbed attachments
 	begins  func() error // runs before the disturbed member of the trial's verb begins; may be nil
+	lost    bool         // the victim's link, that the host lends, is gone
 	deaf    bool         // nobody reads what that member answers
 
 	resident *residing // makes the calls; may be nil
@@ -272,7 +274,7 @@ func (t *trying) here(v verdict) func(Call) verdict {
 // end detaches everything. Then only the shared things may be left.
 func (t *trying) end() error {
 	if t.Trial.Gone {
-		if err := t.host.vanish(victim); err != nil {
+		if err := errors.Join(t.host.vanish(victim), t.host.ended(victim)); err != nil {
 			return err
 		}
 	}
@@ -310,6 +312,6 @@ func (t *trying) nothingLeft() error {
 	if err != nil {
 		return err
 	}
-	t.Leaks = append(t.Leaks, now.beyond(t.known.shared)...)
+	t.Leaks = append(t.Leaks, t.returned(now, now.beyond(t.known.shared))...)
 	return nil
 }
