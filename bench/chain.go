@@ -120,22 +120,27 @@ func (r *Report) lives(experiment, name string) map[int]float64 {
 	return lives
 }
 
-// showChain compares whole attachments, in the rounds in which both contestants took part.
+// compareLives adds how many times as long the first contestant's attachments take, in the rounds in
+// which both took part.
+func (r *Report) compareLives(t *table, experiment, first, second string) {
+	theirs, ours := r.lives(experiment, first), r.lives(experiment, second)
+	var a, b []float64
+	for _, round := range sortedKeys(theirs) {
+		if life, ok := ours[round]; ok {
+			a, b = append(a, theirs[round]), append(b, life)
+		}
+	}
+	if len(a) > 0 {
+		t.add(first+" / "+second, pairedRatio(a, b, r.Seed))
+	}
+}
+
+// showChain compares whole attachments.
 func (r *Report) showChain(c chain) section {
 	t := table{head: []string{"ADD and DEL together, with 95 % confidence", "median of rounds"}}
 	names := c.contestants()
-	theirs := r.lives(c.name, names[0])
 	for _, name := range names[1:] {
-		var a, b []float64
-		ours := r.lives(c.name, name)
-		for _, round := range sortedKeys(theirs) {
-			if life, ok := ours[round]; ok {
-				a, b = append(a, theirs[round]), append(b, life)
-			}
-		}
-		if len(a) > 0 {
-			t.add(names[0]+" / "+name, pairedRatio(a, b, r.Seed))
-		}
+		r.compareLives(&t, c.name, names[0], name)
 	}
 	return section{title: "A chain of plugins: " + c.about,
 		text:   c.text + ": by the reference's plugins, by ours, by ours as one plugin, and by ours with a resident.",

@@ -179,6 +179,14 @@ func (b builder) contestants(only []string, plugins []Contestant) (list []Contes
 		offer(func() error { return errors.Join(b.compile("chain", "chain"), b.reference()) },
 			b.chain(c, names[0], referenceVersion, theirs, false), b.chain(byIPTables, slow, referenceVersion, theirs, false))
 	}
+	for _, k := range kinds() {
+		theirName, ourName := k.contestants()
+		if !wanted[theirName] && !wanted[ourName] {
+			continue
+		}
+		offer(func() error { return b.referenceKind(k) }, b.kind(k, theirName, referenceVersion, theirs))
+		offer(b.ours, b.kind(k, ourName, b.commit(), ours))
+	}
 	for _, c := range plugins {
 		if slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {
 			return nil, nil, fmt.Errorf("two contestants are called %s", c.Name)

@@ -57,7 +57,7 @@ func experiments() []experiment {
 			measure: (*measurer).succession, show: (*Report).showSuccession},
 		{name: "flat", about: "ADD and DEL on a full node", axes: fills(), rounds: 40, quick: 3, subnet: large,
 			only: []string{swiftcni, residents, floor, emptyC, emptyGo}, measure: (*measurer).flat, show: (*Report).showFlat},
-		podman.experiment(), pod.experiment(), ports.experiment(),
+		podman.experiment(), pod.experiment(), ports.experiment(), kindsExperiment(),
 		{name: "throughput", about: "what one queue carries, by iperf3", rounds: 10, quick: 1, subnet: small,
 			axes: []axis{{"streams", []int{1, 8}, []int{8}}}, only: []string{swiftcni, oursQueues, referenceNFTables}, measure: (*measurer).throughput, show: (*Report).showThroughput},
 		{name: "compare", about: "two git revisions: compare A [B], where B may be the working tree", axes: once, rounds: 200,
