@@ -23,7 +23,7 @@ GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOV
 # The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
 EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 dist dist-check clean
+.PHONY: nightly help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 dist dist-check clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -101,8 +101,8 @@ vulns: ## known vulnerabilities in the programs; the database comes as a module
 	go -C cmd/swiftctl run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
 	GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
 
-conformance: ## the reference's own suites, executing its programs and ours, to docs/conformance.md; 3 minutes (as root; DOC=file)
-	go test -v -count=1 -timeout 30m ./internal/test/conformance -conformance.reference -conformance.page $(abspath $(or $(DOC),docs/conformance.md))
+conformance: ## the reference's own suites, executing its programs and ours, to docs/conformance.md; 3 minutes (as root; PAGE=file)
+	go test -v -count=1 -timeout 30m ./internal/test/conformance -conformance.reference -conformance.page $(abspath $(or $(PAGE),docs/conformance.md))
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code
 	go test ./rtnl ./nft ./internal/veth -update
@@ -142,7 +142,15 @@ dist: ## a release's files in dist/: docs/releases.md lists them (ARCHES="amd64 
 dist-check: ## another user makes the same files with nothing compiled before; the source builds offline; minutes (as root)
 	go -C internal/tool/dist test -v -count=1 -timeout 1h -tags worlds .
 
-check: lint tidy arm64 test ## what CI runs
+check: ## what CI runs, .ci/run (as root)
+	.ci/run
+
+NIGHTLY := conformance fuzz crash race soak worlds dist-check bench
+
+nightly: ## what takes too long for CI, one after the other, with the time that each took; most of a night (as root; NIGHTLY="fuzz race" for less)
+	@mkdir -p .cache/nightly; status=0; for target in $(NIGHTLY); do begin=$$SECONDS; result=passed; \
+		$(MAKE) $$target PAGE=.cache/nightly/conformance.md >.cache/nightly/$$target.log 2>&1 </dev/null || { result=FAILED; status=1; }; \
+		echo "$$target $$result after $$((SECONDS - begin)) s, .cache/nightly/$$target.log"; done; exit $$status
 
 clean: ## remove what was built
 	rm -rf bin dist .cache
