@@ -21,8 +21,8 @@ func newExplain() *cobra.Command {
 		Long: "Say what attaching a container would do on this host now: the addresses that it would get, the missing things\n" +
 			"that would be made, and each change to links, addresses, routes, sysctls and ruleset in its order. The container\n" +
 			"needn't exist. Errors are those of ADD, in the same words.\n\n" +
-			"CONF is a plugin configuration (.conf) or a list of them (.conflist). In a list the bridge or ptp plugin is\n" +
-			"explained, and the others are named.\n\n" +
+			"CONF is a plugin configuration (.conf) or a list of them (.conflist). In a list the plugin that makes\n" +
+			"or lends a link is explained, and vrf; the others are named.\n\n" +
 			"With --last it shows the last ADDs and DELs: their containers, their errors, and the microseconds of each step,\n" +
 			"without the start of the process. Calls are recorded from --record on until --record off, which removes the\n" +
 			"record, or until the host restarts. Recording costs a plugin two system calls.",
@@ -64,9 +64,19 @@ func newExplain() *cobra.Command {
 	return cmd
 }
 
+// explained are the plugins that make or lend a link.
+var explained = []string{"bridge", "ptp", "macvlan", "ipvlan", "vlan", "dummy", "tap", "host-device"}
+
 // explain prints the changes of an ADD with the configuration at path.
 func explain(w io.Writer, path string, a cni.Attachment) error {
-	c, err := readNetconf(path)
+	conf, err := readFile(path, maxConf)
+	if err != nil {
+		return atPath(path, err)
+	}
+	c, err := parseNetconf(path, conf, explained)
+	if errors.Is(err, errOtherPlugin) {
+		err = errors.New("has no plugin that makes or lends a link")
+	}
 	if err != nil {
 		return atPath(path, err)
 	}
@@ -76,7 +86,7 @@ func explain(w io.Writer, path string, a cni.Attachment) error {
 	}
 	var others []string
 	for _, p := range c.plugins {
-		if p.Name != c.main.Name {
+		if p.Name != c.main.Name && p.Name != "vrf" {
 			others = append(others, p.Name)
 		}
 	}

@@ -23,7 +23,7 @@ type netconf struct {
 	path    string
 	network *cni.Network
 	plugins []facts.Plugin // in the order in which they attach
-	main    facts.Plugin   // bridge or ptp
+	main    facts.Plugin   // bridge or ptp, or whichever is meant
 }
 
 // dataDirs adds the directories of leases that configurations name.
@@ -104,16 +104,20 @@ func readNetconf(path string) (*netconf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseNetconf(path, text)
+	return parseNetconf(path, text, paired)
 }
 
-func parseNetconf(path string, text []byte) (*netconf, error) {
+// paired are the plugins whose links are looked at: pairs, with an end on the host.
+var paired = []string{"bridge", "ptp"}
+
+// parseNetconf parses a configuration with one of the plugins that are meant.
+func parseNetconf(path string, text []byte, mains []string) (*netconf, error) {
 	n, err := cni.Parse(text)
 	if n == nil {
 		return nil, err
 	}
 	c := &netconf{path: path, network: n, plugins: facts.Of(n)}
-	i := slices.IndexFunc(c.plugins, func(p facts.Plugin) bool { return p.Name == "bridge" || p.Name == "ptp" })
+	i := slices.IndexFunc(c.plugins, func(p facts.Plugin) bool { return slices.Contains(mains, p.Name) })
 	if i < 0 {
 		return nil, errOtherPlugin
 	}

@@ -107,7 +107,7 @@ func withCached(confs []*netconf, dir string) []*netconf {
 			continue
 		}
 		known[of.NetworkName] = true
-		if c, err := parseNetconf(path, of.Config); err == nil && c.network.Name() == of.NetworkName {
+		if c, err := parseNetconf(path, of.Config, paired); err == nil && c.network.Name() == of.NetworkName {
 			confs = append(confs, c)
 		}
 	}

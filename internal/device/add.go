@@ -248,6 +248,13 @@ func (at *attaching) create() error {
 
 // make sends for the link.
 func (at *attaching) make(name string) error {
+	var b rtnl.Batch
+	at.describe(&b, name)
+	return at.below.Do(&b)
+}
+
+// describe says what the link is to be.
+func (at *attaching) describe(b *rtnl.Batch, name string) {
 	k := at.keys
 	link := rtnl.Link{Index: at.link.Index, Name: name, MTU: k.mtu, NetNS: at.container}
 	if k.within {
@@ -256,7 +263,6 @@ func (at *attaching) make(name string) error {
 	if !k.inherits() {
 		link.MAC = at.mac
 	}
-	var b rtnl.Batch
 	parent := at.master.Index
 	switch k.kind {
 	case macvlan:
@@ -269,7 +275,6 @@ func (at *attaching) make(name string) error {
 		link.Kind = "dummy"
 		b.Create(link)
 	}
-	return at.below.Do(&b)
 }
 
 // refused is the error for a link that can't be made.
@@ -347,12 +352,7 @@ func (at *attaching) configure(ctx context.Context) error {
 		return err
 	}
 	var b rtnl.Batch
-	if at.link.Phase != endpoint.Answered {
-		if alias := at.keys.alias(at.attachment); alias != "" {
-			b.Set(rtnl.Link{Index: at.link.Index, Alias: alias})
-		}
-	}
-	at.link.Batch(&b)
+	at.batch(&b)
 	if err := at.inside.Do(&at.link, &b); err != nil {
 		return err
 	}
@@ -361,6 +361,16 @@ func (at *attaching) configure(ctx context.Context) error {
 	}
 	at.inside.Finish()
 	return nil
+}
+
+// batch is what configure sends.
+func (at *attaching) batch(b *rtnl.Batch) {
+	if at.link.Phase != endpoint.Answered {
+		if alias := at.keys.alias(at.attachment); alias != "" {
+			b.Set(rtnl.Link{Index: at.link.Index, Alias: alias})
+		}
+	}
+	at.link.Batch(b)
 }
 
 // result says what the attachment got.

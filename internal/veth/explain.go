@@ -3,21 +3,14 @@
 package veth
 
 import (
-	"context"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
+	"github.com/swiftcni/swiftcni/internal/addresses"
 	"github.com/swiftcni/swiftcni/internal/endpoint"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/hostid"
-	"github.com/swiftcni/swiftcni/internal/hostlocal"
-	"github.com/swiftcni/swiftcni/internal/names"
-	"github.com/swiftcni/swiftcni/internal/netconf"
-	"github.com/swiftcni/swiftcni/internal/proof"
-	"github.com/swiftcni/swiftcni/internal/static"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -45,7 +38,10 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	// Nothing of this attempt is run. It stands for the one that would be.
 	e := &explanation{conn: conn, at: &attaching{keys: k, attachment: a, host: host, conn: conn, mac: mac, side: k.side(), names: k.namesOf(a, 0)}}
 	e.at.mtu = k.mtu(conn)
-	addrs, err := e.addresses()
+	foreseen, err := addresses.Foresee(k.conf, a, host, conn, func(s *ipam.Store) error {
+		_, err := e.at.restoreLost(s)
+		return err
+	})
 	if err != nil {
 		return "", fault.Of(err)
 	}
@@ -53,7 +49,7 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	if k.conf.Delegates() {
 		of = endpoint.Asking
 	}
-	e.at.decide(addrs, of)
+	e.at.decide(foreseen.Given, of)
 	p := e.at.plan
 	if err := e.at.side.refuse(p); err != nil {
 		return "", err
@@ -65,10 +61,7 @@ func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	for _, there := range e.there {
 		text = strings.Replace(text, there, "", 1)
 	}
-	if of == endpoint.Asking {
-		text += "leases     ask the plugin " + k.conf.IPAM.Plugin + ", which isn't done now: addresses, and what follows from them, are left out\n"
-	}
-	return e.text.String() + text, nil
+	return foreseen.Before + e.text.String() + text + foreseen.After, nil
 }
 
 // explanation is the part of it that precedes the plan.
@@ -80,50 +73,6 @@ type explanation struct {
 }
 
 func (e *explanation) line(place, text string) { e.text.WriteString(place + text + "\n") }
-
-// addresses finds out what IPAM would give.
-func (e *explanation) addresses() (*spec.Result, error) {
-	switch e.at.keys.conf.IPAM.Plugin {
-	case netconf.HostLocal:
-		return e.lease()
-	case netconf.Static:
-		return static.Of(e.at.keys.conf).Give(e.at.attachment)
-	}
-	return &spec.Result{}, nil // another program is asked when the link is there
-}
-
-// lease reserves in a copy of the store.
-func (e *explanation) lease() (*spec.Result, error) {
-	conf := e.at.keys.conf
-	local := hostlocal.Of(conf)
-	dns, err := local.ResolvConf(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	dir, err := local.CopyStore()
-	if err != nil {
-		return nil, fault.Wrap("copy the lease store", err)
-	}
-	defer os.RemoveAll(dir)
-	store, err := ipam.Open(context.Background(), dir, conf.Name)
-	if err != nil {
-		return nil, fault.Wrap("open the lease store's copy", err)
-	}
-	defer store.Close()
-	if _, err := e.at.restoreLost(store); err != nil {
-		return nil, err
-	}
-	owner := names.Lessee(e.at.attachment)
-	leases, err := store.Reserve(ipam.Request{Owner: owner, Sets: conf.IPAM.Sets, Want: local.Wanted(e.at.attachment),
-		Record: ipam.Record{Owner: owner}, Alive: proof.On(e.at.host, e.conn).AliveOn(conf.Name)})
-	if err != nil {
-		return nil, hostlocal.Error(err)
-	}
-	for _, l := range leases {
-		e.line("leases     ", "reserve "+l.Prefix.String()+" for "+owner.String()+" in "+filepath.Join(conf.IPAM.DataDir, conf.Name))
-	}
-	return local.Result(leases, dns), nil
-}
 
 // missing tells what the host lacks and would get.
 func (e *explanation) missing(p *plan) error {

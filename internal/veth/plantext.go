@@ -33,23 +33,10 @@ func (p *plan) text() string {
 			lines("rules      ", "guard "+g.HostLink+" to "+g.MAC.String()+" for "+rules.Owner.String()+"\n")
 		}
 	}
-	settings := func(late bool) {
-		for _, c := range p.Settings() {
-			if c.Late == late {
-				lines("container  ", "set "+c.Name+" to "+c.Value+"\n")
-			}
-		}
-	}
-	link := strconv.Itoa(p.names.Peer)
-	named := strings.NewReplacer("index "+link, p.attach.IfName, link, p.attach.IfName)
-	settings(false)
-	var container rtnl.Batch
-	p.containerBatch(&container)
-	lines("container  ", named.Replace(container.String()))
-	settings(true)
-	container.Reset()
-	p.announcement(&container)
-	lines("container  ", named.Replace(container.String()))
+	s.WriteString(p.Text(p.containerBatch))
+	var after rtnl.Batch
+	p.announcement(&after)
+	s.WriteString(p.InContainer(&after))
 	return s.String()
 }
 

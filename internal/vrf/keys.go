@@ -5,6 +5,7 @@ package vrf
 import (
 	"context"
 	"math"
+	"strconv"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
@@ -45,6 +46,19 @@ func Read(n *netconf.Network) verbs.Plugin {
 
 // Wrong is the first key that's wrong.
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
+
+// Explain tells what Add would do in a container that has no VRF of the name yet.
+func (k *Keys) Explain(a spec.Attachment) (string, error) {
+	if k.err != nil {
+		return "", k.err
+	}
+	table := "the first free table"
+	if k.table != 0 {
+		table = "table " + strconv.FormatUint(uint64(k.table), 10)
+	}
+	return "container  create vrf " + k.name + " up with " + table + ", if it's missing\n" +
+		"container  set link " + a.IfName + " master " + k.name + ", with its routes in that table\n", nil
+}
 
 // GC has nothing to do: everything goes with the container.
 func (k *Keys) GC(context.Context, *verbs.Call, []spec.Attachment) error { return nil }
