@@ -3,10 +3,15 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	release "github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // linkedPlugins is a plugin directory in which the plugins have other names as well, as operators
@@ -55,6 +60,59 @@ func TestNames(t *testing.T) {
 				t.Errorf("%s %s: %d %s", program, verb, a.status, a.stdout)
 			}
 		}
+	}
+}
+
+// referencePlugins are the names of all that the reference's own script builds for Linux: each directory
+// of three, but for the one with Windows' plugins. plugins/sample, which only shows how one is written,
+// isn't among them.
+func referencePlugins(t *testing.T) (list []string) {
+	t.Helper()
+	out, err := exec.Command("go", "mod", "download", "-json", "github.com/containernetworking/plugins@"+release.ReferenceVersion).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"main", "meta", "ipam"} {
+		entries, err := os.ReadDir(filepath.Join(module.Dir, "plugins", kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() && e.Name() != "windows" {
+				list = append(list, e.Name())
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// An installed directory has every name of the reference's and no other but the program's own.
+func TestDirectoryIsWhole(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "plugins")
+	if out, err := exec.Command(swiftctl(), "install", "--binary", filepath.Join(oursDir(), "swiftcni"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		if e.Name() != "swiftcni" {
+			got = append(got, e.Name())
+		}
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err != nil || info.Mode()&0o111 == 0 {
+			t.Errorf("%s can't be executed: %v", e.Name(), err)
+		}
+	}
+	if want := referencePlugins(t); !slices.Equal(got, want) || len(want) != 18 {
+		t.Errorf("the directory has %d names, %q\nthe reference's has %d, %q", len(got), got, len(want), want)
 	}
 }
 
