@@ -134,7 +134,8 @@ func TestLicenses(t *testing.T) {
 			t.Errorf("%s has no modules", name)
 		}
 		for _, dep := range deps {
-			if !strings.Contains(strings.ToUpper(string(text)), strings.ToUpper("==== "+dep.Path+" "+dep.Version+": LICENSE")) {
+			head := strings.ToUpper("==== " + dep.Path + " " + dep.Version + ": ")
+			if all := strings.ToUpper(string(text)); !strings.Contains(all, head+"LICENSE") && !strings.Contains(all, head+"COPYING") {
 				t.Errorf("%s: no licence of %s %s", name, dep.Path, dep.Version)
 			}
 		}
