@@ -18,8 +18,12 @@ func badDHCP() (list []badInput) {
 		{"value a list", `"provide":[{"option":"12","value":[]}]`, "expected a string", "ipam.provide[0].value"},
 		{"argument a number", `"provide":[{"option":"12","fromArg":1}]`, "expected a string", "ipam.provide[0].fromArg"},
 		{"requested option of nonsense", `"request":[{"option":"-1"}]`, `got "-1"`, "ipam.request[0].option"},
+		{"request an object", `"request":{"option":"12"}`, "expected a list", "ipam.request"},
+		{"request of strings", `"request":["12"]`, "expected an object", "ipam.request[0]"},
+		{"requested option a number", `"request":[{"option":12}]`, "expected a string", "ipam.request[0].option"},
 		{"skipDefault a string", `"request":[{"skipDefault":"true"}]`, "expected a boolean", "ipam.request[0].skipDefault"},
 		{"priority a string", `"priority":"1"`, "expected a number", "ipam.priority"},
+		{"priority a fraction", `"priority":1.5`, "expected a whole number", "ipam.priority"},
 		{"priority negative", `"priority":-1`, "expected 0 to 4294967295", "ipam.priority"},
 	} {
 		for _, program := range []string{"dhcp", "bridge", "ptp", "macvlan", "host-device"} {

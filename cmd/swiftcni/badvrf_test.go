@@ -26,6 +26,7 @@ func badVRF() []badInput {
 		row("name a number", `,"vrfname":7`, "expected a string", "vrfname"),
 		row("name of another link", `,"vrfname":"lo"`, "cmdAdd failed: Netlink lo is not a VRF", ""),
 		row("table a string", good+`,"table":"main"`, "expected a number", "table"),
+		row("table a fraction", good+`,"table":1.5`, "expected a whole number", "table"),
 		row("table negative", good+`,"table":-1`, "expected 0 to", "table"),
 		row("table of 33 bits", good+`,"table":4294967296`, "expected 0 to", "table"),
 		{name: "vrf without result", program: "vrf", conf: bare, code: 7, msg: "missing prevResult from earlier plugin"},

@@ -12,6 +12,15 @@ func hostDeviceConf(version, keys string) string {
 	return `{"cniVersion":"` + version + `","name":"net","type":"host-device"` + keys + `}`
 }
 
+// buses is a host's /sys/bus in its own mount namespace, since a machine for tests has no such devices:
+// card0 on the PCI bus, also by way of virtio, and on the auxiliary bus, and devices without a link.
+const buses = `mount -t tmpfs bus /sys/bus; cd /sys/bus; mkdir -p pci/devices auxiliary/devices/mlx5_core.sf.4/net/card0 auxiliary/devices/mlx5_core.sf.5
+	device() { mkdir -p pci/drivers/$2 pci/devices/$1; ln -s ../../drivers/$2 pci/devices/$1/driver; }
+	device 0000:3b:00.0 mlx5_core; mkdir -p pci/devices/0000:3b:00.0/net/card0
+	device 10000:00:1f.6 virtio-pci; mkdir -p pci/devices/10000:00:1f.6/virtio1/net/card0
+	device 0000:3b:00.1 vfio-pci; device 0000:3b:00.2 igb_uio; device 0000:3b:00.3 uio_pci_generic
+	device 0000:3b:00.4 mlx5_core; mkdir pci/devices/0000:3b:00.5`
+
 // lendingWorld is a host with a link card0 that carries frames, and two containers.
 func lendingWorld(t *testing.T) *world {
 	t.Helper()
@@ -20,6 +29,7 @@ func lendingWorld(t *testing.T) *world {
 		ip addr add 10.3.0.2/24 dev card0; ip addr add fd00:3::2/64 dev card0 nodad; ip route add default via 10.3.0.1 dev card0 metric 7
 		ip route add 10.4.0.0/16 via 10.3.0.9 dev card0; ip route add 10.5.0.0/16 dev card0 table 70; ip rule add from 10.3.0.2 table 70 priority 900
 		ip -6 route add fd00:4::/64 via fd00:3::1 dev card0`)
+	w.must("", "sh", "-ec", buses)
 	for _, name := range []string{"c1", "c2"} {
 		if err := w.netns(name); err != nil {
 			t.Fatal(err)
@@ -73,6 +83,22 @@ func TestHostDeviceParity(t *testing.T) {
 		{"absent path", "1.1.0", `,"kernelpath":"/sys/devices/nowhere"`, ""},
 		{"absent PCI device", "1.1.0", `,"pciBusID":"ffff:ff:1f.7"`, ""},
 		{"absent deviceID", "1.1.0", `,"device":"card0","runtimeConfig":{"deviceID":"ffff:ff:1f.7"}`, ""},
+		{"PCI device", "1.1.0", `,"pciBusID":"0000:3b:00.0"` + four, ""},
+		{"PCI device by virtio", "1.1.0", `,"pciBusID":"10000:00:1f.6"`, ""},
+		{"PCI device without a link", "1.1.0", `,"pciBusID":"0000:3b:00.4"`, ""},
+		{"PCI device without a driver", "1.1.0", `,"pciBusID":"0000:3b:00.5"`, ""},
+		{"deviceID on PCI", "1.1.0", `,"pciBusID":"0000:3b:00.4","runtimeConfig":{"deviceID":"0000:3b:00.0"}` + four, ""},
+		{"deviceID on the auxiliary bus", "1.1.0", `,"runtimeConfig":{"deviceID":"mlx5_core.sf.4"}` + four, ""},
+		{"deviceID on the auxiliary bus before PCI", "1.1.0", `,"pciBusID":"0000:3b:00.1","runtimeConfig":{"deviceID":"mlx5_core.sf.4"}`, ""},
+		{"auxiliary device without a link", "1.1.0", `,"runtimeConfig":{"deviceID":"mlx5_core.sf.5"}`, ""},
+		{"absent auxiliary device", "1.1.0", `,"runtimeConfig":{"deviceID":"mlx5_core.sf.6"}`, ""},
+		{"name before auxiliary device", "1.1.0", `,"device":"card0","runtimeConfig":{"deviceID":"mlx5_core.sf.5"}`, ""},
+		{"vfio-pci", "1.1.0", `,"pciBusID":"0000:3b:00.1"`, ""},
+		{"vfio-pci with addresses", "1.1.0", `,"pciBusID":"0000:3b:00.1"` + fixed, ""},
+		{"igb_uio by deviceID", "1.1.0", `,"runtimeConfig":{"deviceID":"0000:3b:00.2"}` + four, ""},
+		{"uio_pci_generic beside a name", "1.1.0", `,"device":"card0","pciBusID":"0000:3b:00.3"` + four, ""},
+		{"vfio-pci with its network", "1.1.0", `,"pciBusID":"0000:3b:00.1","useInterfaceNetwork":true`, ""},
+		{"DPDKMode of another driver", "1.1.0", `,"pciBusID":"0000:3b:00.0","DPDKMode":true`, ""},
 		{"unknown argument", "1.1.0", `,"device":"card0"`, "FOO=bar"},
 		{"arguments", "1.1.0", `,"device":"card0"` + four, "IgnoreUnknown=1;IP=10.1.2.50"},
 	}
