@@ -31,6 +31,7 @@ type Conn struct {
 	msgs   []netlink.Message
 	enc    encoder               // of requests that aren't changes
 	strict bool                  // NETLINK_GET_STRICT_CHK is on
+	lax    bool                  // the kernel lacks it
 	event  func(netlink.Message) // hears messages that come unasked, while a group is joined
 
 	removes bool           // a removal was left to another goroutine, and its answer wasn't awaited

@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -53,15 +54,17 @@ func dumpAll[T any](c *Conn, what string, request func(), decode func([]byte, fu
 	return nil, ErrInterrupted
 }
 
-// setStrict makes the kernel obey the filters in requests, once for a conn.
+// setStrict makes the kernel obey the filters in requests, once for a conn. Before Linux 4.20 it
+// lists more. So whoever decodes a listing filters it again.
 func (c *Conn) setStrict() error {
-	if c.strict {
+	if c.strict || c.lax {
 		return nil
 	}
-	if err := c.sock.SetStrict(); err != nil {
-		return fmt.Errorf("rtnl: filtered listings need Linux 4.20: %w", err)
+	err := c.sock.SetStrict()
+	if c.lax = errors.Is(err, unix.ENOPROTOOPT); err != nil && !c.lax {
+		return fmt.Errorf("rtnl: %w", err)
 	}
-	c.strict = true
+	c.strict = !c.lax
 	return nil
 }
 
@@ -116,13 +119,18 @@ func (f LinkFilter) decode(b []byte, add func(LinkState)) error {
 // Addrs lists the addresses of the link with an index; 0 is all links. The kernel filters. Family
 // is unix.AF_INET, AF_INET6 or 0 for both. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) Addrs(link int, family uint8) iter.Seq2[AddrState, error] {
-	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, func(b []byte, add func(AddrState)) error {
+	return dump(c, "list addresses", func() { requestAddrs(c, link, family) }, addrsOf(link))
+}
+
+// addrsOf decodes an address that a link has.
+func addrsOf(link int) func([]byte, func(AddrState)) error {
+	return func(b []byte, add func(AddrState)) error {
 		a, err := decodeAddr(b)
-		if err == nil {
+		if err == nil && (link == 0 || a.Link == link) {
 			add(a)
 		}
 		return err
-	})
+	}
 }
 
 // A RouteFilter picks routes, in the kernel. A zero field matches any, except that zero Table is
@@ -155,7 +163,7 @@ func (c *Conn) routes(f RouteFilter, decode func([]byte, func(Route)) error) ite
 		if f.Link != 0 {
 			c.enc.u32(unix.RTA_OIF, uint32(f.Link))
 		}
-	}, decode)
+	}, func(b []byte, add func(Route)) error { return f.decode(b, decode, add) })
 	return func(yield func(Route, error) bool) {
 		for r, err := range routes {
 			// The kernel makes a table with its first route.
@@ -167,6 +175,29 @@ func (c *Conn) routes(f RouteFilter, decode func([]byte, func(Route)) error) ite
 			}
 		}
 	}
+}
+
+// decode decodes a route, unless the filter leaves it out. One of several next hops that matches brings
+// the others.
+func (f RouteFilter) decode(b []byte, decode func([]byte, func(Route)) error, add func(Route)) error {
+	if len(b) >= unix.SizeofRtMsg && (b[7] != unix.RTN_UNICAST || binary.NativeEndian.Uint32(b[8:])&unix.RTM_F_CLONED != 0) {
+		return nil
+	}
+	if f.Table == unix.RT_TABLE_MAIN {
+		f.Table = 0 // as in a Route
+	}
+	var hops []Route
+	picked := false
+	err := decode(b, func(r Route) {
+		hops = append(hops, r)
+		picked = picked || (f.AnyTable || r.Table == f.Table) && (f.Link == 0 || r.Link == f.Link)
+	})
+	if picked && err == nil {
+		for _, r := range hops {
+			add(r)
+		}
+	}
+	return err
 }
 
 // decodeRoutes decodes a route, once for each next hop.
@@ -216,21 +247,22 @@ func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.S
 }
 
 // PeerAddrs lists the addresses of the other end of a veth that was read by this conn, in whatever
-// namespace that is (IFA_TARGET_NETNSID, Linux 5.0). The kernel numbers the namespaces of peers
+// namespace that is (IFA_TARGET_NETNSID, Linux 5.0; older kernels: EOPNOTSUPP). The kernel numbers the namespaces of peers
 // when it's asked about a link. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) PeerAddrs(l LinkState) iter.Seq2[AddrState, error] {
-	return dump(c, "list peer's addresses", func() {
+	const what = "list peer's addresses"
+	if err := c.setStrict(); err == nil && c.lax && l.peerNetNS.known {
+		// It would list this namespace's.
+		return func(yield func(AddrState, error) bool) {
+			yield(AddrState{}, &Error{Change: what, Reason: "needs Linux 5.0", Errno: unix.EOPNOTSUPP})
+		}
+	}
+	return dump(c, what, func() {
 		requestAddrs(c, l.PeerIndex, unix.AF_UNSPEC)
 		if l.peerNetNS.known {
 			c.enc.u32(unix.IFA_TARGET_NETNSID, uint32(l.peerNetNS.number))
 		}
-	}, func(b []byte, add func(AddrState)) error {
-		a, err := decodeAddr(b)
-		if err == nil {
-			add(a)
-		}
-		return err
-	})
+	}, addrsOf(l.PeerIndex))
 }
 
 func requestAddrs(c *Conn, link int, family uint8) {

@@ -111,7 +111,7 @@ func (w *world) run(c call) (answer, error) {
 func (w *world) capture(cmd *exec.Cmd, stdin []byte) (answer, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
-	err := w.start("", cmd)
+	err := w.startPlugin(cmd)
 	if err != nil {
 		return answer{}, err
 	}

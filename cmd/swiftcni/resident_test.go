@@ -70,7 +70,7 @@ func (w *world) reside() *residing {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.start("", r.cmd); err != nil {
+	if err := w.startPlugin(r.cmd); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(r.kill)

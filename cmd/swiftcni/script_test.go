@@ -39,11 +39,18 @@ func TestScriptByResident(t *testing.T) {
 	}
 }
 
-// runScripts runs all scripts, each in a world that prepare has seen.
-func runScripts(t *testing.T, prepare func(*world)) {
+// runScripts runs scripts, each in a world that prepare has seen. Without names it runs all.
+func runScripts(t *testing.T, prepare func(*world), names ...string) {
 	t.Helper()
+	const dir = "testdata/script"
+	all := dir
+	var files []string
+	for _, name := range names {
+		all, files = "", append(files, filepath.Join(dir, name+".txtar"))
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:   all,
+		Files: files,
 		Setup: func(env *testscript.Env) error {
 			// Run's own documentation promises that this is a testing.TB.
 			w := newWorld(env.T().(testing.TB), env.WorkDir)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/test/oldkernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,9 +21,10 @@ import (
 // another, so tests may run side by side and use the same paths.
 type world struct {
 	t        testing.TB
-	dir      string   // where commands run
-	mnt, net *os.File // the host's
-	nets     []string // containers, by the name of their file in /run/netns
+	dir      string           // where commands run
+	mnt, net *os.File         // the host's
+	nets     []string         // containers, by the name of their file in /run/netns
+	kernel   oldkernel.Kernel // of the plugins and residents; 0 is the machine's
 
 	calls
 }
@@ -30,7 +32,7 @@ type world struct {
 // newWorld makes a host, which lives until the test ends and must be clean by then.
 func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{t: t, dir: dir, calls: newCalls()}
+	w := &world{t: t, dir: dir, kernel: kernelOfRun(t), calls: newCalls()}
 	err := onThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET); err != nil {
 			return err
@@ -163,6 +165,18 @@ func (w *world) exec(name, program string, args ...string) (string, error) {
 // start starts a command as the host or a container.
 func (w *world) start(name string, cmd *exec.Cmd) error {
 	return w.do(name, cmd.Start)
+}
+
+// startPlugin starts a plugin or a resident on the host, by the world's kernel.
+func (w *world) startPlugin(cmd *exec.Cmd) error {
+	return w.do("", func() error {
+		if w.kernel != 0 {
+			if err := w.kernel.Enter(oldkernel.Calls...); err != nil {
+				return err
+			}
+		}
+		return cmd.Start()
+	})
 }
 
 // must runs a program and ends the test if it fails.

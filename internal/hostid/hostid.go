@@ -4,6 +4,9 @@
 package hostid
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/process"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
@@ -31,7 +34,7 @@ func Read(c *process.Call) (ID, error) {
 
 // BootIsReal reports whether the boot ID was read from the kernel's own file: one on procfs with
 // nothing mounted over it. LXC, LXD and systemd-nspawn mount over it (STATX_ATTR_MOUNT_ROOT, Linux
-// 5.8).
+// 5.8). If the kernel doesn't say, the file is compared with its directory.
 func (h ID) BootIsReal() bool {
 	const path = "/proc/sys/" + bootID
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -44,11 +47,40 @@ func (h ID) BootIsReal() bool {
 		return false
 	}
 	var st unix.Statx_t
-	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st) != nil ||
-		st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+	switch err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st); {
+	case err != nil || st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0:
+		if !sharesMount(fd, path[:len(path)-len("/boot_id")]) {
+			return false
+		}
+	case st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0:
 		return false
 	}
 	var b [64]byte
 	n, err := unix.Read(fd, b[:])
 	return err == nil && sysctl.TrimLine(b[:n]) == h.Boot
+}
+
+// sharesMount reports whether an open file is on the same mount as a directory.
+func sharesMount(file int, dir string) bool {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	id := mount(file)
+	return id != "" && id == mount(fd)
+}
+
+// mount is the ID of an open file's mount as procfs has it, or "".
+func mount(fd int) string {
+	info, err := unix.Open("/proc/thread-self/fdinfo/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(info)
+	var b [256]byte
+	n, _ := unix.Read(info, b[:])
+	_, id, _ := strings.Cut(string(b[:max(n, 0)]), "mnt_id:")
+	id, _, _ = strings.Cut(id, "\n")
+	return id
 }

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/swiftcni/swiftcni/internal/nlsock"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/oldkernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -240,17 +240,7 @@ func stopAndLook(thread int) (fds []string, cwd string, ok bool) {
 
 // refuseCloseRange makes the thread's system call close_range(2) one that the kernel lacks.
 func refuseCloseRange() {
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLOSE_RANGE, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	if err := oldkernel.Kernel(unix.ENOSYS).Enter(oldkernel.Call{Number: unix.SYS_CLOSE_RANGE}); err != nil {
 		panic(err)
-	}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
-		panic(errno)
 	}
 }
