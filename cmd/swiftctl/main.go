@@ -2,8 +2,8 @@
 
 // Command swiftctl is the tool for people. It attaches and detaches containers, lists attachments,
 // finds and repairs faults, explains the changes of an ADD, adopts nodes of the CNI project's
-// plugins, ends the remains of dead containers, installs the plugins, shows them at work and serves as
-// an OCI hook.
+// plugins, ends the remains of dead containers, installs the plugins, shows and measures them at work,
+// and serves as an OCI hook.
 // docs/swiftctl.md tells more.
 //
 // Its exit status is 0 for success, 1 for a failure and 2 for a command line that makes no sense.

@@ -18,6 +18,7 @@ import (
 	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/box"
 	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/caller"
 	"github.com/swiftcni/swiftcni/cni"
+	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
 )
@@ -43,10 +44,10 @@ type guest struct {
 const published = 8080 // the host's port that leads to the first guest's server
 
 // listToTry is a network as runtimes have one: masquerade, published ports, and a way through firewalls.
-func listToTry() caller.List {
+func listToTry(leases string) caller.List {
 	return caller.List{Version: "1.0.0", Name: "mynet", Plugins: []map[string]any{
 		{"type": "bridge", "bridge": "cnibr0", "isGateway": true, "ipMasq": true,
-			"ipam": map[string]any{"type": "host-local", "subnet": "172.19.1.0/24", "routes": []map[string]string{{"dst": "0.0.0.0/0"}}}},
+			"ipam": map[string]any{"type": "host-local", "subnet": "172.19.1.0/24", "routes": []map[string]string{{"dst": "0.0.0.0/0"}}, "dataDir": leases}},
 		{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
 		{"type": "firewall"},
 	}}
@@ -55,7 +56,8 @@ func listToTry() caller.List {
 // try shows the plugins at work in the box that this process is the first of.
 func try(ctx context.Context, out io.Writer, binary string) error {
 	start := time.Now()
-	t := &trial{out: out, list: listToTry()}
+	before := readUsage()
+	t := &trial{out: out, list: listToTry(ipam.DefaultDir)}
 	if err := t.setUp(binary); err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func try(ctx context.Context, out io.Writer, binary string) error {
 	if t.wrong > 0 {
 		return fmt.Errorf("%d of these aren't as they should be", t.wrong)
 	}
-	if note := busyNote(); note != "" {
+	if note := busyNote(before); note != "" {
 		t.say("\n%s", note)
 	}
 	t.say("\nAll of it works, and took %s ms. The box is gone now.", millis(time.Since(start)))
@@ -103,10 +105,8 @@ func (t *trial) setUp(binary string) (err error) {
 	if t.host, err = box.Enter(files); err != nil {
 		return fmt.Errorf("make a host in a box: %w", err)
 	}
-	for _, name := range cni.PluginNames() {
-		if err := os.Symlink(binaryName, filepath.Join(pluginDir, name)); err != nil {
-			return err
-		}
+	if err := linkPlugins(); err != nil {
+		return err
 	}
 	if err := needNFTables(); err != nil {
 		return err
@@ -121,7 +121,18 @@ func (t *trial) setUp(binary string) (err error) {
 	if err := os.WriteFile(filepath.Join(defaultConfDir, "mynet.conflist"), text, 0o644); err != nil {
 		return err
 	}
-	return t.serve(t.host.Outside, "the outside", box.Outside.Addr())
+	_, err = serveAt(t.host.Outside, "the outside", box.Outside.Addr())
+	return err
+}
+
+// linkPlugins gives the binary in pluginDir every plugin's name.
+func linkPlugins() error {
+	for _, name := range cni.PluginNames() {
+		if err := os.Symlink(binaryName, filepath.Join(pluginDir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // needNFTables asks the kernel for a list that is empty.
@@ -159,7 +170,7 @@ func (t *trial) attach() error {
 		}
 		g.res, g.addr = res, res.IPs[0].Address.Addr()
 		t.say("  %s  attached in %s: %s, gateway %s", name, times(list), res.IPs[0].Address, res.IPs[0].Gateway)
-		if err := t.serve(ns, name, g.addr); err != nil {
+		if _, err := serveAt(ns, name, g.addr); err != nil {
 			return err
 		}
 		t.guests = append(t.guests, g)

@@ -17,16 +17,15 @@ import (
 // patience is how long a connection may take. The kernel repeats a lost packet after a second.
 const patience = time.Minute
 
-// serve answers connections to port 80 of an address: with the server's name, and the address of who
+// serveAt answers connections to port 80 of an address, until it's closed: with the server's name, and the address of who
 // asks, as it's seen there.
-func (t *trial) serve(ns *rtnl.NetNS, name string, addr netip.Addr) error {
-	var l net.Listener
-	err := ns.Do(func() (err error) {
+func serveAt(ns *rtnl.NetNS, name string, addr netip.Addr) (l net.Listener, err error) {
+	err = ns.Do(func() (err error) {
 		l, err = net.Listen("tcp", netip.AddrPortFrom(addr, 80).String())
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("a server of %s: %w", name, err)
+		return nil, fmt.Errorf("a server of %s: %w", name, err)
 	}
 	go func() {
 		for {
@@ -39,7 +38,7 @@ func (t *trial) serve(ns *rtnl.NetNS, name string, addr netip.Addr) error {
 			conn.Close()
 		}
 	}()
-	return nil
+	return l, nil
 }
 
 // answer is what a server said.
@@ -50,7 +49,7 @@ type answer struct {
 }
 
 // ask connects from a namespace, and waits for the answer.
-func (t *trial) ask(from *rtnl.NetNS, to netip.AddrPort) (a answer, err error) {
+func ask(from *rtnl.NetNS, to netip.AddrPort) (a answer, err error) {
 	start := time.Now()
 	var conn net.Conn
 	// There is one address, so the socket is made here and nowhere else.
@@ -92,7 +91,7 @@ func (t *trial) ways() {
 		{"c1 reaches the outside, which sees %s: that's the host's address, by masquerade", c1.ns, netip.AddrPortFrom(outside, 80), "the outside", host},
 		{fmt.Sprintf("the outside reaches c1's port 80 at the host's port %d; c1 sees %%s", published), t.host.Outside, netip.AddrPortFrom(host, published), "c1", outside},
 	} {
-		a, err := t.ask(w.from, w.to)
+		a, err := ask(w.from, w.to)
 		switch {
 		case err != nil:
 		case a.by != w.by:
@@ -108,7 +107,7 @@ func (t *trial) ways() {
 // unanswered sees that the outside gets no answer from somewhere.
 func (t *trial) unanswered(what string, to netip.AddrPort) {
 	var answered error
-	if a, err := t.ask(t.host.Outside, to); err == nil {
+	if a, err := ask(t.host.Outside, to); err == nil {
 		answered = fmt.Errorf("%s answers", a.by)
 	}
 	t.check(what, answered)

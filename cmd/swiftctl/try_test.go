@@ -140,24 +140,28 @@ func refuseNetfilter() error {
 
 // However it's ended, the box ends with it.
 func tryKilled(t *testing.T, dir string) {
+	const tried = "  c2  attached"
 	for _, c := range []struct {
-		name   string
-		signal syscall.Signal
-		exit   int
-	}{{"kill", unix.SIGKILL, -1}, {"ctrl_c", unix.SIGINT, 130}, {"term", unix.SIGTERM, 143}} {
+		name, command, at string
+		signal            syscall.Signal
+		exit              int
+	}{
+		{"kill", "try", tried, unix.SIGKILL, -1}, {"ctrl_c", "try", tried, unix.SIGINT, 130}, {"term", "try", tried, unix.SIGTERM, 143},
+		{"bench", "bench", "Each round", unix.SIGKILL, -1},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			mounts, err := os.ReadFile("/proc/self/mountinfo")
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(filepath.Join(dir, "swiftctl"), "try")
+			cmd := exec.Command(filepath.Join(dir, "swiftctl"), c.command)
 			out := slowPipe(t, cmd)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			cmd.Stdout.(*os.File).Close()
 			line := make([]byte, 4096)
-			for !strings.HasPrefix(string(line), "  c2  attached") {
+			for !strings.HasPrefix(string(line), c.at) {
 				clear(line)
 				if n, err := out.Read(line); err != nil || n == 0 {
 					t.Fatal("it ends before it attaches", err)

@@ -19,7 +19,7 @@ const (
 // floors are the packages that the programs are made of. One imports those of the floors below it alone: none of its own
 // floor, so that no plugin knows of another.
 var floors = [][]string{
-	{"internal/inside", "internal/offload", "internal/flock", "internal/facts", "internal/order", "internal/sha512", "internal/dbus", "internal/calls", "internal/stats", // the ground
+	{"internal/inside", "internal/offload", "internal/flock", "internal/facts", "internal/order", "internal/sha512", "internal/dbus", "internal/calls", "internal/stats", "cmd/swiftctl/internal/bars", // the ground
 		"internal/entry", "internal/stack", "internal/jsontext", "internal/pattern", "internal/specversion", "internal/undo", "internal/roster"},
 	{"internal/nlsock", "internal/handover"},
 	{"rtnl", "nft", "ipam", "internal/conntrack", "internal/wire"},

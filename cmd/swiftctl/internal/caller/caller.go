@@ -102,45 +102,46 @@ func (l *List) input(plugin map[string]any, c Container, prev json.RawMessage) (
 	return json.Marshal(conf)
 }
 
-// call executes a plugin. Its input and output are files in memory, so that nobody has to read or
-// write while the clock runs.
+// call executes a plugin.
 func (l *List) call(dir, verb string, plugin map[string]any, c Container, prev json.RawMessage) (Call, json.RawMessage, error) {
 	name, _ := plugin["type"].(string)
 	conf, err := l.input(plugin, c, prev)
 	if err != nil {
 		return Call{}, nil, err
 	}
-	in, err := memory(conf)
-	if err != nil {
-		return Call{}, nil, err
-	}
-	defer in.Close()
-	out, err := memory(nil)
-	if err != nil {
-		return Call{}, nil, err
-	}
-	defer out.Close()
-	complaints, err := memory(nil)
-	if err != nil {
-		return Call{}, nil, err
-	}
-	defer complaints.Close()
-	cmd := exec.Command(filepath.Join(dir, name))
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + c.ID, "CNI_NETNS=" + c.NetNS, "CNI_IFNAME=" + c.IfName, "CNI_PATH=" + dir}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaints
+	took, said, err := Execute(filepath.Join(dir, name), env, conf)
+	if err == nil && verb == "ADD" && !json.Valid(said) {
+		err = fmt.Errorf("its result isn't JSON: %.80q", said)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s of %s: %w", verb, name, err)
+	}
+	return Call{name, took}, said, err
+}
+
+// Execute executes a program, from before its start until it was waited for. Its input and output are
+// files in memory, so that nobody has to read or write while the clock runs.
+func Execute(path string, env []string, input []byte) (took time.Duration, said []byte, err error) {
+	var files [3]*os.File
+	for i, text := range [][]byte{input, nil, nil} {
+		if files[i], err = memory(text); err != nil {
+			return 0, nil, err
+		}
+		defer files[i].Close()
+	}
+	cmd := exec.Command(path)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, files[0], files[1], files[2]
 	start := time.Now()
 	err = cmd.Run()
-	call := Call{name, time.Since(start)}
-	said, readErr := content(out)
+	took = time.Since(start)
+	said, readErr := content(files[1])
 	if err != nil {
-		more, _ := content(complaints)
-		return call, nil, fmt.Errorf("%s of %s: %w", verb, name, reason(err, said, more))
+		more, _ := content(files[2])
+		return took, nil, reason(err, said, more)
 	}
-	if readErr == nil && verb == "ADD" && !json.Valid(said) {
-		readErr = fmt.Errorf("ADD of %s: its result isn't JSON: %.80q", name, said)
-	}
-	return call, said, readErr
+	return took, said, readErr
 }
 
 // reason is a plugin's own error, if it printed one.
