@@ -17,7 +17,7 @@ import (
 
 // limit is the limit for one direction: bits a second, and the bits that may go at once. Zero is no
 // limit.
-type limit struct{ rate, burst int }
+type limit struct{ rate, burst int64 }
 
 // limits are an attachment's, named from the container's side: ingress comes to it.
 type limits struct{ ingress, egress limit }
@@ -66,7 +66,7 @@ func Read(n *netconf.Network) verbs.Plugin {
 func (k *Keys) Wrong(spec.Attachment) *spec.Error { return k.err }
 
 func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
-	var to *int
+	var to *int64
 	switch key {
 	case "ingressrate":
 		to = &l.ingress.rate
@@ -79,7 +79,13 @@ func (l *limits) field(r *jsontext.Reader, key string) (known bool, err error) {
 	default:
 		return false, nil
 	}
-	return true, r.Bounded(to, 0, math.MaxInt)
+	n, ok, err := r.Long()
+	if ok && n < 0 {
+		r.Invalid("expected 0 to 9223372036854775807, got " + strconv.FormatInt(n, 10))
+	} else if ok {
+		*to = n
+	}
+	return true, err
 }
 
 // problem is the error in a direction's limit. keys is the beginning of its keys' names.
@@ -93,9 +99,9 @@ func (l limit) problem(keys string) *spec.Error {
 	case uint64(l.burst)/8 >= math.MaxUint32:
 		return wrong("Burst", "burst cannot be more than 4GB", "")
 	case l.rate != 0 && l.rate < 8:
-		return wrong("Rate", "invalid rate: "+strconv.Itoa(l.rate), "at least 8 bits a second, a byte")
+		return wrong("Rate", "invalid rate: "+strconv.FormatInt(l.rate, 10), "at least 8 bits a second, a byte")
 	case l.burst != 0 && l.burst < 8:
-		return wrong("Burst", "invalid burst: "+strconv.Itoa(l.burst), "at least 8 bits, a byte")
+		return wrong("Burst", "invalid burst: "+strconv.FormatInt(l.burst, 10), "at least 8 bits, a byte")
 	}
 	return nil
 }

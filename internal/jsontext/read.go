@@ -279,6 +279,16 @@ func (r *Reader) Integer(to *int) error {
 
 // Whole reads an integer. ok reports whether there is one.
 func (r *Reader) Whole() (n int, ok bool, _ error) {
+	long, ok, err := r.Long()
+	if n = int(long); int64(n) != long {
+		r.Invalid("expected a whole number, got " + strconv.FormatInt(long, 10))
+		return 0, false, nil
+	}
+	return n, ok, err
+}
+
+// Long reads an integer of 64 bits, also where an int has 32. ok reports whether there is one.
+func (r *Reader) Long() (n int64, ok bool, _ error) {
 	ok, err := r.is('0', "a number")
 	if !ok || err != nil {
 		return 0, false, err
@@ -287,12 +297,12 @@ func (r *Reader) Whole() (n int, ok bool, _ error) {
 	if err != nil {
 		return 0, false, err
 	}
-	long, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || int64(int(long)) != long {
+	n, err = strconv.ParseInt(text, 10, 64)
+	if err != nil {
 		r.Invalid("expected a whole number, got " + text)
 		return 0, false, nil
 	}
-	return int(long), true, nil
+	return n, true, nil
 }
 
 // Text reads a string and hands it to parse. If parse returns false, the error names the
