@@ -246,6 +246,7 @@ func TestBandwidthAgain(t *testing.T) {
 
 // The reference's ifb, which has nothing but its name, goes too; a link of another kind of that name doesn't.
 func TestBandwidthDelOfTheReferences(t *testing.T) {
+	nstest.Kernel(t)
 	n := chained(t, "bandwidth", "", nil)
 	a := Attachment{ContainerID: "c1", IfName: "eth0"}
 	name := bandwidth.IfbNames(n.conf.Name, a)[0]

@@ -16,6 +16,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/calls"
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // delegating is a network whose IPAM plugin is a script; LOG in it is a file, which log reads.
@@ -169,6 +170,7 @@ func TestDelegateIsRecorded(t *testing.T) {
 
 // Where plugins are is said by the call, and not by the environment of the process.
 func TestPathIsTheCalls(t *testing.T) {
+	nstest.Kernel(t)
 	n, path, log := delegating(t, "", `echo $CNI_COMMAND $CNI_PATH >>LOG`)
 	t.Setenv("CNI_PATH", path[0])
 	if err := Status(t.Context(), n); fault.Of(err).Code != CodeUnavailable || !strings.Contains(err.Error(), "no paths provided") {

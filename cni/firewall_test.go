@@ -371,6 +371,7 @@ func (w *portWorld) remove(t *testing.T, id, keys string) {
 }
 
 func TestFirewallStatus(t *testing.T) {
+	nstest.Kernel(t)
 	for keys, code := range map[string]uint{"": 0, `,"backend":"iptables"`: 0, `,"backend":"firewalld"`: CodeUnavailable, `,"ingressPolicy":"x"`: CodeInvalidNetwork} {
 		n, err := parse([]byte(`{"cniVersion":"1.1.0","name":"net","type":"firewall"` + keys + `}`))
 		if err != nil {

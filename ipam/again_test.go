@@ -5,11 +5,14 @@ package ipam
 import (
 	"strconv"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // While a network's IPv6 addresses are all new, nobody can know one by another MAC; once one isn't,
 // anybody can until the next boot.
 func TestOtherMACs6(t *testing.T) {
+	nstest.FileTimes(t)
 	const boot, next = "11111111-2222-3333-4444-555555555555", "21111111-2222-3333-4444-555555555555"
 	n := 0
 	reused := func(dir, ranges, want, boot string) bool {

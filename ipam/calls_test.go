@@ -113,6 +113,7 @@ func expectNearlyFull(t *testing.T, dir string, n int) {
 // TestWithoutUnnamedFiles works on a file system that doesn't know O_TMPFILE, and without the right
 // to link by descriptor.
 func TestWithoutUnnamedFiles(t *testing.T) {
+	nstest.Kernel(t)
 	dir := t.TempDir()
 	mustReserve(t, dir, Request{Owner: owner("c0"), Sets: sets(t, "10.1.0.0/24")}, "10.1.0.2")
 	for i, inject := range []string{"openat:error=EOPNOTSUPP", "linkat:error=ENOENT"} {
@@ -138,6 +139,7 @@ func TestWithoutUnnamedFiles(t *testing.T) {
 // TestWithoutOpenat2 works on kernels before 5.6, and under filters that refuse what they don't
 // know. A link is followed there as little.
 func TestWithoutOpenat2(t *testing.T) {
+	nstest.Kernel(t)
 	for _, inject := range []string{"openat2:error=ENOSYS", "openat2:error=EPERM"} {
 		dir := t.TempDir()
 		inject := []string{"-e", "inject=" + inject}
@@ -181,6 +183,7 @@ func countBefore(t *testing.T, dir, name string) int {
 
 // TestFailedAnywhere lets each system call of a reservation fail once: all or nothing.
 func TestFailedAnywhere(t *testing.T) {
+	nstest.Kernel(t)
 	nstest.Needs(t, "strace")
 	set := sets(t, crashSets)
 	failures := 0

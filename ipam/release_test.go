@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // TestReleaseAll ends what records name and their owners hold, and nothing else. It leaves one
 // mark, at its end.
 func TestReleaseAll(t *testing.T) {
+	nstest.FileTimes(t)
 	dir := t.TempDir()
 	set := sets(t, "10.1.0.0/24 2001:db8::/64")
 	for _, id := range []string{"c1", "c2", "c3"} {
@@ -62,6 +65,7 @@ func TestReleaseAll(t *testing.T) {
 // TestEndedLately is told to who reserves within 50 ms of a release, also behind others who do;
 // it's forgotten then.
 func TestEndedLately(t *testing.T) {
+	nstest.FileTimes(t)
 	dir, set := t.TempDir(), sets(t, "10.1.0.0/24")
 	lately := func(id string) bool {
 		t.Helper()

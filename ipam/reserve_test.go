@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // nobody and everybody are answers of Request.Alive.
@@ -205,6 +207,7 @@ func TestHugeAndTinyRanges(t *testing.T) {
 // TestNearlyFullAgainstBruteForce gives and takes at random in a full range, with the bitmap kept,
 // and compares each choice with the walk's.
 func TestNearlyFullAgainstBruteForce(t *testing.T) {
+	nstest.FileTimes(t)
 	dir := t.TempDir()
 	set, err := CanonicalSets([]RangeSet{{parseRange(t, "10.0.0.0/16 10.0.127.200 10.0.128.60 10.0.128.7"), parseRange(t, "10.1.0.0/27")}})
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 const testBoot = "5ad1d4ee-4b2c-4b5f-9d2c-0d5f7f1f6c01"
@@ -122,6 +124,7 @@ func marked(t testing.TB, dir string) bool {
 }
 
 func TestReserveAndRelease(t *testing.T) {
+	nstest.FileTimes(t)
 	dir := t.TempDir()
 	two := sets(t, "10.1.0.0/24 2001:db8::/64")
 	req := Request{Owner: owner("c1"), Sets: two, Record: Record{Boot: testBoot, NetNS: 4026531840, Link: "veth1", Index: 7, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 0xab}}}

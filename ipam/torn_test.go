@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // tear overwrites a lease in place, which leaves the directory's mark as a power cut may.
@@ -30,6 +32,7 @@ func remains(content string) (all []string) {
 // the same: for a release, for a second ADD, and for the first reservation after the boot, which
 // ends it.
 func TestTornLease(t *testing.T) {
+	nstest.FileTimes(t)
 	set := sets(t, "10.1.0.0/24")
 	first := Request{Owner: owner("c1"), Sets: set, Record: evidence, Alive: everybody}
 	for _, text := range remains(owner("c1").content()) {
@@ -57,6 +60,7 @@ func TestTornLease(t *testing.T) {
 
 // TestTornLeaseIsCompleted lets a rebuild meet torn leases whose owner lives.
 func TestTornLeaseIsCompleted(t *testing.T) {
+	nstest.FileTimes(t)
 	set := sets(t, "10.1.0.0/24 2001:db8::/64")
 	for _, text := range remains(owner("c1").content()) {
 		dir := t.TempDir()

@@ -66,6 +66,7 @@ func TestOpenNetNSRefuses(t *testing.T) {
 }
 
 func TestNamespaceOfAnotherType(t *testing.T) {
+	nstest.Kernel(t)
 	// A bind mount of a mount namespace would be refused by the kernel; one of a UTS namespace
 	// isn't.
 	path := filepath.Join(t.TempDir(), "uts")
@@ -84,6 +85,7 @@ func TestNamespaceOfAnotherType(t *testing.T) {
 }
 
 func TestOpenNetNSFollowsProcfs(t *testing.T) {
+	nstest.Kernel(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	own, err := CurrentNetNS()

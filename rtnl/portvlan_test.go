@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -130,11 +131,11 @@ func TestVLANListing(t *testing.T) {
 	e.fixed32(41)
 	entry := e.nest(bridgeVLANDBItem)
 	vlanInfo(&e, vlanPVID|vlanUntagged, 100)
-	e.buf[entry+4+2] = vlanDBInfo
+	binary.NativeEndian.PutUint16(e.buf[entry+4+2:], vlanDBInfo)
 	e.endNest(entry)
 	entry = e.nest(bridgeVLANDBItem)
 	vlanInfo(&e, 0, 200)
-	e.buf[entry+4+2] = vlanDBInfo
+	binary.NativeEndian.PutUint16(e.buf[entry+4+2:], vlanDBInfo)
 	e.u16(vlanDBRange, 209)
 	e.endNest(entry)
 	var got []PortVLAN

@@ -28,7 +28,8 @@ func echo(to netip.Addr, seconds int64) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: seconds}); err != nil {
+	timeout := unix.NsecToTimeval(seconds * 1e9)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		return err
 	}
 	message := []byte{request, 0, 0, 0, 0x53, 0x57, 0, 1}

@@ -15,6 +15,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 )
 
 // conf is a configuration that names an IPAM plugin. Its spacing is to reach the plugin.
@@ -119,6 +120,7 @@ func TestFind(t *testing.T) {
 // The program itself is an IPAM plugin by the names of its own alone, which links may lead to. By
 // any other it would call itself without end.
 func TestFindOurselves(t *testing.T) {
+	nstest.Kernel(t)
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

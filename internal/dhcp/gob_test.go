@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/rpc"
 	"reflect"
@@ -254,7 +255,7 @@ func TestUnknownIsSkipped(t *testing.T) {
 
 // Numbers have any sign and length.
 func TestNumbers(t *testing.T) {
-	for _, n := range []int{0, 1, -1, 63, 64, -64, -65, 127, 128, 255, 256, 1 << 16, 1<<31 - 1, -1 << 31, 1<<63 - 1, -1 << 63} {
+	for _, n := range []int{0, 1, -1, 63, 64, -64, -65, 127, 128, 255, 256, 1 << 16, 1<<31 - 1, -1 << 31, math.MaxInt, math.MinInt} {
 		_, reply, err := decoded(encoded(t, "", struct{ MTU int }{n}))
 		var got struct{ MTU int }
 		if err == nil {

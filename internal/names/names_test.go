@@ -29,7 +29,7 @@ func TestPeerIndexesAreInOrder(t *testing.T) {
 	}
 	for _, ifName := range []string{"eth0", "wan", "eth255", "eth256", "eth99999999999999999", "0", "lan1.4094"} {
 		for _, hash := range []uint32{0, 1, 1<<31 + 255, 1<<32 - 1} {
-			if index := peerIndexOf(ifName, hash); index%2 != 1 || index < Least || index >= 1<<31 {
+			if index := peerIndexOf(ifName, hash); index%2 != 1 || index < Least || int64(index) >= 1<<31 {
 				t.Errorf("%s: %#x", ifName, index)
 			}
 		}

@@ -3,6 +3,7 @@
 package sockets
 
 import (
+	"encoding/binary"
 	"os"
 	"sync"
 	"testing"
@@ -73,6 +74,7 @@ func open(t *testing.T) int {
 
 // The sockets of a call that has failed, or was cancelled, aren't those of the next.
 func TestGoodCallsAlone(t *testing.T) {
+	nstest.Kernel(t)
 	var p Pool
 	before := open(t)
 	route, rules := use(t, &p, true)
@@ -93,11 +95,14 @@ func TestGoodCallsAlone(t *testing.T) {
 
 // An answer that nobody has read isn't the next call's.
 func TestUnreadAnswer(t *testing.T) {
+	nstest.Kernel(t)
 	var p Pool
 	defer p.Close()
 	_, rules := use(t, &p, true)
 	// NFT_MSG_GETGEN of nftables, whose answer stays.
-	question := []byte{20, 0, 0, 0, 0x10, 0x0a, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	order := binary.NativeEndian
+	question := order.AppendUint16(order.AppendUint16(order.AppendUint32(nil, 20), 0x0a10), unix.NLM_F_REQUEST)
+	question = append(order.AppendUint32(question, 7), make([]byte, 8)...)
 	if err := unix.Send(rules.FD(), question, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +113,7 @@ func TestUnreadAnswer(t *testing.T) {
 
 // A socket at which something failed isn't used again, though its call succeeded.
 func TestFailedSocket(t *testing.T) {
+	nstest.Kernel(t)
 	var p Pool
 	defer p.Close()
 	l := borrow(t, &p)
@@ -137,6 +143,7 @@ func TestFailedSocket(t *testing.T) {
 
 // A socket that removed a link comes back when the kernel has done it, with nothing unread.
 func TestRemovalsSocketComesBack(t *testing.T) {
+	nstest.Kernel(t)
 	var p Pool
 	defer p.Close()
 	l := borrow(t, &p)
@@ -185,6 +192,7 @@ func TestOneNamespace(t *testing.T) {
 
 // However many calls run at once, few sockets stay.
 func TestBounded(t *testing.T) {
+	nstest.Kernel(t)
 	before := open(t)
 	p, err := NewFixed()
 	if err != nil {

@@ -97,6 +97,29 @@ func Full(t testing.TB, why string) {
 	}
 }
 
+// emulatedVar says that qemu-user runs the tests, and emulate.sh made their namespaces.
+const emulatedVar = "SWIFTCNI_TEST_EMULATED"
+
+// Kernel marks a test that needs the kernel itself, and not what qemu-user makes of it, which lacks
+// netlink but for a few messages, many an ioctl, and a way to start a second process of the test's.
+// `make arches` leaves the test out. In [internal/test/kernels] it runs on kernels of other
+// architectures.
+func Kernel(t testing.TB) {
+	t.Helper()
+	if os.Getenv(emulatedVar) != "" {
+		t.Skip("not under qemu-user: it needs the kernel itself")
+	}
+}
+
+// FileTimes marks a test that needs the nanoseconds of files' times, which qemu-user forgets on
+// s390x.
+func FileTimes(t testing.TB) {
+	t.Helper()
+	if runtime.GOARCH == "s390x" {
+		Kernel(t)
+	}
+}
+
 // Needs names a program that the test starts. `make unit` leaves the test out if the program is
 // missing.
 func Needs(t testing.TB, program string) {
@@ -110,6 +133,7 @@ func Needs(t testing.TB, program string) {
 // namespace. It's unmounted when the test ends. Its content goes when the last holder closes it.
 func New(t testing.TB, name string) string {
 	t.Helper()
+	Kernel(t)
 	f, err := os.CreateTemp("/run/netns", name+"-")
 	if err != nil {
 		t.Fatal(err)
