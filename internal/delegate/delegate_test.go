@@ -344,6 +344,10 @@ func TestNotExecuted(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
+	bound := "0 to 4294967295"
+	if strconv.IntSize == 32 {
+		bound = "a whole number" // of those that an int holds
+	}
 	dual := `{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.1.2.9/24","gateway":"10.1.2.1"},{"version":"6","address":"fd00::9/64"}],
 		"routes":[{"dst":"0.0.0.0/0"},{"dst":"fd99::/64","gw":"fd00::1"}],"dns":{"nameservers":["10.1.2.1"]}}`
 	for name, tt := range map[string]struct {
@@ -360,7 +364,7 @@ func TestAnswers(t *testing.T) {
 		"families mixed": {answer: `{"ips":[{"address":"10.1.2.9/24"}],"routes":[{"dst":"::/0","gw":"10.1.2.1"}]}`,
 			want: `invalid "scripted.routes[0]": expected "gw" of the family of "dst"`},
 		"a priority of 33 bits": {answer: `{"ips":[{"address":"10.1.2.9/24"}],"routes":[{"dst":"10.0.0.0/8","priority":4294967296}]}`,
-			want: `invalid "scripted.routes[0].priority": expected 0 to 4294967295, got 4294967296`},
+			want: `invalid "scripted.routes[0].priority": expected ` + bound + `, got 4294967296`},
 		"a wrong address": {answer: `{"ips":[{"address":7}]}`, want: `invalid "scripted.ips[0].address": expected a string, got a number`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func TestNamesAreDerived(t *testing.T) {
 			t.Error("names meet:", owner)
 		}
 		seen[nm.Link], seen[nm.MAC.String()] = true, true
-		if nm.Index%2 != 0 || nm.Index < Least || nm.Peer%2 != 1 || nm.Peer < Least || nm.Peer >= 1<<31 || len(nm.Link) > MaxLink || nm.MAC[0]&3 != 2 {
+		if nm.Index%2 != 0 || nm.Index < Least || nm.Peer%2 != 1 || nm.Peer < Least || int64(nm.Peer) >= 1<<31 || len(nm.Link) > MaxLink || nm.MAC[0]&3 != 2 {
 			t.Errorf("%+v", nm)
 		}
 		for _, other := range []string{"n", "nc", "m", "x"} {
