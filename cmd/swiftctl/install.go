@@ -101,19 +101,22 @@ func (in *installation) put(w io.Writer, dirs []string, self string) error {
 	reasons := map[string]string{}
 	var obstacles []error
 	if err := in.each(dirs, func(dir string) error {
-		reasons[dir] = l.reason(l.clean(dir)[0], l.clean(dirs...))
+		if len(in.seekers) > 0 {
+			reasons[dir] = fmt.Sprintf("%-10s %s: %s\n", "directory", dir, l.reason(l.clean(dir)[0], l.clean(dirs...)))
+		}
 		obstacles = append(obstacles, in.check())
 		return nil
 	}); err != nil {
 		return err
 	}
 	if err := errors.Join(obstacles...); err != nil {
+		for _, dir := range dirs {
+			fmt.Fprint(in.out, reasons[dir])
+		}
 		return err
 	}
 	if err := in.each(dirs, func(dir string) error {
-		if len(in.seekers) > 0 {
-			fmt.Fprintf(in.out, "%-10s %s: %s\n", "directory", dir, reasons[dir])
-		}
+		fmt.Fprint(in.out, reasons[dir])
 		return in.run()
 	}); err != nil {
 		return err
