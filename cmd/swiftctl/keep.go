@@ -18,8 +18,9 @@ import (
 // keeping is what a resident does for its host beside calls, each part by choice: gc and sync, by
 // themselves.
 type keeping struct {
-	every   time.Duration // between two gc; 0: none
-	restore bool          // sync after somebody has removed rules
+	every    time.Duration // between two gc; 0: none
+	restore  bool          // sync after somebody has removed rules
+	watchdog time.Duration // for an answer to a call of its own; 0: systemd looks after it, or nobody
 
 	conf, cache string
 	dirs        []string // of leases

@@ -22,7 +22,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newAttach(), newBench(), newDetach(), newDHCP(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newServe(), newTry(), newVersion())
+	root.AddCommand(newAttach(), newBench(), newDetach(), newDHCP(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newServe(), newRest(), newTry(), newVersion())
 	return root
 }
 

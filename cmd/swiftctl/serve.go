@@ -41,6 +41,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().BoolVar(&k.restore, "restore", false, "also do the work of sync, when rules of containers may have been removed")
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "print each call on standard error")
 	cmd.Flags().StringVar(&path, "socket", handover.Socket, "`path` of the socket; the plugins look at the default only")
+	cmd.Flags().DurationVar(&k.watchdog, "watchdog", 0, "abort if a call of its own isn't answered within a `time`, such as 1m, where another than systemd starts it again")
 	host := cmd.Flags().Bool("host", false, "serve in the mount namespace of process 1, not in a container's own")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		if *host {
@@ -82,7 +83,7 @@ func serve(ctx context.Context, path string, verbose bool, k *keeping) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	end, err := supervised(ctx, where, func(text string) { logger.Print(text) })
+	end, err := supervised(ctx, where, k.watchdog, func(text string) { logger.Print(text) })
 	if err != nil {
 		l.Close()
 		return err

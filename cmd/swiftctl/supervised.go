@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/swiftcni/swiftcni/internal/resident"
+	"golang.org/x/sys/unix"
 )
 
 // listen returns the socket that systemd has made for this process, else one at the path. where is
@@ -37,9 +39,9 @@ func listen(path string) (l *resident.Listener, where string, err error) {
 }
 
 // supervised tells systemd, if it has started this process, that calls are answered at a path, that
-// they still are, and once the context has ended that no more will be. It returns at once; the
-// function that it returns ends it.
-func supervised(ctx context.Context, path string, say func(text string)) (end func(), err error) {
+// they still are, and once the context has ended that no more will be. Whoever else starts it again may have it abort
+// where no answer comes within a time. It returns at once; the function that it returns ends it.
+func supervised(ctx context.Context, path string, patience time.Duration, say func(text string)) (end func(), err error) {
 	interval, err := daemon.SdWatchdogEnabled(true)
 	if err != nil {
 		return nil, fmt.Errorf("systemd's watchdog: %w", err)
@@ -53,8 +55,14 @@ func supervised(ctx context.Context, path string, say func(text string)) (end fu
 	stopping := sync.OnceFunc(func() { tell(daemon.SdNotifyStopping) })
 	stop := context.AfterFunc(ctx, stopping)
 	over, done := context.WithCancel(context.Background())
+	silent := func(err error) { say("no answer to a call of its own: " + err.Error()) }
 	if interval > 0 {
-		go watched(over, interval/2, path, tell, say)
+		// It goes on while the last calls end, which takes as long as they take.
+		go watched(over, interval/2, path, func() { tell(daemon.SdNotifyWatchdog) }, silent)
+	}
+	if patience > 0 {
+		// Calls that don't end hold up every other way to end. The stacks that Go prints tell where.
+		go watched(ctx, patience, path, func() {}, func(err error) { silent(err); _ = unix.Kill(os.Getpid(), unix.SIGABRT) })
 	}
 	return func() {
 		stop()
@@ -63,9 +71,8 @@ func supervised(ctx context.Context, path string, say func(text string)) (end fu
 	}, nil
 }
 
-// watched feeds systemd's watchdog as long as the socket's callers are answered. It goes on while
-// the last calls end, which takes as long as they take.
-func watched(ctx context.Context, every time.Duration, path string, tell, say func(text string)) {
+// watched asks the socket again and again, as its callers do, and tells whether an answer came.
+func watched(ctx context.Context, every time.Duration, path string, answered func(), silent func(error)) {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
@@ -76,9 +83,9 @@ func watched(ctx context.Context, every time.Duration, path string, tell, say fu
 		case ctx.Err() != nil:
 			return
 		case err == nil, errors.Is(err, resident.ErrSentBack):
-			tell(daemon.SdNotifyWatchdog)
+			answered()
 		default:
-			say("no answer to a call of its own: " + err.Error())
+			silent(err)
 		}
 		select {
 		case <-ctx.Done():
