@@ -24,7 +24,10 @@ import (
 // daemonSet is what `kubectl kustomize` makes of a directory. A field that Kubernetes doesn't know is an error.
 func daemonSet(t *testing.T, dir string) *apps.DaemonSet {
 	t.Helper()
-	list, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join("../../../docs/kubernetes", dir))
+	if !strings.Contains(dir, "/") {
+		dir = filepath.Join("../../../docs/kubernetes", dir)
+	}
+	list, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,21 +59,27 @@ func TestManifests(t *testing.T) {
 		for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
 			if s := c.SecurityContext; s == nil || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem {
 				t.Errorf("%s: %s may write to its image", dir, c.Name)
-			} else if dropped := s.Capabilities != nil && slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}); dropped == (c.Name == "resident") {
+			} else if dropped := s.Capabilities != nil && slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}); dropped == slices.Contains(c.Command, "serve") {
 				t.Errorf("%s: %s has no capabilities: %v", dir, c.Name, dropped)
+			}
+			if c.Image != pod.InitContainers[0].Image { // whoever names another changes one place
+				t.Errorf("%s: %s is of the image %s", dir, c.Name, c.Image)
 			}
 		}
 		if selector := d.Spec.Selector.MatchLabels; len(selector) == 0 || d.Spec.Template.Labels["app.kubernetes.io/name"] != selector["app.kubernetes.io/name"] {
 			t.Errorf("%s: its pods aren't its own", dir)
 		}
 	}
+	if got := daemonSet(t, "testdata/libexec").Spec.Template.Spec.Volumes[0].HostPath.Path; got != "/usr/libexec/cni" {
+		t.Errorf("the component's directory is %s", got)
+	}
 	if c := daemonSet(t, "resident").Spec.Template.Spec.Containers[0]; !slices.Contains(c.Command, "--host") {
 		t.Errorf("the resident's command is %v", c.Command)
 	}
 }
 
-// TestManifestsInstall does what the pods' first containers do, by the image, in its read-only root, as root without
-// capabilities. What the node had comes back.
+// TestManifestsInstall does what the pods' first containers do, by the image, in its read-only root, as root with the one
+// capability that they add, since the directory is another user's. What the node had comes back.
 func TestManifestsInstall(t *testing.T) {
 	root, archive, plugins := t.TempDir(), filepath.Join(t.TempDir(), "image.tar"), t.TempDir()
 	f, err := os.Create(archive)
@@ -85,10 +94,11 @@ func TestManifestsInstall(t *testing.T) {
 	do(t, root, nil, "tar", "-xf", archive)
 	write(t, filepath.Join(plugins, "bridge"), "the node's", 0o755)
 	write(t, filepath.Join(plugins, "flannel"), "the node's", 0o755)
+	do(t, plugins, nil, "chown", "-R", "1001:1001", ".")
 	for _, dir := range []string{"install", "install", "uninstall"} {
 		c := daemonSet(t, dir).Spec.Template.Spec.InitContainers[0]
-		if len(c.VolumeMounts) != 1 {
-			t.Fatal(c.VolumeMounts)
+		if added := c.SecurityContext.Capabilities.Add; len(c.VolumeMounts) != 1 || !slices.Equal(added, []core.Capability{"DAC_OVERRIDE"}) {
+			t.Fatal(c.VolumeMounts, added)
 		}
 		at := filepath.Join(root, c.VolumeMounts[0].MountPath)
 		do(t, root, nil, "mkdir", "-p", at, "proc")
@@ -121,7 +131,8 @@ func bare(args ...string) (string, error) {
 	return string(out), err
 }
 
-// bareMain executes a program in a read-only root, with a directory mounted, as root without capabilities: its arguments are
+// bareMain executes a program in a read-only root, with a directory mounted, as root who can do no more than pass
+// over files' owners: its arguments are
 // the root, the directory, where it's mounted, and the program with its own.
 func bareMain(args []string) error {
 	root, volume, at, program := args[0], args[1], args[2], args[3:]
@@ -137,7 +148,7 @@ func bareMain(args []string) error {
 		{"chroot", func() error { return unix.Chroot(root) }},
 		{"chdir", func() error { return unix.Chdir("/") }},
 		{"no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
-		{"capabilities", dropAll},
+		{"capabilities", dropOthers},
 		{"exec", func() error { return unix.Exec(program[0], program, []string{"PATH=/"}) }},
 	} {
 		if err := step.do(); err != nil {
@@ -147,9 +158,12 @@ func bareMain(args []string) error {
 	return nil
 }
 
-// dropAll empties the bounding set, so that the next program of root's has none.
-func dropAll() error {
+// dropOthers leaves CAP_DAC_OVERRIDE in the bounding set, so that the next program of root's has no other.
+func dropOthers() error {
 	for c := range uintptr(64) {
+		if c == unix.CAP_DAC_OVERRIDE {
+			continue
+		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err == unix.EINVAL && c > 0 {
 			return nil // the kernel knows no more
 		} else if err != nil {

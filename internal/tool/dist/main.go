@@ -29,11 +29,12 @@ func run(args []string, progress io.Writer) error {
 	root := flags.String("root", ".", "the repository's `directory`")
 	out := flags.String("out", "dist", "the `directory` for the release's files")
 	version := flags.String("version", "", "the release's `version`, such as v0.9.0")
+	imageOnly := flags.Bool("image", false, "make the image only")
 	arches := flags.String("arches", strings.Join(all, " "), "`architectures`, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	r := &release{version: *version, progress: progress}
+	r := &release{version: *version, imageOnly: *imageOnly, progress: progress}
 	for _, name := range strings.Fields(*arches) {
 		t, err := findTarget(name)
 		if err != nil {

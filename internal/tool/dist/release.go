@@ -23,6 +23,7 @@ type release struct {
 	version         string    // v0.9.0
 	made            time.Time // of the commit, or SOURCE_DATE_EPOCH: the time of every file
 	targets         []target
+	imageOnly       bool
 	progress        io.Writer
 }
 
@@ -49,7 +50,7 @@ func (r *release) run() (err error) {
 	var all []*built
 	for _, t := range r.targets {
 		b, err := r.build(t)
-		if err == nil {
+		if err == nil && !r.imageOnly {
 			err = r.forTarget(b)
 		}
 		if err != nil {
@@ -59,6 +60,9 @@ func (r *release) run() (err error) {
 	}
 	if err := r.image(all); err != nil {
 		return fmt.Errorf("image: %w", err)
+	}
+	if r.imageOnly {
+		return nil
 	}
 	return r.source()
 }
