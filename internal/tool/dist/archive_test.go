@@ -92,6 +92,9 @@ func TestFullArchive(t *testing.T) {
 	if out := do(t, dir, nil, "bin/swiftctl", "version"); !strings.HasPrefix(out, "swiftctl "+version+"\n") {
 		t.Errorf("swiftctl version: %s", out)
 	}
+	if out := do(t, dir, nil, "bin/swiftctl", "try"); !strings.Contains(out, "\nAll of it works") {
+		t.Errorf("swiftctl try: %s", out)
+	}
 	do(t, dir, nil, "bin/swiftctl", "install", "plugins")
 	do(t, dir, []string{"CNI_COMMAND=VERSION"}, "plugins/bridge")
 	page, err := os.ReadFile(filepath.Join(dir, "share/man/man8/swiftctl.8"))
