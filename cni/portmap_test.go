@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/sysctl"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
+	"github.com/swiftcni/swiftcni/internal/test/sctp"
 	"github.com/swiftcni/swiftcni/nft"
 	"golang.org/x/sys/unix"
 )
@@ -125,6 +127,51 @@ func TestStaleUDPFlowsAreForgotten(t *testing.T) {
 		del = w.add(t, "c2", "", udp)
 		ask("c2:80")
 		del()
+	}
+}
+
+// A client of SCTP that has a port of its own begins anew from there, and reaches whoever has the mapping now.
+func TestStaleSCTPFlowsAreForgotten(t *testing.T) {
+	w := newPortWorld(t)
+	const hostPort, port, client = 5353, 80, 40000
+	for _, to := range []struct{ network, address, any string }{
+		{sctp.Network4, hostOutside4, "0.0.0.0"}, {sctp.Network6, hostOutside6, "::"},
+	} {
+		c, err := dialIn(t, w.outside, to.network, to.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		begin := func() {
+			t.Helper()
+			if _, err := c.Write(sctp.Init(client, hostPort)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin() // to the host itself
+		for _, id := range []string{"c1", "c2"} {
+			del := w.add(t, id, "", fmt.Sprintf(`{"hostPort":%d,"containerPort":%d,"protocol":"sctp"}`, hostPort, port))
+			var l net.PacketConn
+			nstest.In(t, w.containers[id].NetNS, func() { l, err = net.ListenPacket(to.network, to.any) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 1500)
+			var from net.Addr
+			for range 60 {
+				begin()
+				_ = l.SetReadDeadline(time.Now().Add(time.Second)) // the kernel keeps a flow that is answered for longer
+				if _, from, err = l.ReadFrom(got); err == nil {
+					_, err = l.WriteTo(sctp.InitAck(port, client), from)
+					break
+				}
+			}
+			l.Close()
+			if _, at := sctp.Ports(got); at != port || err != nil {
+				t.Errorf("%s to %s: got a packet for port %d, %v", id, to.address, at, err)
+			}
+			del()
+		}
 	}
 }
 
