@@ -92,9 +92,10 @@ func (c *cnitool) in(container, command string) (string, error) {
 // reaches pings from a container.
 func (c *cnitool) reaches(container, address string) {
 	c.t.Helper()
-	if out, err := c.in(container, "busybox ping -c1 -W60 "+address); err != nil {
-		c.t.Errorf("%s doesn't reach %s: %v\n%s", container, address, err, out)
-	}
+	eventually(c.t, container+" to reach "+address, func() bool {
+		_, err := c.in(container, "busybox ping -c1 -W10 "+address)
+		return err == nil
+	})
 }
 
 // serve starts a web server in a container's namespace. It ends with the host.

@@ -106,10 +106,11 @@ func (c *containerd) run(config message) (pod, error) {
 // start runs one that may not fail.
 func (c *containerd) start(name string, hostPort int, annotations ...string) pod {
 	c.t.Helper()
-	p, err := c.run(podConfig(name, hostPort, annotations...))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var p pod
+	c.begin(func() (err error) {
+		p, err = c.run(podConfig(name, hostPort, annotations...))
+		return err
+	}, func() error { return nil })
 	return p
 }
 

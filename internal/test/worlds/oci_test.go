@@ -86,7 +86,10 @@ func (o *oci) wantService() {
 	o.wantPage(theHost, "10.86.0.2", "80")
 	o.wantPage(theHost, "fd00:86::2", "80")
 	for _, address := range []string{box.RouterIPv4, box.RouterIPv6} {
-		o.do(o.runtime, "exec", o.id(), "ping", "-c1", "-W60", address)
+		eventually(o.t, "the container to reach "+address, func() bool {
+			_, err := o.Run(o.runtime, "exec", o.id(), "ping", "-c1", "-W10", address)
+			return err == nil
+		})
 	}
 }
 

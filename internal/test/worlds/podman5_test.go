@@ -102,10 +102,10 @@ func TestPodman5(t *testing.T) {
 	p.podman("network", "create", "--driver", "swiftcni", "--subnet", "10.89.8.0/24", "back")
 	p.podman("network", "connect", "back", "p1")
 	p.run("p3", "--network", "back")
-	p.podman("exec", "p3", "ping", "-c1", "-W60", "10.89.8.2")
+	p.reaches("p3", "10.89.8.2")
 	p.podman("network", "disconnect", "back", "p1")
 	p.wantAttached("disconnected", 3)
-	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
+	p.reaches("p1", box.RouterIPv4)
 
 	if _, err := p.Run("env", append(slices.Clone(p.env), "run", "-d", "--name", "p4", "--network", "front", "-p", "8081:80", "localhost/web", "true")...); err == nil ||
 		!strings.Contains(err.Error(), "8081") {
@@ -131,12 +131,12 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 	for _, name := range networks {
 		p.theirs = p.theirs || name == "theirs"
 		p.run(name, "--network", name)
-		p.podman("exec", name, "ping", "-c1", "-W60", box.RouterIPv4)
+		p.reaches(name, box.RouterIPv4)
 	}
 	for _, name := range []string{"i1", "i2"} {
 		p.run(name, "--network", "inside")
 	}
-	p.podman("exec", "i1", "ping", "-c1", "-W60", p.podman("inspect", "-f", "{{.NetworkSettings.Networks.inside.IPAddress}}", "i2"))
+	p.reaches("i1", p.podman("inspect", "-f", "{{.NetworkSettings.Networks.inside.IPAddress}}", "i2"))
 	p.wantSilence("i1", box.RouterIPv4)
 	p.wantSilence("red", "10.89.9.2")
 	p.wantSilence("blue", "10.89.8.2")
@@ -147,7 +147,7 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 		t.Errorf("leases %q, want that of the network with its own IPAM", leases)
 	}
 	p.run("both", "--network", "plain,theirs")
-	p.podman("exec", "both", "ping", "-c1", "-W60", "10.89.20.1")
+	p.reaches("both", "10.89.20.1")
 	var created []struct{ Driver string }
 	if err := json.Unmarshal([]byte(p.podman("network", "inspect", "red")), &created); err != nil || created[0].Driver != "swiftcni" {
 		t.Errorf("red is %v, %v", created, err)

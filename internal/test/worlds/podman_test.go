@@ -90,9 +90,7 @@ func web(name string, args ...string) []string {
 // run starts a container that serves the page at port 80.
 func (p *podman) run(name string, args ...string) {
 	p.t.Helper()
-	if err := p.try(web(name, args...)...); err != nil {
-		p.t.Fatal(err)
-	}
+	p.begin(func() error { return p.try(web(name, args...)...) }, func() error { return p.rm(name) })
 	if !p.theirs {
 		p.wantOurs(name + " runs")
 	}
@@ -119,7 +117,7 @@ func (p *podman) wantPublished() {
 	p.wantPage(theHost, "127.0.0.1", "8081")
 	p.wantPage(theHost, "10.89.7.2", "80")
 	for _, address := range []string{"10.89.7.1", "fd00:89:7::1", box.RouterIPv4, box.RouterIPv6} {
-		p.podman("exec", "p1", "ping", "-c1", "-W60", address)
+		p.reaches("p1", address)
 	}
 }
 
@@ -130,7 +128,7 @@ func (p *podman) wantNeighbour() {
 	if link := p.podman("exec", "p2", "ip", "address", "show", "eth0"); !strings.Contains(link, "02:00:5e:10:00:77") || !strings.Contains(link, "10.89.7.77/24") {
 		p.t.Errorf("p2 has\n%s", link)
 	}
-	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.7.2")
+	p.reaches("p2", "10.89.7.2")
 	for _, name := range []string{"p1", "p2"} {
 		if got := p.podman("exec", name, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w60 "+box.BoxIPv4+" 8081"); !strings.HasSuffix(got, page) {
 			p.t.Errorf("%s got %q at the published port", name, got)
@@ -196,13 +194,13 @@ func TestPodmanKindsOfNetworks(t *testing.T) {
 	p.podman("network", "create", "--internal", "--subnet", "10.89.7.0/24", "inside")
 	p.run("i1", "--network", "inside")
 	p.run("i2", "--network", "inside")
-	p.podman("exec", "i1", "ping", "-c1", "-W60", "10.89.7.3")
+	p.reaches("i1", "10.89.7.3")
 	p.wantSilence("i1", box.RouterIPv4)
 
 	for i, name := range []string{"red", "blue"} {
 		p.podman("network", "create", "--opt", "isolate=true", "--opt", "mtu=1400", "--subnet", fmt.Sprintf("10.89.%d.0/24", 8+i), name)
 		p.run(name, "--network", name)
-		p.podman("exec", name, "ping", "-c1", "-W60", box.RouterIPv4)
+		p.reaches(name, box.RouterIPv4)
 	}
 	p.wantSilence("red", "10.89.9.2")
 	p.wantSilence("blue", "10.89.8.2")
@@ -218,9 +216,18 @@ func TestPodmanKindsOfNetworks(t *testing.T) {
 		p.podman("network", "create", "--subnet", fmt.Sprintf("10.89.%d.0/24", 10+i), name)
 		p.run(name, "--network", name)
 	}
-	p.podman("exec", "green", "ping", "-c1", "-W60", "10.89.11.2")
+	p.reaches("green", "10.89.11.2")
 	p.remove("green", "teal")
 	p.wantNothing("all are removed")
+}
+
+// reaches pings until an answer comes. What wantPage says of IPv6 holds here, too.
+func (p *podman) reaches(name, address string) {
+	p.t.Helper()
+	eventually(p.t, name+" to reach "+address, func() bool {
+		_, err := p.Run("env", append(slices.Clone(p.env), "exec", name, "ping", "-c1", "-W10", address)...)
+		return err == nil
+	})
 }
 
 // wantSilence pings what a container must not reach.
@@ -240,10 +247,10 @@ func TestPodmanConnectsToASecondNetwork(t *testing.T) {
 	p.podman("network", "connect", "back", "p1")
 	p.wantAttached("connected", 2, "10.89.7.2", "10.89.8.2", "fd00:89:7::2", "fd00:89:8::2")
 	p.run("p2", "--network", "back")
-	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.8.2")
+	p.reaches("p2", "10.89.8.2")
 	p.podman("network", "disconnect", "back", "p1")
 	p.wantAttached("disconnected", 2, "10.89.7.2", "10.89.8.3", "fd00:89:7::2", "fd00:89:8::3")
-	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
+	p.reaches("p1", box.RouterIPv4)
 	p.remove("p1", "p2")
 	p.wantNothing("all are removed")
 }
@@ -258,7 +265,7 @@ func TestPodmanReloadsAfterAFlush(t *testing.T) {
 	p.podman("network", "reload", "--all")
 	p.wantAttached("reloaded", 1, p.leases()...)
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
-	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
+	p.reaches("p1", box.RouterIPv4)
 	p.remove("p1")
 	p.wantNothing("removed")
 }
@@ -271,8 +278,8 @@ func TestPodmanOnAHostThatForwardsNothing(t *testing.T) {
 	p.do("ip6tables", "-P", "FORWARD", "DROP")
 	p.createNetwork("front", "10.89.7.0/24", "fd00:89:7::/64")
 	p.run("p1", "--network", "front", "-p", "8081:80")
-	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv4)
-	p.podman("exec", "p1", "ping", "-c1", "-W60", box.RouterIPv6)
+	p.reaches("p1", box.RouterIPv4)
+	p.reaches("p1", box.RouterIPv6)
 	p.wantNoPage(theOutside, box.BoxIPv4, "8081")
 	p.do("iptables", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
@@ -292,7 +299,7 @@ func TestPodmanChangesPluginsWhileContainersRun(t *testing.T) {
 	p.run("new", "--network", "front", "-p", "8082:80")
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
 	p.wantPage(theOutside, box.BoxIPv4, "8082")
-	p.podman("exec", "new", "ping", "-c1", "-W60", "10.89.7.2")
+	p.reaches("new", "10.89.7.2")
 	p.remove("old")
 	p.wantAttached("old is removed", 1, "10.89.7.3", "fd00:89:7::3")
 	p.wantNoRule("old is removed", "10.89.7.2", "fd00:89:7::2", "8081", "CNI-DN-")

@@ -44,7 +44,7 @@ func TestPodmanByResident(t *testing.T) {
 	p.wantPage(theOutside, box.BoxIPv4, "8081")
 	p.podman("network", "connect", "back", "p1")
 	p.run("p2", "--network", "back")
-	p.podman("exec", "p2", "ping", "-c1", "-W60", "10.89.8.2")
+	p.reaches("p2", "10.89.8.2")
 	p.podman("network", "disconnect", "back", "p1")
 	p.podman("stop", "-t", "0", "p1")
 	p.wantNoPage(theOutside, box.BoxIPv4, "8081")

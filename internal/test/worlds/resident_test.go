@@ -62,14 +62,10 @@ func nextSwiftctl(t *testing.T) string {
 	return program
 }
 
-// await waits for a condition, for a minute at most.
+// await waits for a condition.
 func (h *host) await(what string, true func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			h.t.Fatalf("not within a minute: %s", what)
-		}
-	}
+	eventually(h.t, what, true)
 }
 
 func (r *resident) signal(signal string) {
@@ -133,7 +129,7 @@ func (r *resident) wantAll(when string, recorded func() []string, but ...string)
 		return maps.Equal(want, made)
 	}
 	// A runtime may still be at work behind its client.
-	for deadline := time.Now().Add(time.Minute); !same(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); !same(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.h.t.Fatalf("%s: the resident made %v, want %v", when, made, want)
 		}

@@ -37,10 +37,10 @@ func podStartTimes(c *containerd) {
 			const node = 2 // the host's own network
 			config = podConfig("p", 0).nest(8, message{}.nest(2, message{}.nest(1, message{}.number(1, node))))
 		}
-		var err error
-		if p, err = c.run(config); err != nil {
-			t.Fatal(err)
-		}
+		c.begin(func() (err error) {
+			p, err = c.run(config)
+			return err
+		}, func() error { return nil })
 	}, func() {
 		if err := c.end(p); err != nil {
 			t.Fatal(err)

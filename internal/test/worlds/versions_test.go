@@ -137,9 +137,10 @@ func (v *versions) works(container string) {
 	v.t.Helper()
 	v.all("check", container)
 	for network := range versionedNetworks {
-		if out, err := v.from(network+"-"+container, "busybox", "ping", "-c1", "-W60", box.RouterIPv4); err != nil {
-			v.t.Errorf("%s on %s doesn't reach the outside: %v\n%s", container, network, err, out)
-		}
+		eventually(v.t, container+" on "+network+" to reach the outside", func() bool {
+			_, err := v.from(network+"-"+container, "busybox", "ping", "-c1", "-W10", box.RouterIPv4)
+			return err == nil
+		})
 	}
 	for _, base := range []int{8000, 9000} {
 		port := fmt.Sprint(base + int(container[0]))
