@@ -23,7 +23,7 @@ GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOV
 # The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
 EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: nightly help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race soak check arm64 dist dist-check clean
+.PHONY: nightly help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race old-kernels soak check arm64 dist dist-check clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -127,6 +127,9 @@ race: ## 10,000 random operations against a model, and as many with a resident t
 	go -C bench run ./race -ops 10000 $(if $(SEED),-seed $(SEED))
 	go -C bench run ./race -ops 10000 -resident $(if $(SEED),-seed $(SEED))
 
+old-kernels: ## the tests of cmd/swiftcni with every call refused that Linux 4.18 lacks, by ENOSYS and by EPERM (as root)
+	status=0; for errno in ENOSYS EPERM; do SWIFTCNI_TEST_KERNEL=$$errno go test $(GOTESTFLAGS) -count=1 -timeout 1h ./cmd/swiftcni -run '$(RUN)' || status=1; done; exit $$status
+
 soak: ## a million of them
 	go -C bench run ./race -ops 1000000
 
@@ -145,7 +148,7 @@ dist-check: ## another user makes the same files with nothing compiled before; t
 check: ## what CI runs, .ci/run (as root)
 	.ci/run
 
-NIGHTLY := conformance fuzz crash race soak worlds dist-check bench
+NIGHTLY := conformance fuzz crash race soak old-kernels worlds dist-check bench
 
 nightly: ## what takes too long for CI, one after the other, with the time that each took; most of a night (as root; NIGHTLY="fuzz race" for less)
 	@mkdir -p .cache/nightly; status=0; for target in $(NIGHTLY); do begin=$$SECONDS; result=passed; \

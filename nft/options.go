@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options names the kernel's options (net/netfilter/Kconfig and its siblings) that a message needs
-// beyond NF_TABLES. The kernel answers ENOENT whichever of them is missing.
+// options names the kernel's options (net/netfilter/Kconfig and its siblings) and version that a message
+// needs beyond NF_TABLES and Linux 4.18. The kernel answers ENOENT whichever of them is missing.
 func options(m netlink.Message) string {
 	if len(m.Data) < genMessageLen {
 		return ""
@@ -24,6 +24,9 @@ func options(m netlink.Message) string {
 	case messageType(unix.NFT_MSG_NEWCHAIN):
 		if kind, _ := attribute(body, unix.NFTA_CHAIN_TYPE); strings.TrimRight(string(kind), "\x00") == "nat" {
 			list = []string{"CONFIG_NFT_NAT"}
+			if family == unix.NFPROTO_INET {
+				list = append(list, "Linux 5.2")
+			}
 		}
 	case messageType(unix.NFT_MSG_NEWRULE):
 		exprs, _ := attribute(body, unix.NFTA_RULE_EXPRESSIONS)
