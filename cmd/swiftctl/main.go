@@ -15,11 +15,13 @@ import (
 	"os"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/cmd/swiftctl/internal/box"
 	"github.com/swiftcni/swiftcni/internal/entry"
 )
 
 func main() {
 	entry.Restore()
+	box.Init()
 	os.Exit(run())
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package box makes a host in a box for the commands that show swiftcni at work: namespaces of their
-// own, in which this program is the first process. When it ends, however it ends, the kernel ends all
-// others in the box, and with them go namespaces, links, rules and mounts.
+// own, in which this program is the first process, and once more the second. When the first ends,
+// however it ends, the kernel ends all others in the box, and with them go namespaces, links, rules
+// and mounts.
 //
 // It needs neither a program nor a file of the machine. A user who isn't root gets a user namespace
 // as well. A command calls [Run] outside and [Enter] inside, and tells the two apart by [Inside].
@@ -21,14 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideVar marks the first process of a box.
+// insideVar marks the first and the second process of a box.
 const insideVar = "SWIFTCTL_BOX"
 
-// lifeline is the descriptor by which that process hears that it has nobody to work for any more.
+// lifeline is the descriptor by which the first process hears that it has nobody to work for any more.
 const lifeline = 3
 
-// Inside reports whether this process is the first one of a box.
-func Inside() bool { return os.Getenv(insideVar) != "" && os.Getpid() == 1 }
+// Inside reports whether this process is the one that works in a box.
+func Inside() bool { return os.Getenv(insideVar) == asWorker && os.Getppid() == 1 }
 
 // Self is the path of this program, though there may be no /proc.
 func Self() (string, error) {
@@ -42,8 +43,7 @@ func Self() (string, error) {
 	return filepath.Abs(path)
 }
 
-// Run runs this program once more, with the same arguments, as the first process of a box, and returns
-// its exit status. The box ends when the context does, and when this process is killed.
+// Run runs this program once more, with the same arguments, in a box, and returns its exit status. The box ends when the context does, and when this process is killed.
 func Run(ctx context.Context, stdout, stderr io.Writer) (status int, err error) {
 	self, err := Self()
 	if err != nil {
@@ -56,7 +56,7 @@ func Run(ctx context.Context, stdout, stderr io.Writer) (status int, err error) 
 	defer line.Close()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Args = os.Args
-	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Env = append(os.Environ(), insideVar+"="+asInit)
 	cmd.Stdin = os.Stdin // else it's /dev/null, which there may not be
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.ExtraFiles = []*os.File{end}
@@ -95,8 +95,8 @@ func denied(what string, err error) error {
 
 // isRoot reports whether this process is the machine's root, not that of a user namespace of [Run]'s.
 func isRoot() bool {
-	if !Inside() {
-		return os.Geteuid() == 0
+	if os.Geteuid() != 0 {
+		return false
 	}
 	var first, to, size int64
 	text, err := os.ReadFile("/proc/self/uid_map")
@@ -109,7 +109,6 @@ func isRoot() bool {
 // watch ends this process, and so the box, when the other end of its lifeline is closed.
 func watch() {
 	f := os.NewFile(lifeline, "lifeline")
-	unix.CloseOnExec(lifeline)
 	_, _ = f.Read(make([]byte, 1))
 	os.Exit(1)
 }

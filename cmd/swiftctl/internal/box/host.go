@@ -34,7 +34,6 @@ const netnsDir = "/run/netns"
 // directories that it has, target by source. It has nothing else of the machine's.
 func Enter(files map[string]string) (*Host, error) {
 	os.Unsetenv(insideVar)
-	go watch()
 	if err := private(); err != nil {
 		return nil, err
 	}
