@@ -85,7 +85,7 @@ var layouts = map[string]struct {
 	}},
 	"ROUTE": {[]string{"family, lengths of dst and src, tos", "table, protocol, scope, type", "flags"}, map[int]string{
 		unix.RTA_DST: "RTA_DST", unix.RTA_GATEWAY: "RTA_GATEWAY", unix.RTA_OIF: "RTA_OIF", unix.RTA_PRIORITY: "RTA_PRIORITY",
-		unix.RTA_TABLE: "RTA_TABLE", unix.RTA_PREFSRC: "RTA_PREFSRC", unix.RTA_METRICS: "RTA_METRICS",
+		unix.RTA_TABLE: "RTA_TABLE", unix.RTA_PREFSRC: "RTA_PREFSRC", unix.RTA_METRICS: "RTA_METRICS", unix.RTA_EXPIRES: "RTA_EXPIRES",
 	}},
 	"RTA_METRICS":      {nil, map[int]string{unix.RTAX_MTU: "RTAX_MTU", unix.RTAX_ADVMSS: "RTAX_ADVMSS"}},
 	"QDISC":            {tcmsg, map[int]string{unix.TCA_KIND: "TCA_KIND", unix.TCA_OPTIONS: "TCA_OPTIONS"}},

@@ -102,6 +102,7 @@ func goldens(t testing.TB) []golden {
 			b.Create(Route{Dst: prefix("10.3.0.0/16"), Gateway: addr("10.1.0.2"), MTU: 1400, AdvMSS: 1360, Priority: 50, Table: 100})
 			b.Create(Route{Dst: prefix("fd03::/64"), Gateway: addr("fd01::2"), MTU: 1400, AdvMSS: 1360, Priority: 50, Table: 1000})
 			b.Create(Route{Dst: prefix("10.4.0.0/16"), Gateway: addr("192.0.2.1"), Link: 10, OnLink: true})
+			b.Create(Route{Dst: prefix("fd05::/64"), Link: 10, Expires: 3600})
 			b.Ensure(Route{Dst: prefix("10.4.0.0/16"), Gateway: addr("10.1.0.9")})
 			b.Delete(Route{Dst: prefix("10.2.0.0/16"), Link: 10, Scope: ScopeLink})
 			b.Delete(Route{Dst: prefix("fd03::/64"), Table: 1000})
@@ -273,6 +274,7 @@ func TestGoldenKeepsItsPromises(t *testing.T) {
 		{ip("route", "show", "default"), "default via 10.1.0.4 dev cni0 \ndefault via 10.1.0.2 dev cni0 \ndefault via 10.1.0.3 dev cni0"},
 		{ip("route", "show", "table", "100"), "10.3.0.0/16 via 10.1.0.2 dev cni0 metric 50 mtu 1400 advmss 1360"},
 		{ip("route"), "10.4.0.0/16 via 10.1.0.9 dev cni0"},
+		{ip("-6", "route", "show", "fd05::/64"), "fd05::/64 dev cni0 metric 1024 expires 3"},
 		{ip("-6", "route", "show", "default"), "default via fd01::2 dev cni0 metric 1024"},
 		{ip("-d", "link", "show", "host0"), "hairpin off guard off root_block off fastleave off learning off flood off"},
 		{ip("-d", "link", "show", "host0"), "isolated on"},

@@ -81,6 +81,16 @@ func TestRoutesAreFiltered(t *testing.T) {
 	if again := collect(t, host.Routes(RouteFilter{Family: unix.AF_INET, Table: 1000})); !slices.Equal(again, got) {
 		t.Errorf("got %+v, want %+v", again, got)
 	}
+	// So does one that expires, with the time that it has left.
+	soon := Route{Dst: m("fd05::/64"), Link: 10, Priority: 50, Table: 1000, Expires: 3600}
+	host.must(t, func(b *Batch) { b.Create(soon) })
+	for range 2 {
+		list := collect(t, host.Routes(RouteFilter{Family: unix.AF_INET6, Table: 1000}))
+		if len(list) != 1 || list[0].Dst != soon.Dst || list[0].Expires < 1 || list[0].Expires > 3600 {
+			t.Fatalf("got %+v, want %+v", list, soon)
+		}
+		host.must(t, func(b *Batch) { b.Ensure(list[0]) })
+	}
 	// Both next hops of what IPv6 made one route of.
 	var gateways []string
 	for _, r := range collect(t, host.Routes(RouteFilter{Family: unix.AF_INET6})) {

@@ -4,6 +4,7 @@ package rtnl
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"strconv"
 	"syscall"
@@ -36,6 +37,9 @@ type Route struct {
 	Table uint32
 	// Src is the source address that's preferred (RTA_PREFSRC).
 	Src netip.Addr
+	// Expires is how many seconds the route lasts from now on, 0 for good. Only IPv6's can end so
+	// (RTA_EXPIRES, Linux 4.1). A listing has rounded it up.
+	Expires int
 	// OnLink allows a Gateway that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
 
@@ -115,6 +119,9 @@ func (r *Route) attributes(e *encoder, table uint32) {
 	if r.Src.IsValid() {
 		e.addr(unix.RTA_PREFSRC, r.Src)
 	}
+	if r.Expires > 0 {
+		e.u32(unix.RTA_EXPIRES, uint32(min(r.Expires, math.MaxInt32)))
+	}
 	if r.MTU == 0 && r.AdvMSS == 0 {
 		return
 	}
@@ -170,6 +177,12 @@ func decodeRoute(b []byte) (r Route, hops []byte, err error) {
 			r.Src = a.addr()
 		case unix.RTA_METRICS:
 			r.metrics(&a)
+		case unix.RTA_EXPIRES:
+			if seconds := a.u32(); seconds != math.MaxUint32 { // which is for good
+				r.Expires = int(min(seconds, math.MaxInt32))
+			}
+		case unix.RTA_CACHEINFO:
+			r.Expires = lifetime(&a)
 		case unix.RTA_MULTIPATH:
 			hops = a.val
 		}
@@ -182,6 +195,16 @@ func decodeRoute(b []byte) (r Route, hops []byte, err error) {
 		a.err = errShort
 	}
 	return r, hops, a.err
+}
+
+// lifetime reads rta_expires of struct rta_cacheinfo (linux/rtnetlink.h), in hundredths of a second.
+// What's negative is over.
+func lifetime(a *attrs) int {
+	if !a.need(12) {
+		return 0
+	}
+	ticks := int(int32(binary.NativeEndian.Uint32(a.val[8:])))
+	return (max(ticks, 0) + userHZ - 1) / userHZ
 }
 
 func (r *Route) metrics(outer *attrs) {
@@ -253,6 +276,7 @@ func (r Route) write(w *words) {
 	w.number("metric", r.Priority)
 	w.number("mtu", r.MTU)
 	w.number("advmss", r.AdvMSS)
+	w.number("expires", r.Expires)
 	if r.OnLink {
 		w.word("onlink")
 	}

@@ -177,7 +177,7 @@ func belongs(r rtnl.Route, ip spec.IP, gw netip.Addr) bool {
 }
 
 func inTable(r rtnl.Route, table uint32) rtnl.Route {
-	r.Table, r.Protocol = table, 0
+	r.Table, r.Protocol, r.Expires = table, 0, 0 // nobody would renew it there
 	return r
 }
 

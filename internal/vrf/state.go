@@ -97,8 +97,8 @@ func lost(b *rtnl.Batch, was, now []rtnl.Route, table uint32) {
 	}
 }
 
-// same reports whether two routes are equal, whatever their tables.
+// same reports whether two routes are equal, whatever their tables and lifetimes.
 func same(a, b rtnl.Route) bool {
-	a.Table, a.Protocol = b.Table, b.Protocol
+	a.Table, a.Protocol, a.Expires = b.Table, b.Protocol, b.Expires // the last one's time goes on
 	return a == b
 }

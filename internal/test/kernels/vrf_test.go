@@ -64,6 +64,8 @@ var vrfs = []step{
 	{"end_of_first", both("vrf $w DEL $w eth1 '\"vrfname\":\"red\"'"), prints("exit 0")},
 
 	// Where ours differs.
+	{"routes_keep_their_lifetimes", `ip -netns ours -6 route add fd00:88::/64 dev eth1 expires 3000; vrf ours ADD ours eth1 '"vrfname":"red"' > /dev/null
+		ip -netns ours -6 route show vrf red | grep -cE '^fd00:88::/64 dev eth1 .*expires [0-9]+sec'; vrf ours DEL ours eth1 '"vrfname":"red"'`, prints("1")},
 	{"used_tables_are_not_free", `ported busy && ip -netns busy rule add from 10.1.0.2 lookup 1 && ip -netns busy route add 10.77.0.0/16 dev eth1 table 2 &&
 		vrf ours ADD busy eth0 '"vrfname":"red"' > /dev/null; ip -netns busy -details link show red | grep -o 'table [0-9]*'`, prints("table 3")},
 	{"lost_link", "ip -netns busy link delete eth0; vrf ours DEL busy eth0 '\"vrfname\":\"red\"'; ip -netns busy -brief link show type vrf", prints("")},
