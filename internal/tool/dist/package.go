@@ -9,6 +9,7 @@ import (
 	"embed"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,11 +30,12 @@ var scripts embed.FS
 
 // format is a kind of package, with a distribution's habits.
 type format struct {
-	packager  string // nfpm's name of it
-	plugins   string // the directory
-	licenses  string // the directory, or "" if LICENSE is the documents' file copyright
-	reference string // the package with the CNI project's plugins
-	equals    string // stands between a name and its version
+	packager  string   // nfpm's name of it
+	plugins   string   // the directory
+	licenses  string   // the directory, or "" if the documents' file copyright says which ones there are
+	reference string   // the package with the CNI project's plugins
+	provides  []string // what that package provides, too: packages of podman depend on the former
+	equals    string   // stands between a name and its version
 	systemd   bool
 	arch      func(target) string
 	version   func(core, pre string) string
@@ -41,9 +43,9 @@ type format struct {
 }
 
 var formats = []format{
-	{"deb", "usr/lib/cni/", "", "containernetworking-plugins", " (= %s)", true, func(t target) string { return t.deb }, tilde, "swiftcni_%s-1_%s.deb"},
-	{"rpm", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "containernetworking-plugins", " = %s", true, func(t target) string { return t.rpm }, tilde, "swiftcni-%s-1.%s.rpm"},
-	{"apk", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "cni-plugins", "=%s", false, func(t target) string { return t.apk }, alpine, "swiftcni-%s-r1.%s.apk"},
+	{"deb", "usr/lib/cni/", "", "containernetworking-plugins", []string{"container-network-stack (= 1)"}, " (= %s)", true, func(t target) string { return t.deb }, tilde, "swiftcni_%s-1_%s.deb"},
+	{"rpm", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "containernetworking-plugins", []string{"container-network-stack = 1", "kubernetes-cni"}, " = %s", true, func(t target) string { return t.rpm }, tilde, "swiftcni-%s-1.%s.rpm"},
+	{"apk", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "cni-plugins", nil, "=%s", false, func(t target) string { return t.apk }, alpine, "swiftcni-%s-r1.%s.apk"},
 }
 
 // packages writes an architecture's, for the distributions that know it.
@@ -53,7 +55,11 @@ func (r *release) packages(b *built, docs tree) error {
 		if arch == "" {
 			continue
 		}
-		if err := r.pack(f, arch, f.tree(b, docs)); err != nil {
+		of := docs
+		if f.packager == "deb" {
+			of = r.debian(docs)
+		}
+		if err := r.pack(f, arch, f.tree(b, of)); err != nil {
 			return fmt.Errorf("%s: %w", f.packager, err)
 		}
 	}
@@ -70,17 +76,16 @@ func (f format) tree(b *built, docs tree) tree {
 	for _, name := range pluginNames() {
 		list = append(list, file{name: f.plugins + name, soft: "swiftcni"})
 	}
+	// podman's netavark looks for drivers in the neighbouring directory.
+	list = append(list, file{name: path.Join(f.plugins, "../netavark/swiftcni"), soft: "../cni/swiftcni"})
 	for _, page := range b.pages {
 		list = append(list, file{name: "usr/share/man/" + page.name + ".gz", data: gzipped(page.data)})
 	}
 	for _, d := range docs {
-		switch dir := "usr/share/doc/swiftcni/"; {
-		case f.licenses != "" && (d.name == "LICENSE" || d.name == licensesName):
+		if f.licenses != "" && (d.name == "LICENSE" || d.name == licensesName) {
 			d.name = f.licenses + d.name
-		case d.name == "LICENSE":
-			d.name = dir + "copyright"
-		default:
-			d.name = dir + d.name
+		} else {
+			d.name = path.Join("usr/share/doc/swiftcni", d.name)
 		}
 		list = append(list, d)
 	}
@@ -100,7 +105,7 @@ func gzipped(data []byte) []byte {
 
 // pack writes one package by nfpm.
 func (r *release) pack(f format, arch string, t tree) error {
-	contents, err := r.contents(t)
+	contents, err := r.contents(f, t)
 	if err != nil {
 		return err
 	}
@@ -109,11 +114,11 @@ func (r *release) pack(f format, arch string, t tree) error {
 	info := &nfpm.Info{
 		Name: "swiftcni", Arch: arch, Platform: "linux", Version: version, VersionSchema: "none", Release: "1",
 		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: "https://github.com/swiftcni/swiftcni",
-		Maintainer: "The swiftcni maintainers <maintainers@users.noreply.github.com>", MTime: r.made, DisableGlobbing: true,
-		Description: "Plugins that attach containers to networks (CNI)\nA drop-in replacement of the CNI project's plugins, in one program, with a tool to look at what is attached.",
+		Maintainer: maintainer, MTime: r.made, DisableGlobbing: true,
+		Description: "Plugins that attach containers to networks (CNI)\nA drop-in replacement of the CNI project's plugins, in one program, with a\ntool to look at what is attached.",
 		Overridables: nfpm.Overridables{
 			Contents: contents,
-			Provides: []string{f.reference + fmt.Sprintf(f.equals, build.ReferenceVersion[1:])},
+			Provides: append([]string{f.reference + fmt.Sprintf(f.equals, build.ReferenceVersion[1:])}, f.provides...),
 			Replaces: []string{f.reference}, Conflicts: []string{f.reference},
 			RPM: nfpm.RPM{Arch: arch, BuildHost: "localhost", Summary: "Plugins that attach containers to networks (CNI)", Compression: "gzip"},
 			Deb: nfpm.Deb{Arch: arch, Compression: "xz"},
@@ -124,6 +129,9 @@ func (r *release) pack(f format, arch string, t tree) error {
 		if info.Scripts, err = r.scripts(); err != nil {
 			return err
 		}
+	}
+	if f.packager == "deb" {
+		info.License = "" // dpkg has no such field
 	}
 	info = nfpm.WithDefaults(info)
 	if err := nfpm.PrepareForPackager(info, f.packager); err != nil {
@@ -141,13 +149,13 @@ func (r *release) pack(f format, arch string, t tree) error {
 }
 
 // contents are a tree for nfpm, which wants files.
-func (r *release) contents(t tree) (list files.Contents, err error) {
+func (r *release) contents(format format, t tree) (list files.Contents, err error) {
 	dir, err := os.MkdirTemp(r.work, "package-")
 	if err != nil {
 		return nil, err
 	}
 	for i, f := range t.sorted() {
-		c := &files.Content{Destination: "/" + f.name, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: os.FileMode(f.mode()), MTime: r.made}}
+		c := &files.Content{Type: format.kind(f.name), Destination: "/" + f.name, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: os.FileMode(f.mode()), MTime: r.made}}
 		if f.soft != "" {
 			c.Type, c.Source = files.TypeSymlink, f.soft
 		} else {
@@ -161,14 +169,26 @@ func (r *release) contents(t tree) (list files.Contents, err error) {
 	return list, nil
 }
 
+// kind is how a package lists a file. Only rpm has documents and licences; nfpm leaves them out of others.
+func (f format) kind(name string) string {
+	switch {
+	case f.packager != "rpm":
+	case strings.HasPrefix(name, "usr/share/licenses/"):
+		return files.TypeRPMLicence
+	case strings.HasPrefix(name, "usr/share/doc/"), strings.HasPrefix(name, "usr/share/man/"):
+		return files.TypeRPMDoc
+	}
+	return files.TypeFile
+}
+
 func (r *release) scripts() (s nfpm.Scripts, err error) {
-	for name, path := range map[string]*string{"postinstall.sh": &s.PostInstall, "preremove.sh": &s.PreRemove, "postremove.sh": &s.PostRemove} {
+	for name, script := range map[string]*string{"postinstall.sh": &s.PostInstall, "preremove.sh": &s.PreRemove, "postremove.sh": &s.PostRemove} {
 		text, err := scripts.ReadFile("scripts/" + name)
 		if err != nil {
 			return s, err
 		}
-		*path = filepath.Join(r.work, name)
-		if err := os.WriteFile(*path, text, 0o755); err != nil {
+		*script = filepath.Join(r.work, name)
+		if err := os.WriteFile(*script, text, 0o755); err != nil {
 			return s, err
 		}
 	}

@@ -79,7 +79,7 @@ func TestDeb(t *testing.T) {
 	if got := called(t, root); got != whenInstalled {
 		t.Errorf("the installation called systemctl %s", got)
 	}
-	want := []string{"usr/lib/cni/swiftcni", "usr/bin/swiftctl", "usr/bin/swiftcni-exporter", "usr/lib/systemd/system/swiftcni.socket", "usr/share/man/man8/swiftctl.8.gz", "usr/share/doc/swiftcni/copyright"}
+	want := []string{"usr/lib/cni/swiftcni", "usr/lib/netavark/swiftcni", "usr/bin/swiftctl", "usr/bin/swiftcni-exporter", "usr/lib/systemd/system/swiftcni.socket", "usr/share/man/man8/swiftctl.8.gz", "usr/share/doc/swiftcni/copyright"}
 	for _, name := range pluginNames() {
 		want = append(want, "usr/lib/cni/"+name)
 	}
@@ -97,7 +97,7 @@ func TestDeb(t *testing.T) {
 	if err != nil || !strings.Contains(string(unit), "ExecStart=/usr/bin/swiftctl serve") {
 		t.Errorf("the unit is %s, %v", unit, err)
 	}
-	if out := do(t, "", nil, "dpkg-deb", "--field", deb, "Version", "Provides", "Conflicts", "Replaces"); out != "Version: "+version[1:]+"-1\nProvides: containernetworking-plugins (= 1.10.0)\nConflicts: containernetworking-plugins\nReplaces: containernetworking-plugins\n" {
+	if out := do(t, "", nil, "dpkg-deb", "--field", deb, "Version", "Provides", "Conflicts", "Replaces"); out != "Version: "+version[1:]+"-1\nProvides: containernetworking-plugins (= 1.10.0), container-network-stack (= 1)\nConflicts: containernetworking-plugins\nReplaces: containernetworking-plugins\n" {
 		t.Error(out)
 	}
 	dpkg("--install", deb) // as an upgrade does
