@@ -42,6 +42,11 @@ func twoNodes(t *testing.T, backend string) {
 	c := newCluster(t, hosts[0], "10.250.0.1")
 	c.join(hosts[1], "10.250.0.2")
 	for _, n := range c.nodes {
+		// Flanneld ends if its node has no subnet within three seconds. In a cluster somebody starts it again.
+		eventually(t, "a subnet for "+n.name, func() bool {
+			out, err := c.try("get", "node", n.name, "-o", "jsonpath={.spec.podCIDR}")
+			return err == nil && out != ""
+		})
 		n.do("mkdir", "-p", "/run/flannel")
 		n.write("/run/flannel/net.json", fmt.Sprintf(`{ "Network": "10.244.0.0/16", "Backend": { "Type": %q } }`, backend))
 		t.Cleanup(n.daemon("env", "NODE_NAME="+n.name, programs+"/flanneld", "-kube-subnet-mgr", "-kubeconfig-file=/run/kubeconfig",
