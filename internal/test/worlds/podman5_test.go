@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,19 +16,6 @@ import (
 
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
-
-// trixie returns a directory with Debian 13's podman 5 and netavark, and all that they need.
-func trixie(t *testing.T) string {
-	t.Helper()
-	return cached(t, "trixie-podman", []string{"usr/bin/podman", "usr/lib/podman/netavark"}, func(dir string) *exec.Cmd {
-		const script = `set -e
-rm -rf "$0" "$0.new"
-mkdir -p "$0"
-debootstrap --variant=minbase --include=podman,netavark,runc,conmon,iproute2,nftables trixie "$0.new"
-mv -T "$0.new" "$0"`
-		return exec.Command("sh", "-c", script, dir)
-	})
-}
 
 // newPodman5 is Debian 13's podman, whose networks are netavark's, with swiftcni as a driver. It runs
 // in a root of its own, above the cached one, and in all else on the host.
@@ -48,7 +34,7 @@ mkdir -p "$1/root/usr/local/lib/netavark" && cp "$2/bridge" "$1/root/usr/local/l
 cd "$1/root" && pivot_root . mnt && umount -l mnt && cd /
 echo $$ >/run/podman5.next && mv /run/podman5.next /run/podman5
 exec sleep infinity`
-	h.daemon("unshare", "-m", "sh", "-c", mounts, trixie(t), dir, swiftcni)
+	h.daemon("unshare", "-m", "sh", "-c", mounts, debian(t, "trixie"), dir, swiftcni)
 	eventually(t, "podman's root", func() bool { _, err := h.Run("test", "-e", "/run/podman5"); return err == nil })
 	for name, text := range map[string]string{
 		"containers.conf": `
