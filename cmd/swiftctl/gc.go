@@ -10,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -204,6 +206,7 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 	if err != nil {
 		return false, err
 	}
+	leased := map[string]bool{}
 	for r, recordErr := range store.Records() {
 		if recordErr != nil {
 			err = recordErr
@@ -212,8 +215,24 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 		if found = r.Boot != ""; found {
 			break
 		}
+		leased[r.Owner.ContainerID+":"+r.Owner.IfName] = true
 	}
-	return found, errors.Join(err, store.Close())
+	if err = errors.Join(err, store.Close()); found || err != nil {
+		return found, err
+	}
+	return hasOthers(filepath.Join(dir, ".swiftcni", network), leased)
+}
+
+// hasOthers reports whether a network's sidecar has records of others than those who have leases. Their leases were ended by a
+// program that doesn't know of records, and the store forgets them once it's opened for a change.
+func hasOthers(sidecar string, leased map[string]bool) (bool, error) {
+	names, err := os.ReadDir(sidecar)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(names, func(e fs.DirEntry) bool {
+		return e.Type() == fs.ModeSymlink && !strings.HasPrefix(e.Name(), "@") && !leased[e.Name()]
+	}), err
 }
 
 func printReclaimed(w io.Writer, list []*reclaimed) error {
