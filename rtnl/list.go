@@ -271,14 +271,33 @@ func requestAddrs(c *Conn, link int, family uint8) {
 	c.enc.fixed32(uint32(link))
 }
 
-// VLANs lists the VLANs of a bridge's port, or of the bridge itself, by ranges (Linux 5.6). Errors:
-// [*Error], with EOPNOTSUPP from a kernel without VLAN filtering, [ErrInterrupted].
+// VLANs lists the VLANs of a bridge's port, or of the bridge itself, by ranges. A kernel without VLAN
+// filtering has none. Errors: [*Error], [ErrInterrupted].
 func (c *Conn) VLANs(port int) iter.Seq2[PortVLAN, error] {
+	return func(yield func(PortVLAN, error) bool) {
+		for v, err := range dump(c, "list vlans", func() {
+			c.beginDump(rtmGetVLAN)
+			c.enc.fixed(unix.AF_BRIDGE, 0, 0, 0)
+			c.enc.fixed32(uint32(port))
+		}, decodeVLANs) {
+			if e, ok := as[*Error](err); ok && e.Errno == unix.EOPNOTSUPP {
+				c.linkVLANs(port)(yield)
+				return
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+// linkVLANs is VLANs before Linux 5.6: the kernel lists all ports of all bridges.
+func (c *Conn) linkVLANs(port int) iter.Seq2[PortVLAN, error] {
 	return dump(c, "list vlans", func() {
-		c.beginDump(rtmGetVLAN)
-		c.enc.fixed(unix.AF_BRIDGE, 0, 0, 0)
-		c.enc.fixed32(uint32(port))
-	}, decodeVLANs)
+		c.beginDump(unix.RTM_GETLINK)
+		c.linkHeader(unix.AF_BRIDGE, 0)
+		c.enc.u32(unix.IFLA_EXT_MASK, vlanRanges)
+	}, func(b []byte, add func(PortVLAN)) error { return decodeLinkVLANs(b, port, add) })
 }
 
 // HasAddr reports whether a link has an address with a prefix. It lists one link's addresses of one

@@ -35,6 +35,7 @@ const (
 	vlanRangeBegin = 1 << 3 // BRIDGE_VLAN_INFO_RANGE_BEGIN
 	vlanRangeEnd   = 1 << 4 // BRIDGE_VLAN_INFO_RANGE_END
 	vlanInfoLen    = 4      // struct bridge_vlan_info: flags, vid
+	vlanRanges     = 1 << 2 // RTEXT_FILTER_BRVLAN_COMPRESSED (linux/rtnetlink.h)
 )
 
 func (p PortVLAN) encode(b *Batch, v verb) {
@@ -159,6 +160,36 @@ func decodeVLANs(b []byte, add func(PortVLAN)) error {
 		if a.err == nil {
 			add(p)
 		}
+	}
+	return a.err
+}
+
+// decodeLinkVLANs decodes the VLANs that an RTM_NEWLINK of family AF_BRIDGE has, if it's about a port.
+func decodeLinkVLANs(b []byte, port int, add func(PortVLAN)) error {
+	if len(b) < unix.SizeofIfInfomsg {
+		return errShort
+	}
+	p := PortVLAN{Link: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+	if p.Link != port {
+		return nil
+	}
+	a := attrs{rest: b[unix.SizeofIfInfomsg:]}
+	for a.next() {
+		if a.typ != unix.IFLA_AF_SPEC {
+			continue
+		}
+		spec := a.nested()
+		for spec.next() {
+			if spec.typ != iflaBridgeVLANInfo || !spec.need(vlanInfoLen) {
+				continue
+			}
+			p.info(spec.val)
+			if binary.NativeEndian.Uint16(spec.val)&vlanRangeBegin == 0 {
+				add(p)
+				p.Last = 0
+			}
+		}
+		a.took(&spec)
 	}
 	return a.err
 }

@@ -47,6 +47,9 @@ func vlans(t *testing.T, s side, port int) []PortVLAN {
 		}
 		all = append(all, v)
 	}
+	if older := collect(t, s.linkVLANs(port)); !slices.Equal(older, all) {
+		t.Errorf("as before Linux 5.6: %+v, want %+v", older, all)
+	}
 	return all
 }
 
@@ -145,5 +148,34 @@ func TestVLANListing(t *testing.T) {
 	want := []PortVLAN{{Link: 41, VID: 100, PVID: true, Untagged: true}, {Link: 41, VID: 200, Last: 209}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestLinkVLANs decodes the VLANs of a link as Linux before 5.6 tells them: one alone, then the ends of
+// a range.
+func TestLinkVLANs(t *testing.T) {
+	var b Batch
+	b.begin(unix.RTM_NEWLINK, 0)
+	l := Link{Index: 41}
+	l.header(&b, unix.AF_BRIDGE)
+	spec := b.enc.nest(unix.IFLA_AF_SPEC)
+	vlanInfo(&b.enc, vlanPVID|vlanUntagged, 100)
+	vlanInfo(&b.enc, vlanRangeBegin, 200)
+	vlanInfo(&b.enc, vlanRangeEnd, 209)
+	vlanInfo(&b.enc, 0, 300)
+	b.enc.endNest(spec)
+	b.end()
+	message := b.message(0)[unix.NLMSG_HDRLEN:]
+	for port, want := range map[int][]PortVLAN{40: nil, 41: {{Link: 41, VID: 100, PVID: true, Untagged: true}, {Link: 41, VID: 200, Last: 209}, {Link: 41, VID: 300}}} {
+		var got []PortVLAN
+		if err := decodeLinkVLANs(message, port, func(p PortVLAN) { got = append(got, p) }); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("port %d: got %+v, want %+v", port, got, want)
+		}
+	}
+	if err := decodeLinkVLANs(message[:len(message)-2], 41, func(PortVLAN) {}); err == nil {
+		t.Error("a short message is decoded")
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // kernelVar gives every world of this run an older kernel: ENOSYS and EPERM say how it refuses the calls
-// that it lacks. `make old-kernels` has all tests that attach run so.
+// that it lacks. `make old-kernels` has all scripts run so.
 const kernelVar = "SWIFTCNI_TEST_KERNEL"
 
 var kernels = map[string]oldkernel.Kernel{"": 0, "ENOSYS": oldkernel.Kernel(unix.ENOSYS), "EPERM": oldkernel.Kernel(unix.EPERM)}

@@ -3,13 +3,11 @@
 package veth
 
 import (
-	"errors"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
 	"github.com/swiftcni/swiftcni/internal/netconf"
 	"github.com/swiftcni/swiftcni/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // findUplink looks at the link that leads out of the bridge, before anything is touched: its index,
@@ -65,9 +63,6 @@ func (t bridge) join(at *attaching, uplink, index int) error {
 	}
 	var in [netconf.MaxVLAN + 1]bool
 	for v, err := range at.conn.VLANs(uplink) {
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			return t.uplinkError("VLANs of an uplink need Linux 5.6: " + err.Error())
-		}
 		if err != nil {
 			return t.uplinkError(err.Error())
 		}
