@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -39,18 +40,19 @@ type source struct {
 	options []string // apt's options, which name other lists
 }
 
-// packagesOf returns the source of a release of Debian: the machine's own, or, for another release,
-// the same mirror by lists that are kept below cache. The machine's own apt isn't changed.
-func packagesOf(release Release, cache string) (source, error) {
+// packagesOf returns the source of a release of Debian: the machine's own, or, for another release
+// or architecture, the same mirror by lists that are kept below cache. The machine's own apt isn't
+// changed.
+func packagesOf(release Release, arch Arch, cache string) (source, error) {
 	machine, err := machineRelease()
-	if err != nil || machine == string(release) {
+	if err != nil || machine == string(release) && arch.Debian == AMD64.Debian {
 		return source{}, err
 	}
 	mirror, err := mirrorOf(machine)
 	if err != nil {
 		return source{}, err
 	}
-	dir, err := filepath.Abs(filepath.Join(cache, "apt-"+string(release)))
+	dir, err := filepath.Abs(filepath.Join(cache, "apt-"+string(release)+arch.suffix()))
 	if err != nil {
 		return source{}, err
 	}
@@ -68,6 +70,7 @@ func packagesOf(release Release, cache string) (source, error) {
 		"Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", // they would be larger than everything else
 		"Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 		"APT::Sandbox::User=root", // its own user needn't see the cache
+		"APT::Architecture=" + arch.Debian, "APT::Architectures::=" + arch.Debian,
 	} {
 		s.options = append(s.options, "-o", option)
 	}
@@ -115,6 +118,23 @@ func (s source) download(dir, pkg string) error {
 		return err
 	}
 	return s.get(dir, "download", pkg)
+}
+
+// downloadAll puts the files of packages, and of all packages that they need, into dir, without
+// installing them.
+func (s source) downloadAll(dir string, packages ...string) error {
+	all := source{append(slices.Clone(s.options), "-o", "Dir::State::status=/dev/null", "-o", "Dir::Cache::archives="+dir, "-o", "Debug::NoLocking=1")}
+	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
+		return err
+	}
+	install := append([]string{"install", "-qq", "--no-install-recommends", "--download-only"}, packages...)
+	if all.get("", install...) == nil {
+		return nil
+	}
+	if err := s.update(); err != nil {
+		return err
+	}
+	return all.get("", install...)
 }
 
 // dependsOn returns the first package with the given prefix that pkg depends on.

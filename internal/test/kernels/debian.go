@@ -27,13 +27,16 @@ echo /bin/modprobe > /proc/sys/kernel/modprobe
 exec dash /mnt/run
 `
 
-// debianTools are the machine's programs that the emulated guest gets, with their libraries, in
+// debianTools are the programs that the emulated guest gets, with their libraries, in
 // /usr/sbin.
 var debianTools = []string{"ip", "bridge", "tc", "nft", "nsenter", "dash", "ping", "iptables", "ip6tables", "iptables-nft", "ip6tables-nft",
 	"iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore", "iptables-legacy", "ip6tables-legacy"}
 
 // debianFiles are files that these programs need at run time.
-var debianFiles = []string{"/etc/protocols", "/etc/services", "/usr/lib/x86_64-linux-gnu/xtables"}
+var debianFiles = []string{"etc/protocols", "etc/services"}
+
+// debianPackages hold all of these, for a guest of another architecture than the machine's.
+var debianPackages = []string{"busybox-static", "iproute2", "nftables", "dash", "util-linux", "iputils-ping", "iptables", "netbase"}
 
 // A Release is a release of Debian, by its code name.
 type Release string
@@ -49,39 +52,62 @@ const (
 // /dev/kvm. It takes three seconds from boot to power off on a quiet machine. The packages of
 // another release than the machine's come from the same mirror. Downloaded and unpacked files are
 // kept below cache.
-func (r Release) Kernel(cache string) (*Kernel, error) {
-	err := need(map[string]string{"qemu-system-x86_64": "qemu-system-x86", "modprobe": "kmod",
+func (r Release) Kernel(cache string) (*Kernel, error) { return r.KernelFor(AMD64, cache) }
+
+// KernelFor prepares a kernel of another architecture than the machine's, too. The guest's programs
+// then come from packages of that architecture.
+func (r Release) KernelFor(arch Arch, cache string) (*Kernel, error) {
+	err := need(map[string]string{arch.emulator: arch.pkg, "modprobe": "kmod",
 		"busybox": "busybox-static", "bridge": "iproute2", "nft": "nftables", "xz": "xz-utils"})
 	if err != nil {
 		return nil, err
 	}
-	packages, err := packagesOf(r, cache)
+	packages, err := packagesOf(r, arch, cache)
 	if err != nil {
 		return nil, err
 	}
-	pkg, err := packages.dependsOn("linux-image-cloud-amd64", "linux-image-")
+	pkg, err := packages.dependsOn(arch.kernel, "linux-image-")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, err)
 	}
 	recipe := slices.Concat([]string{debianInit}, debianModules, debianTools, debianFiles)
+	if arch.suffix() != "" {
+		recipe = append(recipe, debianPackages...)
+	}
 	dir, err := cached(cache, pkg, recipe, func(dir string) error {
 		if err := packages.download(dir, pkg); err != nil {
 			return err
 		}
-		return unpackDebian(dir)
+		tools := system{root: "/", triplet: arch.triplet}
+		if arch.suffix() != "" {
+			tools.root = filepath.Join(dir, "packages")
+			if err := packages.downloadAll(tools.root, debianPackages...); err != nil {
+				return err
+			}
+			if err := unpackAll(tools.root); err != nil {
+				return err
+			}
+		}
+		return errors.Join(unpackDebian(dir, tools), os.RemoveAll(filepath.Join(dir, "packages")))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kernel of %s: %w", pkg, err)
 	}
 	return &Kernel{
 		Version: strings.TrimPrefix(pkg, "linux-image-"),
-		command: func(stage, work string) (*exec.Cmd, error) { return qemu(dir, stage, work) },
+		command: func(stage, work string) (*exec.Cmd, error) {
+			initrd := filepath.Join(work, "initrd")
+			if err := copyTree(filepath.Join(dir, "root.cpio"), initrd); err != nil {
+				return nil, err
+			}
+			return arch.boot(filepath.Join(dir, "vmlinuz"), initrd), packFile(initrd, stage, "mnt")
+		},
 	}, nil
 }
 
 // unpackDebian makes the kernel, as vmlinuz, and the guest's root file system, as root.cpio, from
-// the package in dir.
-func unpackDebian(dir string) error {
+// the package in dir, and from programs of a system.
+func unpackDebian(dir string, tools system) error {
 	tree, root := filepath.Join(dir, "tree"), filepath.Join(dir, "root")
 	files, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
@@ -100,7 +126,7 @@ func unpackDebian(dir string) error {
 	if err := copyParts(tree, root, version, debianModules); err != nil {
 		return err
 	}
-	if err := layOutRoot(root); err != nil {
+	if err := layOutRoot(root, tools); err != nil {
 		return err
 	}
 	if err := packFile(filepath.Join(dir, "root.cpio"), root, "."); err != nil {
@@ -113,70 +139,28 @@ func unpackDebian(dir string) error {
 }
 
 // layOutRoot puts the guest's whole file system except the modules into root.
-func layOutRoot(root string) error {
+func layOutRoot(root string, tools system) error {
 	for _, dir := range []string{"bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp", "usr/sbin", "var/lib"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return err
 		}
 	}
-	busybox, err := exec.LookPath("busybox")
+	busybox, err := tools.find("busybox", "bin", "usr/bin")
 	if err != nil {
 		return err
 	}
-	if err := copyTree(busybox, filepath.Join(root, "bin/busybox")); err != nil {
+	if err := copyTree(filepath.Join(tools.root, busybox), filepath.Join(root, "bin/busybox")); err != nil {
 		return err
 	}
 	for _, tool := range debianTools {
-		if err := copyProgram(tool, root); err != nil {
+		if err := tools.copyProgram(tool, root); err != nil {
 			return fmt.Errorf("%s for the guest: %w", tool, err)
 		}
 	}
-	for _, file := range debianFiles {
-		if err := copyTree(file, filepath.Join(root, file)); err != nil {
+	for _, file := range append([]string{filepath.Join("usr/lib", tools.triplet, "xtables")}, debianFiles...) {
+		if err := copyTree(filepath.Join(tools.root, file), filepath.Join(root, file)); err != nil {
 			return err
 		}
 	}
 	return os.WriteFile(filepath.Join(root, "init"), []byte(debianInit), 0o755)
-}
-
-// copyProgram puts a program of the machine into root/usr/sbin, and its libraries where it looks
-// for them.
-func copyProgram(name, root string) error {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return err
-	}
-	libraries, err := exec.Command("ldd", path).Output()
-	if err != nil {
-		return fmt.Errorf("ldd: %w", err)
-	}
-	for _, word := range strings.Fields(string(libraries)) {
-		if !strings.HasPrefix(word, "/") {
-			continue
-		}
-		if err := copyTree(word, filepath.Join(root, word)); err != nil {
-			return err
-		}
-	}
-	return copyTree(path, filepath.Join(root, "usr/sbin", name))
-}
-
-// card is the guest's network card, on no network. It has a link once the guest has loaded its
-// driver, virtio_net.
-const card = "virtio-net-pci,addr=5,mac=52:54:00:00:00:05"
-
-// qemu packs the stage and returns the command that boots the kernel. Debian's emulator gets
-// CMPXCHG16B (cx16) wrong at times. Without it newer kernels don't fault at random.
-func qemu(dir, stage, work string) (*exec.Cmd, error) {
-	initrd := filepath.Join(work, "initrd")
-	if err := copyTree(filepath.Join(dir, "root.cpio"), initrd); err != nil {
-		return nil, err
-	}
-	if err := packFile(initrd, stage, "mnt"); err != nil {
-		return nil, err
-	}
-	return exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-m", "512", "-net", "none", "-device", card,
-		"-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio",
-		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet"), nil
 }

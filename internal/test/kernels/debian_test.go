@@ -24,26 +24,30 @@ func TestDebian12(t *testing.T) {
 // runsEverything runs the tests of rtnl on a release's kernel, and then all plugins.
 func runsEverything(t *testing.T, release Release, version string) {
 	t.Helper()
-	files := plugin(t)
-	maps.Copy(files, packageTests(t, "rtnl"))
+	rtnl := step{"rtnl", "modprobe tun && cd rtnl && rtnl.test -test.v -test.timeout 0", passes}
+	runsPlugins(t, release, AMD64, version, packageTests(t, AMD64, "rtnl"), rtnl)
+}
+
+// runsPlugins runs all plugins on a release's kernel, after other steps, which need more files.
+func runsPlugins(t *testing.T, release Release, arch Arch, version string, more map[string]string, first ...step) {
+	t.Helper()
+	files := pluginFor(t, arch)
+	maps.Copy(files, more)
 	files["bin/port"], files["bin/inside"] = "testdata/port", "testdata/inside"
 	files["bin/tool"], files["bin/page"], files["lists"], files["www"] = "testdata/tool", "testdata/page", "testdata/lists", "testdata/www"
-	files["plugins/scripted"] = "testdata/scripted"
+	files["plugins/scripted"], files["plugins/fatal"] = "testdata/scripted", "testdata/fatal"
 	for _, name := range cni.PluginNames() {
 		files["plugins/"+name] = files["plugins/bridge"]
 	}
 	var err error
-	if files["bin/cnitool"], err = build.Cnitool(io.Discard, "../../.."); err != nil {
+	if files["bin/cnitool"], err = build.CnitoolFor(io.Discard, "../../..", arch.Go); err != nil {
 		t.Fatal(err)
 	}
-	steps := []step{
-		{"kernel", "uname -r", prefix(version)},
-		{"rtnl", "modprobe tun && cd rtnl && rtnl.test -test.v -test.timeout 0", passes},
-	}
-	for _, part := range [][]step{accessVLAN, trunks, uplinked, asked, vlanGateway, masquerade, ends, chain, others} {
+	steps := []step{{"kernel", "uname -r", prefix(version)}}
+	for _, part := range [][]step{first, accessVLAN, trunks, uplinked, asked, vlanGateway, masquerade, ends, chain, others} {
 		steps = append(steps, part...)
 	}
-	boot(t, release.Kernel, files, steps)
+	boot(t, release.on(arch), files, steps)
 }
 
 // accessVLAN: containers of a VLAN reach each other and none of another's, on the same bridge and
@@ -199,10 +203,11 @@ func hasVLANGateway(t *testing.T, r Result) {
 }
 
 // packageTests builds the tests of a package and returns the guest's files with them:
-// /mnt/bin/NAME.test, and the package's testdata in /mnt/NAME.
-func packageTests(t *testing.T, name string) map[string]string {
+// /mnt/bin/NAME.test, and the package's directory in /mnt.
+func packageTests(t *testing.T, arch Arch, name string) map[string]string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), name+".test")
-	goTool(t, "test", "-c", "-o", program, "./"+name)
-	return map[string]string{"bin/" + name + ".test": program, name: "../../../" + name}
+	binary := filepath.Base(name) + ".test"
+	program := filepath.Join(t.TempDir(), binary)
+	goTool(t, arch, ".", "test", "-c", "-o", program, "./"+name)
+	return map[string]string{"bin/" + binary: program, name: "../../../" + name}
 }

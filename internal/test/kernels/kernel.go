@@ -7,7 +7,8 @@
 //
 // A guest boots once, runs a list of shell commands, and powers off. [Release.Kernel] and [UML]
 // prepare a kernel from Debian's packages, which takes seconds the first time and nothing later.
-// [Kernel.Run] boots it. Both need root and amd64, and a caller whose TestMain calls box.Main.
+// [Release.KernelFor] does so for other architectures, whose programs in the guest come from Debian
+// too. [Kernel.Run] boots it. Both need root and amd64, and a caller whose TestMain calls box.Main.
 //
 // It's only for tests. Times in an emulated guest mean nothing.
 package kernels

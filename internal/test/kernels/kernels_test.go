@@ -91,24 +91,41 @@ func prints(want string) func(t *testing.T, r Result) {
 	}
 }
 
-// plugin builds swiftcni and returns the guest's files with it: the plugin under its names in
+// on prepares a release's kernel for an architecture, for boot.
+func (r Release) on(arch Arch) func(cache string) (*Kernel, error) {
+	return func(cache string) (*Kernel, error) { return r.KernelFor(arch, cache) }
+}
+
+// plugin builds swiftcni for the machine's own architecture.
+func plugin(t *testing.T) map[string]string { return pluginFor(t, AMD64) }
+
+// pluginFor builds swiftcni and returns the guest's files with it: the plugin under its names in
 // /mnt/plugins, /mnt/bin/cni to call it, and the configurations in /mnt/conf.
-func plugin(t *testing.T) map[string]string {
+func pluginFor(t *testing.T, arch Arch) map[string]string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "swiftcni")
-	goTool(t, "build", "-o", program, "./cmd/swiftcni")
+	goTool(t, arch, ".", "build", "-ldflags", arch.begins("handover"), "-o", program, "./cmd/swiftcni")
 	return map[string]string{
 		"plugins/bridge": program, "plugins/host-local": program,
 		"bin/cni": "testdata/cni", "conf": "testdata/conf",
 	}
 }
 
-// goTool runs the go command at the root of the repository, for static programs.
-func goTool(t *testing.T, args ...string) {
+// begins is the linker's flag for a program that begins as the release's do, on an architecture
+// where it isn't as any program of Go's.
+func (a Arch) begins(where string) string {
+	if a.Go == "amd64" || a.Go == "arm64" {
+		return "-E swiftcni_" + where
+	}
+	return ""
+}
+
+// goTool runs the go command in a directory of the repository, for static programs.
+func goTool(t *testing.T, arch Arch, dir string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", args...)
-	cmd.Dir = "../../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir = filepath.Join("../../..", dir)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch.Go)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}

@@ -21,7 +21,7 @@ func TestKinds(t *testing.T) {
 func runsKinds(t *testing.T, release Release) {
 	t.Helper()
 	files := plugin(t)
-	maps.Copy(files, packageTests(t, "rtnl"))
+	maps.Copy(files, packageTests(t, AMD64, "rtnl"))
 	files["bin/inside"], files["bin/tool"], files["lists"] = "testdata/inside", "testdata/tool", "testdata/lists"
 	for _, name := range cni.PluginNames() {
 		files["plugins/"+name] = files["plugins/bridge"]

@@ -10,11 +10,11 @@ import (
 // macvlan, ipvlan, vlan and dummy on a kernel that has them all.
 func TestLinksOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	linksOfTheirOwn(t, Bookworm)
+	linksOfTheirOwn(t, Bookworm, AMD64)
 }
 
-func linksOfTheirOwn(t *testing.T, release Release) {
-	files := plugin(t)
+func linksOfTheirOwn(t *testing.T, release Release, arch Arch) {
+	files := pluginFor(t, arch)
 	for _, name := range []string{"macvlan", "ipvlan", "vlan", "dummy"} {
 		files["plugins/"+name] = files["plugins/bridge"]
 	}
@@ -59,7 +59,7 @@ func linksOfTheirOwn(t *testing.T, release Release) {
 			steps = append(steps, s)
 		}
 	}
-	boot(t, release.Kernel, files, append(steps, []step{
+	boot(t, release.on(arch), files, append(steps, []step{
 		{"vlan_twice", "device ADD vlan c1 " + `'"master": "up0", "vlanId": 9,'`, succeeds},
 		{"vlan_taken", "device ADD vlan c2 " + `'"master": "up0", "vlanId": 9,'`, refuses("failed to create vlan: file exists")},
 		{"vlan_nothing_of_it", "inside c2 ip -brief link | grep -v ^lo", prints0},

@@ -19,7 +19,7 @@ var nftPackages = []string{"nftables", "libnftables1", "libnftnl11", "libjansson
 // Nft returns the command that runs a release's nft program by its own loader and libraries.
 // Nothing is installed. Downloaded and unpacked files are kept below cache.
 func (r Release) Nft(cache string) (command []string, err error) {
-	packages, err := packagesOf(r, cache)
+	packages, err := packagesOf(r, AMD64, cache)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ package kernels
 
 import (
 	"maps"
+	"path/filepath"
 	"testing"
 )
 
@@ -31,7 +32,7 @@ func TestHostDeviceOfHardwareOnEachKernel(t *testing.T) {
 
 func TestLinksOfTheirOwnOnDebian13(t *testing.T) {
 	t.Parallel()
-	linksOfTheirOwn(t, Trixie)
+	linksOfTheirOwn(t, Trixie, AMD64)
 }
 
 // The tests of nft and cni pass on each kernel, too, but for one that needs firewalld and one that
@@ -40,16 +41,21 @@ func TestPackagesOnEachKernel(t *testing.T) {
 	for _, release := range []Release{Bullseye, Bookworm, Trixie} {
 		t.Run(string(release), func(t *testing.T) {
 			t.Parallel()
-			files := map[string]string{"docs/keys.md": "../../../docs/keys.md"} // a test attaches what's documented
-			// Some of nft's tests look at what is bridged.
-			steps := []step{{"bridged_packets_pass_the_rules", "modprobe br_netfilter", succeeds}}
-			for _, name := range []string{"nft", "cni"} {
-				maps.Copy(files, packageTests(t, name))
-				steps = append(steps, step{name, "cd " + name + " && " + name + ".test -test.v -test.timeout 0 -test.skip 'Firewalld|TourIsTrue'", passes})
-			}
-			boot(t, release.Kernel, files, steps)
+			packagesOn(t, release, AMD64, "nft", "cni")
 		})
 	}
+}
+
+func packagesOn(t *testing.T, release Release, arch Arch, names ...string) {
+	t.Helper()
+	files := map[string]string{"docs/keys.md": "../../../docs/keys.md"} // a test attaches what's documented
+	// Some of nft's tests look at what is bridged.
+	steps := []step{{"bridged_packets_pass_the_rules", "modprobe br_netfilter && modprobe tun", succeeds}}
+	for _, name := range names {
+		maps.Copy(files, packageTests(t, arch, name))
+		steps = append(steps, step{filepath.Base(name), "cd " + name + " && " + filepath.Base(name) + ".test -test.v -test.timeout 0 -test.skip 'Firewalld|TourIsTrue'", passes})
+	}
+	boot(t, release.on(arch), files, steps)
 }
 
 func TestKindsOfDebian13(t *testing.T) {

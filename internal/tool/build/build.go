@@ -140,7 +140,12 @@ const CnitoolVersion = "v1.3.1"
 // Cnitool builds libcni's command-line client, statically, into the cache at root, once, and
 // returns its path.
 func Cnitool(progress io.Writer, root string) (path string, err error) {
-	dir, err := filepath.Abs(filepath.Join(root, ".cache", "cnitool-static-"+CnitoolVersion))
+	return CnitoolFor(progress, root, runtime.GOARCH)
+}
+
+// CnitoolFor builds it for an architecture of Go's.
+func CnitoolFor(progress io.Writer, root, arch string) (path string, err error) {
+	dir, err := filepath.Abs(filepath.Join(root, ".cache", "cnitool-static-"+CnitoolVersion+"-"+arch))
 	if err != nil {
 		return "", err
 	}
@@ -148,9 +153,21 @@ func Cnitool(progress io.Writer, root string) (path string, err error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		return "", err
+	}
+	// For another architecture go install knows no GOBIN, and makes a directory below that of GOPATH.
+	env := []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOARCH=" + arch, "GOBIN=", "GOPATH=" + dir, "GOMODCACHE=" + strings.TrimSpace(string(modules))}
 	args := append([]string{"install"}, flags[:]...)
-	return path, Run(progress, "", []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOBIN=" + dir}, "go",
-		append(args, "github.com/containernetworking/cni/cnitool@"+CnitoolVersion)...)
+	if err := Run(progress, "", env, "go", append(args, "github.com/containernetworking/cni/cnitool@"+CnitoolVersion)...); err != nil {
+		return "", err
+	}
+	from := filepath.Join(dir, "bin", "cnitool")
+	if arch != runtime.GOARCH {
+		from = filepath.Join(dir, "bin", "linux_"+arch, "cnitool")
+	}
+	return path, os.Rename(from, path)
 }
 
 // redirectModule needs tc-redirect-tap, which has no releases. Its own module names versions of others
