@@ -23,7 +23,7 @@ GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOV
 # The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
 EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 
-.PHONY: nightly help build install man demo conformance unit test test-deps worlds lint tidy oldest builds api vulns golden fuzz bench bench-libcni bench-quick crash race old-kernels soak check arm64 dist dist-check clean
+.PHONY: nightly help build install man demo conformance unit test test-deps worlds lint tidy oldest builds arches api vulns golden fuzz bench bench-libcni bench-quick crash race old-kernels soak check arm64 dist dist-check clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t16
@@ -49,6 +49,15 @@ demo: build ## attach two real containers by script and two by OCI hook, and loo
 unit: ## what can be tested without root, with nothing but Go, ip and nsenter; under a minute
 	status=0; go test -short $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/test/|/internal/tool/demo$$') || status=1; \
 	(cd cmd/swiftctl && go test -short ./...) || status=1; (cd cmd/swiftcni-exporter && go test -short .) || status=1; (cd cni/inprocess && go test -short .) || status=1; exit $$status
+
+# Other architectures whose unit tests run by qemu-user: one of 32 bits, and a big-endian one.
+OTHERS := arm s390x
+
+arches: ## unit tests of other architectures by qemu-user, but for those that need the kernel itself (ARCHES="arm64 riscv64 ppc64le mips64le loong64" for those that were never run)
+	@mkdir -p .cache/arches; status=0; for arch in $(or $(ARCHES),$(OTHERS)); do log=.cache/arches/$$arch.log; \
+		GOARCH=$$arch go test -v -short -run '^(Test|Fuzz)' -exec $(CURDIR)/internal/tool/emulate.sh $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/(test|tool)/') >$$log 2>&1 || \
+			{ status=1; grep -aE -B10 '^ *--- FAIL|^panic:|^FAIL' $$log; }; \
+		echo "$$arch: $$(grep -ac '^--- PASS' $$log) tests passed, $$(grep -ac '^--- SKIP' $$log) left out"; done; exit $$status
 
 test-deps: ## what the tests need of Debian (as root)
 	internal/tool/testdeps.sh
@@ -148,7 +157,7 @@ dist-check: ## another user makes the same files with nothing compiled before; t
 check: ## what CI runs, .ci/run (as root)
 	.ci/run
 
-NIGHTLY := conformance fuzz crash race soak old-kernels worlds dist-check bench
+NIGHTLY := conformance fuzz crash race soak arches old-kernels worlds dist-check bench
 
 nightly: ## what takes too long for CI, one after the other, with the time that each took; most of a night (as root; NIGHTLY="fuzz race" for less)
 	@mkdir -p .cache/nightly; status=0; for target in $(NIGHTLY); do begin=$$SECONDS; result=passed; \
