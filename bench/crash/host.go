@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,14 +136,23 @@ func (h *host) close() {
 	unix.Close(h.netns)
 }
 
-// reap waits for every process that a trial has left. Orphans are the harness's children, since
-// it's their subreaper. It kills those that don't end by themselves, and returns them.
-func reap(limit time.Duration) (left []string) {
+// reap waits for every process that a trial has left, but for those that are to stay. Orphans are the
+// harness's children, since it's their subreaper. It kills those that don't end by themselves, and
+// returns them.
+func reap(limit time.Duration, staying []int) (left []string) {
 	killed := make(chan []string, 1)
-	watchdog := time.AfterFunc(limit, func() { killed <- killChildren() })
+	watchdog := time.AfterFunc(limit, func() { killed <- killChildren(staying) })
 	for {
+		pid := -1
+		if len(staying) > 0 {
+			list := children(staying)
+			if len(list) == 0 {
+				break
+			}
+			pid = list[0]
+		}
 		var status unix.WaitStatus
-		if _, err := wait(-1, &status); err != nil {
+		if _, err := wait(pid, &status); err != nil {
 			break
 		}
 	}
@@ -152,19 +162,25 @@ func reap(limit time.Duration) (left []string) {
 	return left
 }
 
-func killChildren() (list []string) {
+// children are the harness's, but for those that are to stay.
+func children(staying []int) (list []int) {
 	tasks, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, task := range tasks {
 		text, _ := os.ReadFile(task)
 		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
-				continue
+			if pid, err := strconv.Atoi(field); err == nil && !slices.Contains(staying, pid) {
+				list = append(list, pid)
 			}
-			name, _ := os.ReadFile("/proc/" + field + "/comm")
-			list = append(list, "process "+strings.TrimSpace(string(name)))
-			_ = unix.Kill(pid, unix.SIGKILL)
 		}
+	}
+	return list
+}
+
+func killChildren(staying []int) (list []string) {
+	for _, pid := range children(staying) {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		list = append(list, "process "+strings.TrimSpace(string(name)))
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	return list
 }

@@ -71,7 +71,7 @@ func (w *worker) fresh(p *Plugin, k *known, t Trial) (*trying, error) {
 	}
 	trying := &trying{Outcome: &Outcome{Trial: t}, plugin: p, host: h, known: k,
 		live: map[string][]netip.Addr{}, result: map[string]string{}}
-	if err := errors.Join(h.connect(), trying.reside()); err != nil {
+	if err := errors.Join(h.connect(), trying.reside(), trying.serveDHCP()); err != nil {
 		trying.close()
 		return nil, err
 	}

@@ -40,6 +40,7 @@ const (
 	oursLinks = ours + "-macvlan"
 	oursTaps  = ours + "-tap"
 	oursLends = ours + "-host-device"
+	oursDHCP  = ours + "-dhcp"
 	oursStays = ours + "-resident"
 	// As netavark's driver plugin.
 	oursDrives      = ours + "-netavark"

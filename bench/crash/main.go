@@ -16,7 +16,7 @@
 // size of -quick, and with a resident (swiftctl serve) that makes its calls. Then it's the resident
 // that dies or is refused in the middle of a call. In the mode caller its caller dies meanwhile. Two
 // more ways are those of podman 5, by netavark's protocol, without a resident and with one. macvlan,
-// tap and host-device are ways of their own.
+// tap and host-device are ways of their own, and so is macvlan with addresses by DHCP.
 //
 // The exit status is 1 if swiftcni leaks, or if the only plugins that were given do.
 package main
@@ -69,7 +69,7 @@ type options struct {
 var (
 	allVerbs = []string{"ADD", "DEL", "CHECK", "GC"}
 	allModes = []string{modeKill, modeFail, modePower, modeLimits, modeCaller}
-	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursLinks, oursTaps, oursLends, oursStays, oursDrives, oursDrivesStays}
+	allWays  = []string{ours, oursList, oursPTP, oursChain, oursAsks, oursLinks, oursTaps, oursLends, oursDHCP, oursStays, oursDrives, oursDrivesStays}
 )
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -183,6 +183,13 @@ func (o options) build(stderr io.Writer) (plugins []Plugin, err error) {
 			if slices.Contains(o.ways, p.Name) {
 				plugins = append(plugins, p)
 			}
+		}
+		if slices.Contains(o.ways, oursDHCP) {
+			p, err := b.leasing(p)
+			if err != nil {
+				return nil, err
+			}
+			plugins = append(plugins, p)
 		}
 		if slices.Contains(o.ways, oursStays) || slices.Contains(o.ways, oursDrivesStays) {
 			cni, driver, err := b.residents(p)

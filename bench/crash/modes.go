@@ -47,7 +47,7 @@ func (w *worker) try(trial Trial) (Outcome, error) {
 		err = fmt.Errorf("no mode is called %q", trial.Mode)
 	}
 	t.close()
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.Leaks = append(t.Leaks, reap(reapLimit, nil)...)
 	t.Micros = time.Since(began).Microseconds()
 	return *t.Outcome, errors.Join(err, w.home())
 }

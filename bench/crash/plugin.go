@@ -44,6 +44,8 @@ type Plugin struct {
 	Bridge string `json:",omitempty"`
 	// Master is a link that the host has before anything is attached, or empty.
 	Master string `json:",omitempty"`
+	// DHCP is the program whose subcommand dhcp has the leases of its IPAM plugin, or empty.
+	DHCP string `json:",omitempty"`
 	// Lends says that each container is to have a link that the host has before.
 	Lends bool `json:",omitempty"`
 }

@@ -88,7 +88,7 @@ func (r *residing) said() string {
 // the resident, which goes on.
 func (t *trying) pause() {
 	if t.plugin.Resident == "" {
-		t.Leaks = append(t.Leaks, reap(reapLimit)...)
+		t.Leaks = append(t.Leaks, reap(reapLimit, t.servants)...)
 		return
 	}
 	if t.resident == nil {
@@ -274,7 +274,7 @@ func (t *trying) dismiss() {
 // settle ends the resident, and waits until all processes have ended.
 func (t *trying) settle() {
 	t.dismiss()
-	t.Leaks = append(t.Leaks, reap(reapLimit)...)
+	t.Leaks = append(t.Leaks, reap(reapLimit, t.servants)...)
 }
 
 // close leaves nothing of the harness itself.
@@ -284,5 +284,6 @@ func (t *trying) close() {
 		t.resident.log.Close()
 		t.resident = nil
 	}
+	t.release()
 	t.host.close()
 }

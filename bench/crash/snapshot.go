@@ -90,6 +90,9 @@ func (h *host) take() (snapshot, error) {
 			return nil, err
 		}
 	}
+	if err := s.dhcp(); err != nil {
+		return nil, err
+	}
 	for _, dir := range stateDirs {
 		if err := s.files(dir); err != nil {
 			return nil, err

@@ -105,6 +105,7 @@ type trying struct {
 	lost    bool         // the victim's link, that the host lends, is gone
 	deaf    bool         // nobody reads what that member answers
 
+	servants []int     // programs that stay beside the resident: process IDs
 	resident *residing // makes the calls; may be nil
 }
 
