@@ -63,7 +63,8 @@ root = %q
 	socket := fmt.Sprintf("/proc/%d/root%s", h.PID(), containerdSocket)
 	eventually(t, "containerd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	image := filepath.Join(h.scratch, "web.tar")
-	archive(t, image, "localhost/web:1", "/bin/httpd", "-f", "-p", "80", "-h", "/www")
+	// A sandbox with the host's network stays though another has the port.
+	archive(t, image, "localhost/web:1", "/bin/sh", "-c", "httpd -p 80 -h /www; exec sleep 1000000")
 	h.do("env", path, "ctr", "-n", "k8s.io", "images", "import", image)
 	return &containerd{h, newCRI(socket)}
 }

@@ -59,7 +59,7 @@ func newCluster(t *testing.T, first *containerd, address string) *cluster {
 	start("etcd", "--data-dir", dir+"/etcd", "--unsafe-no-fsync", "--listen-peer-urls", "http://127.0.0.1:2380")
 	start(c.programs+"/kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--service-cluster-ip-range=10.96.0.0/16",
 		"--advertise-address="+address, "--bind-address="+address, "--cert-dir="+dir+"/certs", "--token-auth-file=/run/tokens",
-		"--authorization-mode=AlwaysAllow", "--service-account-key-file="+dir+"/key", "--service-account-signing-key-file="+dir+"/key",
+		"--authorization-mode=AlwaysAllow", "--allow-privileged", "--service-account-key-file="+dir+"/key", "--service-account-signing-key-file="+dir+"/key",
 		"--service-account-issuer=https://k", "--disable-admission-plugins=ServiceAccount", "--kubelet-preferred-address-types=InternalIP")
 	c.nodes = []*node{{first, "n1", address}}
 	eventually(t, "the API server", func() bool {
