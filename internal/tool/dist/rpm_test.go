@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,12 +19,22 @@ import (
 	"github.com/goreleaser/nfpm/v2/files"
 )
 
+// rpmArch is rpm's name of this machine's architecture.
+func rpmArch(t *testing.T) string {
+	t.Helper()
+	here, err := findTarget(runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return here.rpm
+}
+
 // otherRPM makes another package, with one file.
 func otherRPM(t *testing.T, info nfpm.Info, name, text string) string {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "file")
 	write(t, source, text, 0o755)
-	info.Arch, info.Platform, info.Description, info.Maintainer = "x86_64", "linux", "another", "n <n@example.com>"
+	info.Arch, info.Platform, info.Description, info.Maintainer = rpmArch(t), "linux", "another", "n <n@example.com>"
 	info.Contents = files.Contents{{Source: source, Destination: name, FileInfo: &files.ContentFileInfo{Mode: 0o755}}}
 	packager, err := nfpm.Get("rpm")
 	if err == nil {
@@ -48,10 +59,10 @@ func laterRPM(t *testing.T) string {
 	t.Helper()
 	r := release{version: "v0.9.1", work: t.TempDir(), out: t.TempDir(), made: time.Unix(1, 0), progress: io.Discard}
 	later := tree{{name: "usr/libexec/cni/swiftcni", data: []byte("#!/bin/sh\n"), exec: true}, {name: "usr/libexec/cni/bridge", soft: "swiftcni"}}
-	if err := r.pack(formats[1], "x86_64", later); err != nil {
+	if err := r.pack(formats[1], rpmArch(t), later); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(r.out, "swiftcni-0.9.1-1.x86_64.rpm")
+	return filepath.Join(r.out, "swiftcni-0.9.1-1."+rpmArch(t)+".rpm")
 }
 
 // TestRPMByRPM installs Fedora's package by rpm in place of the one with the CNI project's plugins, which has an epoch there, and on
