@@ -58,29 +58,6 @@ func (m message) field(field int) (found message) {
 	return found
 }
 
-// value returns the last number with a number, or 0.
-func (m message) value(field int) (found uint64) {
-	for len(m) > 0 {
-		key, n := binary.Uvarint(m)
-		if n <= 0 {
-			return 0
-		}
-		m = m[n:]
-		value, n := binary.Uvarint(m)
-		if n <= 0 {
-			return 0
-		}
-		m = m[n:]
-		switch {
-		case key&7 == 0 && key>>3 == uint64(field):
-			found = value
-		case key&7 == 2 && value <= uint64(len(m)):
-			m = m[value:]
-		}
-	}
-	return found
-}
-
 // A cri is a client of a container runtime's interface for Kubernetes, v1: what kubelet calls. It's
 // gRPC by hand, so that the tests need no module for it: HTTP/2 whose bodies are messages behind
 // five bytes of length.

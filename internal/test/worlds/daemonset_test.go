@@ -5,6 +5,7 @@
 package worlds_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -400,4 +401,27 @@ func TestDaemonSetFlannel(t *testing.T) {
 	for _, n := range c.nodes {
 		n.wantCollected("all are gone")
 	}
+}
+
+// value returns the last number with a number, or 0.
+func (m message) value(field int) (found uint64) {
+	for len(m) > 0 {
+		key, n := binary.Uvarint(m)
+		if n <= 0 {
+			return 0
+		}
+		m = m[n:]
+		value, n := binary.Uvarint(m)
+		if n <= 0 {
+			return 0
+		}
+		m = m[n:]
+		switch {
+		case key&7 == 0 && key>>3 == uint64(field):
+			found = value
+		case key&7 == 2 && value <= uint64(len(m)):
+			m = m[value:]
+		}
+	}
+	return found
 }
