@@ -95,7 +95,11 @@ func pathFromEnvironment(getenv func(string) string) []string {
 
 // readInput reads the configuration, which is bounded: nobody's input may fill the memory of a root process.
 func readInput(stdin io.Reader) ([]byte, error) {
-	text := make([]byte, 0, 4096)
+	size := 4095
+	if known, ok := stdin.(interface{ Len() int }); ok {
+		size = min(known.Len(), netconf.MaxInput)
+	}
+	text := make([]byte, 0, size+1) // one more, for the end
 	for {
 		if len(text) == cap(text) {
 			text = append(text, 0)[:len(text)]

@@ -98,7 +98,11 @@ func (r *input) gather() {
 // whole reads all of it. It's false if the caller has gone before it was there.
 func (r *input) whole() (io.Reader, bool) {
 	// A runtime writes a configuration at once and closes the pipe.
-	text := make([]byte, 0, 4096)
+	size, err := unix.IoctlGetInt(r.fd, unix.TIOCINQ) // FIONREAD
+	if err != nil {
+		size = 0
+	}
+	text := make([]byte, 0, min(max(size, 1023), netconf.MaxInput)+1) // one more, for the end
 	defer func() { r.text = text }()
 	for {
 		if len(text) == cap(text) {
