@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command vulns makes a vulnerability database for govulncheck from the module golang.org/x/vulndb.
+// It leaves out what concerns other systems than Linux alone: govulncheck tells the systems, but finds
+// such a function wherever it's called.
 // The module comes by the same way as any other, if vuln.go.dev can't be reached. The form is that
 // of https://go.dev/doc/security/vuln/database.
 //
@@ -31,6 +33,11 @@ type report struct {
 				Fixed string `json:"fixed"`
 			} `json:"events"`
 		} `json:"ranges"`
+		Specific struct {
+			Imports []struct {
+				GOOS []string `json:"goos"`
+			} `json:"imports"`
+		} `json:"ecosystem_specific"`
 	} `json:"affected"`
 }
 
@@ -78,6 +85,9 @@ func run(from, to string) error {
 		if err := json.Unmarshal(text, &r); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
+		if r.elsewhere() {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(to, "ID", filepath.Base(file)), text, 0o644); err != nil {
 			return err
 		}
@@ -103,6 +113,22 @@ func run(from, to string) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere reports whether Linux isn't affected. A report that names no package or no system is about
+// all of them.
+func (r *report) elsewhere() bool {
+	for _, a := range r.Affected {
+		if len(a.Specific.Imports) == 0 {
+			return false
+		}
+		for _, i := range a.Specific.Imports {
+			if len(i.GOOS) == 0 || slices.Contains(i.GOOS, "linux") {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // fixes returns the modules that a report is about, each with the last version that fixes it, if
