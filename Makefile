@@ -53,7 +53,7 @@ unit: ## what can be tested without root, with nothing but Go, ip and nsenter; u
 # Other architectures whose unit tests run by qemu-user: one of 32 bits, and a big-endian one.
 OTHERS := arm s390x
 
-arches: ## unit tests of other architectures by qemu-user, but for those that need the kernel itself (ARCHES="arm64 riscv64 ppc64le mips64le loong64" for those that were never run)
+arches: ## unit tests of other architectures by qemu-user, but for those that need the kernel itself (ARCHES="arm64 riscv64 ppc64le mips64le loong64" for others)
 	@mkdir -p .cache/arches; status=0; for arch in $(or $(ARCHES),$(OTHERS)); do log=.cache/arches/$$arch.log; \
 		GOARCH=$$arch go test -v -short -run '^(Test|Fuzz)' -exec $(CURDIR)/internal/tool/emulate.sh $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/(test|tool)/') >$$log 2>&1 || \
 			{ status=1; grep -aE -B10 '^ *--- FAIL|^panic:|^FAIL' $$log; }; \

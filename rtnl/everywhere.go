@@ -21,7 +21,7 @@ const netNSANSID = 1
 // lives, by one end at least. The exception is a veth of which other namespaces moved both ends on.
 //
 // Nothing is yielded before the whole listing is known. Errors: [*Error] with EACCES for a
-// namespace that the caller may not look into (Linux 4.20), [ErrInterrupted].
+// namespace that the caller may not look into (Linux 4.15), [ErrInterrupted].
 func (c *Conn) LinksEverywhere(f LinkFilter) iter.Seq2[LinkState, error] {
 	return func(yield func(LinkState, error) bool) {
 		all, err := c.linksEverywhere(f)

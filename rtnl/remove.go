@@ -38,7 +38,7 @@ func (c *Conn) Remove(ctx context.Context, index int) error { return c.remove(ct
 // RemoveBy is [Conn.Remove], but for the message, which another conn sends from its own namespace.
 // So no socket of the link's namespace is held for longer than RemoveBy takes. ns is the link's
 // namespace, to which the other's gives a number if it has none yet (RTM_NEWNSID, Linux 4.0;
-// IFLA_TARGET_NETNSID, Linux 4.20).
+// IFLA_TARGET_NETNSID, Linux 4.15).
 func (c *Conn) RemoveBy(ctx context.Context, from *Conn, ns *NetNS, index int) error {
 	number, err := from.numberOf(ns)
 	if err != nil {
