@@ -13,6 +13,10 @@ import (
 	"github.com/swiftcni/swiftcni/rtnl"
 )
 
+// theLink stands for the link's index in a text: a number that no batch holds by chance, as a card's
+// own, such as 2, does in each address.
+const theLink = 1 << 22
+
 // Explain tells what Add would do now, and changes nothing. The container's namespace needn't exist.
 func (k *Keys) Explain(a spec.Attachment) (string, error) {
 	if a.NetNS == "" {
@@ -64,7 +68,7 @@ func (at *attaching) moveText() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	at.lent, at.link.Name, at.link.Index = l, p.ifName, l.Index
+	at.lent, at.link.Name, at.link.Index = l, p.ifName, theLink
 	if err := at.capture(); err != nil {
 		return "", err
 	}
@@ -79,7 +83,7 @@ func (at *attaching) moveText() (string, error) {
 		return text, nil
 	}
 	var b rtnl.Batch
-	at.network.put(&b, l.Index)
+	at.network.put(&b, theLink)
 	for _, r := range at.network.rules {
 		b.Create(r)
 	}
