@@ -96,7 +96,9 @@ func (in *installation) put(w io.Writer, dirs []string, self string) error {
 		return err
 	}
 	if len(dirs) == 0 {
-		dirs = l.dirs(in.force)
+		if dirs = l.dirs(in.force); len(dirs) == 0 {
+			fmt.Fprintln(in.out, "nothing to install: every runtime of this host finds the package's plugins")
+		}
 	}
 	reasons := map[string]string{}
 	var obstacles []error

@@ -155,19 +155,24 @@ func (l search) reason(dir string, chosen []string) string {
 func (l search) unreached(chosen []string) (advice []string) {
 	for _, s := range l.seekers {
 		dirs, found, mine := l.others(s, chosen)
-		remedy := "swiftctl install, without DIR, puts ours before them"
-		switch {
-		case s.file == "" && slices.Contains(dirs, s.dirs[0]):
-			remedy = "swiftctl install --force, without DIR, replaces them"
-		case s.file != "":
-			remedy = fmt.Sprintf("name %s first in %s of %s, or swiftctl install --force %s", chosen[0], s.key, s.file, s.dirs[0])
-		}
 		for _, d := range dirs {
-			advice = append(advice, fmt.Sprintf("%s finds other %s in %s: %s", s.name, strings.Join(found[d], ", "), d, remedy))
+			advice = append(advice, fmt.Sprintf("%s finds other %s in %s: %s", s.name, strings.Join(found[d], ", "), d, remedy(s, dirs, chosen)))
 		}
 		if len(dirs) == 0 && mine == "" {
-			advice = append(advice, fmt.Sprintf("%s looks only in %s: %s", s.name, strings.Join(l.looks(s, chosen), ", "), remedy))
+			advice = append(advice, fmt.Sprintf("%s looks only in %s: %s", s.name, strings.Join(l.looks(s, chosen), ", "), remedy(s, dirs, chosen)))
 		}
 	}
 	return advice
+}
+
+// remedy is what lets a runtime find ours before others, which it finds in some directories. Where
+// nothing was chosen, each runtime finds ours.
+func remedy(s seeker, others, chosen []string) string {
+	switch {
+	case s.file == "" && slices.Contains(others, s.dirs[0]):
+		return "swiftctl install --force, without DIR, replaces them"
+	case s.file != "":
+		return fmt.Sprintf("name %s first in %s of %s, or swiftctl install --force %s", chosen[0], s.key, s.file, s.dirs[0])
+	}
+	return "swiftctl install, without DIR, puts ours before them"
 }

@@ -156,3 +156,21 @@ func TestInstallDirsOfAnUpgrade(t *testing.T) {
 		t.Errorf("of a package: %q, want %q", got, want)
 	}
 }
+
+// Where a runtime looks only in a package's directory there's nothing to install, and nothing to advise.
+func TestInstallBesideAPackage(t *testing.T) {
+	m := newMachine(t, map[string]string{"/usr/libexec/cni/x": "", "/etc/containerd/config.toml": "[plugins.cri.cni]\nbin_dir = \"/usr/libexec/cni\""})
+	var out, advice strings.Builder
+	in := installation{installer: installer{dir: m.path("/usr/libexec/cni"), binary: ownBinary(t), names: cni.PluginNames(), out: &out}, machine: m, seekers: m.seekers()}
+	if err := in.run(); err != nil {
+		t.Fatal(err)
+	}
+	in.binary = in.path(binaryName)
+	out.Reset()
+	if err := in.put(&advice, nil, ""); err != nil || advice.Len() > 0 {
+		t.Errorf("%v, with the advice %q", err, &advice)
+	}
+	if got, want := out.String(), "nothing to install: every runtime of this host finds the package's plugins\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
