@@ -43,6 +43,8 @@ func TestSeekers(t *testing.T) {
 		"podman, by the last file":       {files{bin + "podman": "", "/usr/share/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a\", # \"/b\"\n\"/c\"]", "/etc/containers/containers.conf.d/9.conf": "[network]\ncni_plugin_dirs = [\"/d\"]"}, "podman /d (cni_plugin_dirs /etc/containers/containers.conf.d/9.conf)"},
 		"podman, one more":               {files{bin + "podman": "", "/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a\", {append=true}]"}, podman + " /a (cni_plugin_dirs /etc/containers/containers.conf)"},
 		"podman, by a file that's wrong": {files{bin + "podman": "", "/etc/containers/containers.conf": "[network\n"}, podman},
+		"podman, in other spellings":     {files{bin + "podman": "", "/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"/a/\", \"\", \"b\", \"/c/../d\"]"}, "podman /a /d (cni_plugin_dirs /etc/containers/containers.conf)"},
+		"podman, by nothing absolute":    {files{bin + "podman": "", "/etc/containers/containers.conf": "[network]\ncni_plugin_dirs = [\"\", \"b\"]"}, podman},
 		"containerd":                     {files{"/usr/local/bin/containerd": ""}, "containerd /opt/cni/bin"},
 		"containerd, version 1":          {files{"/etc/containerd/config.toml": "[plugins.cri.cni]\nbin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/config.toml)"},
 		"containerd, version 2":          {files{"/etc/containerd/config.toml": "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = \"/a\""}, "containerd /a (bin_dir /etc/containerd/config.toml)"},
@@ -61,6 +63,8 @@ func TestSeekers(t *testing.T) {
 		"cri-dockerd, by a drop-in":       {files{bin + "cri-dockerd": "", "/etc/systemd/system/cri-docker.service.d/a.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/cri-dockerd --cni-bin-dir=/a,/b --pod-infra x"}, "cri-dockerd /a /b (--cni-bin-dir /etc/systemd/system/cri-docker.service.d/a.conf)"},
 		"Nomad":                           {files{bin + "nomad": ""}, "Nomad /opt/cni/bin /usr/libexec/cni"},
 		"Nomad, by HCL":                   {files{bin + "nomad": "", "/etc/nomad.d/nomad.hcl": "client {\n  enabled = true\n  # cni_path = \"/x\"\n  cni_path = \"/a:/b\"\n}"}, "Nomad /a /b (cni_path /etc/nomad.d/nomad.hcl)"},
+		"Nomad, in other spellings":       {files{bin + "nomad": "", "/etc/nomad.d/nomad.hcl": "cni_path = \"/a/::b:/c\""}, "Nomad /a /c (cni_path /etc/nomad.d/nomad.hcl)"},
+		"Nomad, by nothing absolute":      {files{bin + "nomad": "", "/etc/nomad.d/nomad.hcl": "cni_path = \":b\""}, "Nomad /opt/cni/bin /usr/libexec/cni"},
 		"Nomad, by JSON":                  {files{bin + "nomad": "", "/etc/nomad.d/a.json": "{\"client\": {\n\"cni_path\": \"/a\"}}"}, "Nomad /a (cni_path /etc/nomad.d/a.json)"},
 		"nerdctl":                         {files{bin + "nerdctl": ""}, nerdctl},
 		"nerdctl, by its file":            {files{bin + "nerdctl": "", "/etc/nerdctl/nerdctl.toml": "cni_path = \"/a\""}, "nerdctl /a (cni_path /etc/nerdctl/nerdctl.toml)"},
@@ -126,6 +130,7 @@ func TestInstallDirs(t *testing.T) {
 		"nerdctl, with a package's directory": {files{nerdctl: "", "/usr/lib/cni/bridge": ""}, []string{defaultPluginDir}},
 		"k3s alone, with its plugins":         {files{k3s: k3sText, k3sDir + "/bridge": ""}, []string{k3sDir}},
 		"k3s beside podman, with its plugins": {files{podman: "", k3s: k3sText, k3sDir + "/bridge": ""}, []string{defaultPluginDir}},
+		"containerd, with a slash":            {files{containerd: "[plugins.cri.cni]\nbin_dir = \"/opt/cni/bin/\""}, []string{defaultPluginDir}},
 		"the same by force":                   {files{podman: "", k3s: k3sText, k3sDir + "/bridge": ""}, []string{defaultPluginDir, k3sDir, "--force"}},
 	} {
 		m := newMachine(t, c.files)

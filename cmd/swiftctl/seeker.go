@@ -121,7 +121,7 @@ func (m machine) crio() seeker {
 	for _, f := range m.glob("/etc/crio/crio.conf", "/etc/crio/crio.conf.d/*") {
 		network := m.toml(f).table("crio").table("network")
 		s.set(f, network, "plugin_dirs")
-		s.dirs = append(s.dirs, network.strings("plugin_dir")...) // deprecated; it comes last
+		s.dirs = append(s.dirs, absolute(network.strings("plugin_dir"))...) // deprecated; it comes last
 	}
 	return s
 }

@@ -85,7 +85,7 @@ func (t table) appends(key string) bool {
 
 // set takes the directories of a file's key, if it's set.
 func (s *seeker) set(file string, t table, key string) {
-	list := t.strings(key)
+	list := absolute(t.strings(key))
 	if len(list) == 0 {
 		return
 	}
@@ -101,7 +101,17 @@ func (s *seeker) match(file, text string, e *regexp.Regexp, separator string) {
 	if len(found) == 0 {
 		return
 	}
-	if last := found[len(found)-1][1]; last != "" {
-		s.dirs, s.file = strings.Split(last, separator), file
+	if list := absolute(strings.Split(found[len(found)-1][1], separator)); len(list) > 0 {
+		s.dirs, s.file = list, file
 	}
+}
+
+// absolute are the directories among some that mean the same to every process, each in one spelling.
+func absolute(dirs []string) (list []string) {
+	for _, dir := range dirs {
+		if filepath.IsAbs(dir) {
+			list = append(list, filepath.Clean(dir))
+		}
+	}
+	return list
 }
