@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,59 @@ func TestStaleSCTPFlowsAreForgotten(t *testing.T) {
 			}
 			del()
 		}
+	}
+}
+
+// An association with another container goes on, though it's by the same address of the host.
+func TestOtherSCTPFlowsAreKept(t *testing.T) {
+	w := newPortWorld(t)
+	w.add(t, "c2", "", `{"hostPort":5354,"containerPort":81,"protocol":"sctp"}`)
+	const patience = "net/netfilter/nf_conntrack_sctp_timeout_cookie_wait" // the flow outlasts a slow machine
+	was, err := sysctl.Read(patience)
+	if err == nil {
+		err = sysctl.Write(patience, "3600")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sysctl.Write(patience, was) }()
+	c, err := dialIn(t, w.outside, sctp.Network4, hostOutside4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var l net.PacketConn
+	nstest.In(t, w.containers["c2"].NetNS, func() { l, err = net.ListenPacket(sctp.Network4, "0.0.0.0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make([]byte, 1500)
+	for range 60 {
+		if _, err := c.Write(sctp.Init(40000, 5354)); err != nil {
+			t.Fatal(err)
+		}
+		_ = l.SetReadDeadline(time.Now().Add(time.Second))
+		if _, _, err = l.ReadFrom(got); err == nil {
+			break
+		}
+	}
+	if _, at := sctp.Ports(got); at != 81 || err != nil {
+		t.Fatalf("got a packet for port %d, %v", at, err)
+	}
+	w.add(t, "c1", "", `{"hostPort":5353,"containerPort":80,"protocol":"sctp"}`)()
+	conn, err := conntrack.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var seen []string
+	_, err = conn.Forget(conntrack.Filter{Protocol: unix.IPPROTO_SCTP}, func(f conntrack.Flow) bool {
+		seen = append(seen, f.Dst.String())
+		return false
+	})
+	if want := []string{hostOutside4 + ":5354"}; err != nil || !slices.Equal(seen, want) {
+		t.Errorf("flows: %v, %v, want %v", seen, err, want)
 	}
 }
 

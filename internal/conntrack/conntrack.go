@@ -158,9 +158,10 @@ func (f Flow) deletion(ipv6 bool) netlink.Message {
 
 // A Match names IPv4 flows that are all to end. There is none for IPv6: of its addresses the
 // kernel's filter takes all except the given one (ctnetlink_filter_match_tuple,
-// net/netfilter/nf_conntrack_netlink.c, seen with 6.18).
+// net/netfilter/nf_conntrack_netlink.c, seen with 6.18). It compares ports of TCP and UDP alone. Of
+// SCTP it would end the flows to all ports of an address.
 type Match struct {
-	Protocol uint8          // unix.IPPROTO_UDP, …
+	Protocol uint8          // unix.IPPROTO_UDP or IPPROTO_TCP
 	Dst      netip.AddrPort // of the first packet; the zero address is any
 	ReplySrc netip.AddrPort // the sender of answers; the zero value is any
 }
@@ -170,10 +171,14 @@ var errIPv6 = errors.Join(errors.ErrUnsupported, unix.EAFNOSUPPORT)
 
 // End ends all flows that match. The kernel looks for them itself, and skips empty buckets. That
 // takes 0.1 ms, and Forget takes 14. It exists since Linux 6.10. An older kernel refuses it, since
-// it wants whole tuples. The error is then errors.ErrUnsupported, as it is for IPv6.
+// it wants whole tuples. The error is then errors.ErrUnsupported, as it is for IPv6, and for other
+// protocols than TCP and UDP.
 func (c *Conn) End(m Match) error {
 	if m.Dst.Addr().Is6() || m.ReplySrc.Addr().Is6() {
 		return errIPv6
+	}
+	if m.Protocol != unix.IPPROTO_UDP && m.Protocol != unix.IPPROTO_TCP {
+		return errors.ErrUnsupported
 	}
 	return c.call(m.request(), nil)
 }

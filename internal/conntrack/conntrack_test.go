@@ -133,6 +133,9 @@ func TestEndMatching(t *testing.T) {
 	if err := c.End(Match{Protocol: unix.IPPROTO_UDP, Dst: netip.MustParseAddrPort("[::1]:54")}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("of IPv6: got %v, want ErrUnsupported", err)
 	}
+	if err := c.End(Match{Protocol: unix.IPPROTO_SCTP, Dst: netip.MustParseAddrPort("127.0.0.1:54")}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("of SCTP: got %v, want ErrUnsupported", err)
+	}
 	end(Match{Dst: port(9)}, "127.0.0.1:54", "[::1]:53", "[::1]:54")
 }
 

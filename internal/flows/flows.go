@@ -85,7 +85,7 @@ func endStale(call *process.Call, mapped ports, ipv6 bool) bool {
 		return false
 	}
 	defer call.CloseRoute(conn)
-	endFlows(call, mapped.protocol, hostMatches(conn, mapped), ipv6, false, func(f conntrack.Flow) bool {
+	endFlows(call, mapped.protocol, hostMatches(conn, mapped, ipv6), ipv6, false, func(f conntrack.Flow) bool {
 		target, ok := mapped.target(f.Dst)
 		if !ok || f.ReplySrc == target || f.Translated {
 			return ok && f.ReplySrc != target
@@ -96,15 +96,18 @@ func endStale(call *process.Call, mapped ports, ipv6 bool) bool {
 	return true
 }
 
+// canName reports whether flows can be named by a conntrack.Match.
+func canName(protocol nft.Protocol, ipv6 bool) bool { return protocol == nft.UDP && !ipv6 }
+
 // hostMatches names the flows to ports on the host's IPv4 addresses. It's nil if there are too many
-// to name, or if they are IPv6's.
-func hostMatches(conn *rtnl.Conn, mapped ports) []conntrack.Match {
+// to name, or if they can't be named.
+func hostMatches(conn *rtnl.Conn, mapped ports, ipv6 bool) []conntrack.Match {
+	if !canName(mapped.protocol, ipv6) {
+		return nil
+	}
 	var addrs []netip.Addr
 	var list []conntrack.Match
-	for at, target := range mapped.targets {
-		if target.Addr().Is6() {
-			return nil
-		}
+	for at := range mapped.targets {
 		hosts := []netip.Addr{at.Addr()}
 		if !at.Addr().IsValid() {
 			if addrs == nil {
@@ -155,7 +158,7 @@ func endRemoved(call *process.Call, removed []nft.Published, protocol nft.Protoc
 	if len(mapped.targets) == 0 {
 		return
 	}
-	if ipv6 || len(matches) > mostMatches {
+	if !canName(protocol, ipv6) || len(matches) > mostMatches {
 		matches = nil
 	}
 	endFlows(call, protocol, matches, ipv6, true, func(f conntrack.Flow) bool {
