@@ -20,13 +20,24 @@ import (
 type keeping struct {
 	every    time.Duration // between two gc; 0: none
 	restore  bool          // sync after somebody has removed rules
-	watchdog time.Duration // for an answer to a call of its own; 0: systemd looks after it, or nobody
+	watchdog time.Duration // without an answer to calls of its own; 0: systemd looks after it, or nobody
 
 	conf, cache string
 	dirs        []string // of leases
 	dirsNamed   bool
 	log         io.Writer
 	tell        func(reclaimed int) // hears of attachments that were dead; may be nil
+}
+
+// check reports times that make no sense.
+func (k *keeping) check() error {
+	if k.every < 0 {
+		return &usageError{fmt.Errorf("--gc: %v, expected a time of more than 0, or 0 for none", k.every)}
+	}
+	if k.watchdog != 0 && k.watchdog < time.Second {
+		return &usageError{fmt.Errorf("--watchdog: %v, expected 1s or more, or 0 for none", k.watchdog)}
+	}
+	return nil
 }
 
 // run keeps the host until the context ends.

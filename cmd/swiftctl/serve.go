@@ -41,9 +41,12 @@ func newServe() *cobra.Command {
 	cmd.Flags().BoolVar(&k.restore, "restore", false, "also do the work of sync, when rules of containers may have been removed")
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "print each call on standard error")
 	cmd.Flags().StringVar(&path, "socket", handover.Socket, "`path` of the socket; the plugins look at the default only")
-	cmd.Flags().DurationVar(&k.watchdog, "watchdog", 0, "abort if a call of its own isn't answered within a `time`, such as 1m, where another than systemd starts it again")
+	cmd.Flags().DurationVar(&k.watchdog, "watchdog", 0, "abort if no call of its own is answered for a `time`, such as 1m, where another than systemd starts it again")
 	host := cmd.Flags().Bool("host", false, "serve in the mount namespace of process 1, not in a container's own")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
+		if err := k.check(); err != nil {
+			return err
+		}
 		if *host {
 			if err := enterHost(); err != nil {
 				return err

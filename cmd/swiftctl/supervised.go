@@ -40,8 +40,8 @@ func listen(path string) (l *resident.Listener, where string, err error) {
 
 // supervised tells systemd, if it has started this process, that calls are answered at a path, that
 // they still are, and once the context has ended that no more will be. Whoever else starts it again may have it abort
-// where no answer comes within a time. It returns at once; the function that it returns ends it.
-func supervised(ctx context.Context, path string, patience time.Duration, say func(text string)) (end func(), err error) {
+// where no answer has come for some time. It returns at once; the function that it returns ends it.
+func supervised(ctx context.Context, path string, limit time.Duration, say func(text string)) (end func(), err error) {
 	interval, err := daemon.SdWatchdogEnabled(true)
 	if err != nil {
 		return nil, fmt.Errorf("systemd's watchdog: %w", err)
@@ -60,9 +60,9 @@ func supervised(ctx context.Context, path string, patience time.Duration, say fu
 		// It goes on while the last calls end, which takes as long as they take.
 		go watched(over, interval/2, path, func() { tell(daemon.SdNotifyWatchdog) }, silent)
 	}
-	if patience > 0 {
-		// Calls that don't end hold up every other way to end. The stacks that Go prints tell where.
-		go watched(ctx, patience, path, func() {}, func(err error) { silent(err); _ = unix.Kill(os.Getpid(), unix.SIGABRT) })
+	if limit > 0 {
+		answered, missed := starving(func() { _ = unix.Kill(os.Getpid(), unix.SIGABRT) }) // Go prints where each goroutine is
+		go watched(ctx, limit/questions, path, answered, func(err error) { silent(err); missed() })
 	}
 	return func() {
 		stop()
@@ -71,7 +71,23 @@ func supervised(ctx context.Context, path string, patience time.Duration, say fu
 	}, nil
 }
 
-// watched asks the socket again and again, as its callers do, and tells whether an answer came.
+// questions are how often a resident is asked in the time after which it aborts.
+const questions = 4
+
+// starving aborts once no answer has come for questions and one more, which take all of the time. A
+// single error may be that of a moment: another resident takes the socket over, or its queue is full.
+func starving(abort func()) (answered, missed func()) {
+	n := 0
+	return func() { n = 0 }, func() {
+		if n++; n > questions {
+			abort()
+		}
+	}
+}
+
+// watched asks the socket again and again, as its callers do, and tells whether an answer came. To be
+// sent back is one, also from a resident that has too many calls: what it finds is that nobody
+// takes calls, not that they don't end.
 func watched(ctx context.Context, every time.Duration, path string, answered func(), silent func(error)) {
 	t := time.NewTicker(every)
 	defer t.Stop()

@@ -201,6 +201,27 @@ func TestWatchdogHungers(t *testing.T) {
 	}
 }
 
+// A resident aborts only once no answer has come for as long as it may take, in a row.
+func TestAbortTakesMoreThanAMoment(t *testing.T) {
+	aborts := 0
+	answered, missed := starving(func() { aborts++ })
+	for range 3 {
+		for range questions {
+			missed()
+		}
+		if aborts > 0 {
+			t.Fatal("it aborts though an answer came meanwhile")
+		}
+		answered()
+	}
+	for range questions + 1 {
+		missed()
+	}
+	if aborts != 1 {
+		t.Errorf("it aborts %d times", aborts)
+	}
+}
+
 func TestServeTakesOneSocket(t *testing.T) {
 	s := supervise(t, "2")
 	if err := s.cmd.Wait(); err == nil || s.cmd.ProcessState.ExitCode() != 1 {
