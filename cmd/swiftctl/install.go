@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/swiftcni/swiftcni/cni"
+	"golang.org/x/sys/unix"
 )
 
 // binaryName is the file that all plugin names lead to.
@@ -92,7 +93,7 @@ func newInstall() *cobra.Command {
 // w what else is left to do.
 func (in *installation) put(w io.Writer, dirs []string, self string) error {
 	l := search{in.machine, in.seekers, in.names, in.binary}
-	if err := in.checkBinary(); err != nil {
+	if err := errors.Join(in.checkBinary(), in.checkUnits(self)); err != nil {
 		return err
 	}
 	if len(dirs) == 0 {
@@ -133,6 +134,9 @@ func (in *installation) put(w io.Writer, dirs []string, self string) error {
 
 // remove takes the plugins out of all directories that have them, or of the ones that are named.
 func (in *installation) remove(dirs []string, self string) error {
+	if err := in.checkUnits(self); err != nil {
+		return err
+	}
 	if len(dirs) == 0 {
 		dirs = search{in.machine, in.seekers, in.names, in.binary}.installed()
 	}
@@ -142,20 +146,50 @@ func (in *installation) remove(dirs []string, self string) error {
 	return in.removeUnits(in.machine.path(in.unitDir), self)
 }
 
+// checkUnits reports what prevents units, before anything else is changed.
+func (in *installation) checkUnits(self string) error {
+	if in.unitDir == "" {
+		return nil
+	}
+	if _, err := unitTexts(self); err != nil {
+		return err
+	}
+	if err := in.machine.within(in.unitDir); err != nil {
+		return err
+	}
+	info, err := os.Stat(in.machine.path(in.unitDir))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && !info.IsDir():
+		err = &os.PathError{Op: "write into", Path: in.machine.path(in.unitDir), Err: unix.ENOTDIR}
+	}
+	return err
+}
+
+// within reports a directory that a link leads out of the root directory.
+func (m machine) within(dirs ...string) error {
+	if m.root == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, dir := range dirs {
+		if _, err := root.Stat(strings.TrimPrefix(filepath.Clean("/"+dir), "/")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // each does something with the installer in each directory. It does nothing if a link leads out of
 // the root directory.
 func (in *installation) each(dirs []string, do func(dir string) error) error {
-	if in.machine.root != "" {
-		root, err := os.OpenRoot(in.machine.root)
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		for _, dir := range dirs {
-			if _, err := root.Stat(strings.TrimPrefix(filepath.Clean("/"+dir), "/")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
+	if err := in.machine.within(dirs...); err != nil {
+		return err
 	}
 	for _, dir := range dirs {
 		if in.dir = dir; in.machine.root != "" {
