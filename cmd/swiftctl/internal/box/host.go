@@ -31,7 +31,8 @@ type Host struct {
 const netnsDir = "/run/netns"
 
 // Enter makes a host of the namespaces that this process is alone in. files are the machine's files and
-// directories that it has, target by source. It has nothing else of the machine's.
+// directories that it has, target by source. Nobody in the box can write them, though root in it may be the
+// machine's. It has nothing else of the machine's.
 func Enter(files map[string]string) (*Host, error) {
 	os.Unsetenv(insideVar)
 	if err := private(); err != nil {
@@ -88,6 +89,9 @@ func furnish(files map[string]string) error {
 		if err := bind(source, "."+target); err != nil {
 			return err
 		}
+		if err := readOnly("." + target); err != nil {
+			return &os.PathError{Op: "make read-only", Path: target, Err: err}
+		}
 	}
 	if err := null(); err != nil {
 		return fmt.Errorf("make /dev/null: %w", err)
@@ -123,6 +127,34 @@ func bind(source, target string) error {
 		return &os.PathError{Op: "bind", Path: source, Err: err}
 	}
 	return nil
+}
+
+// readOnly keeps writers from a mount and those below it. What else the machine has set for them stays set.
+func readOnly(target string) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &attr) == nil {
+		return nil
+	}
+	return remount(target) // before Linux 5.12, or a filter refuses the call
+}
+
+// remount does it for a mount alone. Flags that aren't named are cleared, and a user namespace may not clear
+// those that the machine has set.
+func remount(target string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(target, &st); err != nil {
+		return err
+	}
+	flags := uintptr(unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY)
+	for is, set := range map[int64]uintptr{
+		unix.ST_NOSUID: unix.MS_NOSUID, unix.ST_NODEV: unix.MS_NODEV, unix.ST_NOEXEC: unix.MS_NOEXEC,
+		unix.ST_NOATIME: unix.MS_NOATIME, unix.ST_NODIRATIME: unix.MS_NODIRATIME, unix.ST_RELATIME: unix.MS_RELATIME,
+	} {
+		if int64(st.Flags)&is != 0 {
+			flags |= set
+		}
+	}
+	return unix.Mount("", target, "", flags, "")
 }
 
 // wire gives the box an uplink to the router, and its route to all else. A new namespace may have
