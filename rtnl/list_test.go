@@ -3,8 +3,10 @@
 package rtnl
 
 import (
+	"encoding/binary"
 	"errors"
 	"iter"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,6 +113,17 @@ func TestRoutesAreFiltered(t *testing.T) {
 	all := collect(t, host.Routes(RouteFilter{Family: unix.AF_INET, Link: 10, AnyTable: true}))
 	if !slices.Equal(all, slices.Concat(main, got)) && !slices.Equal(all, slices.Concat(got, main)) {
 		t.Errorf("of all tables: %+v", all)
+	}
+}
+
+// A route whose time is over stays until the kernel comes to remove it. It mustn't look as if it were for good.
+func TestLifetime(t *testing.T) {
+	for ticks, want := range map[int32]int{0: 0, 1: 1, 100: 1, 101: 2, math.MaxInt32: 21474837, -1: 1, math.MinInt32: 1} {
+		info := make([]byte, 32)
+		binary.NativeEndian.PutUint32(info[8:], uint32(ticks))
+		if got := lifetime(&attrs{val: info}); got != want {
+			t.Errorf("%d ticks: got %d, want %d", ticks, got, want)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const TableMain = unix.RT_TABLE_MAIN
 
 // A Route is a unicast route. Dst, Table and Priority are its place. On Delete, all fields that are
-// set must match.
+// set must match. Of IPv6's the kernel compares the place, Link, Gateway and Protocol alone.
 type Route struct {
 	// Dst is the destination. Its host bits must be zero: the kernel refuses others.
 	Dst netip.Prefix
@@ -38,7 +38,8 @@ type Route struct {
 	// Src is the source address that's preferred (RTA_PREFSRC).
 	Src netip.Addr
 	// Expires is how many seconds the route lasts from now on, 0 for good. Only IPv6's can end so
-	// (RTA_EXPIRES, Linux 4.1). A listing has rounded it up.
+	// (RTA_EXPIRES, Linux 4.1). A listing has rounded it up. It's 1 for a route whose time is over
+	// and that the kernel hasn't removed yet. Delete ignores it.
 	Expires int
 	// OnLink allows a Gateway that no route leads to (RTNH_F_ONLINK).
 	OnLink bool
@@ -198,13 +199,17 @@ func decodeRoute(b []byte) (r Route, hops []byte, err error) {
 }
 
 // lifetime reads rta_expires of struct rta_cacheinfo (linux/rtnetlink.h), in hundredths of a second.
-// What's negative is over.
+// It's negative from the end of a route's time until the kernel removes it, up to half a minute later.
+// Such a route isn't for good.
 func lifetime(a *attrs) int {
 	if !a.need(12) {
 		return 0
 	}
 	ticks := int(int32(binary.NativeEndian.Uint32(a.val[8:])))
-	return (max(ticks, 0) + userHZ - 1) / userHZ
+	if ticks < 0 {
+		return 1
+	}
+	return (ticks + userHZ - 1) / userHZ
 }
 
 func (r *Route) metrics(outer *attrs) {
