@@ -138,7 +138,9 @@ func (in *installation) remove(dirs []string, self string) error {
 		return err
 	}
 	if len(dirs) == 0 {
-		dirs = search{in.machine, in.seekers, in.names, in.binary}.installed()
+		if dirs = (search{in.machine, in.seekers, in.names, in.binary}).installed(); len(dirs) == 0 {
+			fmt.Fprintln(in.out, "nothing to remove: swiftctl has installed no plugins where runtimes look")
+		}
 	}
 	if err := in.each(dirs, func(string) error { return in.undo() }); err != nil || in.unitDir == "" {
 		return err

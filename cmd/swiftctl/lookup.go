@@ -33,11 +33,19 @@ func (l search) clean(dirs ...string) (list []string) {
 // package's manager replaces them there.
 func (l search) ours(dir string) bool {
 	path := l.machine.path(filepath.Join(dir, binaryName))
-	if a, err := os.Stat(path); err == nil {
-		b, err := os.Stat(l.binary)
-		return (err != nil || !os.SameFile(a, b)) && ours(path)
-	}
-	return false
+	at, err := os.Stat(path)
+	return err == nil && !(isFile(l.binary, at) && l.machine.packaged(at)) && ours(path)
+}
+
+// packaged reports whether a file lies where packages have ours.
+func (m machine) packaged(file os.FileInfo) bool {
+	return slices.ContainsFunc(packagedBinaries[:], func(path string) bool { return isFile(m.path(path), file) })
+}
+
+// isFile reports whether a path leads to a file.
+func isFile(path string, file os.FileInfo) bool {
+	at, err := os.Stat(path)
+	return err == nil && os.SameFile(at, file)
 }
 
 // looks are the directories of a runtime that count once those in chosen have our plugins.

@@ -179,3 +179,16 @@ func TestInstallBesideAPackage(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// The plugins of an archive that was unpacked where they are to be aren't a package's.
+func TestUninstallOfAnArchive(t *testing.T) {
+	m := newMachine(t, map[string]string{"/usr/bin/podman": "", defaultPluginDir + "/x": ""})
+	in := installer{dir: m.path(defaultPluginDir), binary: ownBinary(t), names: cni.PluginNames(), out: new(strings.Builder)}
+	if err := in.run(); err != nil {
+		t.Fatal(err)
+	}
+	l := search{m, m.seekers(), in.names, in.path(binaryName)}
+	if got, want := l.installed(), []string{defaultPluginDir}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
