@@ -23,6 +23,8 @@ func parseAliases(texts, plugins []string) (list []alias, _ error) {
 			return nil, &usageError{fmt.Errorf("--alias %q: expected NAME=PLUGIN, with one of the plugins %s", text, strings.Join(plugins, ", "))}
 		case slices.Contains(plugins, name) || name == binaryName || strings.HasSuffix(name, referenceSuffix):
 			return nil, &usageError{fmt.Errorf("--alias %q: %s has a meaning already", text, name)}
+		case slices.ContainsFunc(list, func(a alias) bool { return a.name == name }):
+			return nil, &usageError{fmt.Errorf("--alias %q: %s is given twice", text, name)}
 		}
 		list = append(list, alias{name, plugin})
 	}
