@@ -145,7 +145,7 @@ func (b *benching) run(ctx context.Context, out io.Writer, others map[string]str
 	}
 	fmt.Fprintln(out, "Each round attaches and detaches a container by each: bridge with masquerade, portmap with a port, firewall.")
 	before, start := readUsage(), time.Now()
-	if err := c.measure(b.rounds, b.time); err != nil {
+	if err := c.measure(ctx, b.rounds, b.time); err != nil {
 		return err
 	}
 	took := time.Since(start)

@@ -97,7 +97,7 @@ func (b *benching) newContest(ctx context.Context, others map[string]string, lab
 		return nil, err
 	}
 	for _, p := range c.list {
-		if err := p.verify(); err != nil {
+		if err := p.verify(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
@@ -167,12 +167,12 @@ func (p *contestant) showResident() error {
 }
 
 // once attaches and detaches the container. attached may look at it meanwhile.
-func (p *contestant) once(attached func(netip.Addr) error) (add, del time.Duration, err error) {
+func (p *contestant) once(ctx context.Context, attached func(netip.Addr) error) (add, del time.Duration, err error) {
 	if err := p.showResident(); err != nil {
 		return 0, 0, err
 	}
 	err = p.host.Do(func() error {
-		res, list, err := p.list.Add(p.dir, p.call)
+		res, list, err := p.list.Add(ctx, p.dir, p.call)
 		if err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (p *contestant) once(attached func(netip.Addr) error) (add, del time.Durati
 			}
 			err = attached(res.IPs[0].Address.Addr())
 		}
-		list, delErr := p.list.Del(p.dir, p.call, res)
+		list, delErr := p.list.Del(ctx, p.dir, p.call, res)
 		del = caller.Took(list)
 		return errors.Join(err, delErr)
 	})
@@ -191,8 +191,8 @@ func (p *contestant) once(attached func(netip.Addr) error) (add, del time.Durati
 }
 
 // verify sees that the container is reached, and that nothing is after DEL: all do the same work.
-func (p *contestant) verify() error {
-	_, _, err := p.once(func(addr netip.Addr) error {
+func (p *contestant) verify(ctx context.Context) error {
+	_, _, err := p.once(ctx, func(addr netip.Addr) error {
 		l, err := serveAt(p.guest, "c", addr)
 		if err != nil {
 			return err
@@ -211,7 +211,7 @@ func (p *contestant) verify() error {
 }
 
 // measure has all take turns, for some rounds or for some time.
-func (c *contest) measure(rounds int, limit time.Duration) error {
+func (c *contest) measure(ctx context.Context, rounds int, limit time.Duration) error {
 	random := rand.New(rand.NewPCG(c.seed, 2))
 	var end time.Time
 	for i := -warmUp; rounds > 0 && i < rounds || rounds == 0 && (i < 2 || time.Now().Before(end)); i++ {
@@ -220,13 +220,13 @@ func (c *contest) measure(rounds int, limit time.Duration) error {
 		}
 		for _, n := range random.Perm(len(c.list) + 1) {
 			if n == len(c.list) {
-				if err := c.doNothing(i >= 0); err != nil {
+				if err := c.doNothing(ctx, i >= 0); err != nil {
 					return err
 				}
 				continue
 			}
 			p := c.list[n]
-			add, del, err := p.once(nil)
+			add, del, err := p.once(ctx, nil)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
@@ -241,13 +241,13 @@ func (c *contest) measure(rounds int, limit time.Duration) error {
 }
 
 // doNothing executes as many processes as the plugins are, which do nothing.
-func (c *contest) doNothing(counts bool) error {
+func (c *contest) doNothing(ctx context.Context, counts bool) error {
 	if c.empty == "" {
 		return nil
 	}
 	var all time.Duration
 	for range c.list[0].list.Plugins {
-		took, _, err := caller.Execute(c.empty, nil, nil)
+		took, _, err := caller.Execute(ctx, c.empty, nil, nil)
 		if err != nil {
 			return err
 		}

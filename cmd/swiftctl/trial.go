@@ -62,13 +62,13 @@ func try(ctx context.Context, out io.Writer, binary string) error {
 		return err
 	}
 	t.say("A host in a box, with namespaces and files of its own. Its plugins are %s.", binary)
-	if err := t.attach(); err != nil {
+	if err := t.attach(ctx); err != nil {
 		return err
 	}
 	t.ways()
 	t.command(ctx, "ls", "-o", "tree")
 	t.command(ctx, "doctor")
-	if err := t.detach(); err != nil {
+	if err := t.detach(ctx); err != nil {
 		return err
 	}
 	t.nothingLeft(ctx)
@@ -151,7 +151,7 @@ func needNFTables() error {
 }
 
 // attach makes the containers, and attaches them as a runtime does.
-func (t *trial) attach() error {
+func (t *trial) attach(ctx context.Context) error {
 	for _, name := range []string{"c1", "c2"} {
 		ns, err := t.host.NewNetNS(name)
 		if err != nil {
@@ -161,7 +161,7 @@ func (t *trial) attach() error {
 		if len(t.guests) == 0 {
 			g.call.Ports = []caller.Port{{HostPort: published, ContainerPort: 80, Protocol: "tcp"}}
 		}
-		res, list, err := t.list.Add(pluginDir, g.call)
+		res, list, err := t.list.Add(ctx, pluginDir, g.call)
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
@@ -188,10 +188,10 @@ func times(list []caller.Call) string {
 }
 
 // detach detaches the containers, which stay.
-func (t *trial) detach() error {
+func (t *trial) detach(ctx context.Context) error {
 	t.say("")
 	for _, g := range t.guests {
-		list, err := t.list.Del(pluginDir, g.call, g.res)
+		list, err := t.list.Del(ctx, pluginDir, g.call, g.res)
 		if err != nil {
 			return fmt.Errorf("detach %s: %w", g.name, err)
 		}

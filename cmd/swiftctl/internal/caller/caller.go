@@ -5,6 +5,7 @@
 package caller
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,10 +57,10 @@ func Took(list []Call) (d time.Duration) {
 }
 
 // Add calls the plugins of a directory, the first one first, and returns the last one's result.
-func (l *List) Add(dir string, c Container) (res *cni.Result, list []Call, err error) {
+func (l *List) Add(ctx context.Context, dir string, c Container) (res *cni.Result, list []Call, err error) {
 	var prev json.RawMessage
 	for _, p := range l.Plugins {
-		call, said, err := l.call(dir, "ADD", p, c, prev)
+		call, said, err := l.call(ctx, dir, "ADD", p, c, prev)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -73,13 +74,13 @@ func (l *List) Add(dir string, c Container) (res *cni.Result, list []Call, err e
 }
 
 // Del calls them the other way round. prev is what ADD returned.
-func (l *List) Del(dir string, c Container, prev *cni.Result) (list []Call, err error) {
+func (l *List) Del(ctx context.Context, dir string, c Container, prev *cni.Result) (list []Call, err error) {
 	text, err := json.Marshal(prev)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range slices.Backward(l.Plugins) {
-		call, _, err := l.call(dir, "DEL", p, c, text)
+		call, _, err := l.call(ctx, dir, "DEL", p, c, text)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +104,7 @@ func (l *List) input(plugin map[string]any, c Container, prev json.RawMessage) (
 }
 
 // call executes a plugin.
-func (l *List) call(dir, verb string, plugin map[string]any, c Container, prev json.RawMessage) (Call, json.RawMessage, error) {
+func (l *List) call(ctx context.Context, dir, verb string, plugin map[string]any, c Container, prev json.RawMessage) (Call, json.RawMessage, error) {
 	name, _ := plugin["type"].(string)
 	conf, err := l.input(plugin, c, prev)
 	if err != nil {
@@ -111,7 +112,7 @@ func (l *List) call(dir, verb string, plugin map[string]any, c Container, prev j
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + c.ID, "CNI_NETNS=" + c.NetNS, "CNI_IFNAME=" + c.IfName, "CNI_PATH=" + dir}
-	took, said, err := Execute(filepath.Join(dir, name), env, conf)
+	took, said, err := Execute(ctx, filepath.Join(dir, name), env, conf)
 	if err == nil && verb == "ADD" && !json.Valid(said) {
 		err = fmt.Errorf("its result isn't JSON: %.80q", said)
 	}
@@ -121,9 +122,13 @@ func (l *List) call(dir, verb string, plugin map[string]any, c Container, prev j
 	return Call{name, took}, said, err
 }
 
+// limit is for a program that doesn't end. No call takes as long.
+const limit = 5 * time.Minute
+
 // Execute executes a program, from before its start until it was waited for. Its input and output are
-// files in memory, so that nobody has to read or write while the clock runs.
-func Execute(path string, env []string, input []byte) (took time.Duration, said []byte, err error) {
+// files in memory, so that nobody has to read or write while the clock runs. The end of the context ends
+// the program.
+func Execute(ctx context.Context, path string, env []string, input []byte) (took time.Duration, said []byte, err error) {
 	var files [3]*os.File
 	for i, text := range [][]byte{input, nil, nil} {
 		if files[i], err = memory(text); err != nil {
@@ -131,12 +136,17 @@ func Execute(path string, env []string, input []byte) (took time.Duration, said 
 		}
 		defer files[i].Close()
 	}
-	cmd := exec.Command(path)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it didn't end within %v", limit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, files[0], files[1], files[2]
 	start := time.Now()
 	err = cmd.Run()
 	took = time.Since(start)
 	said, readErr := content(files[1])
+	if err != nil && ctx.Err() != nil {
+		return took, nil, context.Cause(ctx)
+	}
 	if err != nil {
 		more, _ := content(files[2])
 		return took, nil, reason(err, said, more)
