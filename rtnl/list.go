@@ -54,8 +54,9 @@ func dumpAll[T any](c *Conn, what string, request func(), decode func([]byte, fu
 	return nil, ErrInterrupted
 }
 
-// setStrict makes the kernel obey the filters in requests, once for a conn. Before Linux 4.20 it
-// lists more. So whoever decodes a listing filters it again.
+// setStrict makes the kernel obey all filters in requests, once for a conn. Before Linux 4.20 it
+// obeys some of them only. So listings by an index, a table or a kind are filtered again here.
+// LinkFilter.Master needn't be: links have been filtered so since 4.6.
 func (c *Conn) setStrict() error {
 	if c.strict || c.lax {
 		return nil
@@ -217,29 +218,34 @@ func decodeRoutes(b []byte, add func(Route)) error {
 // Neighs lists the IPv4 and IPv6 neighbours of the link with an index. Errors: [*Error],
 // [ErrInterrupted].
 func (c *Conn) Neighs(link int) iter.Seq2[Neigh, error] {
-	return c.neighs("list neighbours", unix.AF_UNSPEC, 0, func() {
-		if link != 0 {
-			c.enc.u32(unix.NDA_IFINDEX, uint32(link))
-		}
-	})
+	return c.neighs("list neighbours", unix.AF_UNSPEC, link)
 }
 
 // FDB lists the forwarding table of the bridge's port with an index. Errors: [*Error],
 // [ErrInterrupted].
 func (c *Conn) FDB(port int) iter.Seq2[Neigh, error] {
-	return c.neighs("list fdb", unix.AF_BRIDGE, port, func() {})
+	return c.neighs("list fdb", unix.AF_BRIDGE, port)
 }
 
-func (c *Conn) neighs(what string, family uint8, link int, filter func()) iter.Seq2[Neigh, error] {
+// neighs lists a family's entries of the link with an index; 0 is all links. The index is in the
+// header for the FDB, and an attribute otherwise.
+func (c *Conn) neighs(what string, family uint8, link int) iter.Seq2[Neigh, error] {
 	return dump(c, what, func() {
 		c.beginDump(unix.RTM_GETNEIGH)
 		c.enc.fixed(family, 0, 0, 0)
-		c.enc.fixed32(uint32(link))
+		if family == unix.AF_BRIDGE {
+			c.enc.fixed32(uint32(link))
+			c.enc.fixed32(0)
+			return
+		}
 		c.enc.fixed32(0)
-		filter()
+		c.enc.fixed32(0)
+		if link != 0 {
+			c.enc.u32(unix.NDA_IFINDEX, uint32(link))
+		}
 	}, func(b []byte, add func(Neigh)) error {
 		n, err := decodeNeigh(b)
-		if err == nil {
+		if err == nil && (link == 0 || n.Link == link) {
 			add(n)
 		}
 		return err

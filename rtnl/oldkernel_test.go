@@ -36,6 +36,9 @@ func TestListingsOfAnOldKernel(t *testing.T) {
 	} {
 		nstest.Run(t, host.ns.Path(), "ip", args...)
 	}
+	for _, name := range []string{"x", "y"} {
+		nstest.Run(t, host.ns.Path(), "bridge", "fdb", "add", "02:00:00:00:00:08", "dev", name, "self")
+	}
 	x, err := host.Index("x")
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +89,12 @@ func listings(c *Conn, link int) []string {
 		listed(c.Routes(RouteFilter{Family: unix.AF_INET6, Link: link}), text), listed(c.Routes(RouteFilter{AnyTable: true}), text),
 		listed(c.Neighs(link), func(n Neigh) string { // those of multicast come at their own time
 			if n.Addr.IsMulticast() {
+				return ""
+			}
+			return fmt.Sprintf("%+v", n)
+		}),
+		listed(c.FDB(link), func(n Neigh) string {
+			if n.MAC[0]&1 != 0 {
 				return ""
 			}
 			return fmt.Sprintf("%+v", n)

@@ -91,7 +91,7 @@ func (c *Conn) RemoveEverywhere(f LinkFilter, gone func(Link) bool) error {
 	if !ok {
 		return err
 	}
-	refused = slices.DeleteFunc(refused, func(e *Error) bool { return e.Errno == unix.EINVAL }) // as above, since it was asked
+	refused = slices.DeleteFunc(refused, func(e *Error) bool { return e.Errno == unix.EINVAL }) // its namespace has died since the listing
 	if len(refused) == 0 {
 		return nil
 	}
