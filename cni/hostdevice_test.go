@@ -451,6 +451,35 @@ func TestHostDeviceKeepsAddressWithoutWay(t *testing.T) {
 	}
 }
 
+// Nor does the address end if the way leads to a namespace that doesn't have the link: another one
+// has been bound to the path, or the container has moved the link on.
+func TestHostDeviceKeepsAddressOnWrongWay(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		t.Run(fmt.Sprint("moved on: ", moves), func(t *testing.T) {
+			w := lend(t, `"device": "card0", "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
+			w.add()
+			way, wrong := w.a.NetNS, attachment(t, "c2").NetNS
+			if moves {
+				nstest.Run(t, way, "ip", "link", "set", "eth0", "netns", wrong)
+				way, wrong = wrong, way
+			}
+			w.a.NetNS = wrong
+			for range 2 {
+				w.del()
+				if len(w.leases()) != 1 || shown(t, way, "eth0") == nil {
+					t.Fatalf("the leases are %q, the container has %v", w.leases(), shown(t, way, "eth0"))
+				}
+			}
+			w.a.NetNS = way
+			w.del()
+			if got := w.leases(); got != nil {
+				t.Error(got)
+			}
+			w.untouched("DEL")
+		})
+	}
+}
+
 // "useInterfaceNetwork" takes addresses, routes and rules along, and a failure gives them back.
 func TestHostDeviceTakesItsNetwork(t *testing.T) {
 	w := lend(t, `"device": "card0", "useInterfaceNetwork": true`)

@@ -55,12 +55,21 @@ func (k *Keys) Del(ctx context.Context, c *verbs.Call, a spec.Attachment) error 
 	}
 	switch {
 	case k.conf.Delegates():
-		return fault.Join(away, release(), p.takeOut(ctx, container))
+		err := release()
+		_, outErr := p.takeOut(ctx, container)
+		return fault.Join(away, err, outErr)
 	case away != nil && fault.Of(away).Code != spec.CodeInvalidNetNS:
 		return away
 	}
-	if err := p.takeOut(ctx, container); err != nil {
+	found, err := p.takeOut(ctx, container)
+	if err != nil {
 		return fault.Join(away, err)
+	}
+	if !found && container != nil && addresses.Of(k.conf) != nil {
+		// The way may lead to another namespace by now, or the container has moved the link on.
+		if kept, err := p.isElsewhere(); kept || err != nil {
+			return fault.Join(away, err)
+		}
 	}
 	return fault.Join(away, release())
 }
@@ -94,11 +103,12 @@ func (p *passage) isElsewhere() (bool, error) {
 	return false, nil
 }
 
-// takeOut finds the link in the container or, where the way to that has ended, on the host.
-func (p *passage) takeOut(ctx context.Context, container *rtnl.NetNS) error {
+// takeOut finds the link in the container or, where the way to that has ended, on the host. It
+// reports whether it has found it.
+func (p *passage) takeOut(ctx context.Context, container *rtnl.NetNS) (bool, error) {
 	name, err := p.leave(ctx, container)
 	if err != nil {
-		return err
+		return false, err
 	}
 	l, ok, err := marked(p.host, p.mark)
 	if err == nil && !ok && name != "" { // the reference's has no mark
@@ -106,12 +116,12 @@ func (p *passage) takeOut(ctx context.Context, container *rtnl.NetNS) error {
 		ok = err == nil
 	}
 	if err != nil && !fault.Absent(err) {
-		return fault.Wrap("look for the link on the host", err)
+		return false, fault.Wrap("look for the link on the host", err)
 	}
 	if !ok {
-		return nil
+		return false, nil
 	}
-	return p.restore(l)
+	return true, p.restore(l)
 }
 
 // leave moves the link out of the container, if it's there, and returns its name on the host.
