@@ -96,8 +96,12 @@ func (p *passage) isElsewhere() (bool, error) {
 			return false, fault.Wrap("list links", err)
 		}
 		if slices.Contains(l.AltNames, p.mark) {
-			_, here, err := marked(p.host, p.mark)
-			return !here, err
+			// Look-ups by a mark don't find it on each kernel (inContainer), so it's the index that tells.
+			own, err := p.host.LinkByIndex(l.Index)
+			if fault.Absent(err) {
+				return true, nil
+			}
+			return err == nil && !slices.Contains(own.AltNames, p.mark), err
 		}
 	}
 	return false, nil
