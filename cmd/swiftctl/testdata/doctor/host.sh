@@ -61,8 +61,9 @@ attach() {
 		+ if $mappings == null then {} else {capabilityArgs: {portMappings: $mappings}} end' >/var/lib/cni/results/$1-$2-eth0
 	ip netns exec $2 busybox httpd -p 80 -h /run/www
 }
-# A way that is open is given as long as a busy machine takes; one that is cut is believed sooner.
-get() { ip netns exec $1 timeout ${bound:-60} bash -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null; }
+# A way that is open is given as long as a busy machine takes, where IPv6's neighbours may be unreachable for some seconds; one that
+# is cut is believed sooner.
+get() { ip netns exec $1 timeout ${bound:-60} bash -c "until (exec 3<>/dev/tcp/$2/$3); do sleep 0.1; done" 2>/dev/null; }
 sends() { get ${1:-c1} 192.0.2.1 9090 && { [ -n "$1" ] || get c1 2001:db8:ffff::1 9090; }; }
 answers() { get out 192.0.2.2 8080; }
 
