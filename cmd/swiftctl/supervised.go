@@ -58,7 +58,7 @@ func supervised(ctx context.Context, path string, limit time.Duration, say func(
 	silent := func(err error) { say("no answer to a call of its own: " + err.Error()) }
 	if interval > 0 {
 		// It goes on while the last calls end, which takes as long as they take.
-		go watched(over, interval/2, path, func() { tell(daemon.SdNotifyWatchdog) }, silent)
+		go watched(over, interval/questions, path, func() { tell(daemon.SdNotifyWatchdog) }, silent)
 	}
 	if limit > 0 {
 		answered, missed := starving(func() { _ = unix.Kill(os.Getpid(), unix.SIGABRT) }) // Go prints where each goroutine is
@@ -71,7 +71,7 @@ func supervised(ctx context.Context, path string, limit time.Duration, say func(
 	}, nil
 }
 
-// questions are how often a resident is asked in the time after which it aborts.
+// questions are how often a resident is asked in the time after which it aborts, or systemd ends it.
 const questions = 4
 
 // starving aborts once no answer has come for questions and one more, which take all of the time. A

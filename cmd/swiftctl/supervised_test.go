@@ -122,7 +122,7 @@ func supervise(t *testing.T, sockets string) *supervisor {
 	t.Cleanup(func() { s.hears.Close() })
 	// The number of the process is known only to itself.
 	s.cmd = exec.Command("sh", "-c", "LISTEN_PID=$$ WATCHDOG_PID=$$ exec swiftctl serve")
-	s.cmd.Env = append(os.Environ(), "LISTEN_FDS="+sockets, "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=100000")
+	s.cmd.Env = append(os.Environ(), "LISTEN_FDS="+sockets, "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=200000")
 	s.cmd.ExtraFiles = []*os.File{f, f}
 	s.cmd.Stderr = os.Stderr
 	if err := s.cmd.Start(); err != nil {
