@@ -7,9 +7,9 @@ import (
 	"net/netip"
 )
 
-// podmansNetwork is a network of podman's, as `swiftcni create` completes it. The driver chooses
+// podmansNetwork is a network of podman's, as `bridge create` completes it: a driver has its program's name. It chooses
 // addresses, from the range of [standardConfig].
-const podmansNetwork = `{"name": "crash", "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9", "driver": "swiftcni",
+const podmansNetwork = `{"name": "crash", "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9", "driver": "bridge",
 	"network_interface": "cnibr0", "internal": false, "ipv6_enabled": false, "dns_enabled": false,
 	"subnets": [{"subnet": "172.19.1.0/28", "gateway": "172.19.1.1", "lease_range": {"start_ip": "172.19.1.2", "end_ip": "172.19.1.4"}}],
 	"ipam_options": {"driver": "swiftcni"}, "options": {"ipam": "swiftcni"}}`

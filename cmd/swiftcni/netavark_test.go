@@ -25,7 +25,7 @@ func (w *world) driver(input string, args ...string) answer {
 }
 
 func driverCommand(args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(oursDir(), "bridge"), args...)
+	cmd := exec.Command(filepath.Join(oursDir(), "swiftcni"), args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	return cmd
 }
@@ -250,7 +250,12 @@ func TestNetavarkDriverRefuses(t *testing.T) {
 		{"an address that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["x"]}`), []string{"setup", netnsPath("c1")}, "static_ips[0]"},
 		{"a MAC that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"],"static_mac":"x"}`), []string{"setup", netnsPath("c1")}, "MAC"},
 		{"an interface that's none", call(`"network_options":{"interface_name":"a/b","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "interface name contains"},
-		{"no interface", call(`"network_options":{"static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "CNI_IFNAME"},
+		{"no interface", call(`"network_options":{"static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "network_options.interface_name"},
+		{"no container", `{"network":` + network + `,"network_options":{"interface_name":"eth0"}}`, []string{"setup", netnsPath("c1")}, "container_id"},
+		{"another driver's network", strings.Replace(networkOf(``), `"driver":"swiftcni"`, `"driver":"bridge"`, 1), []string{"create"}, `driver: the network is of "bridge", and this driver is "swiftcni"`},
+		{"another driver's network", strings.Replace(call(`"network_options":{"interface_name":"eth0"}`), `"driver":"swiftcni"`, `"driver":"macvlan"`, 1), []string{"setup", netnsPath("c1")}, `driver: the network is of "macvlan"`},
+		{"a text for subnets", networkOf(`,"subnets":"x"`), []string{"create"}, "subnets: expected a list, got a string"},
+		{"a route that leads nowhere", networkOf(`,"routes":[{"destination":"10.0.0.0/8","gateway":"x"}]`), []string{"create"}, "routes[0].gateway: invalid IP address: x"},
 		{"too many ports", call(`"port_mappings":[{"host_port":65535,"container_port":80,"range":2}],"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "beyond 65535"},
 		{"a protocol that's none", call(`"port_mappings":[{"host_port":80,"container_port":80,"protocol":"tcp,x"}],"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", netnsPath("c1")}, "protocol"},
 		{"a namespace that's none", call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), []string{"setup", "/etc/passwd"}, "/etc/passwd"},

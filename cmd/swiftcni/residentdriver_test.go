@@ -23,7 +23,7 @@ func TestResidentDrives(t *testing.T) {
 	r := w.reside()
 	w.driverDay()
 	calls := strings.Join(r.waitFor(t, 5), ", ")
-	if want := "bridge create true, bridge setup true, bridge setup false, bridge teardown true, bridge teardown true"; calls != want {
+	if want := "swiftcni create true, swiftcni setup true, swiftcni setup false, swiftcni teardown true, swiftcni teardown true"; calls != want {
 		t.Errorf("the resident made the calls %s\nwant %s", calls, want)
 	}
 	w.finish()

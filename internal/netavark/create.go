@@ -21,7 +21,7 @@ const (
 
 // create completes a network, and refuses one that setup would refuse. Members that the driver
 // doesn't know stay as they are.
-func create(text []byte) ([]byte, error) {
+func create(text []byte, program string) ([]byte, error) {
 	var n network
 	type member struct {
 		key   string
@@ -31,6 +31,9 @@ func create(text []byte) ([]byte, error) {
 	r := jsontext.NewReader(text, "")
 	err := n.read(r, func(key string, value []byte) { members = append(members, member{key, value}) })
 	if err := ended(r, err); err != nil {
+		return nil, err
+	}
+	if err := n.belongs(program); err != nil {
 		return nil, err
 	}
 	if err := n.complete(); err != nil {

@@ -67,7 +67,7 @@ var errFailed = errors.New("the call failed")
 
 // answer does what is asked, and prints the answer, which may be an error.
 func answer(args []string, stdin io.Reader, stdout io.Writer, run runner) error {
-	out, c, err := read(args[1], args[2:], stdin)
+	out, c, err := read(args, stdin)
 	if err == nil && c != nil {
 		var conf []byte
 		if conf, err = c.conf(); err == nil {
@@ -84,7 +84,8 @@ func answer(args []string, stdin io.Reader, stdout io.Writer, run runner) error 
 }
 
 // read returns either the answer to a question, or the call that is to be made.
-func read(verb string, args []string, stdin io.Reader) (out []byte, c *call, err error) {
+func read(args []string, stdin io.Reader) (out []byte, c *call, err error) {
+	program, verb, args := args[0], args[1], args[2:]
 	wanted := 0
 	if verb == "setup" || verb == "teardown" {
 		wanted = 1
@@ -103,10 +104,15 @@ func read(verb string, args []string, stdin io.Reader) (out []byte, c *call, err
 		return nil, nil, err
 	}
 	if verb == "create" {
-		out, err = create(text)
+		out, err = create(text, program)
 		return out, nil, err
 	}
-	c, err = readCall(text, verb == "teardown")
+	if c, err = readCall(text, verb == "teardown"); err != nil {
+		return nil, nil, err
+	}
+	if verb == "setup" {
+		err = c.network.belongs(program)
+	}
 	return nil, c, err
 }
 

@@ -111,6 +111,12 @@ func readCall(text []byte, teardown bool) (*call, error) {
 	if err = ended(r, err); err != nil {
 		return nil, err
 	}
+	switch {
+	case c.container == "":
+		return nil, errors.New("container_id: expected the ID of a container")
+	case c.ifName == "":
+		return nil, errors.New("network_options.interface_name: expected the name of a link")
+	}
 	return c, nil
 }
 
@@ -135,9 +141,18 @@ func ended(r *jsontext.Reader, err error) error {
 		return errors.New("the input: " + err.Error())
 	}
 	if e := r.First; e != nil {
-		return errors.New(strings.TrimPrefix(e.Path+": ", ": ") + withDetails(e.Msg, strings.TrimPrefix(e.Details, e.Path+": ")))
+		return errors.New(pathOnce(e))
 	}
 	return nil
+}
+
+// pathOnce is an error's whole text, in which the path is there once.
+func pathOnce(e *jsontext.Error) string {
+	msg, path := e.Msg, e.Path+": "
+	if _, rest, named := strings.Cut(msg, strconv.Quote(e.Path)+": "); named {
+		msg = rest
+	}
+	return strings.TrimPrefix(path, ": ") + withDetails(msg, strings.TrimPrefix(strings.TrimPrefix(e.Details, e.Path), ": "))
 }
 
 // withDetails is an error's whole text.
@@ -238,6 +253,15 @@ func (n *network) field(r *jsontext.Reader, key string) error {
 		return r.Object(func(key string) error { return n.option(r, key) })
 	}
 	return nil
+}
+
+// belongs refuses the network of another driver. A driver has its program's name.
+func (n *network) belongs(program string) error {
+	name := program[strings.LastIndexByte(program, '/')+1:]
+	if n.driver == "" || n.driver == name {
+		return nil
+	}
+	return errors.New("driver: the network is of " + strconv.Quote(n.driver) + ", and this driver is " + strconv.Quote(name))
 }
 
 func (s *subnet) read(r *jsontext.Reader) error {
