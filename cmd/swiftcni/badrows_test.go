@@ -156,7 +156,7 @@ func badNames() []badInput {
 	for _, name := range []string{".", "a/b", "u:p", "u p", "up%d", "uplink0123456789", "nobody"} {
 		list = append(list, badInput{name: "uplink " + name, replace: `uplinkInterface="` + name + `"`, code: 7, key: "uplinkInterface"})
 	}
-	for _, name := range []string{".", "a/b", "h:{hash}", "h {hash}", "h%d", "host0123456789ab", "host01234567{hash}", "h{hash}{hash}", "h{Hash}", "{hash"} {
+	for _, name := range []string{".", "a/b", "h:{hash}", "h {hash}", "h%d", "host0123456789ab", "host01234567{hash}", "h{hash}{hash}", "h{Hash}", "{hash", "all", "default"} {
 		list = append(list, badInput{name: "host's end " + name, replace: `hostInterfaceName="` + name + `"`, code: 7, key: "hostInterfaceName"})
 	}
 	return append(list,

@@ -89,6 +89,9 @@ func IsPattern(s string) bool {
 	if hashed {
 		rest += "0000"[:leastDigits]
 	}
+	if rest == "all" || rest == "default" { // directories of net.ipv4.conf, so the kernel refuses them
+		return false
+	}
 	return LinkProblem(rest) == "" && !strings.ContainsAny(rest, "{}")
 }
 

@@ -49,7 +49,7 @@ func TestNamesFollowAPattern(t *testing.T) {
 			t.Errorf("%s: %s, want %s; %v, %v", pattern, got, want, IsPattern(pattern), IsFixed(pattern))
 		}
 	}
-	for _, pattern := range []string{"twelve121212{hash}", "a{hash}b{hash}", "{hash", "hash}", "{Hash}", "a/{hash}", "a%{hash}", "sixteen161616161"} {
+	for _, pattern := range []string{"twelve121212{hash}", "a{hash}b{hash}", "{hash", "hash}", "{Hash}", "a/{hash}", "a%{hash}", "sixteen161616161", "all", "default"} {
 		if IsPattern(pattern) {
 			t.Errorf("%s: accepted", pattern)
 		}
