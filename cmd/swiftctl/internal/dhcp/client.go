@@ -110,6 +110,8 @@ func (c *client) ask(ctx context.Context, request *dhcpv4.DHCPv4, server, of net
 	switch {
 	case err != nil:
 		return nil, err
+	case answer.MessageType() == dhcpv4.MessageTypeNak && answer.Message() == "":
+		return nil, errNak
 	case answer.MessageType() == dhcpv4.MessageTypeNak:
 		return nil, fmt.Errorf("%w: %s", errNak, answer.Message())
 	}

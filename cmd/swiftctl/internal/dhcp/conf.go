@@ -27,10 +27,11 @@ type config struct {
 	}
 }
 
+// config returns what can be read of it with an error, too.
 func (a *Args) config() (*config, error) {
 	c := &config{}
 	if err := json.Unmarshal(a.StdinData, c); err != nil {
-		return nil, fmt.Errorf("error parsing netconf: %w", err)
+		return c, fmt.Errorf("error parsing netconf: %w", err)
 	}
 	return c, nil
 }

@@ -6,6 +6,7 @@ package dhcp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"sync"
@@ -119,7 +120,8 @@ func (d *Daemon) lease(id string, at place, opts []dhcpv4.Option) (_ *lease, fou
 // Release gives a container's address back. One that has none is fine.
 func (d *Daemon) Release(a *Args) error {
 	conf, err := a.config()
-	if err != nil {
+	var wrong *json.UnmarshalTypeError // of a key that doesn't matter here
+	if err != nil && !errors.As(err, &wrong) {
 		return err
 	}
 	d.mu.Lock()

@@ -241,6 +241,19 @@ func TestReleaseEndsAllocate(t *testing.T) {
 	n.wantCount(d, 0)
 }
 
+// DEL works with what can be read: keys that have turned invalid don't keep the address.
+func TestReleaseWithWrongKeys(t *testing.T) {
+	t.Parallel()
+	n := newLAN(t, 600, 900, 1200)
+	d, _ := n.daemon()
+	n.add(d, "")
+	if err := d.Release(n.args(`,"provide":5,"request":[7],"priority":"high"`)); err != nil {
+		t.Error(err)
+	}
+	n.wantCount(d, 0)
+	n.wait("the release", func() bool { return n.heard(dhcpv4.MessageTypeRelease) == 1 })
+}
+
 // The leases outlive the daemon: the next one has them, renews them and gives them back. Those of
 // containers that have gone meanwhile it doesn't take up.
 func TestNextDaemon(t *testing.T) {
