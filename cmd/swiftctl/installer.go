@@ -97,12 +97,17 @@ func (in *installer) check() error {
 }
 
 // isOurs reports whether a file of the directory is a link to our binary, wherever that is by now,
-// or a binary of ours of any version.
+// or a binary of ours of any version. So is an alias whose plugin is gone.
 func (in *installer) isOurs(name string) bool {
 	if target, err := os.Readlink(in.path(name)); err == nil && name != binaryName {
-		return target == binaryName || slices.Contains(in.aliases, alias{name, target}) && in.isOurs(target)
+		return target == binaryName || slices.Contains(in.aliases, alias{name, target}) && (in.isOurs(target) || !in.exists(target))
 	}
 	return ours(in.path(name))
+}
+
+func (in *installer) exists(name string) bool {
+	_, err := os.Lstat(in.path(name))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func ours(path string) bool {
