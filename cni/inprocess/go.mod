@@ -6,7 +6,7 @@ go 1.25.0
 require (
 	github.com/containerd/go-cni v1.1.14
 	github.com/containernetworking/cni v1.3.1
-	github.com/swiftcni/swiftcni v0.0.0
+	github.com/swiftcni/swiftcni v0.9.0
 	golang.org/x/sys v0.47.0
 )
 
