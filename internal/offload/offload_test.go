@@ -35,6 +35,7 @@ func removal(index int) []byte {
 }
 
 func TestSendReachesTheKernel(t *testing.T) {
+	nstest.Kernel(t)
 	nstest.Run(t, "", "ip", "link", "add", "gone0", "type", "veth", "peer", "name", "gone1")
 	link, err := net.InterfaceByName("gone0")
 	if err != nil {
@@ -126,6 +127,7 @@ func TestUntilStepEndsTogether(t *testing.T) {
 
 // The child keeps what it's left, and lets go of it when it ends.
 func TestLingerKeepsDescriptors(t *testing.T) {
+	nstest.Kernel(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +162,7 @@ func reapAll(t *testing.T) {
 // TestChildHoldsNothingElse looks at what a child has once it says that it has let go: sockets that
 // it was left, in any places, and the root directory.
 func TestChildHoldsNothingElse(t *testing.T) {
+	nstest.Kernel(t)
 	for _, c := range []struct {
 		name  string
 		do    func(fds []int) (Child, error)
