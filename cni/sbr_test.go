@@ -361,3 +361,33 @@ func TestSBRConcurrently(t *testing.T) {
 		}
 	}
 }
+
+// A container may lock its own namespace as the plugin does, and needs no right for that: no verb
+// waits for it for good.
+func TestSBRLockedByTheContainer(t *testing.T) {
+	a, prev := sbrWorld(t)
+	holder := nstest.Command(a.NetNS, "setpriv", "--reuid=65534", "--clear-groups", "flock", "/proc/self/ns/net", "sh", "-c", "echo; exec sleep 1d")
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal("the container can't lock it:", err)
+	}
+	n := chained(t, "sbr", "", prev)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := sbrRoom.add(ctx, n, a); err != nil {
+		t.Error("ADD:", err)
+	}
+	if err := sbrRoom.check(ctx, n, a, prev); err != nil {
+		t.Error("CHECK:", err)
+	}
+	if err := sbrRoom.del(ctx, n, a); err != nil {
+		t.Error("DEL:", err)
+	}
+}

@@ -4,8 +4,10 @@
 package netns
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
@@ -75,4 +77,21 @@ func OpenOther(c *process.Call, a spec.Attachment) (*rtnl.NetNS, error) {
 		return nil, fault.Wrap("identify the host's network namespace", err)
 	}
 	return Enter(a, host)
+}
+
+// lockTime is far longer than a call keeps a namespace locked, but for one that looks for duplicates
+// of IPv6 addresses.
+const lockTime = 2 * time.Second
+
+// Lock locks the container's namespace against other calls for it, until that is closed. Anybody in
+// the container can lock it as well, and needs no right for that. So no call waits for longer than
+// lockTime: then it goes on without.
+func Lock(ctx context.Context, ns *rtnl.NetNS) error {
+	bounded, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	err := ns.Lock(bounded)
+	if err != nil && err == bounded.Err() && ctx.Err() == nil {
+		return nil
+	}
+	return err
 }

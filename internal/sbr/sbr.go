@@ -67,7 +67,7 @@ func (k *Keys) sourceRouting(ctx context.Context, c *verbs.Call, a spec.Attachme
 	if s.ns, err = netns.Enter(a, host); err != nil {
 		return nil, err
 	}
-	if err = s.ns.Lock(ctx); err == nil {
+	if err = netns.Lock(ctx, s.ns); err == nil {
 		if s.conn, err = rtnl.DialWith(ctx, s.ns, nil); err == nil {
 			s.link, err = s.conn.Index(a.IfName)
 			if fault.Absent(err) {

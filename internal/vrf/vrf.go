@@ -43,7 +43,7 @@ func (k *Keys) enter(ctx context.Context, a spec.Attachment) (*visit, error) {
 	if v.ns, err = netns.OpenOther(process.Of(ctx), a); err != nil {
 		return nil, err
 	}
-	if err = v.ns.Lock(ctx); err == nil {
+	if err = netns.Lock(ctx, v.ns); err == nil {
 		if v.conn, err = rtnl.DialWith(ctx, v.ns, nil); err == nil {
 			err = v.look()
 		}
