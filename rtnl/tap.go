@@ -21,6 +21,8 @@ const NoOwner = -1
 type Tap struct {
 	// Name has at most 15 bytes. It's needed.
 	Name string
+	// Index is the link's; 0 lets the kernel choose (TUNSETIFINDEX).
+	Index int
 	// MultiQueue lets a program open it several times, each with a queue (IFF_MULTI_QUEUE). Only a
 	// program that asks for the same can open it.
 	MultiQueue bool
@@ -34,7 +36,7 @@ const tunPath = "/dev/net/tun"
 
 // CreateTap makes a tap in a namespace. Its frames have a virtio header and no other (IFF_VNET_HDR,
 // IFF_NO_PI), which is also what a program that opens it can change. A tap appears whole: whoever is
-// killed in the middle leaves none. If a link has the name the error is [io/fs.ErrExist].
+// killed in the middle leaves none. If a link has the name or the index the error is [io/fs.ErrExist].
 func CreateTap(ns *NetNS, t Tap) error {
 	if t.Name == "" || len(t.Name) > maxName || strings.ContainsAny(t.Name, "%\x00") {
 		return t.refused(unix.EINVAL, "a tap's name has 1 to 15 bytes, and no percent sign")
@@ -60,11 +62,17 @@ func (t *Tap) create(fd int) error {
 	if t.MultiQueue {
 		flags |= unix.IFF_MULTI_QUEUE
 	}
+	if t.Index != 0 {
+		if err := unix.IoctlSetPointerInt(fd, unix.TUNSETIFINDEX, t.Index); err != nil {
+			errno, _ := err.(unix.Errno)
+			return t.refused(errno, "its index can't be set")
+		}
+	}
 	var r ifreq
 	copy(r.name[:], t.Name)
 	binary.NativeEndian.PutUint16(r.data[:], flags)
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&r))); errno != 0 {
-		if errno == unix.EBUSY { // a link has the name
+		if errno == unix.EBUSY { // a link has the name or the index
 			errno = unix.EEXIST
 		}
 		return t.refused(errno, "")

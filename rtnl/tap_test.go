@@ -19,7 +19,7 @@ func TestCreateTap(t *testing.T) {
 	for _, tap := range []Tap{
 		{Name: "tap0", Owner: NoOwner, Group: NoOwner},
 		{Name: "tap1", MultiQueue: true, Owner: 1001, Group: 1002},
-		{Name: "tap2-is-15-long"},
+		{Name: "tap2-is-15-long", Index: 1 << 24},
 	} {
 		if err := CreateTap(c.ns, tap); err != nil {
 			t.Fatal(err)
@@ -35,6 +35,12 @@ func TestCreateTap(t *testing.T) {
 		if out := nstest.Run(t, c.ns.Path(), "ip", "-d", "link", "show", name); !strings.Contains(strings.ReplaceAll(strings.Join(strings.Fields(out), " "), " root", " 0"), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	if index, err := c.Index("tap2-is-15-long"); err != nil || index != 1<<24 {
+		t.Errorf("index %d, %v", index, err)
+	}
+	if err := CreateTap(c.ns, Tap{Name: "tap3", Index: 1 << 24}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("an index that's taken: %v", err)
 	}
 	// It's a link like others.
 	c.must(t, func(b *Batch) {

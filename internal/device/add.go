@@ -212,7 +212,7 @@ func (at *attaching) ownMAC(addrs []netip.Prefix) net.HardwareAddr {
 	return names.ContainerMAC(addrs, at.host.Boot+"\x00"+at.keys.conf.Name+"\x00"+a.ContainerID+"\x00"+a.IfName)
 }
 
-// create makes the link, by an index that nobody has.
+// create makes the link.
 func (at *attaching) create() error {
 	if err := at.conn.Number(at.container); err != nil { // so that GC finds it
 		return fault.Wrap("number the container's namespace", err)
@@ -220,6 +220,11 @@ func (at *attaching) create() error {
 	if at.keys.kind == tap {
 		return at.createTap()
 	}
+	return at.place()
+}
+
+// place makes the link by an index that nobody has.
+func (at *attaching) place() error {
 	at.undo.Push("link", at.remove)
 	for attempt := range names.Attempts {
 		nm := at.keys.namesOf(at.attachment, attempt)
@@ -230,6 +235,10 @@ func (at *attaching) create() error {
 		}
 		var refused *rtnl.Error
 		if !errors.As(err, &refused) {
+			if at.keys.kind == tap { // the device can't be opened, and nothing was made
+				at.undo.Pop()
+				err = at.refused(err)
+			}
 			return err
 		}
 		taken, err := at.whoseIs(refused, nm)
@@ -248,6 +257,9 @@ func (at *attaching) create() error {
 
 // make sends for the link.
 func (at *attaching) make(name string) error {
+	if at.keys.kind == tap {
+		return at.makeTap(name)
+	}
 	var b rtnl.Batch
 	at.describe(&b, name)
 	return at.below.Do(&b)
@@ -336,12 +348,8 @@ func (at *attaching) remove() error {
 		return err
 	}
 	defer conn.Close()
-	l := rtnl.Link{Index: at.link.Index}
-	if l.Index == 0 { // a tap's, that couldn't be asked for
-		l.Name = at.link.Name
-	}
 	var b rtnl.Batch
-	b.Delete(l)
+	b.Delete(rtnl.Link{Index: at.link.Index})
 	return conn.Do(&b)
 }
 

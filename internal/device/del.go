@@ -73,8 +73,11 @@ func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	}
 	defer conn.Close()
 	index, err := k.find(conn, a)
-	if err != nil || index == 0 {
+	if err != nil {
 		return err
+	}
+	if index == 0 { // the way may lead to another namespace by now
+		return elsewhere()
 	}
 	host, err := call.Route()
 	if err != nil {
@@ -89,53 +92,29 @@ func (k *Keys) endLink(ctx context.Context, a spec.Attachment) error {
 	return nil
 }
 
-// find returns the index of the attachment's link, or 0. Its name is the container's, unless an ADD
-// died before it gave that; the index is derived. A link that another owner's names chose is that
-// owner's, as where the path leads to another container by now.
+// find returns the index of the attachment's link, or 0. The container may have given its name to
+// another one, but it can't change the index, which is derived. Only the reference's links have
+// another. A link that another owner's names chose is that owner's, as where the path leads to
+// another container by now.
 func (k *Keys) find(conn *rtnl.Conn, a spec.Attachment) (int, error) {
-	l, err := conn.Link(a.IfName)
-	switch {
-	case err == nil:
-		if l.Kind == k.kind.driver() && k.canBeOurs(a, l.Link) {
-			return l.Index, nil
-		}
-	case !fault.Absent(err):
+	named, err := conn.Link(a.IfName)
+	if err != nil && !fault.Absent(err) {
 		return 0, fault.Wrap("failed to lookup "+strconv.Quote(a.IfName), err)
 	}
-	if k.kind == tap {
-		return k.findTap(conn, a)
+	if named.Kind == k.kind.driver() && k.isOurs(a, named.Index) {
+		return named.Index, nil
 	}
 	for attempt := range names.Attempts {
 		index := k.namesOf(a, attempt).Peer
-		if name, err := conn.Name(index); err != nil || name == a.IfName {
+		if _, err := conn.Name(index); err != nil {
 			continue
 		}
 		if l, err := conn.LinkByIndex(index); err == nil && l.Kind == k.kind.driver() {
 			return index, nil
 		}
 	}
-	return 0, nil
-}
-
-// canBeOurs reports whether a link with the attachment's name isn't another owner's: by its index,
-// which the reference leaves to the kernel, or a tap by its alias.
-func (k *Keys) canBeOurs(a spec.Attachment, l rtnl.Link) bool {
-	if k.kind != tap {
-		return l.Index < names.Least || k.isOurs(a, l.Index)
-	}
-	_, _, owned := ownerOf(l.Alias)
-	return !owned || l.Alias == k.alias(a)
-}
-
-// findTap finds a tap that has another name by now.
-func (k *Keys) findTap(conn *rtnl.Conn, a spec.Attachment) (int, error) {
-	for l, err := range conn.Links(rtnl.LinkFilter{Kind: tap.driver()}) {
-		if err != nil {
-			return 0, fault.Wrap("list links", err)
-		}
-		if l.Alias != "" && l.Alias == k.alias(a) {
-			return l.Index, nil
-		}
+	if named.Kind == k.kind.driver() && named.Index < names.Least {
+		return named.Index, nil
 	}
 	return 0, nil
 }

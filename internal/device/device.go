@@ -5,8 +5,7 @@
 // whose links are on none.
 //
 // The link is born in the container's namespace. Its index follows from its owner, so that Del finds
-// what a process that died midway left. A tap's is the kernel's choice: it's known by its name and its
-// alias. Nothing of an attachment is on the host but its lease.
+// what a process that died midway left. Nothing of an attachment is on the host but its lease.
 package device
 
 import (
@@ -159,8 +158,7 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 }
 
 // endLinks removes the network's links of those who are gone. It finds them by their owners' names,
-// in the namespaces that Add has numbered. A tap's alias is believed, since its index is the
-// kernel's choice.
+// in the namespaces that Add has numbered.
 func (k *Keys) endLinks(ctx context.Context, gone func(spec.Attachment) bool) error {
 	call := process.Of(ctx)
 	conn, err := call.Route()
@@ -170,7 +168,7 @@ func (k *Keys) endLinks(ctx context.Context, gone func(spec.Attachment) bool) er
 	defer call.CloseRoute(conn)
 	err = conn.RemoveEverywhere(rtnl.LinkFilter{Kind: k.kind.driver()}, func(l rtnl.Link) bool {
 		network, a, ok := ownerOf(l.Alias)
-		return ok && network == k.conf.Name && (k.kind == tap || k.isOurs(a, l.Index)) && gone(a)
+		return ok && network == k.conf.Name && k.isOurs(a, l.Index) && gone(a)
 	})
 	if fault.OnlyAbsent(err) {
 		return nil

@@ -4,7 +4,6 @@ package device
 
 import (
 	"errors"
-	"io/fs"
 	"math"
 	"os"
 	"runtime"
@@ -42,8 +41,7 @@ func (t *tapKeys) field(r *jsontext.Reader, key string) error {
 	return nil
 }
 
-// createTap makes the link. The kernel chooses its index. One that a killed ADD has left is known by
-// its name.
+// createTap makes the link, and then sets what only a link that's there can have.
 func (at *attaching) createTap() error {
 	inside, err := rtnl.Dial(at.container)
 	if err != nil {
@@ -58,15 +56,8 @@ func (at *attaching) createTap() error {
 			return e
 		}
 	}
-	if err := at.labelled(at.newTap); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return at.taken(err)
-		}
-		return at.refused(err)
-	}
-	at.undo.Push("link", at.remove)
-	if at.link.Index, err = inside.Index(at.link.Name); err != nil {
-		return fault.Wrap("failed to refetch tap "+strconv.Quote(at.link.Name), err)
+	if err := at.place(); err != nil {
+		return err
 	}
 	link.Index = at.link.Index
 	var b rtnl.Batch
@@ -77,15 +68,16 @@ func (at *attaching) createTap() error {
 	return nil
 }
 
-func (at *attaching) newTap() error {
-	t := rtnl.Tap{Name: at.link.Name, MultiQueue: at.keys.tap.multiQueue, Owner: rtnl.NoOwner, Group: rtnl.NoOwner}
+// makeTap makes it under a name.
+func (at *attaching) makeTap(name string) error {
+	t := rtnl.Tap{Name: name, Index: at.link.Index, MultiQueue: at.keys.tap.multiQueue, Owner: rtnl.NoOwner, Group: rtnl.NoOwner}
 	if owner := at.keys.tap.owner; owner != nil {
 		t.Owner = *owner
 	}
 	if group := at.keys.tap.group; group != nil {
 		t.Group = *group
 	}
-	return rtnl.CreateTap(at.container, t)
+	return at.labelled(func() error { return rtnl.CreateTap(at.container, t) })
 }
 
 // labelled makes a tap with a security context, if one is asked for. SELinux gives a tap the context
