@@ -480,6 +480,95 @@ func TestHostDeviceKeepsAddressOnWrongWay(t *testing.T) {
 	}
 }
 
+// A link that came back under its own name is nobody's any more: neither DEL nor GC keeps an address
+// for it, also once another container has it.
+func TestHostDeviceComesBackByItsName(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		for _, way := range []string{"DEL", "GC"} {
+			t.Run(fmt.Sprint(way, ", lent again: ", again), func(t *testing.T) {
+				w := lend(t, `"device": "card0", "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
+				w.a.IfName = "card0"
+				w.add()
+				nstest.Run(t, w.a.NetNS, "ip", "link", "set", "card0", "netns", fmt.Sprint(os.Getpid()))
+				w.a.NetNS = ""
+				second, left := attachment(t, "c2"), 0
+				if again {
+					left = 1
+					if _, err := hostDeviceRoom.add(t.Context(), w.network, second); err != nil {
+						t.Fatal(err)
+					}
+					if l := shown(t, second.NetNS, "eth0"); l == nil || len(l.AltNames) != 1 {
+						t.Errorf("the second has %+v", l)
+					}
+				}
+				if way == "DEL" {
+					w.del()
+				} else if err := hostDeviceRoom.gc(t.Context(), w.network, []Attachment{second}); err != nil {
+					t.Fatal(err)
+				}
+				if got := w.leases(); len(got) != left {
+					t.Errorf("%d leases are left, expected %d: %s", len(got), left, got)
+				}
+				if err := hostDeviceRoom.del(t.Context(), w.network, second); err != nil {
+					t.Error(err)
+				}
+				w.del()
+				w.untouched(way)
+			})
+		}
+	}
+}
+
+// A link without its mark, as before Linux 5.5 or where the container has taken that away, may be
+// the attachment's. It keeps the address until a DEL that finds it.
+func TestHostDeviceWithoutMark(t *testing.T) {
+	for _, key := range []string{`"device": "card0"`, `"hwaddr": "02:00:00:00:00:77"`} {
+		t.Run(key, func(t *testing.T) {
+			w := lend(t, key+`, "ipam": {"type": "host-local", "dataDir": "DIR", "ranges": [[{"subnet": "10.9.0.0/24"}]]}`)
+			nstest.Run(t, "", "ip", "link", "set", "card0", "address", "02:00:00:00:00:77")
+			w.add()
+			way := w.a.NetNS
+			nstest.Run(t, way, "ip", "link", "property", "del", "dev", "eth0", "altname", names.Moved("lent", "c1", "eth0"))
+			w.a.NetNS = ""
+			w.del()
+			if err := hostDeviceRoom.gc(t.Context(), w.network, []Attachment{}); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.leases()) != 1 || shown(t, way, "eth0") == nil {
+				t.Fatalf("the leases are %q, the container has %v", w.leases(), shown(t, way, "eth0"))
+			}
+			// Another link without a mark is no reason to keep it, once the device is back.
+			w.a.NetNS = way
+			w.del()
+			if got := w.leases(); got != nil {
+				t.Error(got)
+			}
+			w.untouched("DEL")
+		})
+	}
+}
+
+// A device that came back, and isn't the configuration's any more, keeps nobody from lending another.
+func TestHostDeviceIsAnother(t *testing.T) {
+	w := lend(t, `"device": "card0"`)
+	w.add()
+	w.comesBack("dev7")
+	nstest.Run(t, "", "ip", "link", "add", "card1", "type", "veth", "peer", "name", "far1")
+	t.Cleanup(func() { removeLink(t, "far1") })
+	w.network = w.of(`"device": "card1"`)
+	for range 2 {
+		w.add()
+		if l := shown(t, w.a.NetNS, "eth0"); l == nil || l.Alias != "card1" {
+			t.Errorf("%+v", l)
+		}
+		w.del()
+		w.untouched("the first") // by its own name
+		if shown(t, "", "card1") == nil {
+			t.Error("the second isn't back")
+		}
+	}
+}
+
 // "useInterfaceNetwork" takes addresses, routes and rules along, and a failure gives them back.
 func TestHostDeviceTakesItsNetwork(t *testing.T) {
 	w := lend(t, `"device": "card0", "useInterfaceNetwork": true`)

@@ -3,6 +3,7 @@
 package hostdevice
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -87,24 +88,64 @@ func reach(ctx context.Context, a spec.Attachment) (*rtnl.NetNS, error) {
 	return container, err
 }
 
-// isElsewhere reports whether a namespace that lives has the link. Nobody can move it from there
-// without the way to it, so it keeps its address, until a DEL that knows the way or until the
-// namespace ends.
+// isElsewhere reports whether a namespace that lives has the link, or may have it. Nobody can move it
+// from there without the way to it, so it keeps its address, until a DEL that knows the way or until
+// the namespace ends.
 func (p *passage) isElsewhere() (bool, error) {
-	for l, err := range p.host.LinksEverywhere(rtnl.LinkFilter{}) {
+	lent, err := p.keys.lent(p.host)
+	return lent.keeps(p.mark), err
+}
+
+// lent are the links that containers have.
+type lent struct {
+	marks    []string
+	unmarked bool // one without a mark may be the device
+}
+
+// keeps reports whether the attachment with a mark may have its link. A doubt means that it has.
+func (l *lent) keeps(mark string) bool { return l.unmarked || slices.Contains(l.marks, mark) }
+
+// lent looks for them in all namespaces but the host's. The kernel numbers a namespace that a link
+// moves to (__dev_change_net_namespace, net/core/dev.c), so they are listed.
+func (k *Keys) lent(conn *rtnl.Conn) (found lent, _ error) {
+	_, err := k.find(conn)
+	here := err == nil
+	for l, err := range conn.LinksEverywhere(rtnl.LinkFilter{}) {
 		if err != nil {
-			return false, fault.Wrap("list links", err)
+			return found, fault.Wrap("list links", err)
 		}
-		if slices.Contains(l.AltNames, p.mark) {
-			// Look-ups by a mark don't find it on each kernel (inContainer), so it's the index that tells.
-			own, err := p.host.LinkByIndex(l.Index)
-			if fault.Absent(err) {
-				return true, nil
-			}
-			return err == nil && !slices.Contains(own.AltNames, p.mark), err
+		marked := isMoved(l)
+		if !marked && (here || !k.mayBe(l)) {
+			continue
+		}
+		// Look-ups by a mark don't find the host's on each kernel (inContainer), so it's the index that tells.
+		own, err := conn.LinkByIndex(l.Index)
+		switch {
+		case err != nil && !fault.Absent(err):
+			return found, fault.Wrap("look for a link on the host", err)
+		case err == nil && own.Name == l.Name && own.Alias == l.Alias && slices.Equal(own.AltNames, l.AltNames):
+		case marked:
+			found.marks = append(found.marks, l.AltNames...)
+		default:
+			found.unmarked = true
 		}
 	}
-	return false, nil
+	return found, nil
+}
+
+// mayBe reports whether a link without a mark may be the device in a container. There are no marks
+// before Linux 5.5 and with the reference, and a container may take one away. A device on a bus is
+// known by its directory alone, which is the host's: each card may be it, and lo, with index 1, isn't.
+func (k *Keys) mayBe(l rtnl.LinkState) bool {
+	switch {
+	case !isName(l.Alias):
+		return false
+	case k.device != "":
+		return l.Alias == k.device || slices.Contains(l.AltNames, k.device)
+	case k.mac != nil:
+		return bytes.Equal(l.MAC, k.mac)
+	}
+	return k.names() && l.Kind == "" && l.Index != 1
 }
 
 // takeOut finds the link in the container or, where the way to that has ended, on the host. It
@@ -168,9 +209,8 @@ func (k *Keys) GC(ctx context.Context, c *verbs.Call, valid []spec.Attachment) e
 	return fault.Join(k.gather(conn, keep), k.endLeases(ctx, c, conn, valid))
 }
 
-// endLeases ends leases of ours but for those of valid attachments, and of links that a container
-// still has: nothing but DEL takes them out, and they keep their addresses. The kernel numbers a
-// namespace that a link moves to (__dev_change_net_namespace, net/core/dev.c), so they are listed.
+// endLeases ends leases of ours but for those of valid attachments, and of those whose link a
+// container may have: nothing but DEL takes it out, and it keeps its address.
 func (k *Keys) endLeases(ctx context.Context, c *verbs.Call, conn *rtnl.Conn, valid []spec.Attachment) error {
 	from := addresses.Of(k.conf)
 	local, ok := from.(*hostlocal.Keys)
@@ -183,16 +223,12 @@ func (k *Keys) endLeases(ctx context.Context, c *verbs.Call, conn *rtnl.Conn, va
 	if err := k.wrongAddresses(); err != nil {
 		return err
 	}
-	var lent []string
-	for l, err := range conn.LinksEverywhere(rtnl.LinkFilter{}) {
-		if err != nil {
-			return fault.Wrap("list links", err)
-		}
-		lent = append(lent, l.AltNames...)
+	lent, err := k.lent(conn)
+	if err != nil {
+		return err
 	}
-	_, err := local.EndAll(ctx, func(r ipam.Record) bool {
-		a := spec.Attachment{ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
-		return slices.Contains(lent, k.mark(a)) ||
+	_, err = local.EndAll(ctx, func(r ipam.Record) bool {
+		return lent.keeps(k.mark(spec.Attachment{ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName})) ||
 			slices.ContainsFunc(valid, func(v spec.Attachment) bool { return names.Lessee(v) == r.Owner })
 	}, func(*ipam.Store) {}, nil)
 	return err

@@ -261,7 +261,7 @@ func (at *attaching) take() error {
 		return fault.Wrap("failed to find "+strconv.Quote(p.ifName)+" in container NS", err)
 	}
 	at.link.Name, at.link.Index = p.ifName, index
-	return nil
+	return p.unmark(at.lent, index)
 }
 
 // refused is the error of a move. A link that is gone was another's faster.

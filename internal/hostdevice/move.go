@@ -111,17 +111,10 @@ func (p *passage) giveBack(l rtnl.LinkState, name string) error {
 // restore makes a link that's on the host what it was: its name is in its alias. The link stays
 // down, as nobody knows whether it was up.
 func (p *passage) restore(l rtnl.LinkState) error {
-	var b rtnl.Batch
-	if name := p.keys.hostName(l); name != "" && name != l.Name {
-		b.Set(rtnl.Link{Index: l.Index, State: rtnl.Down})
-		b.Set(rtnl.Link{Index: l.Index, Name: name})
-		if err := p.host.Do(&b); fault.OnlyAbsent(err) {
-			return nil
-		} else if err != nil {
-			return fault.Wrap("failed to rename device "+strconv.Quote(l.Name)+" to "+strconv.Quote(name), err)
-		}
-		b.Reset()
+	if gone, err := p.rename(l); gone || err != nil {
+		return err
 	}
+	var b rtnl.Batch
 	for _, name := range l.AltNames {
 		if names.IsMoved(name) {
 			b.Delete(rtnl.AltName{Link: l.Index, Name: name})
@@ -130,6 +123,53 @@ func (p *passage) restore(l rtnl.LinkState) error {
 	b.Set(rtnl.Link{Index: l.Index, Alias: rtnl.NoAlias})
 	if err := p.host.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return fault.Wrap("failed to unset alias of "+strconv.Quote(l.Name), err)
+	}
+	return nil
+}
+
+// rename gives a link of the host's its own name. If another link has the one that the configuration
+// says, the link is another device, as of an earlier configuration. Then the alias says its name.
+func (p *passage) rename(l rtnl.LinkState) (gone bool, taken error) {
+	for _, name := range []string{p.keys.hostName(l), l.Alias} {
+		switch {
+		case name == l.Name:
+			return false, nil
+		case !isName(name):
+			continue
+		}
+		var b rtnl.Batch
+		b.Set(rtnl.Link{Index: l.Index, State: rtnl.Down})
+		b.Set(rtnl.Link{Index: l.Index, Name: name})
+		err := p.host.Do(&b)
+		if err == nil || fault.OnlyAbsent(err) {
+			return err != nil, nil
+		}
+		err = fault.Wrap("failed to rename device "+strconv.Quote(l.Name)+" to "+strconv.Quote(name), err)
+		if !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+		if taken == nil {
+			taken = err
+		}
+	}
+	return false, taken
+}
+
+// unmark takes the marks of earlier attachments from a link that the container has now. It was back
+// on the host under its own name, so that nobody has restored it. On its way it would have been
+// another's.
+func (p *passage) unmark(was rtnl.LinkState, index int) error {
+	var b rtnl.Batch
+	for _, name := range was.AltNames {
+		if names.IsMoved(name) && name != p.mark {
+			b.Delete(rtnl.AltName{Link: index, Name: name})
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := p.inside.Do(&b); err != nil && !fault.OnlyAbsent(err) {
+		return fault.Wrap("take the marks of earlier attachments away", err)
 	}
 	return nil
 }
