@@ -46,7 +46,11 @@ func (c *Conn) linksEverywhere(f LinkFilter) ([]LinkState, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := c.ownNumber(numbers)
 	for _, n := range numbers {
+		if n == own {
+			continue
+		}
 		links, err := c.linksIn(&n, f)
 		var e *Error
 		if errors.As(err, &e) && e.Errno == unix.EINVAL {
@@ -58,6 +62,25 @@ func (c *Conn) linksEverywhere(f LinkFilter) ([]LinkState, error) {
 		all = append(all, links...)
 	}
 	return all, nil
+}
+
+// ownNumber is the one among numbers that this namespace has for itself, -1 for none. The socket
+// knows its namespace (SIOCGSKNS, Linux 4.10). Whoever may not ask it sees the links of this one
+// twice.
+func (c *Conn) ownNumber(numbers []int32) int32 {
+	if len(numbers) == 0 {
+		return -1
+	}
+	fd, err := unix.IoctlRetInt(c.sock.FD(), unix.SIOCGSKNS)
+	if err != nil {
+		return -1
+	}
+	defer unix.Close(fd)
+	number, err := c.askNumber(&NetNS{fd: fd})
+	if err != nil {
+		return -1
+	}
+	return number
 }
 
 // netNSNumbers lists the numbers that this namespace has for others.

@@ -48,6 +48,17 @@ func TestLinksEverywhere(t *testing.T) {
 	if got := list(); !slices.Equal(got, both) {
 		t.Errorf("made: %v", got)
 	}
+	own, err := OpenNetNS(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if err := c.Number(own); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(); !slices.Equal(got, both) {
+		t.Errorf("with a number of its own: %v", got)
+	}
 	nstest.Run(t, host, "ip", "link", "set", "far", "name", "other", "address", "02:00:00:00:00:09")
 	nstest.Run(t, host, "ip", "link", "set", "other", "netns", router)
 	if got := list(); !slices.Equal(got, both) {

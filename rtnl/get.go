@@ -18,8 +18,8 @@ import (
 // linux/rtnetlink.h).
 const skipStats = 1 << 3
 
-// Link returns everything about the link with a name, by one message. The error for a missing link
-// is [io/fs.ErrNotExist].
+// Link returns everything about the link with a name or an alternative name, by one message. The
+// error for a missing link is [io/fs.ErrNotExist].
 func (c *Conn) Link(name string) (LinkState, error) {
 	m, err := c.getLink(0, name)
 	return m.LinkState, err
@@ -69,13 +69,17 @@ func (c *Conn) getLink(index int, name string) (linkMessage, error) {
 	if index != 0 {
 		what = "get link " + strconv.Itoa(index)
 	}
-	if len(name) > maxName {
-		return linkMessage{}, &Error{Change: what, Reason: "a link's name has at most 15 bytes", Errno: syscall.ENODEV}
+	if len(name) > maxAltName {
+		return linkMessage{}, &Error{Change: what, Reason: "a link's alternative name has at most 127 bytes", Errno: syscall.ENODEV}
 	}
 	c.enc.buf = c.enc.buf[:0]
 	c.enc.begin(unix.RTM_GETLINK, unix.NLM_F_REQUEST)
 	c.linkHeader(unix.AF_UNSPEC, index)
-	if index == 0 {
+	switch {
+	case index != 0:
+	case len(name) > maxName:
+		c.enc.str(unix.IFLA_ALT_IFNAME, name)
+	default: // an alternative name of this length, too
 		c.enc.str(unix.IFLA_IFNAME, name)
 	}
 	c.enc.u32(unix.IFLA_EXT_MASK, skipStats)

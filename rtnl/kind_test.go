@@ -255,6 +255,14 @@ func TestAltName(t *testing.T) {
 	if i, err := s.Index("other"); err != nil || i != 10 {
 		t.Errorf("index %d, %v", i, err)
 	}
+	for _, name := range []string{long, "other"} {
+		if l, err := s.Link(name); err != nil || l.Name != "br0" {
+			t.Errorf("by %s: %+v, %v", name, l.Link, err)
+		}
+	}
+	if _, err := s.Link(long + "n"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("by a name that's too long: %v", err)
+	}
 	if l, err := s.Link("br0"); err != nil || !slices.Equal(l.AltNames, []string{long, "other"}) {
 		t.Errorf("%q, %v", l.AltNames, err)
 	}

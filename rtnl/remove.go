@@ -60,9 +60,9 @@ func (c *Conn) Number(ns *NetNS) error {
 	return err
 }
 
-// RemoveEverywhere deletes links of all namespaces that have a number in the conn's, its own
-// excepted, for which gone is true. It waits until they are gone. Errors: [*Error], [Refused],
-// [ErrInterrupted].
+// RemoveEverywhere deletes links of all namespaces that have a number in the conn's, for which gone
+// is true. The conn's own has one only if [Conn.Number] gave it. It waits until they are gone.
+// Errors: [*Error], [Refused], [ErrInterrupted].
 func (c *Conn) RemoveEverywhere(f LinkFilter, gone func(Link) bool) error {
 	numbers, err := c.netNSNumbers()
 	if err != nil {
@@ -110,6 +110,13 @@ func (c *Conn) numberOf(ns *NetNS) (number int32, err error) {
 	if err := c.Number(ns); err != nil {
 		return 0, err
 	}
+	return c.askNumber(ns)
+}
+
+// askNumber returns the number that the conn's namespace has given to another or to itself, -1 for
+// none.
+func (c *Conn) askNumber(ns *NetNS) (number int32, err error) {
+	number = -1
 	c.aboutNumber(unix.RTM_GETNSID, 0, ns)
 	err = c.ask("get the number of a namespace", func(data []byte) error {
 		a := attrs{rest: data[min(len(data), sizeofRtGenmsg):]}
