@@ -172,16 +172,16 @@ func TestHostDeviceWithoutAddresses(t *testing.T) {
 
 // The device is found by its address as well, and by an alternative name.
 func TestHostDeviceIsFound(t *testing.T) {
-	for _, keys := range []string{`"hwaddr": "02:00:00:00:00:C1"`, `"device": "uplink"`} {
+	for _, keys := range []string{`"hwaddr": "02:00:00:00:00:C1"`, `"device": "uplink"`, `"device": "enp129s0f1np1v12"`} {
 		w := lend(t, keys)
 		nstest.Run(t, "", "ip", "link", "set", "card0", "address", "02:00:00:00:00:c1")
-		nstest.Run(t, "", "ip", "link", "property", "add", "dev", "card0", "altname", "uplink")
+		nstest.Run(t, "", "ip", "link", "property", "add", "dev", "card0", "altname", "uplink", "altname", "enp129s0f1np1v12")
 		w.add()
 		if l := shown(t, w.a.NetNS, "eth0"); l == nil || l.Alias != "card0" {
 			t.Errorf("%s: %+v", keys, l)
 		}
 		w.del()
-		if l := shown(t, "", "card0"); l == nil || l.Alias != "" || len(l.AltNames) != 1 {
+		if l := shown(t, "", "card0"); l == nil || l.Alias != "" || len(l.AltNames) != 2 {
 			t.Errorf("%s: %+v", keys, l)
 		}
 		removeLink(t, "far0")
@@ -211,6 +211,17 @@ func TestHostDeviceFails(t *testing.T) {
 				t.Errorf("%+v", l)
 			}
 		})
+	}
+}
+
+// An error has the link's name for its index, and leaves alone what else has the same digits.
+func TestHostDeviceErrorText(t *testing.T) {
+	w := lend(t, `"device": "card0"`)
+	index, _, _ := strings.Cut(nstest.Run(t, "", "ip", "-o", "link", "show", "card0"), ":")
+	w.network = w.of(`"device": "card0", "ipam": {"type": "static", "addresses": [{"address": "10.9.0.2/24"}], "routes": [{"dst": "10.` + index + `.0.0/16", "gw": "10.254.0.` + index + `"}]}`)
+	_, err := hostDeviceRoom.add(t.Context(), w.network, w.a)
+	if want := "prepend route 10." + index + ".0.0/16 via 10.254.0." + index + " dev eth0: network is unreachable"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

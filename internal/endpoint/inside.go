@@ -5,8 +5,6 @@ package endpoint
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -106,8 +104,7 @@ func (i *Inside) Do(l *Link, b *rtnl.Batch) error {
 	if err == nil {
 		return nil
 	}
-	text := strings.ReplaceAll(err.Error(), strconv.Itoa(l.Index), l.Name)
-	return &spec.Error{Code: spec.CodeInternal, Msg: "failed to set up the container's link: " + text, Err: err}
+	return &spec.Error{Code: spec.CodeInternal, Msg: "failed to set up the container's link: " + l.named(err.Error()), Err: err}
 }
 
 // Bounds of what an attachment with IPv6 addresses waits for.

@@ -27,10 +27,20 @@ func (l *Link) settingsText(late bool) (text string) {
 
 // InContainer tells a batch that is sent in the container, with the link's name for its index.
 func (l *Link) InContainer(b *rtnl.Batch) (text string) {
-	index := strconv.Itoa(l.Index)
-	named := strings.NewReplacer("index "+index, l.Name, index, l.Name).Replace(b.String())
-	for line := range strings.Lines(named) {
+	for line := range strings.Lines(l.named(b.String())) {
 		text += "container  " + line
 	}
 	return text
+}
+
+// named is a text of changes with the link's name for its index. An address may have the same digits.
+// A strings.Replacer would make the plugins larger by pages.
+func (l *Link) named(text string) string {
+	index := strconv.Itoa(l.Index)
+	for _, word := range [...]string{" dev ", " link "} {
+		for _, end := range [...]string{" ", ":", "\n"} {
+			text = strings.ReplaceAll(text, word+index+end, word+l.Name+end)
+		}
+	}
+	return strings.ReplaceAll(text, "index "+index, l.Name)
 }
