@@ -40,7 +40,7 @@ type client struct {
 func (l *lease) client() (*client, error) {
 	c := &client{with: []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))}}
 	c.with = append(c.with, func(m *dhcpv4.DHCPv4) {
-		m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{0}, l.id...)))
+		m.UpdateOption(l.clientID())
 		for _, o := range l.opts {
 			m.UpdateOption(o)
 		}
@@ -48,11 +48,33 @@ func (l *lease) client() (*client, error) {
 			m.SetBroadcast()
 		}
 	})
-	err := l.link.ns.Do(func() (err error) {
-		c.Client, err = nclient4.New(l.link.ifName, nclient4.WithTimeout(l.d.o.Timeout/firstPause), nclient4.WithRetry(tries), nclient4.WithHWAddr(l.link.mac))
+	conn, err := l.raw(&net.UDPAddr{Port: nclient4.ClientPort})
+	if err == nil {
+		c.Client, err = nclient4.NewWithConn(conn, l.link.mac, nclient4.WithTimeout(l.d.o.Timeout/firstPause), nclient4.WithRetry(tries))
+	}
+	return c, err
+}
+
+// clientID is what a server knows the lease by: the configuration's, or the daemon's own.
+func (l *lease) clientID() dhcpv4.Option {
+	for _, o := range l.opts {
+		if o.Code.Code() == dhcpv4.OptionClientIdentifier.Code() {
+			return o
+		}
+	}
+	return dhcpv4.OptClientIdentifier(append([]byte{0}, l.id...))
+}
+
+// raw is a socket at the link, whatever name the container has given that, for frames of broadcast.
+func (l *lease) raw(from *net.UDPAddr) (conn net.PacketConn, err error) {
+	err = l.link.ns.Do(func() error {
+		c, err := packet.Listen(&net.Interface{Index: l.link.index, HardwareAddr: l.link.mac}, packet.Datagram, unix.ETH_P_IP, nil)
+		if err == nil {
+			conn = nclient4.NewBroadcastUDPConn(c, from)
+		}
 		return err
 	})
-	return c, err
+	return conn, err
 }
 
 func types(list ...dhcpv4.MessageType) nclient4.Matcher {
@@ -130,35 +152,33 @@ func usable(m *dhcpv4.DHCPv4) bool {
 // (ip_route_input_slow, net/ipv4/route.c). No router would take such a frame, so a server elsewhere
 // gets a packet like any other, if that can be sent.
 func (l *lease) release(ack *dhcpv4.DHCPv4) error {
-	message, err := dhcpv4.NewReleaseFromACK(ack, dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append([]byte{0}, l.id...))))
+	message, err := dhcpv4.NewReleaseFromACK(ack, dhcpv4.WithOption(l.clientID()))
 	if err != nil {
 		return err
 	}
 	from := &net.UDPAddr{IP: ack.YourIPAddr, Port: nclient4.ClientPort}
 	to := &net.UDPAddr{IP: ack.ServerIdentifier(), Port: nclient4.ServerPort}
-	if on := network(ack); !on.Contains(to.IP) && l.send(message, to, func() (net.PacketConn, error) { return net.ListenUDP("udp4", from) }) == nil {
-		return nil
-	}
-	return l.send(message, to, func() (net.PacketConn, error) {
-		raw, err := packet.Listen(&net.Interface{Index: l.link.index, HardwareAddr: l.link.mac}, packet.Datagram, unix.ETH_P_IP, nil)
-		if err != nil {
-			return nil, err
+	if on := network(ack); !on.Contains(to.IP) {
+		var conn net.PacketConn
+		err := l.link.ns.Do(func() (err error) {
+			conn, err = net.ListenUDP("udp4", from)
+			return err
+		})
+		if send(conn, err, message, to) == nil {
+			return nil
 		}
-		return nclient4.NewBroadcastUDPConn(raw, from), nil
-	})
+	}
+	conn, err := l.raw(from)
+	return send(conn, err, message, to)
 }
 
-// send sends a message by a socket that's opened inside the namespace.
-func (l *lease) send(message *dhcpv4.DHCPv4, to *net.UDPAddr, open func() (net.PacketConn, error)) error {
-	var conn net.PacketConn
-	if err := l.link.ns.Do(func() (err error) {
-		conn, err = open()
-		return err
-	}); err != nil {
+// send sends a message by a socket that was opened, or not.
+func send(conn net.PacketConn, err error, message *dhcpv4.DHCPv4, to *net.UDPAddr) error {
+	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_, err := conn.WriteTo(message.ToBytes(), to)
+	_, err = conn.WriteTo(message.ToBytes(), to)
 	return err
 }
 

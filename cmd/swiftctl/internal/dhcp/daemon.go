@@ -96,9 +96,16 @@ func (d *Daemon) Allocate(a *Args) (*Result, error) {
 			return nil, d.ctx.Err()
 		case l.err != nil:
 			return nil, l.err
-		case found && !l.serves(want):
-			l.stop() // it's that of another container by this name, whose link isn't there any more
-			continue
+		}
+		if found {
+			serves, err := l.serves(want)
+			if err != nil {
+				return nil, err
+			}
+			if !serves {
+				l.stop() // it's that of another container by this name, whose link isn't there any more
+				continue
+			}
 		}
 		return l.result(conf.IPAM.Priority), nil
 	}

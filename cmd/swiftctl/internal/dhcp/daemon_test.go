@@ -357,3 +357,51 @@ func TestNoLink(t *testing.T) {
 	}
 	n.wantCount(d, 0)
 }
+
+// A client ID of the configuration's is that of all messages: a server knows no lease by another.
+func TestClientIDIsProvided(t *testing.T) {
+	t.Parallel()
+	n := newLAN(t, 600, 900, 1200)
+	d, _ := n.daemon()
+	keys := `,"provide":[{"option":"dhcp-client-identifier","value":"node-7"}]`
+	n.add(d, keys)
+	if err := d.Release(n.args(keys)); err != nil {
+		t.Fatal(err)
+	}
+	n.wait("the release", func() bool { return n.heard(dhcpv4.MessageTypeRelease) == 1 })
+	for _, m := range n.asked {
+		if got := string(m.GetOneOption(dhcpv4.OptionClientIdentifier)); got != "node-7" {
+			t.Errorf("%s has the client ID %q", m.MessageType(), got)
+		}
+	}
+}
+
+// The container may rename its link, which is renewed all the same.
+func TestLinkIsRenamed(t *testing.T) {
+	t.Parallel()
+	n := newLAN(t, 1, 50, 60)
+	d, _ := n.daemon()
+	n.add(d, "")
+	nstest.Run(t, n.container, "ip", "link", "set", "eth0", "down")
+	nstest.Run(t, n.container, "ip", "link", "set", "eth0", "name", "other0", "up")
+	requests := n.heard(dhcpv4.MessageTypeRequest)
+	n.wait("a renewal", func() bool { return n.heard(dhcpv4.MessageTypeRequest) > requests })
+	n.wantCount(d, 1)
+}
+
+// A namespace that can't be opened is no reason to end a lease.
+func TestNamespaceCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	n := newLAN(t, 600, 900, 1200)
+	d, _ := n.daemon()
+	n.add(d, "")
+	a := n.args("")
+	a.Netns = t.TempDir()
+	if _, err := d.Allocate(a); err == nil {
+		t.Error("ADD succeeds")
+	}
+	n.wantCount(d, 1)
+	if n.heard(dhcpv4.MessageTypeRelease) > 0 {
+		t.Error("the address was given back")
+	}
+}

@@ -56,10 +56,13 @@ func (l *lease) stop() {
 }
 
 // serves reports whether the lease is of the link at a place.
-func (l *lease) serves(p place) bool {
+func (l *lease) serves(p place) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && l.link.isAt(p)
+	if l.closed {
+		return false, nil
+	}
+	return l.link.isAt(p)
 }
 
 // live is a lease's life.

@@ -81,14 +81,14 @@ func (l *link) isThere() bool {
 	return !absent(err)
 }
 
-// isAt reports whether a place is this link's.
-func (l *link) isAt(p place) bool {
+// isAt reports whether a place is this link's. The error is that of a place that can't be looked at.
+func (l *link) isAt(p place) (bool, error) {
 	ns, err := rtnl.OpenNetNS(p.path)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer ns.Close()
-	return ns.ID() == l.id && l.ifName == p.ifName && l.isThere()
+	return ns.ID() == l.id && l.ifName == p.ifName && l.isThere(), nil
 }
 
 // isAbandoned reports whether nobody uses the namespace but this process: its path is another's or
