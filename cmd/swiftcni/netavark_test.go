@@ -215,6 +215,36 @@ func TestNetavarkDriverInternal(t *testing.T) {
 	w.finish()
 }
 
+// A teardown works with what can be read, also where the network has other subnets by now.
+func TestNetavarkTeardownGoesOn(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if err := w.netns("c1"); err != nil {
+		t.Fatal(err)
+	}
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"}]`), "create")
+	const ports = `"port_mappings":[{"host_port":8080,"container_port":80,"protocol":"tcp"}],`
+	setup := callOf(network, "c1", ports+`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9"]}`)
+	for name, changed := range map[string]string{
+		"other subnets":          strings.ReplaceAll(setup, "10.77.0.0/24", "10.78.0.0/24"),
+		"no subnets":             strings.Replace(setup, `"subnets":[`, `"subnets":[],"x":[`, 1),
+		"an address that's none": strings.Replace(setup, `"static_ips":["10.77.0.9"]`, `"static_ips":["x"]`, 1),
+		"too many ports":         strings.Replace(setup, `"host_port":8080`, `"range":60000,"host_port":8080`, 1),
+	} {
+		w.drives(setup, "setup", netnsPath("c1"))
+		if changed == setup {
+			t.Fatalf("%s: nothing is changed in %s", name, setup)
+		}
+		if a := w.driver(changed, "teardown", netnsPath("c1")); a.status != 0 {
+			t.Errorf("%s: status %d: %s%s", name, a.status, a.stdout, a.stderr)
+			w.drives(setup, "teardown", netnsPath("c1"))
+		}
+		if err := w.noTrace(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.finish()
+}
+
 // Wrong input is one error object, before anything is touched.
 func TestNetavarkDriverRefuses(t *testing.T) {
 	w := newWorld(t, t.TempDir())

@@ -51,6 +51,7 @@ type call struct {
 	addrs     []netip.Addr
 	mac       string
 	hostName  string // of the host's end
+	teardown  bool   // which goes on with what makes sense
 }
 
 // A portMapping is a range of ports (PortMapping).
@@ -61,7 +62,7 @@ type portMapping struct {
 
 // readCall reads the input of setup and teardown. A teardown goes on with what can be read.
 func readCall(text []byte, teardown bool) (*call, error) {
-	c := &call{}
+	c := &call{teardown: teardown}
 	r := jsontext.NewReader(text, "")
 	err := r.Object(func(key string) error {
 		switch key {
