@@ -98,7 +98,7 @@ func printFindings(w io.Writer, list []finding) error {
 		if f.Network == "" {
 			where = "host"
 		}
-		if _, err := fmt.Fprintf(w, "%-21s %s\n    %s\n    remedy: %s\n", f.Kind, where, f.Problem, f.Remedy); err != nil {
+		if _, err := fmt.Fprintf(w, "%-21s %s\n    %s\n    remedy: %s\n", f.Kind, where, printable(f.Problem), printable(f.Remedy)); err != nil {
 			return err
 		}
 	}

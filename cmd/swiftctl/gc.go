@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -206,7 +207,7 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 	if err != nil {
 		return false, err
 	}
-	leased := map[string]bool{}
+	leased := map[ipam.Owner]bool{}
 	for r, recordErr := range store.Records() {
 		if recordErr != nil {
 			err = recordErr
@@ -215,7 +216,7 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 		if found = r.Boot != ""; found {
 			break
 		}
-		leased[r.Owner.ContainerID+":"+r.Owner.IfName] = true
+		leased[r.Owner] = true
 	}
 	if err = errors.Join(err, store.Close()); found || err != nil {
 		return found, err
@@ -225,14 +226,26 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 
 // hasOthers reports whether a network's sidecar has records of others than those who have leases. Their leases were ended by a
 // program that doesn't know of records, and the store forgets them once it's opened for a change.
-func hasOthers(sidecar string, leased map[string]bool) (bool, error) {
+func hasOthers(sidecar string, leased map[ipam.Owner]bool) (bool, error) {
 	names, err := os.ReadDir(sidecar)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return slices.ContainsFunc(names, func(e fs.DirEntry) bool {
-		return e.Type() == fs.ModeSymlink && !strings.HasPrefix(e.Name(), "@") && !leased[e.Name()]
+		return e.Type() == fs.ModeSymlink && !strings.HasPrefix(e.Name(), "@") && !leased[recordOwner(sidecar, e.Name())]
 	}), err
+}
+
+// recordOwner is the owner of a record: its name says it, or the end of its text.
+func recordOwner(sidecar, name string) ipam.Owner {
+	id, ifName, ok := strings.Cut(name, ":")
+	if !ok {
+		text, _ := os.Readlink(filepath.Join(sidecar, name)) // one that's gone is nobody's
+		_, quoted, _ := strings.Cut(text, ` "`)
+		lease, _ := strconv.Unquote(`"` + quoted)
+		id, ifName, _ = strings.Cut(lease, "\r\n")
+	}
+	return ipam.Owner{ContainerID: id, IfName: ifName}
 }
 
 func printReclaimed(w io.Writer, list []*reclaimed) error {

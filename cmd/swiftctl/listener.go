@@ -4,13 +4,13 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -62,7 +62,7 @@ func parseListener(text string) (l listener, ok bool) {
 		return l, false
 	}
 	for i := 0; i+4 <= len(b); i += 4 {
-		slices.Reverse(b[i : i+4]) // amd64 and arm64 are little-endian
+		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
 	}
 	a, ok := netip.AddrFromSlice(b)
 	return listener{addr: a.Unmap(), port: uint16(n)}, ok
