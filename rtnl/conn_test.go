@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -157,12 +158,15 @@ func TestLookups(t *testing.T) {
 		t.Errorf("flags %+v: %v", f, err)
 	}
 	// A port makes its link promiscuous without the flag; the container's end coming up makes it
-	// run.
+	// run, soon.
 	if link.Promisc != Off || link.Promiscuity != 1 || link.OperState == OperUp {
 		t.Errorf("link %+v", link)
 	}
 	container.must(t, func(b *Batch) { b.Set(Link{Name: "eth0", State: Up}) })
 	host.must(t, func(b *Batch) { b.Set(Link{Name: "cni0", Promisc: On}) })
+	if err := host.WaitUp(20, time.Minute); err != nil {
+		t.Error(err)
+	}
 	if link, err = host.LinkByIndex(20); err != nil || link.OperState != OperUp {
 		t.Errorf("link %+v: %v", link, err)
 	}

@@ -226,8 +226,13 @@ func (q TBF) write(w *words) {
 	if q.Buffer != 0 {
 		w.word("buffer", q.Buffer.String())
 	}
-	w.number("burst", int(q.Burst))
-	w.number("limit", int(q.Limit))
+	// An int of 32 bits holds neither.
+	if q.Burst != 0 {
+		w.word("burst", strconv.FormatUint(uint64(q.Burst), 10))
+	}
+	if q.Limit != 0 {
+		w.word("limit", strconv.FormatUint(uint64(q.Limit), 10))
+	}
 }
 
 func (q Ingress) write(w *words) { w.word("ingress", "dev", w.link(q.Link)) }

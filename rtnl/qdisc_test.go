@@ -187,3 +187,12 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+// An int of 32 bits holds neither number.
+func TestTBFPrintsLargeNumbers(t *testing.T) {
+	var b Batch
+	b.Create(TBF{Link: 20, Rate: 5 << 30, Burst: 1 << 31, Limit: 1<<32 - 1})
+	if got := b.String(); !strings.Contains(got, "burst 2147483648 limit 4294967295") {
+		t.Error(got)
+	}
+}

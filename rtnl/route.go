@@ -205,11 +205,11 @@ func lifetime(a *attrs) int {
 	if !a.need(12) {
 		return 0
 	}
-	ticks := int(int32(binary.NativeEndian.Uint32(a.val[8:])))
+	ticks := int32(binary.NativeEndian.Uint32(a.val[8:]))
 	if ticks < 0 {
 		return 1
 	}
-	return (ticks + userHZ - 1) / userHZ
+	return int((int64(ticks) + userHZ - 1) / userHZ)
 }
 
 func (r *Route) metrics(outer *attrs) {
