@@ -192,7 +192,7 @@ func (at *attaching) decide(given *spec.Result, of endpoint.Phase) error {
 	neighbours := k.kind == macvlan || k.kind == ipvlan
 	at.link = endpoint.Link{Name: at.attachment.IfName, Index: index, Phase: of, Notify: neighbours, AtOnce: neighbours, DAD: endpoint.AsItIs}
 	if k.kind == tap { // nobody is at its other end yet, so no detection would come to an end
-		at.link.Notify, at.link.DAD = true, endpoint.WithoutDAD
+		at.link.Notify, at.link.DAD, at.link.NoCarrier = true, endpoint.WithoutDAD, true
 	}
 	at.link.Take(k.conf, given, 0)
 	at.dns = endpoint.DNS(k.conf, given)

@@ -33,6 +33,7 @@ type Link struct {
 	DAD         DAD
 	Down        bool // the link stays down
 	NoLinkLocal bool // without IPv6 addresses the link gets none of its own
+	NoCarrier   bool // there's none until a program comes, so nobody waits for one
 }
 
 // DAD says whether IPv6 addresses are looked for duplicates of.

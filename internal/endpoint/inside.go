@@ -132,6 +132,7 @@ func (i *Inside) AwaitIPv6(l *Link) error {
 		if err != nil {
 			return fault.Wrap("duplicate address detection", err)
 		}
+	case l.NoCarrier:
 	case i.Conn.WaitUp(l.Index, linkLocalTimeout) == nil:
 		_ = i.Conn.WaitDAD(l.Index, linkLocalTimeout)
 	}
