@@ -3,10 +3,14 @@
 package tuning
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/rtnl"
 )
 
 func TestSysctlFiles(t *testing.T) {
@@ -45,5 +49,16 @@ func TestTuningAllowlist(t *testing.T) {
 	check("somax\n(?i)net\n", "line 2")
 	if err := (&tuning{}).checkAllowed(file); err != nil {
 		t.Error("nothing asked:", err)
+	}
+}
+
+// What's saved is read back whole, also where an int has 32 bits: a namespace's number is beyond those.
+func TestSavedIsReadBack(t *testing.T) {
+	s := saved{
+		network: "net", containerID: "c1", boot: "a boot", trueBoot: true, netns: 4026531840, hostEnd: 1<<31 - 2,
+		link: rtnl.Link{MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400, Promisc: rtnl.Off, AllMulticast: rtnl.On, TxQueueLen: rtnl.NoTxQueue},
+	}
+	if got := decodeSaved(s.encode()); !reflect.DeepEqual(got, s) {
+		t.Errorf("%+v\nis read back as %+v", s, got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -117,7 +118,7 @@ func (s *saved) encode() []byte {
 	if s.trueBoot {
 		w.Key("trueBoot").Raw("true")
 	}
-	w.Key("netns").Num(int(s.netns))
+	w.Key("netns").Raw(strconv.FormatUint(s.netns, 10)) // more than an int of 32 bits holds
 	w.Number("hostEnd", s.hostEnd)
 	w.Close('}')
 	return w.Bytes()
@@ -185,8 +186,8 @@ func decodeSaved(text []byte) (s saved) {
 			err = r.Flag(&on)
 			s.trueBoot = on != nil && *on
 		case "netns":
-			var ino int
-			err = r.Integer(&ino)
+			var ino int64
+			ino, _, err = r.Long()
 			s.netns = uint64(ino)
 		case "hostend":
 			err = r.Integer(&s.hostEnd)
