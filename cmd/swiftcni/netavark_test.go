@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -188,6 +189,83 @@ func TestNetavarkDriverChooses(t *testing.T) {
 	w.finish()
 }
 
+// What netavark has learnt since 1.14: a subnet may give a container several addresses, a route has a type, the
+// MTU is the uplink's, and a teardown is made although the namespace is gone. What the driver doesn't know, it
+// passes over.
+func TestNetavarkDriverOfNetavark2(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for _, name := range []string{"c1", "out"} {
+		if err := w.netns(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range []string{"link add uplink mtu 1400 type veth peer name eth0 netns out", "link set uplink up",
+		"address add 192.0.2.2/24 dev uplink", "route add default via 192.0.2.1"} {
+		w.must("", "ip", strings.Fields(line)...)
+	}
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24","new":1},{"subnet":"fd77::/64"}],"new":{"a":[]},`+
+		`"routes":[{"destination":"10.78.0.0/16","gateway":"10.77.0.1","route_type":"unicast","new":"x"}]`), "create")
+	if network["new"] == nil || network["routes"] == nil {
+		t.Errorf("network %v", network)
+	}
+	setup := strings.Replace(callOf(network, "c1", `"port_mappings":[{"host_port":8080,"container_port":80,"host_ip":"0.0.0.0","protocol":"tcp","range":1,"new":null}],`+
+		`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9","10.77.0.10","fd77::9","fd77::a"],"new":{},"options":{"new":"x"}}`), "{", `{"container_hostname":"h",`, 1)
+	status, _ := json.Marshal(w.drives(setup, "setup", netnsPath("c1")))
+	if want := `[{"gateway":"10.77.0.1","ipnet":"10.77.0.9/24"},{"gateway":"10.77.0.1","ipnet":"10.77.0.10/24"},` +
+		`{"gateway":"fd77::1","ipnet":"fd77::9/64"},{"gateway":"fd77::1","ipnet":"fd77::a/64"}]`; !strings.Contains(string(status), want) {
+		t.Errorf("status %s\nwant   %s", status, want)
+	}
+	for _, address := range []string{"10.77.0.9", "10.77.0.10", "fd77::9", "fd77::a"} {
+		if err := w.reach("", netip.MustParseAddr(address), 60); err != nil {
+			t.Error(err)
+		}
+	}
+	if link := w.must("c1", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
+		t.Errorf("eth0: %s", link)
+	}
+	if routes := w.must("c1", "ip", "route"); strings.Count(routes, "default via") != 1 || !strings.Contains(routes, "10.78.0.0/16 via 10.77.0.1") {
+		t.Errorf("routes: %s", routes)
+	}
+	if err := w.vanish("c1", false); err != nil {
+		t.Fatal(err)
+	}
+	w.drives(setup, "teardown", netnsPath("c1"))
+	w.must("", "ip", "link", "del", "uplink")
+	w.finish()
+}
+
+// Podman makes one teardown. Signals that end other programs don't end it, as they don't end netavark's.
+func TestNetavarkDriverTearsDownDespiteSignals(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if err := w.netns("c1"); err != nil {
+		t.Fatal(err)
+	}
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"}],"options":{"ipam":"swiftcni"}`), "create")
+	w.stores = append(w.stores, "/var/lib/cni/networks")
+	input := callOf(network, "c1", `"network_options":{"interface_name":"eth0"}`)
+	w.drives(input, "setup", netnsPath("c1"))
+	held := w.holdShop()
+	defer held.Close()
+	cmd := driverCommand("teardown", netnsPath("c1"))
+	cmd.Stdin = strings.NewReader(input)
+	if err := w.startPlugin(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if !waitsForShop(cmd.Process.Pid) {
+		t.Error("the driver doesn't wait for the lock")
+	}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
+	held.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	w.finish()
+}
+
 // An internal network has neither a way out nor an address of the host's.
 func TestNetavarkDriverInternal(t *testing.T) {
 	w := newWorld(t, t.TempDir())
@@ -272,6 +350,9 @@ func TestNetavarkDriverRefuses(t *testing.T) {
 		{"no subnet in it", networkOf(`,"subnets":[{"gateway":"10.77.0.1"}]`), []string{"create"}, "subnets[0]: no subnet"},
 		{"a gateway elsewhere", networkOf(`,"subnets":[{"subnet":"10.77.0.0/24","gateway":"10.78.0.1"}]`), []string{"create"}, "10.78.0.1"},
 		{"an unknown option", networkOf(`,"options":{"colour":"red"}`), []string{"create"}, "options.colour: isn't an option"},
+		{"an isolation that isn't kept", networkOf(`,"options":{"isolate":"strict"}`), []string{"create"}, "options.isolate"},
+		{"a blackhole", networkOf(`,"routes":[{"destination":"10.78.0.0/16","route_type":"blackhole"}]`), []string{"create"}, "routes[0].route_type"},
+		{"a route of a type that comes later", strings.Replace(call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), `"subnets"`, `"routes":[{"destination":"10.78.0.0/16","route_type":"prohibit"}],"subnets"`, 1), []string{"setup", netnsPath("c1")}, "network.routes[0].route_type"},
 		{"an MTU that's none", networkOf(`,"options":{"mtu":"big"}`), []string{"create"}, "options.mtu"},
 		{"a VLAN that's none", networkOf(`,"options":{"vlan":"4095"}`), []string{"create"}, "options.vlan"},
 		{"another IPAM driver", networkOf(`,"ipam_options":{"driver":"dhcp"}`), []string{"create"}, "ipam_options.driver"},

@@ -138,16 +138,7 @@ func TestResidentDiesWhileItDrives(t *testing.T) {
 // leases.
 func (w *world) killedAtLock(r *residing, verb, text string, piped bool) answer {
 	w.t.Helper()
-	const store = "/var/lib/cni/networks/shop"
-	var held *os.File
-	if err := w.do("", func() (err error) {
-		if held, err = os.Open(filepath.Join(store, "lock")); err != nil {
-			return err
-		}
-		return unix.Flock(int(held.Fd()), unix.LOCK_EX)
-	}); err != nil {
-		w.t.Fatal(err)
-	}
+	held := w.holdShop()
 	defer held.Close()
 	cmd := driverCommand(verb, netnsPath("c1"))
 	var out bytes.Buffer
@@ -169,10 +160,8 @@ func (w *world) killedAtLock(r *residing, verb, text string, piped bool) answer 
 	if err := w.start("", cmd); err != nil {
 		w.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); !r.hasOpen(store + "/lock"); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the resident doesn't wait for the lock; it has made the calls %q", r.said())
-		}
+	if !waitsForShop(r.cmd.Process.Pid) {
+		w.t.Fatalf("the resident doesn't wait for the lock; it has made the calls %q", r.said())
 	}
 	r.kill()
 	held.Close()
@@ -180,12 +169,34 @@ func (w *world) killedAtLock(r *residing, verb, text string, piped bool) answer 
 	return answer{stdout: out.Bytes(), status: cmd.ProcessState.ExitCode()}
 }
 
-// hasOpen reports whether the resident has a file open.
-func (r *residing) hasOpen(path string) bool {
-	dir := fmt.Sprintf("/proc/%d/fd", r.cmd.Process.Pid)
-	list, _ := os.ReadDir(dir)
-	return slices.ContainsFunc(list, func(fd os.DirEntry) bool {
-		link, _ := os.Readlink(filepath.Join(dir, fd.Name()))
-		return link == path
-	})
+// shopLock is the lock of the leases of the network shop.
+const shopLock = "/var/lib/cni/networks/shop/lock"
+
+// holdShop holds that lock until the file is closed.
+func (w *world) holdShop() (held *os.File) {
+	w.t.Helper()
+	if err := w.do("", func() (err error) {
+		if held, err = os.Open(shopLock); err != nil {
+			return err
+		}
+		return unix.Flock(int(held.Fd()), unix.LOCK_EX)
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return held
+}
+
+// waitsForShop waits until a process has the lock's file open, which it holds then or waits for.
+func waitsForShop(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		list, _ := os.ReadDir(dir)
+		if slices.ContainsFunc(list, func(fd os.DirEntry) bool {
+			link, _ := os.Readlink(filepath.Join(dir, fd.Name()))
+			return link == shopLock
+		}) {
+			return true
+		}
+	}
+	return false
 }

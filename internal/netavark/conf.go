@@ -33,7 +33,11 @@ func (c *call) conf() ([]byte, error) {
 	w.Text("outboundAddr4", n.outbound[0])
 	w.Text("outboundAddr6", n.outbound[1])
 	w.Text("hostInterfaceName", c.hostName)
-	w.Number("mtu", n.mtu)
+	if n.mtu > 0 {
+		w.Number("mtu", n.mtu)
+	} else {
+		w.Text("mtu", "auto") // as netavark's bridge has it since 1.16
+	}
 	w.Number("vlan", n.vlan)
 	if err := c.writeIPAM(w); err != nil {
 		return nil, err

@@ -117,8 +117,8 @@ func (n *network) complete() error {
 }
 
 // subnetsOf are the subnets of a network for which nobody has chosen any: out of 10.128.0.0/9 and of
-// fd00::/8 (RFC 4193). They follow from its ID, so that they needn't be looked for. Podman refuses
-// one that's used already.
+// fd00::/8 (RFC 4193). They follow from its ID, so that they needn't be looked for. Nobody compares a
+// driver's subnets with those of other networks: podman doesn't, and the driver sees none.
 func subnetsOf(id string) (four, six netip.Prefix) {
 	sum := sha512.Sum512([]byte(id))
 	n := binary.BigEndian.Uint32(sum[:])

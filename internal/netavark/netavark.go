@@ -19,6 +19,7 @@ import (
 	"github.com/swiftcni/swiftcni/cni"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/process"
+	"golang.org/x/sys/unix"
 )
 
 // apiVersion is the only version of the protocol.
@@ -34,6 +35,12 @@ func IsCall(args []string) bool { return len(args) > 1 && slices.Contains(verbs[
 // Main does what the arguments and the input say, prints the answer, and returns the exit status.
 // As with [cni.Main], the process must end then.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (exit int) {
+	if args[1] == "teardown" {
+		// netavark itself is deaf to these while it tears down (since 1.15), since podman makes no second
+		// teardown. Of what it hands on, Go's runtime takes back SIGTERM.
+		ignore(unix.SIGINT)
+		ignore(unix.SIGTERM)
+	}
 	err := answer(args, stdin, stdout, func(env []string, conf io.Reader, out io.Writer) error {
 		getenv := func(name string) string { return process.Getenv(env, name) }
 		if cni.Main(plugin, getenv, conf, out, stderr) != 0 {

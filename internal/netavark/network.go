@@ -296,6 +296,8 @@ func (t *route) read(r *jsontext.Reader) error {
 			return r.Addr(&t.via)
 		case "metric":
 			return r.Integer(&t.metric)
+		case "route_type":
+			return r.Text("unicast, which is the only type that this driver makes", func(s string) bool { return s == "unicast" })
 		}
 		return nil
 	})
@@ -310,14 +312,9 @@ func (n *network) option(r *jsontext.Reader, key string) error {
 			return err == nil && v >= least && v <= most
 		})
 	}
-	flag := func(to *bool, also ...string) error {
+	flag := func(to *bool) error {
 		return r.Text("true or false", func(s string) bool {
 			v, err := strconv.ParseBool(s)
-			for _, word := range also {
-				if s == word {
-					v, err = true, nil
-				}
-			}
 			*to = v
 			return err == nil
 		})
@@ -339,7 +336,7 @@ func (n *network) option(r *jsontext.Reader, key string) error {
 			return s == ownIPAM || s == "podman"
 		})
 	case "isolate":
-		return flag(&n.isolated, "strict")
+		return flag(&n.isolated)
 	case "no_default_route":
 		return flag(&n.noDefaultRoute)
 	}
