@@ -186,6 +186,12 @@ func TestNetavarkDriverChooses(t *testing.T) {
 		}
 	}
 	w.drives(setup, "teardown", netnsPath("c1"))
+
+	// It can't choose two of a subnet.
+	setup = callOf(network, "c1", fmt.Sprintf(`"network_options":{"interface_name":"eth1","static_ips":[%q,%q]}`, wanted, wanted.Next()))
+	if a := w.driver(setup, "setup", netnsPath("c1")); a.status != 1 || !strings.Contains(string(a.stdout), "failed to allocate all requested IPs: "+wanted.Next().String()) {
+		t.Errorf("two addresses of a subnet: status %d: %s", a.status, a.stdout)
+	}
 	w.finish()
 }
 

@@ -19,7 +19,7 @@ const page = "a page from inside"
 // rootfs makes a container's file tree of busybox alone.
 func rootfs(t *testing.T, dir string) {
 	t.Helper()
-	for _, d := range []string{"bin", "proc", "sys", "dev", "etc", "tmp", "www"} {
+	for _, d := range []string{"bin", "proc", "sys", "dev", "etc", "tmp", "www/cgi-bin"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +37,10 @@ func rootfs(t *testing.T, dir string) {
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "www/index.html"), []byte(page+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const who = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s' \"$REMOTE_ADDR\"\n" // the server's client, as "[::ffff:192.0.2.1]"
+	if err := os.WriteFile(filepath.Join(dir, "www/cgi-bin/who"), []byte(who), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }

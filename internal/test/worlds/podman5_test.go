@@ -17,6 +17,19 @@ import (
 	"github.com/swiftcni/swiftcni/internal/test/box"
 )
 
+// podmanVar names a root with another podman. A root of Debian sid by debootstrap, with its runc, conmon, nftables, iproute2 and
+// iputils-ping, has podman 6 after `apt-get install -t experimental podman netavark`.
+const podmanVar = "SWIFTCNI_TEST_PODMAN"
+
+// podman5Root is the root that has podman, which is Debian 13's by default.
+func podman5Root(t *testing.T) string {
+	t.Helper()
+	if root := os.Getenv(podmanVar); root != "" {
+		return root
+	}
+	return debian(t, "trixie")
+}
+
 // newPodman5 is Debian 13's podman, whose networks are netavark's, with swiftcni as a driver. It runs
 // in a root of its own, above the cached one, and in all else on the host.
 func newPodman5(t *testing.T) *podman {
@@ -28,13 +41,14 @@ func newPodman5(t *testing.T) *podman {
 mkdir -p "$1/upper" "$1/work" "$1/root" "$1/graph"
 mount -t overlay overlay -o "lowerdir=$0,upperdir=$1/upper,workdir=$1/work" "$1/root"
 for d in proc sys dev run; do mount --rbind /$d "$1/root/$d"; done
+mount -t cgroup2 cgroup2 "$1/root/sys/fs/cgroup" # podman 6 refuses the first version
 mkdir -p /var/lib/cni "$1/root/var/lib/cni" && mount --bind /var/lib/cni "$1/root/var/lib/cni"
 mkdir -p "$1/root$1" && mount --bind "$1" "$1/root$1"
 mkdir -p "$1/root/usr/local/lib/netavark" && cp "$2/bridge" "$1/root/usr/local/lib/netavark/swiftcni"
 cd "$1/root" && pivot_root . mnt && umount -l mnt && cd /
 echo $$ >/run/podman5.next && mv /run/podman5.next /run/podman5
 exec sleep infinity`
-	h.daemon("unshare", "-m", "sh", "-c", mounts, debian(t, "trixie"), dir, swiftcni)
+	h.daemon("unshare", "-m", "sh", "-c", mounts, podman5Root(t), dir, swiftcni)
 	eventually(t, "podman's root", func() bool { _, err := h.Run("test", "-e", "/run/podman5"); return err == nil })
 	for name, text := range map[string]string{
 		"containers.conf": `
@@ -48,6 +62,7 @@ firewall_driver = "nftables"
 netavark_plugin_dirs = ["/usr/local/lib/netavark"]
 [containers]
 log_driver = "k8s-file"
+pids_limit = 0
 default_capabilities = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID", "SYS_CHROOT"]
 `,
 		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = \"/run/containers\"\n", dir+"/graph"),
@@ -126,6 +141,13 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 	p.wantSilence("i1", box.RouterIPv4)
 	p.wantSilence("red", "10.89.9.2")
 	p.wantSilence("blue", "10.89.8.2")
+	p.reaches("plain", "10.89.8.2")
+	// netavark's rules, which are there by now, masquerade packets with a mark that ours have for a while.
+	p.run("served", "--network", "plain", "-p", "8081:80")
+	p.wantPage(theOutside, box.BoxIPv4, "8081")
+	if got, err := p.from(theOutside, "sh", "-c", `printf 'GET /cgi-bin/who HTTP/1.0\r\n\r\n' | timeout 60 busybox nc "$0" 8081`, box.BoxIPv4); err != nil || !strings.HasSuffix(got, "[::ffff:"+box.RouterIPv4+"]") {
+		t.Errorf("the client is %q, %v, want %s", got, err, box.RouterIPv4)
+	}
 	if link := p.podman("exec", "red", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
 		t.Errorf("red has\n%s", link)
 	}
@@ -142,7 +164,7 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 		!strings.Contains(err.Error(), "options.colour: isn't an option of this driver") {
 		t.Errorf("an unknown option: %v", err)
 	}
-	p.remove(append(networks, "i1", "i2", "both")...)
+	p.remove(append(networks, "i1", "i2", "both", "served")...)
 	p.wantNothing("all are removed")
 }
 
