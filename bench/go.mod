@@ -5,7 +5,7 @@ go 1.26.0
 
 require (
 	github.com/mdlayher/netlink v1.11.2
-	github.com/swiftcni/swiftcni v0.9.0
+	github.com/swiftcni/swiftcni v0.0.0
 	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
 	golang.org/x/sys v0.48.0
 	gonum.org/v1/plot v0.17.0

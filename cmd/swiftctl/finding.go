@@ -35,7 +35,7 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "check [CONF...]",
 		Aliases: []string{"doctor"},
-		Short:   "Compare the kernel's state with the state that should be, and name remedies",
+		Short:   "Compare the kernel's state with the state that should be, and name remedies; also called doctor",
 		Long: "Compare leases, links, ruleset and configurations with each other. Nothing is changed. Each finding comes with\n" +
 			"its remedy:\n\n" +
 			"  lease-without-link     a lease whose container is provably gone\n" +
