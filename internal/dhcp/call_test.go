@@ -134,6 +134,32 @@ func TestCheckReleasesNothing(t *testing.T) {
 	}
 }
 
+// checking is a daemon that has a method for CHECK.
+type checking struct{ DHCP }
+
+func (d *checking) Check(_ *CmdArgs, to *Result) error {
+	d.calls = append(d.calls, "Check")
+	*to = d.answer
+	return d.err
+}
+
+// CHECK asks for no lease where the daemon knows it, nor if there's none.
+func TestCheckAsksForNone(t *testing.T) {
+	for _, refusal := range []error{nil, errors.New("there's no lease")} {
+		d := &checking{DHCP{answer: leased, err: refusal}}
+		l, k := listen(t)
+		server, mux := rpc.NewServer(), http.NewServeMux()
+		if err := server.RegisterName("DHCP", d); err != nil {
+			t.Fatal(err)
+		}
+		mux.Handle(rpc.DefaultRPCPath, server)
+		go func() { _ = http.Serve(l, mux) }()
+		if err := k.Check(t.Context(), &verbs.Call{}, c1); (err == nil) != (refusal == nil) || strings.Join(d.calls, " ") != "Check" {
+			t.Errorf("%v, calls %v", err, d.calls)
+		}
+	}
+}
+
 // A call that's refused holds nothing, so nothing is given back; an answer that's of no use is.
 func TestRefusedAndUseless(t *testing.T) {
 	refused := &DHCP{err: errors.New("no more tries")}

@@ -7,6 +7,7 @@ package dhcp
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -27,7 +28,11 @@ const (
 const (
 	allocate = "DHCP.Allocate"
 	release  = "DHCP.Release"
+	check    = "DHCP.Check" // swiftctl's daemon alone
 )
+
+// unknownMethod begins net/rpc's refusal of one.
+const unknownMethod = "rpc: can't find method "
 
 // Keys are its own, of one network.
 type Keys struct{ conf *netconf.Network }
@@ -48,16 +53,16 @@ func (k *Keys) Add(ctx context.Context, _ *verbs.Call, a spec.Attachment) (*spec
 	if e := k.Wrong(a); e != nil {
 		return nil, e
 	}
-	res, err := k.ask(ctx, a)
+	res, err := k.ask(ctx, allocate, allocateTimeout, a)
 	if err != nil && !errors.Is(err, errNothing) {
 		_, _ = k.call(context.WithoutCancel(ctx), release, a, timeout)
 	}
 	return res, err
 }
 
-// ask gets an attachment's address.
-func (k *Keys) ask(ctx context.Context, a spec.Attachment) (*spec.Result, error) {
-	reply, err := k.call(ctx, allocate, a, allocateTimeout)
+// ask gets an attachment's address by one of the methods.
+func (k *Keys) ask(ctx context.Context, method string, within time.Duration, a spec.Attachment) (*spec.Result, error) {
+	reply, err := k.call(ctx, method, a, within)
 	res := &spec.Result{CNIVersion: "1.0.0"} // it has this form, whatever is asked for
 	if err == nil {
 		if err = k.conf.ReadAnswer(res, reply); err == nil && len(res.IPs) == 0 {
@@ -78,11 +83,14 @@ func (k *Keys) Del(ctx context.Context, _ *verbs.Call, a spec.Attachment) error 
 	return err
 }
 
-// Check asks for the address again: a daemon that has the lease only looks whether the link is
-// there. One that has lost it gets another lease, which may be of another address. Whatever the
-// answer is, the address may be in use, so it isn't given back.
+// Check asks for the address. The reference's daemon has no method for that, but tells a lease that
+// it has if it's asked for one. If it has lost the lease it gets another, which may be of another
+// address. Whatever the answer is, the address may be in use, so it isn't given back.
 func (k *Keys) Check(ctx context.Context, c *verbs.Call, a spec.Attachment) error {
-	res, err := k.ask(ctx, a)
+	res, err := k.ask(ctx, check, timeout, a)
+	if err != nil && strings.Contains(err.Error(), unknownMethod) {
+		res, err = k.ask(ctx, allocate, allocateTimeout, a)
+	}
 	if err != nil || c.Prev == nil {
 		return err
 	}

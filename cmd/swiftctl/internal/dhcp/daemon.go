@@ -111,6 +111,38 @@ func (d *Daemon) Allocate(a *Args) (*Result, error) {
 	}
 }
 
+// Check tells the lease that a container has, and asks no server: one that has lost its lease has its
+// link down, and mustn't get another by a question.
+func (d *Daemon) Check(a *Args) (*Result, error) {
+	conf, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	l := d.known(a, conf)
+	if l == nil {
+		return nil, errors.New("there's no lease")
+	}
+	<-l.ready
+	if l.err != nil {
+		return nil, l.err
+	}
+	serves, err := l.serves(place{path: d.o.HostPrefix + a.Netns, ifName: a.IfName})
+	if err == nil && !serves {
+		err = errors.New("the lease is of another link")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.result(conf.IPAM.Priority), nil
+}
+
+// known is the lease of a client, or nil.
+func (d *Daemon) known(a *Args, conf *config) *lease {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.leases[clientID(a.ContainerID, conf.Name, a.IfName)]
+}
+
 // lease finds the lease of a client, or begins one.
 func (d *Daemon) lease(id string, at place, opts []dhcpv4.Option) (_ *lease, found bool) {
 	d.mu.Lock()
@@ -131,10 +163,7 @@ func (d *Daemon) Release(a *Args) error {
 	if err != nil && !errors.As(err, &wrong) {
 		return err
 	}
-	d.mu.Lock()
-	l := d.leases[clientID(a.ContainerID, conf.Name, a.IfName)]
-	d.mu.Unlock()
-	if l != nil {
+	if l := d.known(a, conf); l != nil {
 		l.stop()
 	}
 	return nil

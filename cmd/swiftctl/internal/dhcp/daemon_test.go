@@ -405,3 +405,30 @@ func TestNamespaceCannotBeOpened(t *testing.T) {
 		t.Error("the address was given back")
 	}
 }
+
+// A question about a lease asks no server: a link that has lost its own stays down.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	n := newLAN(t, 1, 2, 3)
+	d, _ := n.daemon()
+	if r, err := d.Check(n.args("")); err == nil {
+		t.Error("before ADD:", r.text())
+	}
+	first := n.add(d, "").text()
+	if r, err := d.Check(n.args("")); err != nil || r.text() != first {
+		t.Errorf("got %v, %v", r, err)
+	}
+	n.as(silent)
+	n.wait("the end", func() bool { memory, file := n.count(d); return memory == 0 && file == 0 })
+	n.as(func(m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+		return give(m, 600, 900, 1200, dhcpv4.WithYourIP(net.IP{10, 77, 0, 10}))
+	})
+	asked := n.heard(dhcpv4.MessageTypeDiscover)
+	if r, err := d.Check(n.args("")); err == nil {
+		t.Error("after the end:", r.text())
+	}
+	if n.isUp() || n.heard(dhcpv4.MessageTypeDiscover) != asked {
+		t.Error("CHECK asks for a lease")
+	}
+	n.wantCount(d, 0)
+}

@@ -155,6 +155,8 @@ func (d *Daemon) do(method string, a *Args) (*Result, error) {
 	switch method {
 	case "DHCP.Allocate":
 		return d.Allocate(a)
+	case "DHCP.Check": // the reference's has none
+		return d.Check(a)
 	case "DHCP.Release":
 		return nil, d.Release(a)
 	}
