@@ -27,6 +27,18 @@ var (
 	// S390X is big-endian.
 	S390X = Arch{"s390x", "s390x", "linux-image-s390x", "s390x-linux-gnu", "qemu-system-s390x", "qemu-system-misc",
 		[]string{"-cpu", "max"}, "ttysclp0"}
+	// ARM has 32 bits.
+	ARM = Arch{"armhf", "arm", "linux-image-armmp", "arm-linux-gnueabihf", "qemu-system-arm", "qemu-system-arm",
+		[]string{"-machine", "virt", "-cpu", "cortex-a15"}, "ttyAMA0"}
+	// RISCV64 is one of Debian's from Debian 13 on.
+	RISCV64 = Arch{"riscv64", "riscv64", "linux-image-riscv64", "riscv64-linux-gnu", "qemu-system-riscv64", "qemu-system-misc",
+		[]string{"-machine", "virt"}, "ttyS0"}
+	// PPC64LE has pages of 64 KiB.
+	PPC64LE = Arch{"ppc64el", "ppc64le", "linux-image-powerpc64le", "powerpc64le-linux-gnu", "qemu-system-ppc64", "qemu-system-ppc",
+		[]string{"-machine", "pseries"}, "hvc0"}
+	// MIPS64LE isn't one of Debian's any more from Debian 13 on.
+	MIPS64LE = Arch{"mips64el", "mips64le", "linux-image-5kc-malta", "mips64el-linux-gnuabi64", "qemu-system-mips64el", "qemu-system-mips",
+		[]string{"-machine", "malta", "-cpu", "5KEf"}, "ttyS0"}
 )
 
 // card is the guest's network card, on no network. It has a link once the guest has loaded its

@@ -23,6 +23,32 @@ func TestS390X(t *testing.T) {
 	runsPlugins(t, Bookworm, S390X, "6.1.", nil)
 }
 
+// A machine of 32 bits, with what rtnl sends to its kernel.
+func TestARM(t *testing.T) {
+	t.Parallel()
+	// The test that's left out says nothing of an architecture, and removes links for many minutes here.
+	rtnl := step{"rtnl", "modprobe tun && cd rtnl && rtnl.test -test.v -test.timeout 0 -test.skip TestSysctlsFreezeNobody", passes}
+	runsPlugins(t, Bookworm, ARM, "6.1.", packageTests(t, ARM, "rtnl"), rtnl)
+}
+
+// Debian 12 has no kernel for it.
+func TestRISCV64(t *testing.T) {
+	t.Parallel()
+	runsPlugins(t, Trixie, RISCV64, "6.12.", nil)
+}
+
+// Pages of 64 KiB, and numbers of ioctl(2) that differ from those of others.
+func TestPPC64LE(t *testing.T) {
+	t.Parallel()
+	runsPlugins(t, Bookworm, PPC64LE, "6.1.", nil)
+}
+
+// Numbers of system calls, of socket options and of flags that differ from those of others.
+func TestMIPS64LE(t *testing.T) {
+	t.Parallel()
+	runsPlugins(t, Bookworm, MIPS64LE, "6.1.", nil)
+}
+
 // resident: a plugin hands its call over before Go's runtime starts, which couldn't in the memory
 // that it has.
 var resident = []step{

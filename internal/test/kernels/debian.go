@@ -132,7 +132,15 @@ func unpackDebian(dir string, tools system) error {
 	if err := packFile(filepath.Join(dir, "root.cpio"), root, "."); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(tree, "boot/vmlinuz-"+version), filepath.Join(dir, "vmlinuz")); err != nil {
+	// Some architectures' kernels aren't compressed, and are called vmlinux.
+	kernel, err := filepath.Glob(filepath.Join(tree, "boot/vmlinu[xz]-"+version))
+	if err != nil {
+		return err
+	}
+	if len(kernel) != 1 {
+		return fmt.Errorf("%d kernels, not one: %v", len(kernel), kernel)
+	}
+	if err := os.Rename(kernel[0], filepath.Join(dir, "vmlinuz")); err != nil {
 		return err
 	}
 	return errors.Join(os.RemoveAll(tree), os.RemoveAll(root), os.Remove(files[0]))

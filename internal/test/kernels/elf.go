@@ -71,7 +71,7 @@ func (s system) copyLibraries(path, root string) error {
 				return err
 			}
 			loader := strings.TrimRight(string(text), "\x00")
-			from, err := s.find(filepath.Base(loader), filepath.Dir(loader))
+			from, err := s.find(filepath.Base(loader), filepath.Dir(loader), filepath.Join("usr", filepath.Dir(loader)))
 			if err != nil {
 				return err
 			}
