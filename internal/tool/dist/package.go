@@ -4,18 +4,15 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"embed"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/goreleaser/nfpm/v2"
-	_ "github.com/goreleaser/nfpm/v2/apk"
 	_ "github.com/goreleaser/nfpm/v2/deb"
 	"github.com/goreleaser/nfpm/v2/files"
 	_ "github.com/goreleaser/nfpm/v2/rpm"
@@ -30,22 +27,41 @@ var scripts embed.FS
 
 // format is a kind of package, with a distribution's habits.
 type format struct {
-	packager  string   // nfpm's name of it
-	plugins   string   // the directory
-	licenses  string   // the directory, or "" if the documents' file copyright says which ones there are
-	reference string   // the package with the CNI project's plugins
-	provides  []string // what that package provides, too: packages of podman depend on the former
-	equals    string   // stands between a name and its version
-	systemd   bool
-	arch      func(target) string
-	version   func(core, pre string) string
-	file      string // name, of version and architecture
+	packager string   // nfpm's name of it
+	plugins  string   // the directory
+	licenses string   // the directory, or "" if the documents' file copyright says which ones there are
+	replaces []string // packages with the CNI project's plugins
+	provides []string // what those provide, on which others depend. VERSION is the one that swiftcni equals
+	depends  []string
+	systemd  bool
+	arch     func(target) string
+	version  func(core, pre string) string
+	file     string // name, of version and architecture
 }
 
+// Fedora's package has an epoch. openSUSE's is called as Alpine's. rpm has a shell be installed before what has scripts only if the
+// package says so.
 var formats = []format{
-	{"deb", "usr/lib/cni/", "", "containernetworking-plugins", []string{"container-network-stack (= 1)"}, " (= %s)", true, func(t target) string { return t.deb }, tilde, "swiftcni_%s-1_%s.deb"},
-	{"rpm", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "containernetworking-plugins", []string{"container-network-stack = 1", "kubernetes-cni"}, " = %s", true, func(t target) string { return t.rpm }, tilde, "swiftcni-%s-1.%s.rpm"},
-	{"apk", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", "cni-plugins", nil, "=%s", false, func(t target) string { return t.apk }, alpine, "swiftcni-%s-r1.%s.apk"},
+	{"deb", "usr/lib/cni/", "", []string{"containernetworking-plugins"}, []string{"containernetworking-plugins (= VERSION)", "container-network-stack (= 1)"},
+		nil, true, func(t target) string { return t.deb }, tilde, "swiftcni_%s-1_%s.deb"},
+	{"rpm", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", []string{"containernetworking-plugins", "cni-plugins"},
+		[]string{"containernetworking-plugins = 1:VERSION", "containernetworking-cni = 1:VERSION", "container-network-stack = 1", "kubernetes-cni", "cni-plugins = VERSION"},
+		[]string{"/bin/sh"}, true, func(t target) string { return t.rpm }, tilde, "swiftcni-%s-1.%s.rpm"},
+	{"apk", "usr/libexec/cni/", "usr/share/licenses/swiftcni/", []string{"cni-plugins"}, []string{"cni-plugins=VERSION"},
+		nil, false, func(t target) string { return t.apk }, alpine, "swiftcni-%s-r1.%s.apk"},
+}
+
+const (
+	homepage = "https://github.com/swiftcni/swiftcni"
+	summary  = "Plugins that attach containers to networks (CNI)"
+)
+
+// provided is what the package provides.
+func (f format) provided() (list []string) {
+	for _, p := range f.provides {
+		list = append(list, strings.ReplaceAll(p, "VERSION", build.ReferenceVersion[1:]))
+	}
+	return list
 }
 
 // packages writes an architecture's, for the distributions that know it.
@@ -59,7 +75,11 @@ func (r *release) packages(b *built, docs tree) error {
 		if f.packager == "deb" {
 			of = r.debian(docs)
 		}
-		if err := r.pack(f, arch, f.tree(b, of)); err != nil {
+		pack := r.pack
+		if f.packager == "apk" {
+			pack = r.apk
+		}
+		if err := pack(f, arch, f.tree(b, of)); err != nil {
 			return fmt.Errorf("%s: %w", f.packager, err)
 		}
 	}
@@ -113,16 +133,14 @@ func (r *release) pack(f format, arch string, t tree) error {
 	version := f.version(core, pre)
 	info := &nfpm.Info{
 		Name: "swiftcni", Arch: arch, Platform: "linux", Version: version, VersionSchema: "none", Release: "1",
-		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: "https://github.com/swiftcni/swiftcni",
+		Section: "net", Priority: "optional", License: "Apache-2.0", Homepage: homepage,
 		Maintainer: maintainer, MTime: r.made, DisableGlobbing: true,
-		Description: "Plugins that attach containers to networks (CNI)\nA drop-in replacement of the CNI project's plugins, in one program, with a\ntool to look at what is attached.",
+		Description: summary + "\nA drop-in replacement of the CNI project's plugins, in one program, with a\ntool to look at what is attached.",
 		Overridables: nfpm.Overridables{
 			Contents: contents,
-			Provides: append([]string{f.reference + fmt.Sprintf(f.equals, build.ReferenceVersion[1:])}, f.provides...),
-			Replaces: []string{f.reference}, Conflicts: []string{f.reference},
-			RPM: nfpm.RPM{Arch: arch, BuildHost: "localhost", Summary: "Plugins that attach containers to networks (CNI)", Compression: "gzip"},
+			Provides: f.provided(), Replaces: f.replaces, Conflicts: f.replaces, Depends: f.depends,
+			RPM: nfpm.RPM{Arch: arch, BuildHost: "localhost", Summary: summary, Compression: "gzip"},
 			Deb: nfpm.Deb{Arch: arch, Compression: "xz"},
-			APK: nfpm.APK{Arch: arch},
 		},
 	}
 	if f.systemd {
@@ -154,6 +172,9 @@ func (r *release) contents(format format, t tree) (list files.Contents, err erro
 	if err != nil {
 		return nil, err
 	}
+	for _, d := range format.dirs(t) {
+		list = append(list, &files.Content{Type: files.TypeDir, Destination: "/" + d, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: 0o755, MTime: r.made}})
+	}
 	for i, f := range t.sorted() {
 		c := &files.Content{Type: format.kind(f.name), Destination: "/" + f.name, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: os.FileMode(f.mode()), MTime: r.made}}
 		if f.soft != "" {
@@ -167,6 +188,16 @@ func (r *release) contents(format format, t tree) (list files.Contents, err erro
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// dirs are the tree's directories that rpm removes with the package: those of the base system aren't. dpkg removes all that are empty.
+func (f format) dirs(t tree) (list []string) {
+	for _, d := range t.dirs() {
+		if f.packager == "rpm" && (d+"/" == f.plugins || path.Base(d) == "netavark" || path.Base(d) == "swiftcni") {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // kind is how a package lists a file. Only rpm has documents and licences; nfpm leaves them out of others.
@@ -208,27 +239,4 @@ func tilde(core, pre string) string {
 		return core
 	}
 	return core + "~" + strings.ReplaceAll(pre, "-", ".")
-}
-
-var (
-	preRelease = regexp.MustCompile(`^(alpha|beta|rc)\.?([0-9]*)(?:\.0\.([0-9]{14})-[0-9a-f]{12})?$`)
-	pseudo     = regexp.MustCompile(`(?:^|\.)([0-9]{14})-[0-9a-f]{12}$`)
-)
-
-// alpine makes a version of apk-tools, which has few words for what comes before a release (apk-package(5)).
-func alpine(core, pre string) string {
-	if pre == "" {
-		return core
-	}
-	if m := preRelease.FindStringSubmatch(pre); m != nil {
-		version := core + "_" + m[1] + m[2]
-		if m[3] != "" {
-			version += "_p" + m[3]
-		}
-		return version
-	}
-	if m := pseudo.FindStringSubmatch(pre); m != nil {
-		return core + "_pre" + m[1]
-	}
-	return core + "_pre" + cmp.Or(strings.Join(regexp.MustCompile(`[0-9]+`).FindAllString(pre, 1), ""), "0")
 }

@@ -3,11 +3,8 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -193,7 +190,7 @@ func TestRPM(t *testing.T) {
 		t.Errorf("licence %v", err)
 	}
 	for tag, want := range map[int]string{rpmutils.NAME: "swiftcni", rpmutils.VERSION: version[1:], rpmutils.PROVIDENAME: "containernetworking-plugins",
-		rpmutils.PROVIDEVERSION: "1.10.0", rpmutils.CONFLICTNAME: "containernetworking-plugins", rpmutils.OBSOLETENAME: "containernetworking-plugins"} {
+		rpmutils.PROVIDEVERSION: "1:1.10.0", rpmutils.CONFLICTNAME: "containernetworking-plugins", rpmutils.OBSOLETENAME: "containernetworking-plugins"} {
 		if got, err := rpm.Header.GetStrings(tag); err != nil || !slices.Contains(got, want) {
 			t.Errorf("tag %d is %q, want %q (%v)", tag, got, want, err)
 		}
@@ -221,46 +218,6 @@ func TestRPM(t *testing.T) {
 	script(rpmutils.POSTUN, "0")
 	if got := called(t, root); got != whenRemoved {
 		t.Errorf("the removal called systemctl %s", got)
-	}
-}
-
-// TestAPK unpacks Alpine's package.
-func TestAPK(t *testing.T) {
-	text, err := os.ReadFile(one(t, "*.apk"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(text)) // of its parts, which make one archive
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found[h.Name] = string(data) + h.Linkname
-	}
-	for _, line := range []string{"pkgname = swiftcni", "pkgver = " + version[1:] + "-r1", "provides = cni-plugins=1.10.0", "replaces = cni-plugins"} {
-		if !strings.Contains(found[".PKGINFO"], line+"\n") {
-			t.Errorf("no %s in %s", line, found[".PKGINFO"])
-		}
-	}
-	for _, name := range pluginNames() {
-		if found["usr/libexec/cni/"+name] != "swiftcni" {
-			t.Errorf("%s isn't a link to swiftcni", name)
-		}
-	}
-	if found["usr/libexec/cni/swiftcni"] == "" || found["usr/bin/swiftctl"] == "" || found["usr/lib/systemd/system/swiftcni.socket"] != "" {
-		t.Error("it has other files")
 	}
 }
 

@@ -88,9 +88,9 @@ func TestRPMByRPM(t *testing.T) {
 		}
 	}
 	reference := otherRPM(t, nfpm.Info{Name: "containernetworking-plugins", Epoch: "1", Version: "1.7.1", Release: "1",
-		Overridables: nfpm.Overridables{Provides: []string{"container-network-stack = 1"}}}, "/usr/libexec/cni/samplelike", "another's")
-	podman := otherRPM(t, nfpm.Info{Name: "podman", Version: "4.0", Release: "1",
-		Overridables: nfpm.Overridables{Depends: []string{"container-network-stack", "containernetworking-plugins"}}}, "/usr/bin/podman", "another's")
+		Overridables: nfpm.Overridables{Provides: []string{"containernetworking-plugins = 1:1.7.1-1", "container-network-stack = 1"}}}, "/usr/libexec/cni/samplelike", "another's")
+	podman := otherRPM(t, nfpm.Info{Name: "podman", Version: "4.0", Release: "1", Overridables: nfpm.Overridables{
+		Depends: []string{"container-network-stack", "containernetworking-plugins >= 1:1.0.0"}, Provides: []string{"/bin/sh"}}}, "/usr/bin/podman", "another's")
 	ours := one(t, "*.rpm")
 	must("--install", reference, podman)
 	before := find(t, root)

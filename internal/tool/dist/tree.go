@@ -72,3 +72,11 @@ func (t tree) dirs() []string {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
+
+// size is that of all files' data.
+func (t tree) size() (sum int) {
+	for _, f := range t {
+		sum += len(f.data)
+	}
+	return sum
+}
