@@ -184,8 +184,11 @@ func (v *visit) create() error {
 		v.vrf, err = v.conn.VRF(name)
 	}
 	e := fault.Wrap("could not add VRF "+name, err)
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
 		return fault.Because(fault.Of(e), "the kernel lacks VRFs (CONFIG_NET_VRF)")
+	case errors.Is(err, unix.EBUSY):
+		return fault.Because(fault.Of(e), "another VRF has table "+strconv.FormatUint(uint64(table), 10)+", and net.vrf.strict_mode is 1")
 	}
 	return e
 }

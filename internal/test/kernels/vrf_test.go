@@ -63,6 +63,11 @@ var vrfs = []step{
 	{"first_free_table", both("vrf $w ADD $w eth1 '\"vrfname\":\"red\"' >/dev/null; ip -netns $w -details link show red | grep -o 'table [0-9]*'"), prints("table 1\nexit 0")},
 	{"end_of_first", both("vrf $w DEL $w eth1 '\"vrfname\":\"red\"'"), prints("exit 0")},
 
+	// A table that's asked for may be another VRF's: so the kernel, unless net.vrf.strict_mode is 1.
+	{"table_of_another", both("ip -netns $w link add blue type vrf table 77; vrf $w ADD $w eth1 '\"vrfname\":\"red\",\"table\":77' > /dev/null; ip -netns $w -details link show red | grep -o 'table [0-9]*'"), prints("table 77\nexit 0")},
+	{"end_of_table_of_another", both("vrf $w DEL $w eth1 '\"vrfname\":\"red\"'"), prints("exit 0")},
+	{"table_of_another_refused", both("ip netns exec $w sh -c 'echo 1 > /proc/sys/net/vrf/strict_mode'; vrf $w ADD $w eth1 '\"vrfname\":\"red\",\"table\":77'; ip netns exec $w sh -c 'echo 0 > /proc/sys/net/vrf/strict_mode'; ip -netns $w link delete blue"), prints("cmdAdd failed: could not add VRF red: device or resource busy\nexit 0")},
+
 	// Where ours differs.
 	{"routes_keep_their_lifetimes", `ip -netns ours -6 route add fd00:88::/64 dev eth1 expires 3000; vrf ours ADD ours eth1 '"vrfname":"red"' > /dev/null
 		ip -netns ours -6 route show vrf red | grep -cE '^fd00:88::/64 dev eth1 .*expires [0-9]+sec'; vrf ours DEL ours eth1 '"vrfname":"red"'`, prints("1")},
