@@ -366,7 +366,7 @@ func TestSBRConcurrently(t *testing.T) {
 // waits for it for good.
 func TestSBRLockedByTheContainer(t *testing.T) {
 	a, prev := sbrWorld(t)
-	holder := nstest.Command(a.NetNS, "setpriv", "--reuid=65534", "--clear-groups", "flock", "/proc/self/ns/net", "sh", "-c", "echo; exec sleep 1d")
+	holder := nstest.Command(a.NetNS, "setpriv", "--reuid=65534", "--clear-groups", "flock", "--no-fork", "/proc/self/ns/net", "sh", "-c", "echo; exec sleep 1d")
 	out, err := holder.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
