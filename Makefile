@@ -50,8 +50,8 @@ unit: ## what can be tested without root, with nothing but Go, ip and nsenter; u
 	status=0; go test -short $$(go list ./... | grep -vE '/cmd/swiftcni$$|/internal/test/|/internal/tool/demo$$') || status=1; \
 	(cd cmd/swiftctl && go test -short ./...) || status=1; (cd cmd/swiftcni-exporter && go test -short .) || status=1; (cd cni/inprocess && go test -short .) || status=1; exit $$status
 
-# Other architectures whose unit tests run by qemu-user: one of 32 bits, a big-endian one, and those that are never tried otherwise.
-OTHERS := arm s390x riscv64 ppc64le mips64le loong64
+# Other architectures whose unit tests run by qemu-user: all of a release's. arm has 32 bits, and s390x is big-endian.
+OTHERS := arm64 arm riscv64 ppc64le s390x mips64le loong64
 
 arches: ## unit tests of other architectures by qemu-user, but for those that need the kernel itself (ARCHES="arm s390x" for less)
 	@mkdir -p .cache/arches; status=0; for arch in $(or $(ARCHES),$(OTHERS)); do log=.cache/arches/$$arch.log; \
