@@ -29,6 +29,11 @@ type Tap struct {
 	// Owner is the ID of the user who may open it, and Group that of the group whose members may.
 	// Root may anyway. With [NoOwner] for both, whoever may open /dev/net/tun may open it.
 	Owner, Group int
+	// Context is the security context that SELinux gives the tap. Without it that's the caller's.
+	// The policy must allow the caller to take it (dyntransition, and setcurrent of the caller
+	// itself), and must allow it to make a tap with the caller's descriptor. If it can't be taken,
+	// the error is an [io/fs.PathError] whose Op is "write".
+	Context string
 }
 
 // tunPath is the device that makes taps, on the caller's side: no file of a container is opened.
@@ -71,11 +76,8 @@ func (t *Tap) create(fd int) error {
 	var r ifreq
 	copy(r.name[:], t.Name)
 	binary.NativeEndian.PutUint16(r.data[:], flags)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&r))); errno != 0 {
-		if errno == unix.EBUSY { // a link has the name or the index
-			errno = unix.EEXIST
-		}
-		return t.refused(errno, "")
+	if err := t.attach(fd, &r); err != nil {
+		return err
 	}
 	for _, set := range [...]struct {
 		req   uint
@@ -90,6 +92,24 @@ func (t *Tap) create(fd int) error {
 		}
 	}
 	return nil
+}
+
+// attach makes the tap of a descriptor. Until it's persistent, it ends with that.
+func (t *Tap) attach(fd int, r *ifreq) error {
+	if t.Context != "" {
+		return t.attachAs(fd, r)
+	}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(r))); errno != 0 {
+		return t.notAttached(errno, "")
+	}
+	return nil
+}
+
+func (t *Tap) notAttached(errno unix.Errno, reason string) error {
+	if errno == unix.EBUSY { // a link has the name or the index
+		errno = unix.EEXIST
+	}
+	return t.refused(errno, reason)
 }
 
 func (t *Tap) refused(errno unix.Errno, reason string) error {

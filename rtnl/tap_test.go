@@ -57,6 +57,13 @@ func TestCreateTap(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", name, err, want)
 		}
 	}
+	// No policy knows such a context, nor does a kernel without SELinux.
+	for _, context := range []string{"a:b:c:s0", "a\x00b"} {
+		var file *fs.PathError
+		if err := CreateTap(c.ns, Tap{Name: "tap3", Context: context}); !errors.As(err, &file) || file.Op != "write" {
+			t.Errorf("context %q: %v", context, err)
+		}
+	}
 	c.must(t, func(b *Batch) { b.Delete(Link{Name: "tap0"}) })
 	for l, err := range c.Links(LinkFilter{}) {
 		if err != nil || l.Name != "lo" && l.Name != "br0" && l.Name != "tap1" && l.Name != "tap2-is-15-long" {

@@ -235,9 +235,9 @@ func (at *attaching) place() error {
 		}
 		var refused *rtnl.Error
 		if !errors.As(err, &refused) {
-			if at.keys.kind == tap { // the device can't be opened, and nothing was made
+			if at.keys.kind == tap { // nothing was made
 				at.undo.Pop()
-				err = at.refused(err)
+				err = at.noTap(err)
 			}
 			return err
 		}

@@ -3,10 +3,8 @@
 package device
 
 import (
-	"errors"
+	"io/fs"
 	"math"
-	"os"
-	"runtime"
 	"strconv"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
@@ -70,46 +68,23 @@ func (at *attaching) createTap() error {
 
 // makeTap makes it under a name.
 func (at *attaching) makeTap(name string) error {
-	t := rtnl.Tap{Name: name, Index: at.link.Index, MultiQueue: at.keys.tap.multiQueue, Owner: rtnl.NoOwner, Group: rtnl.NoOwner}
+	t := rtnl.Tap{Name: name, Index: at.link.Index, MultiQueue: at.keys.tap.multiQueue, Owner: rtnl.NoOwner, Group: rtnl.NoOwner, Context: at.keys.tap.label}
 	if owner := at.keys.tap.owner; owner != nil {
 		t.Owner = *owner
 	}
 	if group := at.keys.tap.group; group != nil {
 		t.Group = *group
 	}
-	return at.labelled(func() error { return rtnl.CreateTap(at.container, t) })
+	return rtnl.CreateTap(at.container, t)
 }
 
-// labelled makes a tap with a security context, if one is asked for. SELinux gives a tap the context
-// of the thread that makes it: the one for sockets doesn't count (selinux_tun_dev_create,
-// security/selinux/hooks.c). So a thread takes it, and ends with its work.
-func (at *attaching) labelled(create func() error) error {
-	label := at.keys.tap.label
-	if label == "" {
-		return create()
-	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread isn't used again
-		err := setContext(label)
-		if err == nil {
-			err = create()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-func setContext(label string) error {
-	f, err := os.OpenFile("/proc/thread-self/attr/current", os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(label)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
+// noTap is the error of a tap that wasn't asked for: its device can't be opened, or its context can't
+// be taken.
+func (at *attaching) noTap(err error) error {
+	if file, ok := err.(*fs.PathError); ok && file.Op == "write" {
 		e := fault.Of(fault.Wrap("failed set socket label", err))
 		e.Key = "selinuxContext"
 		return e
 	}
-	return nil
+	return at.refused(err)
 }

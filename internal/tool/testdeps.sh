@@ -10,7 +10,7 @@ add ip iproute2; add nft nftables; add iptables iptables; add runc runc; add bus
 add strace strace; add perf linux-perf; add gcc gcc; add qemu-system-x86_64 qemu-system-x86; add cpio cpio; add depmod kmod
 add firewalld firewalld; add ufw ufw; add dbus-daemon dbus-daemon; add dnsmasq dnsmasq-base; add linux.uml user-mode-linux; add iperf3 iperf3; add nsenter util-linux; add ping iputils-ping; add catatonit catatonit
 add rpm rpm; add mandoc mandoc; add podman podman; add conmon conmon; add crun crun; add containerd containerd; add bird bird2; add systemd-analyze systemd
-if [ "${1:-}" = worlds ]; then add etcd etcd-server; add openssl openssl; add debootstrap debootstrap; add dnf dnf; add createrepo_c createrepo-c; add qemu-system-aarch64 qemu-system-arm; add qemu-system-s390x qemu-system-misc; add qemu-system-ppc64 qemu-system-ppc; add qemu-system-mips64el qemu-system-mips; add qemu-s390x-static qemu-user-static; fi
+if [ "${1:-}" = worlds ]; then add etcd etcd-server; add checkpolicy checkpolicy; add openssl openssl; add debootstrap debootstrap; add dnf dnf; add createrepo_c createrepo-c; add qemu-system-aarch64 qemu-system-arm; add qemu-system-s390x qemu-system-misc; add qemu-system-ppc64 qemu-system-ppc; add qemu-system-mips64el qemu-system-mips; add qemu-s390x-static qemu-user-static; fi
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || need+=(libc6-dev)
 [ ${#need[@]} = 0 ] && exit 0
 

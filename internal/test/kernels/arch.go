@@ -54,7 +54,7 @@ func (a Arch) suffix() string {
 }
 
 // boot returns the command that boots a kernel with its first root file system.
-func (a Arch) boot(kernel, initrd string) *exec.Cmd {
+func (a Arch) boot(kernel, initrd, parameters string) *exec.Cmd {
 	args := append([]string{"-accel", "tcg", "-m", "512", "-net", "none", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"}, a.machine...)
-	return exec.Command(a.emulator, append(args, "-kernel", kernel, "-initrd", initrd, "-append", "console="+a.console+" panic=-1 quiet")...)
+	return exec.Command(a.emulator, append(args, "-kernel", kernel, "-initrd", initrd, "-append", "console="+a.console+" panic=-1 quiet"+parameters)...)
 }

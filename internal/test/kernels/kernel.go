@@ -34,8 +34,17 @@ type Kernel struct {
 	// Version is the output of uname -r in the guest.
 	Version string
 	// command returns the command that starts a guest. The guest has stage as its /mnt and starts
-	// the script /mnt/run. work is a directory for files that the start needs.
-	command func(stage, work string) (*exec.Cmd, error)
+	// the script /mnt/run. work is a directory for files that the start needs. parameters are the
+	// kernel's, as on its command line.
+	command    func(stage, work, parameters string) (*exec.Cmd, error)
+	parameters string
+}
+
+// With returns the kernel with parameters of its command line.
+func (k *Kernel) With(parameters string) *Kernel {
+	with := *k
+	with.parameters += " " + parameters
+	return &with
 }
 
 // Guest is the work of a booted kernel.
@@ -73,7 +82,7 @@ func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := k.command(stage, work)
+	cmd, err := k.command(stage, work, k.parameters)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // umlInit is the guest's first process, until it starts the commands. Its root file system is the
@@ -52,18 +53,18 @@ func UML(cache string) (*Kernel, error) {
 	}
 	return &Kernel{
 		Version: version,
-		command: func(stage, work string) (*exec.Cmd, error) { return uml(dir, stage, work) },
+		command: func(stage, work, parameters string) (*exec.Cmd, error) { return uml(dir, stage, work, parameters) },
 	}, nil
 }
 
 // uml writes the guest's init and returns the command that boots it.
-func uml(dir, stage, work string) (*exec.Cmd, error) {
+func uml(dir, stage, work, parameters string) (*exec.Cmd, error) {
 	init := filepath.Join(work, "init")
 	text := fmt.Sprintf(umlInit, stage, filepath.Join(dir, "modules"))
 	if err := os.WriteFile(init, []byte(text), 0o755); err != nil {
 		return nil, err
 	}
 	// uml_dir is ~/.uml by itself, where a guest that is killed leaves a directory.
-	return exec.Command("linux.uml", "uml_dir="+work, "mem=512M", "rootfstype=hostfs", "rootflags=/", "ro",
-		"con=null", "con0=null,fd:1", "quiet", "init="+init), nil
+	args := []string{"uml_dir=" + work, "mem=512M", "rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=null,fd:1", "quiet", "init=" + init}
+	return exec.Command("linux.uml", append(args, strings.Fields(parameters)...)...), nil
 }
