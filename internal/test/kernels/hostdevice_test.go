@@ -3,8 +3,13 @@
 package kernels
 
 import (
+	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 // A network card of a guest's, as only the first namespace gets links back. It's found in each way,
@@ -18,7 +23,15 @@ func lendsCard(t *testing.T, release Release) {
 	t.Helper()
 	files := plugin(t)
 	files["plugins/host-device"], files["plugins/static"] = files["plugins/bridge"], files["plugins/bridge"]
-	files["bin/lend"], files["bin/back"] = "testdata/lend", "testdata/back"
+	theirs, err := build.ReferencePlugins(io.Discard, "../../..", build.ReferenceVersion, "main/host-device")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files["ours/host-device"], files["reference/host-device"] = files["plugins/bridge"], filepath.Join(theirs, "host-device")
+	files["plugins/macvlan"], files["plugins/ipvlan"] = files["plugins/bridge"], files["plugins/bridge"]
+	for _, name := range []string{"lend", "back", "device", "driver-of"} {
+		files["bin/"+name] = filepath.Join("testdata", name)
+	}
 	const name = `'"device":"eth0"'`
 	steps := []step{
 		{"driver", "(modprobe virtio_pci || true) && modprobe virtio_net && back eth0 && ip link set lo up", contains("52:54:00:00:00:05")},
@@ -51,7 +64,60 @@ func lendsCard(t *testing.T, release Release) {
 			step{"restore_by_" + way.name, way.restore, prints("")},
 			step{"restored_by_" + way.name, "ip link show eth0", restored})
 	}
+	if release == Bookworm {
+		steps = slices.Concat(steps, onLentCard(), userspaceDriver)
+	}
 	boot(t, release.Kernel, files, steps)
+}
+
+// onLentCard: links of the container's own on the card that it has been lent.
+func onLentCard() (steps []step) {
+	const within = ` '"master":"net1","linkInContainer":true,'`
+	for _, kind := range []string{"macvlan", "ipvlan"} {
+		for _, s := range []step{
+			{"add_card", `ip netns add c1 && lend ADD c1 '"device":"eth0"'`, succeeds},
+			{"add", "device ADD " + kind + " c1" + within, prints("")},
+			{"is_on_it", "ip -netns c1 -d link show eth0", tells("eth0@net1:", kind+" mode ", "alias net/c1/eth0", ",UP")},
+			{"check", "device CHECK " + kind + " c1" + within, prints("")},
+			{"del", "device DEL " + kind + " c1" + within + " && ip -netns c1 -brief link | cut -d' ' -f1 | xargs", prints("lo net1")},
+			{"add_again", "device ADD " + kind + " c1" + within, prints("")},
+			{"del_card_first", `lend DEL c1 '"device":"eth0"' && ip link show eth0`, restored},
+			{"del_last", "device DEL " + kind + " c1" + within + " && ip -netns c1 -brief link | cut -d' ' -f1 && ip netns del c1", prints("lo")},
+		} {
+			s.name = kind + "_" + s.name
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// Keys for the card that a program of DPDK's has, and what an ADD by them prints.
+const (
+	byPCI, byID   = `'"pciBusID":"0000:00:05.0"'`, `'"runtimeConfig":{"deviceID":"0000:00:05.0"}'`
+	fixed         = `',"ipam":{"type":"static","addresses":[{"address":"10.7.0.1/24"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.7.0.254"}]}'`
+	leased        = `',"ipam":{"type":"host-local","subnet":"10.9.0.0/24"}'`
+	toldInterface = `"interfaces": [ { "name": "net1", "sandbox": "/run/netns/c1" } ]`
+	toldAddress   = `"ips": [ { "address": "10.7.0.1/24", "interface": 0 } ], "routes": [ { "dst": "0.0.0.0/0", "gw": "10.7.0.254" } ]`
+)
+
+// userspaceDriver: a driver that leaves the card to a program. The card isn't touched, and the
+// addresses are the program's. The reference says the same.
+var userspaceDriver = []step{
+	{"is_a_programs", "driver-of 0000:00:05.0 uio_pci_generic && ip netns add c1", prints("uio_pci_generic")},
+	{"told_by_pciBusID", both("PLUGINS=/mnt/$w lend ADD c1 " + byPCI), tells(toldInterface + " }exit 0")},
+	{"told_with_address", both("PLUGINS=/mnt/$w lend ADD c1 " + byPCI + fixed), tells(toldInterface+", "+toldAddress, "exit 0")},
+	{"told_by_deviceID", both("PLUGINS=/mnt/$w lend ADD c1 " + byID + fixed + " | tee /run/told"), tells(toldInterface+", "+toldAddress, "exit 0")},
+	{"told_check", both("PLUGINS=/mnt/$w lend CHECK c1 " + byID + fixed + `',"prevResult":'"$(cat /run/told)"`), prints("exit 0")},
+	{"told_del", both("PLUGINS=/mnt/$w lend DEL c1 " + byID + fixed + " && PLUGINS=/mnt/$w lend DEL c1 " + byPCI), prints("exit 0")},
+	{"told_dns", "lend ADD c1 " + byPCI + `',"ipam":{"type":"static","addresses":[{"address":"10.7.0.1/24"}],"dns":{"nameservers":["192.0.2.53"]}}'`, contains("192.0.2.53")},
+	{"told_its_network", "lend ADD c1 " + byPCI + `',"useInterfaceNetwork":true'`, refuses("useInterfaceNetwork is not supported for dpdk-bound devices")},
+	{"left_alone", "driver-of 0000:00:05.0; ip -netns c1 -brief link | cut -d' ' -f1", prints("uio_pci_generic\nlo")},
+	// Between ADD and DEL the driver may change, in either way: the lease ends.
+	{"its_own_driver_by_DEL", "lend ADD c1 " + byPCI + leased + " >/dev/null && driver-of 0000:00:05.0 none && back eth0 >/dev/null && lend DEL c1 " + byPCI + leased, prints("virtio-pci")},
+	{"no_lease_of_the_program", "ls /var/lib/cni/networks/lent | grep 10.9; ip link show eth0", restored},
+	{"a_programs_by_DEL", "lend ADD c1 " + byPCI + leased + " >/dev/null && driver-of 0000:00:05.0 uio_pci_generic && lend DEL c1 " + byPCI + leased, prints("uio_pci_generic")},
+	{"no_lease_of_the_container", "ls /var/lib/cni/networks/lent | grep 10.9; ip -netns c1 -brief link | cut -d' ' -f1", prints("lo")},
+	{"its_own_driver_again", "driver-of 0000:00:05.0 none && back eth0 && ip netns del c1", restored},
 }
 
 // contains is the check of an output.

@@ -21,7 +21,7 @@ var debianModules = []string{
 	"net/bridge", "net/netfilter", "net/ipv4", "net/ipv6", "net/8021q", "net/802", "net/llc", "net/sched",
 	"drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/ifb.ko", "drivers/net/vxlan",
 	"drivers/net/macvlan.ko", "drivers/net/ipvlan", "drivers/net/vrf.ko", "drivers/net/tun.ko", "drivers/net/tap.ko",
-	"drivers/virtio", "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "net/core/failover.ko",
+	"drivers/virtio", "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "net/core/failover.ko", "drivers/uio/uio.ko", "drivers/uio/uio_pci_generic.ko",
 	"lib", "crypto", "arch/x86/crypto/crc32c-intel.ko",
 }
 
