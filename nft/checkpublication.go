@@ -2,6 +2,8 @@
 
 package nft
 
+import "errors"
+
 // CheckPublication reports whether a publication, and the rules that its elements are for, are in
 // the ruleset as Publish made them. Errors: *MissingError for the first that is missing or
 // different.
@@ -10,13 +12,32 @@ func (c *Conn) CheckPublication(p Publication) error {
 		return err
 	}
 	es := p.elements()
-	found, _, err := c.lookUp(es)
+	for looks := 1; ; looks++ {
+		then, err := c.checkElements(&p, es)
+		var missing *MissingError
+		if looks == maxLooks || !errors.As(err, &missing) {
+			return err
+		}
+		// Between two questions another attachment may have left its ports to this one, whose elements were
+		// then at neither place.
+		if _, now, askErr := c.lookUp(nil); askErr != nil || now == then {
+			return err
+		}
+	}
+}
+
+// maxLooks bounds how often a check is repeated because the ruleset changed meanwhile.
+const maxLooks = 16
+
+// checkElements looks once. The generation is the one before that.
+func (c *Conn) checkElements(p *Publication, es []element) (generation uint32, _ error) {
+	found, generation, err := c.lookUp(es)
 	if err != nil || len(es) == 0 {
-		return err
+		return generation, err
 	}
 	for _, f := range dense(found) {
 		if v, ok := f.published(); ok && v.old && f.owner() == p.Owner.comment() {
-			return nil // the elements of an earlier version count until they are taken over
+			return generation, nil // the elements of an earlier version count until they are taken over
 		}
 	}
 	ask, waits := p.held(es, found)
@@ -25,17 +46,17 @@ func (c *Conn) CheckPublication(p Publication) error {
 		missing := &MissingError{Owner: p.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch {
 		case f == nil:
-			return missing
+			return generation, missing
 		case waits[e.id()] || sameElement(f, e):
 			continue
 		}
 		missing.Found = f.String()
-		return missing
+		return generation, missing
 	}
-	if err := c.checkWaiting(&p, ask); err != nil {
-		return err
+	if err := c.checkWaiting(p, ask); err != nil {
+		return generation, err
 	}
-	return c.checkPortRules(&p)
+	return generation, c.checkPortRules(p)
 }
 
 // held returns the elements of mappings that wait because another attachment of the container has
