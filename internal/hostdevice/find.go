@@ -67,16 +67,28 @@ func link(conn *rtnl.Conn, key, name string) (rtnl.LinkState, error) {
 }
 
 func (k *Keys) byMAC(conn *rtnl.Conn) (rtnl.LinkState, error) {
-	for l, err := range conn.Links(rtnl.LinkFilter{}) {
-		if err != nil {
-			return l, errNotFound("hwaddr", "failed to list node links: "+err.Error(), err)
-		}
-		if bytes.Equal(l.MAC, k.mac) {
-			return l, nil
-		}
+	l, ok, err := first(conn, func(l *rtnl.LinkState) bool { return bytes.Equal(l.MAC, k.mac) })
+	switch {
+	case err != nil:
+		return l, errNotFound("hwaddr", "failed to list node links: "+err.Error(), err)
+	case ok:
+		return l, nil
 	}
 	return rtnl.LinkState{}, fault.Because(errNotFound("hwaddr", "failed to find physical interface", nil),
 		"no link of the host has the address "+k.mac.String()+": another container may have it")
+}
+
+// first finds the first link of a conn's namespace that's wanted.
+func first(conn *rtnl.Conn, wanted func(*rtnl.LinkState) bool) (rtnl.LinkState, bool, error) {
+	for l, err := range conn.Links(rtnl.LinkFilter{}) {
+		if err != nil {
+			return l, false, err
+		}
+		if wanted(&l) {
+			return l, true, nil
+		}
+	}
+	return rtnl.LinkState{}, false, nil
 }
 
 // inDirectory returns the first link that a directory of sysfs names. sysfs shows the links of the

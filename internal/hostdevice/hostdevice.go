@@ -238,12 +238,8 @@ func (p *passage) stray() (found rtnl.LinkState, ok bool) {
 	if p.keys.device == "" {
 		return found, false
 	}
-	for l, err := range p.host.Links(rtnl.LinkFilter{}) {
-		if err == nil && isStray(l) && l.Alias == p.keys.device {
-			return l, true
-		}
-	}
-	return found, false
+	found, ok, _ = first(p.host, func(l *rtnl.LinkState) bool { return isStray(*l) && l.Alias == p.keys.device })
+	return found, ok
 }
 
 // take moves the link into the container.
@@ -261,7 +257,7 @@ func (at *attaching) take() error {
 		return fault.Wrap("failed to find "+strconv.Quote(p.ifName)+" in container NS", err)
 	}
 	at.link.Name, at.link.Index = p.ifName, index
-	return p.unmark(at.lent, index)
+	return nil
 }
 
 // refused is the error of a move. A link that is gone was another's faster.

@@ -42,13 +42,31 @@ func (p *passage) take(l rtnl.LinkState, container *rtnl.NetNS) error {
 	if !slices.Contains(l.AltNames, p.mark) {
 		b.Create(rtnl.AltName{Link: l.Index, Name: p.mark})
 	}
+	// A link that was back under its own name has nobody restored. Older kernels find the names to delete on the host alone.
+	unmark(&b, l, p.mark)
+	last := b.Len()
 	b.Set(rtnl.Link{Index: l.Index, NetNS: container, Name: p.ifName, Alias: l.Name})
 	err := p.host.Do(&b)
 	var refused rtnl.Refused
-	if errors.As(err, &refused) && len(refused) == 1 && refused[0].Errno == unix.EOPNOTSUPP {
-		return nil // before Linux 5.5 there are no alternative names
+	if !errors.As(err, &refused) {
+		return err
 	}
-	return err
+	for _, e := range refused {
+		// Before Linux 5.5 there are no alternative names. Another may have taken one away.
+		if e.Step == last || e.Errno != unix.EOPNOTSUPP && (e.Step < 2 || e.Errno != unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmark takes all marks away but one.
+func unmark(b *rtnl.Batch, l rtnl.LinkState, but string) {
+	for _, name := range l.AltNames {
+		if names.IsMoved(name) && name != but {
+			b.Delete(rtnl.AltName{Link: l.Index, Name: name})
+		}
+	}
 }
 
 // takeBack undoes take, however far that came.
@@ -115,11 +133,7 @@ func (p *passage) restore(l rtnl.LinkState) error {
 		return err
 	}
 	var b rtnl.Batch
-	for _, name := range l.AltNames {
-		if names.IsMoved(name) {
-			b.Delete(rtnl.AltName{Link: l.Index, Name: name})
-		}
-	}
+	unmark(&b, l, "")
 	b.Set(rtnl.Link{Index: l.Index, Alias: rtnl.NoAlias})
 	if err := p.host.Do(&b); err != nil && !fault.OnlyAbsent(err) {
 		return fault.Wrap("failed to unset alias of "+strconv.Quote(l.Name), err)
@@ -155,25 +169,6 @@ func (p *passage) rename(l rtnl.LinkState) (gone bool, taken error) {
 	return false, taken
 }
 
-// unmark takes the marks of earlier attachments from a link that the container has now. It was back
-// on the host under its own name, so that nobody has restored it. On its way it would have been
-// another's.
-func (p *passage) unmark(was rtnl.LinkState, index int) error {
-	var b rtnl.Batch
-	for _, name := range was.AltNames {
-		if names.IsMoved(name) && name != p.mark {
-			b.Delete(rtnl.AltName{Link: index, Name: name})
-		}
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	if err := p.inside.Do(&b); err != nil && !fault.OnlyAbsent(err) {
-		return fault.Wrap("take the marks of earlier attachments away", err)
-	}
-	return nil
-}
-
 // hostName is a moved link's name on the host. The container may have changed the alias, but not
 // what the configuration says. "" is a name that nobody knows any more.
 func (k *Keys) hostName(l rtnl.LinkState) string {
@@ -207,9 +202,14 @@ func marked(conn *rtnl.Conn, mark string) (l rtnl.LinkState, ok bool, _ error) {
 
 // inContainer finds the attachment's link in the container, by its mark, or by one of the names that
 // it may have. Older kernels than 6.6, or than its fixes, leave alternative names behind:
-// look-ups don't find them, but the link has them. The reference's has no mark, but an alias.
+// look-ups don't find them, but the link has them, whatever the container calls it. The reference's
+// has no mark, but an alias.
 func (p *passage) inContainer(names ...string) (l rtnl.LinkState, ok bool, err error) {
 	if l, ok, err = marked(p.inside, p.mark); ok || err != nil {
+		return l, ok, err
+	}
+	l, ok, err = first(p.inside, func(l *rtnl.LinkState) bool { return slices.Contains(l.AltNames, p.mark) })
+	if ok || err != nil {
 		return l, ok, err
 	}
 	for _, name := range names {
@@ -218,7 +218,7 @@ func (p *passage) inContainer(names ...string) (l rtnl.LinkState, ok bool, err e
 		case fault.Absent(err):
 		case err != nil:
 			return l, false, err
-		case isName(l.Alias) && (slices.Contains(l.AltNames, p.mark) || !isMoved(l)):
+		case isName(l.Alias) && !isMoved(l):
 			return l, true, nil
 		}
 	}
