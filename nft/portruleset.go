@@ -5,7 +5,6 @@ package nft
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -37,7 +36,6 @@ const (
 	preroutePorts  = "prerouting-ports"
 	outputPorts    = "output-ports"
 	postroutePorts = "postrouting-ports"
-	unmarkPorts    = "unmark-ports"
 	localnetChain  = "localnet4"
 	whenChain      = "when"
 )
@@ -70,15 +68,11 @@ func portChains(sets []set) (cs []chain) {
 	local := jump("fib daddr type local ", []expr.Any{
 		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(unix.RTN_LOCAL)}}, portsChain)
-	cs = append(cs, all.chain(),
+	return append(cs, all.chain(),
 		chain{masqueradeTable, preroutePorts, hook{"nat", prerouting, "dstnat", unix.NF_INET_PRE_ROUTING, -100}, []portRule{local}},
 		chain{masqueradeTable, outputPorts, hook{"nat", "output", "-100", unix.NF_INET_LOCAL_OUT, -100}, []portRule{local}},
-		chain{masqueradeTable, postroutePorts, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets, masquerade())},
+		chain{masqueradeTable, postroutePorts, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets)},
 		chain{masqueradeTable, localnetChain, hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}, []portRule{localnet()}})
-	if rules := unmarkRules(sets); rules != nil {
-		cs = append(cs, chain{masqueradeTable, unmarkPorts, hook{"nat", postrouting, "srcnat - 1", unix.NF_INET_POST_ROUTING, 99}, rules})
-	}
-	return cs
 }
 
 // condition returns the chain that leads to a group's chain if the packet matches all conditions.
@@ -199,25 +193,24 @@ func (f portFamily) onlyText() string { return pick(f, "meta nfproto ipv4", "met
 // masqueradeRules masquerade connections by our mappings. Those that come back into the subnet need
 // it because the answer wouldn't pass the host. Those from 127.0.0.1 need it because the answer
 // wouldn't leave the container; IPv6 has no route_localnet. Our connections have the mark. Others,
-// such as Services of Kubernetes, lead to the same containers and keep the client's address. do ends
-// each rule.
-func masqueradeRules(sets []set, do portRule) (rules []portRule) {
+// such as Services of Kubernetes, lead to the same containers and keep the client's address.
+func masqueradeRules(sets []set) (rules []portRule) {
 	var looped [32]bool
 	for _, r := range rolesOf(sets, hairpinName, masqAllName, snatName) {
 		switch {
 		case r.head == hairpinName:
-			rules = append(rules, r.family.hairpinRule(r.set(), r.length(), r.bit, do))
+			rules = append(rules, r.family.hairpinRule(r.set(), r.length(), r.bit))
 		case r.head == masqAllName:
-			rules = append(rules, r.family.masqAllRule(r.set(), r.bit, do))
+			rules = append(rules, r.family.masqAllRule(r.set(), r.bit))
 		case r.family == family4 && !looped[r.bit]:
-			rules = append(rules, loopbackRule(r.bit, do))
+			rules = append(rules, loopbackRule(r.bit))
 			looped[r.bit] = true
 		}
 	}
 	return rules
 }
 
-func (f portFamily) hairpinRule(s set, length, bit int, do portRule) portRule {
+func (f portFamily) hairpinRule(s set, length, bit int) portRule {
 	es, text := ours(bit)
 	es = append(append(es, f.only()...), f.destination(0)...)
 	es = append(es, f.source(f.bits()/32)...)
@@ -226,47 +219,21 @@ func (f portFamily) hairpinRule(s set, length, bit int, do portRule) portRule {
 		es = append(es, f.mask(length, f.bits()/32))
 		text += " & " + f.maskText(length)
 	}
-	es = append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name})
-	return portRule{text + " @" + s.name + " " + do.text, append(es, do.exprs...)}
+	return portRule{text + " @" + s.name + " masquerade", append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name}, &expr.Masq{})}
 }
 
-func (f portFamily) masqAllRule(s set, bit int, do portRule) portRule {
+func (f portFamily) masqAllRule(s set, bit int) portRule {
 	es, text := ours(bit)
 	es = append(append(es, f.only()...), f.destination(0)...)
-	es = append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name})
-	return portRule{text + " " + pick(f, "ip", "ip6") + " daddr @" + s.name + " " + do.text, append(es, do.exprs...)}
+	return portRule{text + " " + pick(f, "ip", "ip6") + " daddr @" + s.name + " masquerade",
+		append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name}, &expr.Masq{})}
 }
 
-func loopbackRule(bit int, do portRule) portRule {
+func loopbackRule(bit int) portRule {
 	es, text := ours(bit)
 	es = append(es, family4.only()...)
 	es = append(es, compare(family4.sourceOffset(), expr.CmpOpEq, loopback4())...)
-	return portRule{text + " ip saddr 127.0.0.0/8 " + do.text, append(es, do.exprs...)}
-}
-
-func masquerade() portRule { return portRule{"masquerade", []expr.Any{&expr.Masq{}}} }
-
-// unmarkRules take the mark back from packets that won't be masqueraded. Rules of others masquerade whatever
-// has the bit: netavark's, for one, and those of the reference's portmap, which stay when its containers have
-// gone. The containers' servers would no longer see who their clients are.
-func unmarkRules(sets []set) []portRule {
-	rules := masqueradeRules(sets, portRule{"accept", []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
-	var done []role
-	for _, r := range rolesOf(sets, snatName) {
-		r = role{family: r.family, bit: r.bit}
-		if published := r.family.published(); slices.Contains(sets, published) && !slices.Contains(done, r) {
-			rules, done = append(rules, r.family.unmarkRule(published, r.bit)), append(done, r)
-		}
-	}
-	return rules
-}
-
-func (f portFamily) unmarkRule(published set, bit int) portRule {
-	es, text := ours(bit)
-	es = append(append(es, f.only()...), f.destination(0)...)
-	es = append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: published.name})
-	return portRule{fmt.Sprintf("%s %s daddr @%s meta mark set meta mark & 0x%08x", text, pick(f, "ip", "ip6"), published.name, ^uint32(1<<bit)),
-		append(es, setMark(^uint32(1<<bit), 0)...)}
+	return portRule{text + " ip saddr 127.0.0.0/8 masquerade", append(es, &expr.Masq{})}
 }
 
 func loopback4() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8) }

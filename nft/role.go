@@ -57,8 +57,7 @@ const (
 )
 
 // MasqueradeMark is the bit of a packet's mark that says that the packet may be masqueraded, from
-// the host's port on. A packet that won't be loses it before source NAT. The reference's portmap has the
-// same bit.
+// the host's port on to the end of its way through the host. The reference's portmap has the same.
 const MasqueradeMark = 0x2000
 
 const usualBit = 13 // of MasqueradeMark

@@ -142,12 +142,6 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 	p.wantSilence("red", "10.89.9.2")
 	p.wantSilence("blue", "10.89.8.2")
 	p.reaches("plain", "10.89.8.2")
-	// netavark's rules, which are there by now, masquerade packets with a mark that ours have for a while.
-	p.run("served", "--network", "plain", "-p", "8081:80")
-	p.wantPage(theOutside, box.BoxIPv4, "8081")
-	if got, err := p.from(theOutside, "sh", "-c", `printf 'GET /cgi-bin/who HTTP/1.0\r\n\r\n' | timeout 60 busybox nc "$0" 8081`, box.BoxIPv4); err != nil || !strings.HasSuffix(got, "[::ffff:"+box.RouterIPv4+"]") {
-		t.Errorf("the client is %q, %v, want %s", got, err, box.RouterIPv4)
-	}
 	if link := p.podman("exec", "red", "ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1400") {
 		t.Errorf("red has\n%s", link)
 	}
@@ -164,7 +158,7 @@ func TestPodman5KindsOfNetworks(t *testing.T) {
 		!strings.Contains(err.Error(), "options.colour: isn't an option of this driver") {
 		t.Errorf("an unknown option: %v", err)
 	}
-	p.remove(append(networks, "i1", "i2", "both", "served")...)
+	p.remove(append(networks, "i1", "i2", "both")...)
 	p.wantNothing("all are removed")
 }
 
