@@ -5,6 +5,7 @@
 package worlds_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -66,7 +67,8 @@ func (h *host) startTimes(what string, start func(networked bool), end func()) {
 	}
 	starts, ends := make([][]time.Duration, len(contestants)), make([][]time.Duration, len(contestants))
 	for round := range rounds + 1 {
-		for i, c := range contestants {
+		for _, i := range rand.Perm(len(contestants)) {
+			c := contestants[i]
 			h.use(c.plugins)
 			var r *resident
 			if c.resident {
