@@ -69,6 +69,17 @@ func (w *lending) del() {
 	}
 }
 
+// delBy detaches by the way to the namespace that has the link: the link comes back, and its lease ends.
+func (w *lending) delBy(way string) {
+	w.t.Helper()
+	w.a.NetNS = way
+	w.del()
+	if got := w.leases(); got != nil {
+		w.t.Error(got)
+	}
+	w.untouched("DEL")
+}
+
 // leases are the files of the network's leases.
 func (w *lending) leases() []string {
 	w.t.Helper()
@@ -482,12 +493,7 @@ func TestHostDeviceKeepsAddressOnWrongWay(t *testing.T) {
 					t.Fatalf("the leases are %q, the container has %v", w.leases(), shown(t, way, "eth0"))
 				}
 			}
-			w.a.NetNS = way
-			w.del()
-			if got := w.leases(); got != nil {
-				t.Error(got)
-			}
-			w.untouched("DEL")
+			w.delBy(way)
 		})
 	}
 }
@@ -553,12 +559,7 @@ func TestHostDeviceWithoutMark(t *testing.T) {
 				t.Fatalf("the leases are %q, the container has %v", w.leases(), shown(t, way, "eth0"))
 			}
 			// Another link without a mark is no reason to keep it, once the device is back.
-			w.a.NetNS = way
-			w.del()
-			if got := w.leases(); got != nil {
-				t.Error(got)
-			}
-			w.untouched("DEL")
+			w.delBy(way)
 		})
 	}
 }

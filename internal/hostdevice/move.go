@@ -42,7 +42,8 @@ func (p *passage) take(l rtnl.LinkState, container *rtnl.NetNS) error {
 	if !slices.Contains(l.AltNames, p.mark) {
 		b.Create(rtnl.AltName{Link: l.Index, Name: p.mark})
 	}
-	// A link that was back under its own name has nobody restored. Older kernels find the names to delete on the host alone.
+	// Nobody has restored a link that came back under its own name. Older kernels find its marks on the host alone.
+	marks := b.Len()
 	unmark(&b, l, p.mark)
 	last := b.Len()
 	b.Set(rtnl.Link{Index: l.Index, NetNS: container, Name: p.ifName, Alias: l.Name})
@@ -53,7 +54,7 @@ func (p *passage) take(l rtnl.LinkState, container *rtnl.NetNS) error {
 	}
 	for _, e := range refused {
 		// Before Linux 5.5 there are no alternative names. Another may have taken one away.
-		if e.Step == last || e.Errno != unix.EOPNOTSUPP && (e.Step < 2 || e.Errno != unix.ENOENT) {
+		if e.Step == last || e.Errno != unix.EOPNOTSUPP && (e.Step < marks || e.Errno != unix.ENOENT) {
 			return err
 		}
 	}
