@@ -329,6 +329,51 @@ func TestNetavarkTeardownGoesOn(t *testing.T) {
 	w.finish()
 }
 
+// A teardown looks where the addresses say. It lists nothing, so it costs the same beside any number
+// of others, and the rules stay for the next container. Only where podman has lost the addresses does it look
+// everywhere.
+func TestNetavarkTeardownListsNothing(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"},{"subnet":"fd77::/64"}]`), "create")
+	setups := map[string]string{}
+	for i, name := range []string{"c1", "c2"} {
+		if err := w.netns(name); err != nil {
+			t.Fatal(err)
+		}
+		setups[name] = callOf(network, name, fmt.Sprintf(`"port_mappings":[{"host_port":808%d,"container_port":80,"protocol":"tcp"}],`+
+			`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.%d","fd77::%d"]}`, i, i+2, i+2))
+		w.drives(setups[name], "setup", netnsPath(name))
+	}
+	lists := func(input string) int {
+		t.Helper()
+		trace := filepath.Join(t.TempDir(), "trace")
+		teardown := driverCommand("teardown", netnsPath("c2"))
+		cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "trace=sendto,sendmsg", "-o", trace}, teardown.Args...)...)
+		cmd.Env = teardown.Env
+		if a, err := w.capture(cmd, []byte(input)); err != nil || a.status != 0 {
+			t.Fatalf("teardown: %v, status %d: %s%s", err, a.status, a.stdout, a.stderr)
+		}
+		text, err := os.ReadFile(trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(text), "NLM_F_DUMP")
+	}
+	rules := w.must("", "nft", "list", "chain", "inet", "swiftcni", "ports")
+	if n := lists(setups["c2"]); n != 0 {
+		t.Errorf("a teardown made %d listings", n)
+	}
+	if now := w.must("", "nft", "list", "chain", "inet", "swiftcni", "ports"); now != rules {
+		t.Errorf("rules after a teardown: %s\nwant %s", now, rules)
+	}
+	w.drives(setups["c2"], "setup", netnsPath("c2"))
+	if n := lists(strings.Replace(setups["c2"], `"static_ips"`, `"x"`, 1)); n == 0 {
+		t.Error("a teardown that doesn't know the addresses made no listing")
+	}
+	w.drives(setups["c1"], "teardown", netnsPath("c1"))
+	w.finish()
+}
+
 // Wrong input is one error object, before anything is touched.
 func TestNetavarkDriverRefuses(t *testing.T) {
 	w := newWorld(t, t.TempDir())

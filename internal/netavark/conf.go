@@ -15,6 +15,9 @@ import (
 // defaultMetric is that of the default routes, as netavark has it.
 const defaultMetric = 100
 
+// version is that of the specification that the call is said in.
+const version = "1.1.0"
+
 // conf says the call in the words of the plugin bridge (docs/keys.md). Ports and the way through the
 // host's firewalls are members of its chain.
 func (c *call) conf() ([]byte, error) {
@@ -23,7 +26,7 @@ func (c *call) conf() ([]byte, error) {
 		n.link = linkOf(n.id)
 	}
 	w := jsontext.NewWriter(nil).Open('{')
-	w.Text("cniVersion", "1.1.0")
+	w.Text("cniVersion", version)
 	w.Text("name", n.name)
 	w.Text("type", "bridge")
 	w.Text("bridge", n.link)
@@ -70,7 +73,29 @@ func (c *call) conf() ([]byte, error) {
 		return nil, err
 	}
 	w.Close('}')
+	if c.teardown {
+		c.writePrevious(w)
+	}
 	return w.Close('}').Bytes(), nil
+}
+
+// writePrevious tells a teardown which addresses setup had, as a runtime hands a result back.
+// Otherwise it would look everywhere for what the attachment has. What isn't all of them is none.
+func (c *call) writePrevious(w *jsontext.Writer) {
+	n := &c.network
+	if n.chooses || len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, func(a netip.Addr) bool { _, ok := n.subnetOf(a); return !ok }) {
+		return
+	}
+	w.Key("prevResult").Open('{')
+	w.Text("cniVersion", version)
+	w.Key("ips").Open('[')
+	for _, a := range c.addrs {
+		s, _ := n.subnetOf(a)
+		w.Item().Open('{')
+		w.Text("address", netip.PrefixFrom(a, s.prefix.Bits()).String())
+		w.Close('}')
+	}
+	w.Close(']').Close('}')
 }
 
 // writeIPAM gives the addresses that podman has chosen, or else lets host-local choose those that the

@@ -51,7 +51,7 @@ func podStartTimes(c *containerd) {
 
 // rounds is how often each is started; the first time isn't counted, since it makes bridges and
 // base chains.
-const rounds = 9
+const rounds = 15
 
 // startTimes tells how long a start and a removal take without a network, with the reference's
 // plugins, and with swiftcni in their place, without and with a resident, in turns. Nothing is judged by it: a few rounds on a
