@@ -94,6 +94,47 @@ func TestDHCPSocket(t *testing.T) {
 	}
 }
 
+// A host that lacks file descriptors for a while doesn't end the daemon: it has leases to renew.
+func TestDHCPOutlastsShortage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dhcp.sock")
+	cmd := exec.Command("sh", "-c", "ulimit -n 16 && exec swiftctl dhcp --socketpath "+path)
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	for end := time.Now().Add(time.Minute); !greeted(path); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody answers")
+		}
+	}
+	var callers []net.Conn
+	for range 32 {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		callers = append(callers, c)
+	}
+	if line, err := bufio.NewReader(log).ReadString('\n'); err != nil || !strings.Contains(line, "too many open files") {
+		t.Errorf("it says %q, %v", line, err)
+	}
+	for _, c := range callers {
+		c.Close()
+	}
+	go func() { _, _ = io.Copy(io.Discard, log) }() // it may say so several times
+	if !greeted(path) {
+		t.Error("nobody answers any more")
+	}
+	_ = cmd.Process.Signal(unix.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 // A relative path of the process's number is wrong usage, as for the reference.
 func TestDHCPUsage(t *testing.T) {
 	out, err := exec.Command("swiftctl", "dhcp", "-pidfile=pid").CombinedOutput()

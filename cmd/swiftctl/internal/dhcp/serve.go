@@ -9,8 +9,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The protocol is that of Go's net/rpc over HTTP. The package itself isn't used: it would bring
@@ -69,7 +73,16 @@ func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return err
+			if !isShortage(err) {
+				return err
+			}
+			// It passes when a call ends, or a lease. Those that are there must be renewed meanwhile.
+			d.o.Log("accept: %v", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(shortagePause):
+			}
+			continue
 		}
 		calls.Go(func() {
 			defer conn.Close()
@@ -80,6 +93,14 @@ func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
 			}
 		})
 	}
+}
+
+// shortagePause is between two tries to accept a call for which the host lacks something.
+const shortagePause = 100 * time.Millisecond
+
+// isShortage reports whether an error of accept(2) is a lack of file descriptors or memory.
+func isShortage(err error) bool {
+	return slices.ContainsFunc([]unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM}, func(e unix.Errno) bool { return errors.Is(err, e) })
 }
 
 // maxHeader bounds the lines of HTTP, in bytes.
