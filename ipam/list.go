@@ -69,6 +69,44 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 	}
 }
 
+// Leaseless lists the owners of records that hold no lease, in no order. Another program, such as
+// host-local, has ended their leases. The records end when the store is next opened for a change.
+func (s *Store) Leaseless() iter.Seq2[Owner, error] {
+	return func(yield func(Owner, error) bool) {
+		if s.side < 0 {
+			return
+		}
+		for name, err := range s.names(s.side, ".") {
+			if err != nil {
+				yield(Owner{}, err)
+				return
+			}
+			if strings.HasPrefix(name, "@") {
+				continue
+			}
+			r, ok, err := s.readRecordNamed(name)
+			if err == nil && ok {
+				var held bool
+				held, err = s.holdsAny(&r)
+				ok = !held
+			}
+			if (ok || err != nil) && !yield(r.Owner, err) {
+				return
+			}
+		}
+	}
+}
+
+// holdsAny reports whether a record's owner holds one of its addresses.
+func (s *Store) holdsAny(r *Record) (bool, error) {
+	for _, a := range r.Addrs {
+		if held, err := s.holds(r.Owner, a); held || err != nil {
+			return held, err
+		}
+	}
+	return false, nil
+}
+
 // recordsByScan lists owners from their leases, for a sidecar that can't be mended.
 func (s *Store) recordsByScan(yield func(Record, error) bool) {
 	held, _, err := s.scan()

@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -207,45 +205,16 @@ func hasEvidence(ctx context.Context, dir, network string) (found bool, err erro
 	if err != nil {
 		return false, err
 	}
-	leased := map[ipam.Owner]bool{}
-	for r, recordErr := range store.Records() {
-		if recordErr != nil {
-			err = recordErr
-			break
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for r, err := range store.Records() {
+		if err != nil || r.Boot != "" {
+			return err == nil, err
 		}
-		if found = r.Boot != ""; found {
-			break
-		}
-		leased[r.Owner] = true
 	}
-	if err = errors.Join(err, store.Close()); found || err != nil {
-		return found, err
-	}
-	return hasOthers(filepath.Join(dir, ".swiftcni", network), leased)
-}
-
-// hasOthers reports whether a network's sidecar has records of others than those who have leases. Their leases were ended by a
-// program that doesn't know of records, and the store forgets them once it's opened for a change.
-func hasOthers(sidecar string, leased map[ipam.Owner]bool) (bool, error) {
-	names, err := os.ReadDir(sidecar)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return slices.ContainsFunc(names, func(e fs.DirEntry) bool {
-		return e.Type() == fs.ModeSymlink && !strings.HasPrefix(e.Name(), "@") && !leased[recordOwner(sidecar, e.Name())]
-	}), err
-}
-
-// recordOwner is the owner of a record: its name says it, or the end of its text.
-func recordOwner(sidecar, name string) ipam.Owner {
-	id, ifName, ok := strings.Cut(name, ":")
-	if !ok {
-		text, _ := os.Readlink(filepath.Join(sidecar, name)) // one that's gone is nobody's
-		_, quoted, _ := strings.Cut(text, ` "`)
-		lease, _ := strconv.Unquote(`"` + quoted)
-		id, ifName, _ = strings.Cut(lease, "\r\n")
-	}
-	return ipam.Owner{ContainerID: id, IfName: ifName}
+	next, stop := iter.Pull2(store.Leaseless())
+	defer stop()
+	_, err, found = next()
+	return found && err == nil, err
 }
 
 func printReclaimed(w io.Writer, list []*reclaimed) error {
