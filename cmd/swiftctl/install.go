@@ -81,10 +81,17 @@ func newInstall() *cobra.Command {
 		}
 		in.out = cmd.OutOrStdout()
 		in.seekers = in.machine.seekers()
+		w := cmd.ErrOrStderr()
 		if in.uninstall {
-			return in.remove(args, self)
+			err = in.remove(args, self)
+		} else {
+			err = in.put(w, args, self)
 		}
-		return in.put(cmd.ErrOrStderr(), args, self)
+		if in.dry && err == nil {
+			// What it prints is to the letter what the real run prints.
+			fmt.Fprintln(w, "this was a dry run: nothing has been changed")
+		}
+		return err
 	})
 	return cmd
 }

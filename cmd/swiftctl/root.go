@@ -18,10 +18,12 @@ func newRoot() *cobra.Command {
 			"the program swiftcni. It looks at the traces of the plugins on the host: leases, links and the ruleset. So it needs\n" +
 			"no daemon, and no memory of its own.",
 		Args:          cobra.NoArgs,
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}")
 	root.AddCommand(newAttach(), newBench(), newDetach(), newDHCP(), newLs(), newCheck(), newSync(), newExplain(), newAdopt(), newGC(), newHook(), newInstall(), newServe(), newRest(), newTry(), newVersion())
 	return root
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,8 +18,13 @@ func newVersion() *cobra.Command {
 		Short: "Print the program's version and the CNI versions that it speaks",
 		Args:  cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "swiftctl %s\nCNI %s\n", cmp.Or(cni.Version(), "devel"), strings.Join(cni.Versions(), ", "))
+			_, err := io.WriteString(cmd.OutOrStdout(), versionText())
 			return err
 		}),
 	}
+}
+
+// versionText is also what --version prints.
+func versionText() string {
+	return fmt.Sprintf("swiftctl %s\nCNI %s\n", cmp.Or(cni.Version(), "devel"), strings.Join(cni.Versions(), ", "))
 }
