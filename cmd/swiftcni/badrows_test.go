@@ -139,7 +139,7 @@ func badTypes() []badInput {
 	for _, addr := range []string{"192.0.2.1/24", "192.0.2.256", "2001:db8::1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::ffff:127.0.0.1"} {
 		list = append(list, badInput{name: "outboundAddr4 " + addr, replace: `outboundAddr4="` + addr + `"`, code: 7, key: "outboundAddr4"})
 	}
-	for _, addr := range []string{"192.0.2.1", "2001:db8::1/64", "::", "::1", "ff02::1", "fe80::1%eth0", "::ffff:192.0.2.1"} {
+	for _, addr := range []string{"192.0.2.1", "2001:db8::1/64", "::", "::1", "ff02::1", "fe80::1", "fe80::1%eth0", "::ffff:192.0.2.1"} {
 		list = append(list, badInput{name: "outboundAddr6 " + addr, replace: `outboundAddr6="` + addr + `"`, code: 7, key: "outboundAddr6"})
 	}
 	for key, value := range map[string]string{"mtu": "1.5", "Mtu": `"Auto"`, "mTU": `""`, "vlan": "1e99", "queues": "0", "groupFwdMask": "65536", "groupfwdmask": "-1", "GroupFwdMask": "7", "GROUPFWDMASK": "16388", "MTU": "65536"} {

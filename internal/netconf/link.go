@@ -55,12 +55,12 @@ func (l *Link) readOutbound(r *jsontext.Reader, family int) error {
 		return err
 	}
 	// By the first byte: this network, loopback, multicast and beyond, of IPv4; special addresses and
-	// multicast, of IPv6.
+	// multicast, of IPv6. A link-local one means nothing beyond its link.
 	first := a.As16()[0]
 	if a.Is4() {
 		first = a.As4()[0]
 	}
-	if a.Is4() != (family == 0) || first == 0 || first == 0xff || a.Is4() && (first == 127 || first >= 224) {
+	if a.Is4() != (family == 0) || first == 0 || first == 0xff || a.Is4() && (first == 127 || first >= 224) || a.Is6() && a.IsLinkLocalUnicast() {
 		r.Invalid("expected a host's address, of IPv4 for outboundAddr4 and of IPv6 for outboundAddr6")
 		*a = netip.Addr{}
 	}

@@ -37,6 +37,15 @@ func (t bridge) lookAtBridge(c *checking) error {
 		return fault.Wrong("bridge " + strconv.Quote(k.Name) + " isn't promiscuous")
 	}
 	c.bridge = l
+	if k.GroupFwdMask != 0 {
+		now, err := c.host.Bridge(k.Name)
+		if err != nil {
+			return fault.Wrap("failed to lookup bridge "+strconv.Quote(k.Name), err)
+		}
+		if int(now.GroupFwdMask) != k.GroupFwdMask {
+			return fault.Wrong("bridge " + strconv.Quote(k.Name) + " has the group_fwd_mask " + strconv.Itoa(int(now.GroupFwdMask)) + ", not " + strconv.Itoa(k.GroupFwdMask))
+		}
+	}
 	_, joined, err := t.findUplink(c.host)
 	if err == nil && !joined {
 		return fault.Wrong("uplinkInterface " + strconv.Quote(t.conf.Bridge.Uplink) + " is not a port of the bridge")
