@@ -61,8 +61,10 @@ type takeover struct {
 
 // takeOver reads the rules and sets of an earlier version.
 func (c *Conn) takeOver(s survey) (t takeover, err error) {
+	former := []chain{{table: masqueradeTable, name: formerPorts}}
 	if len(s.old) == 0 {
-		return t, nil
+		t.chains, err = c.present(former)
+		return t, err
 	}
 	ports := oldPorts{chosen: map[netip.Addr]rune{}}
 	for _, x := range s.old {
@@ -81,7 +83,7 @@ func (c *Conn) takeOver(s survey) (t takeover, err error) {
 			return t, err
 		}
 	}
-	if t.chains, err = c.present(append(oldChains(s.old), ports.chains()...)); err != nil {
+	if t.chains, err = c.present(slices.Concat(former, oldChains(s.old), ports.chains())); err != nil {
 		return t, err
 	}
 	t.sets = append(t.sets, setsOf(t.elements)...)

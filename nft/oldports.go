@@ -25,6 +25,9 @@ const (
 	oldHostPort6 keyKind = "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"
 )
 
+// formerPorts was the chain of masquerade for ports when it stood among everybody's source NAT.
+const formerPorts = "postrouting-ports"
+
 // oldHairpin returns the set that an earlier version had for the addresses of a prefix's subnet.
 func oldHairpin(p netip.Prefix) set {
 	f := familyOf(p.Addr())

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -226,6 +227,41 @@ func TestMasqueradeLeavesMulticastAlone(t *testing.T) {
 		{"fd00:1::2", "ff02::4242%out", "fd00:1::2"},
 	} {
 		datagram{from: w.host, source: x.source, at: w.outside, to: x.to}.wantSource(t, x.want, "sent by the host")
+	}
+}
+
+// Rules of others masquerade what has the mark of portmap's: netavark's, and those that stay of the reference's. They
+// may be older than ours, or newer.
+func TestPublishedPortShowsItsClients(t *testing.T) {
+	others := map[string]func(ns string){
+		"netavark's": func(ns string) {
+			nstest.Run(t, ns, "nft", "add table inet netavark; add chain inet netavark POSTROUTING { type nat hook postrouting priority srcnat; }; "+
+				"add rule inet netavark POSTROUTING meta mark and 0x2000 == 0x2000 masquerade")
+		},
+		"the reference's": func(ns string) {
+			for _, tables := range []string{"iptables-nft", "ip6tables-nft"} {
+				nstest.Run(t, ns, tables, "-t", "nat", "-A", "POSTROUTING", "-m", "mark", "--mark", "0x2000/0x2000", "-j", "MASQUERADE")
+			}
+		},
+	}
+	p := publication("c1", "10.1.0.2/24 fd00:1::2/64")
+	p.Ports = []PortMapping{{Protocol: UDP, HostPort: port, ContainerPort: port}}
+	for name, load := range others {
+		for _, first := range []bool{true, false} {
+			w := newWorld(t)
+			if first {
+				load(w.host)
+			}
+			publish(t, w.conn, p)
+			if !first {
+				load(w.host)
+			}
+			why := fmt.Sprintf("beside %s rules, which are older: %v", name, first)
+			datagram{from: w.outside, at: w.c1, to: "198.51.100.1"}.wantSource(t, "198.51.100.2", why)
+			datagram{from: w.outside, at: w.c1, to: "2001:db8::1"}.wantSource(t, "2001:db8::2", why)
+			datagram{from: w.c2, source: "10.1.0.3", at: w.c1, to: "10.1.0.1"}.wantSource(t, "10.1.0.1", why+", from a neighbour")
+			must(t, w.conn.CheckPublication(p))
+		}
 	}
 }
 

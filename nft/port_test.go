@@ -250,7 +250,7 @@ func TestCheckPortsFindsWhatIsMissing(t *testing.T) {
 		"flush chain inet swiftcni ports",
 		"flush chain inet swiftcni prerouting-ports",
 		"flush chain inet swiftcni output-ports",
-		"flush chain inet swiftcni postrouting-ports",
+		"flush chain inet swiftcni masquerade-ports",
 		"delete chain inet swiftcni localnet4",
 		"insert rule inet swiftcni ports accept",
 		"flush ruleset",

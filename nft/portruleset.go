@@ -5,6 +5,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -32,12 +33,12 @@ func (b *batch) portChain(c portChain) { b.chain(c.chain()) }
 // Chains of port mappings. The mappings of a group under conditions have two more: one whose rule
 // asks the conditions, and one that it jumps to.
 const (
-	portsChain     = "ports"
-	preroutePorts  = "prerouting-ports"
-	outputPorts    = "output-ports"
-	postroutePorts = "postrouting-ports"
-	localnetChain  = "localnet4"
-	whenChain      = "when"
+	portsChain    = "ports"
+	preroutePorts = "prerouting-ports"
+	outputPorts   = "output-ports"
+	masqPorts     = "masquerade-ports"
+	localnetChain = "localnet4"
+	whenChain     = "when"
 )
 
 // chainName is the name of a group's own chain.
@@ -64,14 +65,15 @@ func portChains(sets []set) (cs []chain) {
 		}
 	}
 	// NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_RAW (linux/netfilter_ipv4.h), which inet
-	// shares. The nft program has names of priorities for the hooks at which they are usual.
+	// shares. The nft program has names of priorities for the hooks at which they are usual. Source
+	// NAT comes before everybody else's: see unmarkRules.
 	local := jump("fib daddr type local ", []expr.Any{
 		&expr.Fib{Register: unix.NFT_REG_1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: native(unix.RTN_LOCAL)}}, portsChain)
 	return append(cs, all.chain(),
 		chain{masqueradeTable, preroutePorts, hook{"nat", prerouting, "dstnat", unix.NF_INET_PRE_ROUTING, -100}, []portRule{local}},
 		chain{masqueradeTable, outputPorts, hook{"nat", "output", "-100", unix.NF_INET_LOCAL_OUT, -100}, []portRule{local}},
-		chain{masqueradeTable, postroutePorts, hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets)},
+		chain{masqueradeTable, masqPorts, hook{"nat", postrouting, "srcnat - 1", unix.NF_INET_POST_ROUTING, 99}, append(masqueradeRules(sets), unmarkRules(sets)...)},
 		chain{masqueradeTable, localnetChain, hook{"filter", prerouting, "raw", unix.NF_INET_PRE_ROUTING, -300}, []portRule{localnet()}})
 }
 
@@ -234,6 +236,31 @@ func loopbackRule(bit int) portRule {
 	es = append(es, family4.only()...)
 	es = append(es, compare(family4.sourceOffset(), expr.CmpOpEq, loopback4())...)
 	return portRule{text + " ip saddr 127.0.0.0/8 masquerade", append(es, &expr.Masq{})}
+}
+
+// unmarkRules take the mark back from packets that aren't masqueraded, before others' rules see it.
+// Some of these masquerade whatever has the bit: netavark's do, and those of the reference's
+// portmap, which stay when its containers have gone. Then servers wouldn't see who their clients
+// are.
+func unmarkRules(sets []set) (rules []portRule) {
+	var done []role
+	for _, r := range rolesOf(sets, snatName) {
+		r = role{family: r.family, bit: r.bit}
+		if slices.Contains(sets, r.family.published()) && !slices.Contains(done, r) {
+			rules, done = append(rules, r.family.unmarkRule(r.bit)), append(done, r)
+		}
+	}
+	return rules
+}
+
+// unmarkRule leaves the packets of others' containers alone, whose mark is the same bit.
+func (f portFamily) unmarkRule(bit int) portRule {
+	es, text := ours(bit)
+	es = append(append(es, f.only()...), f.destination(0)...)
+	s, mask := f.published(), ^uint32(1<<bit)
+	es = append(es, &expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.name})
+	return portRule{fmt.Sprintf("%s %s daddr @%s meta mark set meta mark & 0x%08x", text, pick(f, "ip", "ip6"), s.name, mask),
+		append(es, setMark(mask, 0)...)}
 }
 
 func loopback4() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8) }

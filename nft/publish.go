@@ -129,7 +129,7 @@ func (p *Publication) used() []usage {
 	for i, a := range p.Addrs {
 		f := familyOf(a.Addr())
 		if _, ok := p.address(a, 0).set(); ok && i == 0 {
-			list = append(list, usage{postroutePorts, 1})
+			list = append(list, usage{masqPorts, 1})
 		}
 		if g := p.group(f); g.hash != "" {
 			n := uint32(len(alternatives(p.conditions(f))))

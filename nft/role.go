@@ -57,7 +57,8 @@ const (
 )
 
 // MasqueradeMark is the bit of a packet's mark that says that the packet may be masqueraded, from
-// the host's port on to the end of its way through the host. The reference's portmap has the same.
+// the host's port on. A packet that isn't loses it before others' source NAT. The reference's
+// portmap has the same bit.
 const MasqueradeMark = 0x2000
 
 const usualBit = 13 // of MasqueradeMark
