@@ -19,9 +19,9 @@ import (
 // A version is a build of the programs: a plugin directory, and the tool that is its resident.
 type version struct{ name, plugins, swiftctl string }
 
-// beforeTags is the commit that stands for the previous version until there is one with a tag. Since then links of macvlan,
-// its leases and what GC knows of both have changed.
-const beforeTags = "697f241397d4"
+// beforeTags is the commit that stands for the previous version until there is one with a tag. Builds before it know the chain
+// of masquerade for ports by another name, so their CHECK and GC don't get along with today's rules.
+const beforeTags = "2ebff55365fa"
 
 // previous builds the version before this one, once, into the repository's cache.
 func previous(t *testing.T) version {
