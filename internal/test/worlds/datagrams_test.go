@@ -31,7 +31,7 @@ func (p *podman) inside(place string, open func() (net.Conn, net.PacketConn, err
 }
 
 // exchange sends a packet from the outside to an address of the host's. It returns what the container gets,
-// and what the outside gets in answer.
+// from the outside's own address, and what the outside gets in answer.
 func (p *podman) exchange(container, network, listen, to string, packet, answer []byte) (got, back []byte) {
 	p.t.Helper()
 	_, server := p.inside(container, func() (net.Conn, net.PacketConn, error) {
@@ -52,6 +52,9 @@ func (p *podman) exchange(container, network, listen, to string, packet, answer 
 			p.t.Fatal(err)
 		}
 		got, from, err := received(server)
+		if err == nil && hostOf(from) != hostOf(client.LocalAddr()) {
+			p.t.Errorf("%s by %s: the container's client is %s, want %s", to, network, from, client.LocalAddr())
+		}
 		if err == nil {
 			_, err = server.WriteTo(answer, from)
 		}
@@ -65,6 +68,15 @@ func (p *podman) exchange(container, network, listen, to string, packet, answer 
 			p.t.Fatalf("%s by %s: %v", to, network, err)
 		}
 	}
+}
+
+// hostOf is an address without a port.
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String() // of an IPConn
+	}
+	return host
 }
 
 // again is how long a packet's answer is waited for.
