@@ -305,14 +305,17 @@ func TestNetavarkTeardownGoesOn(t *testing.T) {
 	if err := w.netns("c1"); err != nil {
 		t.Fatal(err)
 	}
-	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"}]`), "create")
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"},{"subnet":"fd77::/64"}]`), "create")
 	const ports = `"port_mappings":[{"host_port":8080,"container_port":80,"protocol":"tcp"}],`
-	setup := callOf(network, "c1", ports+`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9"]}`)
+	setup := callOf(network, "c1", ports+`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.9","fd77::9"]}`)
 	for name, changed := range map[string]string{
 		"other subnets":          strings.ReplaceAll(setup, "10.77.0.0/24", "10.78.0.0/24"),
 		"no subnets":             strings.Replace(setup, `"subnets":[`, `"subnets":[],"x":[`, 1),
-		"an address that's none": strings.Replace(setup, `"static_ips":["10.77.0.9"]`, `"static_ips":["x"]`, 1),
-		"too many ports":         strings.Replace(setup, `"host_port":8080`, `"range":60000,"host_port":8080`, 1),
+		"an address that's none": strings.Replace(setup, `"static_ips":["10.77.0.9"`, `"static_ips":["x"`, 1),
+		// Podman has lost what it chose itself, and the user chose the other.
+		"one address of two": strings.Replace(setup, `,"fd77::9"`, "", 1),
+		"an unknown address": strings.Replace(setup, `"fd77::9"`, `"fd78::9"`, 1),
+		"too many ports":     strings.Replace(setup, `"host_port":8080`, `"range":60000,"host_port":8080`, 1),
 	} {
 		w.drives(setup, "setup", netnsPath("c1"))
 		if changed == setup {

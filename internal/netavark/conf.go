@@ -80,10 +80,14 @@ func (c *call) conf() ([]byte, error) {
 }
 
 // writePrevious tells a teardown which addresses setup had, as a runtime hands a result back.
-// Otherwise it would look everywhere for what the attachment has. What isn't all of them is none.
+// Otherwise it would look everywhere for what the attachment has. What isn't all of them is none:
+// podman gives an address of each subnet, and names only those that the user chose if it has lost
+// the others.
 func (c *call) writePrevious(w *jsontext.Writer) {
 	n := &c.network
-	if n.chooses || len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, func(a netip.Addr) bool { _, ok := n.subnetOf(a); return !ok }) {
+	foreign := func(a netip.Addr) bool { _, ok := n.subnetOf(a); return !ok }
+	unused := func(s subnet) bool { return !slices.ContainsFunc(c.addrs, s.prefix.Contains) }
+	if n.chooses || len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, foreign) || slices.ContainsFunc(n.subnets, unused) {
 		return
 	}
 	w.Key("prevResult").Open('{')
