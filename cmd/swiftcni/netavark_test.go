@@ -158,6 +158,11 @@ func TestNetavarkDriverChooses(t *testing.T) {
 			t.Errorf("subnet %v, gateway %v", s.Subnet, s.Gateway)
 		}
 	}
+	// A VLAN's gateway is a link whose name is the bridge's with the VLAN.
+	tagged := fmt.Sprint(w.drives(networkOf(`,"options":{"vlan":"4094"}`), "create")["network_interface"])
+	if len(tagged+".4094") > 15 || tagged == whole.Link {
+		t.Errorf("bridge %s of a VLAN, and %s without one", tagged, whole.Link)
+	}
 	setup := callOf(network, "c1", `"port_mappings":null,"network_options":{"interface_name":"eth1"}`)
 	w.stores = append(w.stores, "/var/lib/cni/networks")
 	w.drives(setup, "setup", netnsPath("c1"))
@@ -408,6 +413,7 @@ func TestNetavarkDriverRefuses(t *testing.T) {
 		{"a blackhole", networkOf(`,"routes":[{"destination":"10.78.0.0/16","route_type":"blackhole"}]`), []string{"create"}, "routes[0].route_type"},
 		{"a route of a type that comes later", strings.Replace(call(`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.2"]}`), `"subnets"`, `"routes":[{"destination":"10.78.0.0/16","route_type":"prohibit"}],"subnets"`, 1), []string{"setup", netnsPath("c1")}, "network.routes[0].route_type"},
 		{"an MTU that's none", networkOf(`,"options":{"mtu":"big"}`), []string{"create"}, "options.mtu"},
+		{"a long name and a VLAN", networkOf(`,"network_interface":"abcdefghijk","options":{"vlan":"4094"}`), []string{"create"}, "longer than 15 characters"},
 		{"a VLAN that's none", networkOf(`,"options":{"vlan":"4095"}`), []string{"create"}, "options.vlan"},
 		{"another IPAM driver", networkOf(`,"ipam_options":{"driver":"dhcp"}`), []string{"create"}, "ipam_options.driver"},
 		{"a bridge that climbs", networkOf(`,"network_interface":"../br"`), []string{"create"}, "../br"},

@@ -23,7 +23,7 @@ const version = "1.1.0"
 func (c *call) conf() ([]byte, error) {
 	n := &c.network
 	if n.link == "" {
-		n.link = linkOf(n.id)
+		n.link = n.defaultLink()
 	}
 	w := jsontext.NewWriter(nil).Open('{')
 	w.Text("cniVersion", version)
@@ -223,9 +223,15 @@ func (c *call) writePorts(w *jsontext.Writer) error {
 	return nil
 }
 
-// linkOf is the name of a network's bridge, if nobody has chosen one: it's as unlikely to be taken
-// as the network's ID.
-func linkOf(id string) string { return "sw" + id[:min(len(id), 12)] }
+// defaultLink is the name of the network's bridge, if nobody has chosen one: it's as unlikely to be
+// taken as the network's ID. A VLAN's gateway has it with a dot and the VLAN behind it.
+func (n *network) defaultLink() string {
+	digits := 12
+	if n.vlan > 0 {
+		digits = 8
+	}
+	return "sw" + n.id[:min(len(n.id), digits)]
+}
 
 // writeAddr prints an address, or nothing if there's none.
 func writeAddr(w *jsontext.Writer, key string, a netip.Addr) {

@@ -90,7 +90,7 @@ func (n *network) complete() error {
 		return errors.New("id: " + strconv.Quote(n.id) + " isn't the ID of a network")
 	}
 	if n.link == "" {
-		n.link = linkOf(n.id)
+		n.link = n.defaultLink()
 	}
 	has4, has6 := false, false
 	for i := range n.subnets {
