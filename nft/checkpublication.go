@@ -107,7 +107,7 @@ func (c *Conn) checkPortRules(p *Publication) error {
 		return err
 	}
 	for _, want := range append(p.needs().conditions, portChains(s.sets)...) {
-		what, err := c.differs(want)
+		what, err := c.portChainDiffers(want, s.sets)
 		if err != nil {
 			return err
 		}
@@ -116,4 +116,15 @@ func (c *Conn) checkPortRules(p *Publication) error {
 		}
 	}
 	return nil
+}
+
+// portChainDiffers is differs, except that the former chain of masquerade counts until it's moved.
+func (c *Conn) portChainDiffers(want chain, sets []set) (what string, err error) {
+	what, err = c.differs(want)
+	if what != "" && want.name == masqPorts {
+		if former, err := c.differs(formerChain(sets)); err != nil || former == "" {
+			return "", err
+		}
+	}
+	return what, err
 }

@@ -61,7 +61,7 @@ type takeover struct {
 
 // takeOver reads the rules and sets of an earlier version.
 func (c *Conn) takeOver(s survey) (t takeover, err error) {
-	former := []chain{{table: masqueradeTable, name: formerPorts}}
+	former := []chain{formerChain(nil)}
 	if len(s.old) == 0 {
 		t.chains, err = c.present(former)
 		return t, err

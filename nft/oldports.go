@@ -25,8 +25,11 @@ const (
 	oldHostPort6 keyKind = "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"
 )
 
-// formerPorts was the chain of masquerade for ports when it stood among everybody's source NAT.
-const formerPorts = "postrouting-ports"
+// formerChain is the chain of masquerade for ports as it was when it stood among everybody's source
+// NAT.
+func formerChain(sets []set) chain {
+	return chain{masqueradeTable, "postrouting-ports", hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets)}
+}
 
 // oldHairpin returns the set that an earlier version had for the addresses of a prefix's subnet.
 func oldHairpin(p netip.Prefix) set {

@@ -81,14 +81,18 @@ func TestUnpublishOfAnEarlierVersionsPorts(t *testing.T) {
 	}
 }
 
-// The chain of masquerade for ports once stood among everybody's source NAT. The next change of the rules moves it.
+// The chain of masquerade for ports once stood among everybody's source NAT. The next change of the rules moves it, and
+// so does garbage collection. It counts until then.
 func TestFormerChainOfPortsIsMoved(t *testing.T) {
 	p := publication("c1", "10.1.0.2/24", 80)
 	for name, do := range map[string]func(c *Conn) error{
 		"publish": func(c *Conn) error { _, err := c.Publish(publication("c2", "10.1.0.3/24", 81)); return err },
 		"attach":  func(c *Conn) error { return c.Attach(attachment("c3", "10.2.0.2/16")) },
 		"rebuild": func(c *Conn) error { return c.Rebuild() },
-		"tidy": func(c *Conn) error {
+		"restore": func(c *Conn) error { return c.Restore(nil) },
+		"collect": func(c *Conn) error { _, err := c.UnpublishExcept("other", nil); return err },
+		"tidy":    func(c *Conn) error { return c.Tidy() },
+		"empty": func(c *Conn) error {
 			if _, err := c.Unpublish(p); err != nil {
 				return err
 			}
@@ -99,11 +103,16 @@ func TestFormerChainOfPortsIsMoved(t *testing.T) {
 		c := dial(t, ns)
 		publish(t, c, p)
 		nstest.Run(t, ns, "nft", `delete chain inet swiftcni masquerade-ports
-add chain inet swiftcni postrouting-ports { type nat hook postrouting priority srcnat; }
-add rule inet swiftcni postrouting-ports ct status dnat meta mark & 0x2000 == 0x2000 ip daddr . ip saddr & 255.255.255.0 @hairpin4-24 masquerade`)
+add chain inet swiftcni postrouting-ports { type nat hook postrouting priority srcnat; }`)
+		if err := c.CheckPublication(p); err == nil {
+			t.Errorf("%s: a chain without rules passes", name)
+		}
+		nstest.Run(t, ns, "nft", `add rule inet swiftcni postrouting-ports ct status dnat meta mark & 0x2000 == 0x2000 ip daddr . ip saddr & 255.255.255.0 @hairpin4-24 masquerade
+add rule inet swiftcni postrouting-ports ct status dnat meta mark & 0x2000 == 0x2000 ip saddr 127.0.0.0/8 masquerade`)
+		must(t, c.CheckPublication(p))
 		must(t, do(c))
 		wants(t, list(t, ns), false, "postrouting-ports")
-		wants(t, list(t, ns), name != "tidy", "chain masquerade-ports")
+		wants(t, list(t, ns), name != "empty", "chain masquerade-ports")
 		must(t, c.Detach(attachment("c3", "10.2.0.2/16")))
 		for _, p := range []Publication{p, publication("c2", "10.1.0.3/24", 81)} {
 			_, err := c.Unpublish(p)

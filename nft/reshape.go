@@ -55,13 +55,19 @@ func (c *Conn) survey() (survey, error) {
 
 // Tidy takes over the rules and sets of an earlier version, and removes sets and chains without
 // members. Garbage collection does it by itself. If there is nothing to do it changes nothing.
-func (c *Conn) Tidy() error { return c.tidy(nil) }
+func (c *Conn) Tidy() error {
+	former, err := c.present([]chain{formerChain(nil)})
+	if err != nil {
+		return err
+	}
+	return c.reshape(need{rules: len(former) > 0}, nil)
+}
 
 // Rebuild makes the rules for the sets of masquerade and port mappings anew, whatever has become of
 // them. It can't know conditions of mappings: Publish makes those.
 func (c *Conn) Rebuild() error { return c.reshape(need{rules: true}, func(role) bool { return true }) }
 
-// tidy is Tidy that spares some sets.
+// tidy is Tidy that spares some sets, and leaves the rules as they are if there are none to remove.
 func (c *Conn) tidy(spared func(role) bool) error { return c.reshape(need{}, spared) }
 
 // sparing spares the sets whose number can't grow, and those of the lengths of some subnets. The

@@ -186,7 +186,7 @@ func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, erro
 			return nil, err
 		}
 	}
-	return removed, c.tidy(nil)
+	return removed, c.Tidy()
 }
 
 // awaitedOwners returns the owners of those elements for whose ports others wait.
