@@ -4,6 +4,7 @@ package man
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -91,10 +92,22 @@ func cells(row string) (list []string) {
 	return list
 }
 
-// spans turns a text with code between backquotes into roff.
+// link is a link of Markdown's: its text, and where it leads.
+var link = regexp.MustCompile(`\[([^]]*)\]\(([^)]*)\)`)
+
+// unlink shows where a link leads if that's somewhere in the web.
+func unlink(md string) string {
+	m := link.FindStringSubmatch(md)
+	if strings.Contains(m[2], "://") {
+		return m[1] + ", " + m[2]
+	}
+	return m[1]
+}
+
+// spans turns a text with code between backquotes and links into roff.
 func spans(text string) string {
 	var b strings.Builder
-	for i, part := range strings.Split(text, "`") {
+	for i, part := range strings.Split(link.ReplaceAllStringFunc(text, unlink), "`") {
 		if i%2 == 1 {
 			b.WriteString(bold(part))
 		} else {

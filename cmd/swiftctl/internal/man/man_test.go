@@ -109,12 +109,12 @@ func TestWhatIsWrittenIsShown(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	page, err := Keys("keys", "about it", "# Title\n\nText of `code`.\nMore.\n\n## one, under `ipam`\n| key | type | meaning |\n|---|---|---|\n"+
-		"| `a-b` | `x`, `y` | either \\| or |\n| `.c` | | `'d'` |\n\n### part of `one`\n- first\n  line\n- second\n\n## two\ntext\n")
+		"| `a-b` | `x`, `y` | either \\| or |\n| `.c` | | `'d'` |\n\n### part of `one`\n- first\n  line\n- second\n\n## two\ntext\n\nA [file](../a/b.sh), a\n[page](https://example.com/a-b).\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := read(t, page)
-	for _, want := range []string{"keys - about it", "Text of code.  More.", "ONE, UNDER IPAM", "a-b (x, y)", "either | or", ".c     'd'", "part of one", "first line", "second", "TWO\n       text"} {
+	for _, want := range []string{"keys - about it", "Text of code.  More.", "ONE, UNDER IPAM", "a-b (x, y)", "either | or", ".c     'd'", "part of one", "first line", "second", "TWO\n       text", "A file, a page, https://example.com/a-b."} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q isn't in\n%s", want, got)
 		}
