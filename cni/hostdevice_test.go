@@ -253,8 +253,8 @@ func TestHostDeviceNamesMeet(t *testing.T) {
 	}
 }
 
-// Where the host has another link of the name meanwhile, DEL says so and loses nothing: it gives
-// the link its name once that's free.
+// Where the host has another link of the name meanwhile, DEL says so and loses nothing: the container
+// keeps the link as it was, and the host gets it, with its name, once that's free.
 func TestHostDeviceNameIsTakenMeanwhile(t *testing.T) {
 	for _, both := range []bool{false, true} {
 		w := lend(t, `"device": "card0"`)
@@ -266,6 +266,9 @@ func TestHostDeviceNameIsTakenMeanwhile(t *testing.T) {
 		err := hostDeviceRoom.del(t.Context(), w.network, w.a)
 		if err == nil || !strings.Contains(err.Error(), `"card0": the host has another link of that name`) {
 			t.Error(err)
+		}
+		if l := shown(t, w.a.NetNS, "eth0"); l == nil || !l.up() {
+			t.Errorf("after the DEL that failed: %+v", l)
 		}
 		removeLink(t, "card0")
 		w.del()
@@ -387,6 +390,24 @@ func TestHostDeviceLeavesStrangers(t *testing.T) {
 	if shown(t, w.a.NetNS, "eth0") == nil {
 		t.Error("DEL has moved it")
 	}
+}
+
+// What another network was lent is its own, also under the same name in the same container.
+func TestHostDeviceOfAnotherNetwork(t *testing.T) {
+	w := lend(t, `"device": "card0"`)
+	w.add()
+	another, err := parse([]byte(`{"cniVersion": "1.1.0", "name": "other", "type": "host-device", "device": "card0"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hostDeviceRoom.del(t.Context(), another, w.a); err != nil {
+		t.Error(err)
+	}
+	if l := shown(t, w.a.NetNS, "eth0"); l == nil || !l.up() {
+		t.Errorf("after the other network's DEL: %+v", l)
+	}
+	w.del()
+	w.untouched("DEL")
 }
 
 // Of two containers that want one device one gets it, and the other gets a clear error.

@@ -57,6 +57,24 @@ func TestStaticVerbs(t *testing.T) {
 	}
 }
 
+// Who fills the reference's type and prints that as a configuration prints "Address" and "Version"
+// beside "address".
+func TestStaticAddressAsTheReferencePrintsIt(t *testing.T) {
+	a := Attachment{ContainerID: "c1", IfName: "eth0", NetNS: "/run/netns/nobody"}
+	for _, printed := range []string{
+		`{"address":"10.1.2.3/24","Address":{"IP":"10.1.2.3","Mask":"////AA=="},"Version":""}`,
+		`{"Address":{"IP":"10.1.2.3","Mask":"////AA=="},"Version":"4","address":"10.1.2.3/24"}`,
+	} {
+		if status, out := callPlugin("static", "ADD", staticConf("1.1.0", `,"addresses":[`+printed+`]`)+"}", a); status != 0 || !strings.Contains(out, `"10.1.2.3/24"`) {
+			t.Error(printed, out)
+		}
+	}
+	alone := staticConf("1.1.0", `,"addresses":[{"Address":{"IP":"10.1.2.3","Mask":"////AA=="}}]`) + "}"
+	if status, out := callPlugin("static", "ADD", alone, a); status == 0 || !strings.Contains(out, "got: ''") {
+		t.Error(alone, out)
+	}
+}
+
 // A bridge gives the addresses of static without running a program.
 func TestBridgeWithStaticAddresses(t *testing.T) {
 	n := network(t, `"isDefaultGateway": true, "ipMasq": true, "ipam": { "type": "static",

@@ -96,7 +96,8 @@ func (p *passage) takeBack(was rtnl.LinkState) error {
 }
 
 // giveBack moves a link of the container's to the host. It gets its name before it's there, if the
-// container has none of that name, and else on the way or at once afterwards.
+// container has none of that name, and else on the way or at once afterwards. If it can't go, it
+// stays what it was, but for routes that ended as it went down.
 func (p *passage) giveBack(l rtnl.LinkState, name string) error {
 	host, err := rtnl.CurrentNetNS()
 	if err != nil {
@@ -119,6 +120,10 @@ func (p *passage) giveBack(l rtnl.LinkState, name string) error {
 		if e.Step != last {
 			continue
 		}
+		var stay rtnl.Batch
+		stay.Set(rtnl.Link{Index: l.Index, Name: l.Name})
+		stay.Set(rtnl.Link{Index: l.Index, State: l.State})
+		_ = p.inside.Do(&stay) // the refusal is what counts
 		if errors.Is(e, fs.ErrExist) {
 			return &spec.Error{Code: spec.CodeInternal, Err: e, Msg: "failed to rename device " + strconv.Quote(l.Name) + " to " + strconv.Quote(name) + ": the host has another link of that name"}
 		}

@@ -160,6 +160,9 @@ func (k *IPAM) readAddresses(r *jsontext.Reader) error {
 		err := r.Object(func(key string) error {
 			switch key {
 			case "address":
+				if r.Kind() == '{' { // the reference's own type, printed, has its "Address" too
+					return nil
+				}
 				return r.Str(&text)
 			case "gateway":
 				return r.Addr(&ip.Gateway)
