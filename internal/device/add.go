@@ -144,7 +144,7 @@ func (at *attaching) ask(ctx context.Context) (*spec.Result, error) {
 	return at.result(), nil
 }
 
-// findMaster finds the link below, and judges the MTU by it as the reference does.
+// findMaster finds the link below, and judges the MTU by it.
 func (at *attaching) findMaster() (err error) {
 	k := at.keys
 	if k.kind.alone() {
@@ -159,10 +159,7 @@ func (at *attaching) findMaster() (err error) {
 	if at.master, err = k.findMaster(at.below, at.prev); err != nil {
 		return err
 	}
-	if k.kind != ipvlan && k.mtu > at.master.MTU {
-		return fault.Key("mtu", "invalid MTU "+strconv.Itoa(k.mtu)+", must be [0, master MTU("+strconv.Itoa(at.master.MTU)+")]")
-	}
-	return nil
+	return k.checkMTU(at.master)
 }
 
 // addresses are those of an IPAM plugin of ours, or of the plugin before. There may be none.

@@ -223,10 +223,11 @@ func (k *Keys) Status(ctx context.Context, c *verbs.Call) error {
 		return fault.Unavailable("rtnetlink can't be used", err)
 	}
 	defer call.CloseRoute(conn)
-	if _, err := k.findMaster(conn, nil); err != nil {
+	master, err := k.findMaster(conn, nil)
+	if err != nil {
 		return fault.Unavailable("there is no master", err)
 	}
-	return nil
+	return k.checkMTU(master)
 }
 
 // namesOf are an attachment's.

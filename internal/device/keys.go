@@ -113,17 +113,24 @@ func (k *Keys) macField(r *jsontext.Reader, key string) error {
 	return nil
 }
 
-// readMTU takes what the kernel could. The master's MTU, which bounds it too, is known later.
+// boundByMaster reports whether the MTU is judged by the master's, and so later than other keys.
+func (k *Keys) boundByMaster() bool { return k.kind == macvlan || k.kind == vlan }
+
+// readMTU takes what the kernel could.
 func (k *Keys) readMTU(r *jsontext.Reader) error {
 	if err := r.Integer(&k.mtu); err != nil {
 		return err
 	}
-	if k.mtu < 0 || k.mtu > maxMTU {
-		problem := "invalid MTU " + strconv.Itoa(k.mtu) + ", must be [0, master MTU]"
-		if k.kind == ipvlan || k.kind == tap {
-			problem = "failed to create " + k.kind.String() + ": " + unix.EINVAL.Error()
-		}
-		r.Wrong(problem, "0 to "+strconv.Itoa(maxMTU)+", got "+strconv.Itoa(k.mtu))
+	if !k.boundByMaster() && (k.mtu < 0 || k.mtu > maxMTU) {
+		r.Wrong("failed to create "+k.kind.String()+": "+unix.EINVAL.Error(), "0 to "+strconv.Itoa(maxMTU)+", got "+strconv.Itoa(k.mtu))
+	}
+	return nil
+}
+
+// checkMTU judges the MTU by the master's, in the reference's words.
+func (k *Keys) checkMTU(master rtnl.LinkState) error {
+	if k.boundByMaster() && (k.mtu < 0 || k.mtu > master.MTU) {
+		return fault.Key("mtu", "invalid MTU "+strconv.Itoa(k.mtu)+", must be [0, master MTU("+strconv.Itoa(master.MTU)+")]")
 	}
 	return nil
 }
