@@ -110,7 +110,7 @@ vulns: ## known vulnerabilities in the programs; the database comes as a module
 	go -C cmd/swiftctl run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
 	GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter run $(GOVULNCHECK) -db file://$(CURDIR)/.cache/vulndb ./...
 
-conformance: ## the reference's own suites, executing its programs and ours, to docs/conformance.md; 3 minutes (as root; PAGE=file)
+conformance: ## the reference's own suites, executing its programs and ours, to docs/conformance.md; 6 minutes (as root; PAGE=file)
 	go test -v -count=1 -timeout 30m ./internal/test/conformance -conformance.reference -conformance.page $(abspath $(or $(PAGE),docs/conformance.md))
 
 golden: ## rewrite golden files from what the kernel accepts; review the diff like code

@@ -55,17 +55,31 @@ func TestConformance(t *testing.T) {
 	must(t, Build(dir, suites, *reference || *update))
 	ours := filepath.Join(dir, "ours")
 	must(t, build.Swiftcni(io.Discard, root, ours, ""))
+	swiftctl := filepath.Join(dir, "swiftctl")
+	must(t, build.Swiftctl(io.Discard, root, swiftctl))
+	must(t, AddDaemon(ours, swiftctl))
 	rows, err := Differences(page)
 	must(t, err)
 	outcomes := make([]Outcome, len(suites))
 	t.Run("suites", func(t *testing.T) {
-		for i, s := range suites {
-			t.Run(s.Plugin, func(t *testing.T) {
+		if slices.ContainsFunc(suites, func(s Suite) bool { return s.Guest }) {
+			t.Run("guest", func(t *testing.T) {
 				t.Parallel()
-				outcomes[i] = judge(t, dir, s, ours, rows)
+				inGuest(t, dir, suites, ours, outcomes)
 			})
 		}
+		for i, s := range suites {
+			if !s.Guest {
+				t.Run(s.Plugin, func(t *testing.T) {
+					t.Parallel()
+					onHost(t, dir, s, ours, &outcomes[i])
+				})
+			}
+		}
 	})
+	for _, o := range outcomes {
+		t.Run(o.Suite.Plugin, func(t *testing.T) { judge(t, dir, o, rows) })
+	}
 	if *update {
 		must(t, writeUnfit(dir, suites))
 	}
@@ -76,26 +90,53 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// judge runs a suite, and says of each spec that fails why it may.
-func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) Outcome {
-	specs, err := Run(dir, s, ours)
+// onHost runs a suite on the machine's own kernel.
+func onHost(t *testing.T, dir string, s Suite, ours string, o *Outcome) {
+	var err error
+	o.Suite = s
+	o.Ours, err = Run(dir, s, ours)
 	must(t, err)
-	o := Outcome{Suite: s, Ours: specs}
+	if *reference || *update {
+		o.Theirs, err = Run(dir, s, filepath.Join(dir, "reference"))
+		must(t, err)
+	}
+}
+
+// inGuest runs the suites that need a guest.
+func inGuest(t *testing.T, dir string, suites []Suite, ours string, outcomes []Outcome) {
+	guest := slices.DeleteFunc(slices.Clone(suites), func(s Suite) bool { return !s.Guest })
+	specs, kernel, err := RunGuest(t.Context(), dir, guest, ours, filepath.Join(root, ".cache", "kernels"))
+	must(t, err)
+	var theirs map[string][]Spec
+	if *reference || *update {
+		theirs, _, err = RunGuest(t.Context(), dir, guest, filepath.Join(dir, "reference"), filepath.Join(root, ".cache", "kernels"))
+		must(t, err)
+	}
+	for i, s := range suites {
+		if s.Guest {
+			outcomes[i] = Outcome{Suite: s, Kernel: kernel, Ours: specs[s.Plugin], Theirs: theirs[s.Plugin]}
+		}
+	}
+}
+
+// judge says of each spec that fails why it may.
+func judge(t *testing.T, dir string, o Outcome, rows []Difference) {
+	s := o.Suite
 	excused, err := readUnfit(s)
 	must(t, err)
 	if *reference || *update {
 		excused = map[string]bool{}
-		theirs, err := Run(dir, s, filepath.Join(dir, "reference"))
-		must(t, err)
-		o.Theirs = theirs
-		for _, spec := range theirs {
+		for _, spec := range o.Theirs {
 			excused[spec.Name] = !spec.Passed
 		}
-		t.Logf("%s: the reference passes %d of %d", s.Plugin, passed(theirs), len(theirs))
-		must(t, os.WriteFile(filepath.Join(dir, s.Plugin+".unfit"), []byte(unfitText(s, theirs)), 0o644))
+		t.Logf("the reference passes %d of %d", passed(o.Theirs), len(o.Theirs))
+		must(t, os.WriteFile(filepath.Join(dir, s.Plugin+".unfit"), []byte(unfitText(s, o.Theirs)), 0o644))
 	}
-	t.Logf("%s: swiftcni passes %d of %d", s.Plugin, passed(specs), len(specs))
-	for _, spec := range specs {
+	t.Logf("swiftcni passes %d of %d", passed(o.Ours), len(o.Ours))
+	if len(o.Ours) == 0 {
+		t.Error("no specs")
+	}
+	for _, spec := range o.Ours {
 		listed := slices.ContainsFunc(rows, func(d Difference) bool { return d.covers(s, spec) })
 		switch {
 		case spec.Passed && listed && !excused[spec.Name]:
@@ -104,7 +145,6 @@ func judge(t *testing.T, dir string, s Suite, ours string, rows []Difference) Ou
 			t.Errorf("%s, %s\n%s", spec.Name, spec.Text, spec.Message)
 		}
 	}
-	return o
 }
 
 // A line of the list is a plugin, a blank, and a spec's name.

@@ -12,24 +12,34 @@ package conformance
 type Suite struct {
 	Plugin string
 	Dir    string // of the package, in the reference's module
+	// Guest says that the suite runs on a kernel that is booted for it, since it makes links that a
+	// machine's own kernel may lack.
+	Guest bool
+	// Moves says that the specs move their dummies to other namespaces, which not all links can be.
+	Moves bool
 }
 
-// Suites returns those of the plugins that swiftcni has, but for dhcp's, and for those that need
-// links which few machines of tests can make: macvlan, ipvlan, vlan, dummy, vrf, and host-device,
-// whose specs move dummies.
+// Suites returns those of the plugins that swiftcni has: all but those for Windows.
 func Suites() []Suite {
 	return []Suite{
-		{"bridge", "plugins/main/bridge"},
-		{"firewall", "plugins/meta/firewall"},
-		{"portmap", "plugins/meta/portmap"},
-		{"host-local", "plugins/ipam/host-local"},
-		{"static", "plugins/ipam/static"},
-		{"loopback", "plugins/main/loopback"},
-		{"ptp", "plugins/main/ptp"},
-		{"bandwidth", "plugins/meta/bandwidth"},
-		{"sbr", "plugins/meta/sbr"},
-		{"tuning", "plugins/meta/tuning"},
-		{"tap", "plugins/main/tap"},
+		{Plugin: "bridge", Dir: "plugins/main/bridge"},
+		{Plugin: "firewall", Dir: "plugins/meta/firewall"},
+		{Plugin: "portmap", Dir: "plugins/meta/portmap"},
+		{Plugin: "host-local", Dir: "plugins/ipam/host-local"},
+		{Plugin: "static", Dir: "plugins/ipam/static"},
+		{Plugin: "dhcp", Dir: "plugins/ipam/dhcp"},
+		{Plugin: "loopback", Dir: "plugins/main/loopback"},
+		{Plugin: "ptp", Dir: "plugins/main/ptp"},
+		{Plugin: "macvlan", Dir: "plugins/main/macvlan"},
+		{Plugin: "ipvlan", Dir: "plugins/main/ipvlan", Guest: true},
+		{Plugin: "vlan", Dir: "plugins/main/vlan", Guest: true},
+		{Plugin: "dummy", Dir: "plugins/main/dummy", Guest: true},
+		{Plugin: "tap", Dir: "plugins/main/tap"},
+		{Plugin: "host-device", Dir: "plugins/main/host-device", Moves: true},
+		{Plugin: "bandwidth", Dir: "plugins/meta/bandwidth"},
+		{Plugin: "sbr", Dir: "plugins/meta/sbr"},
+		{Plugin: "tuning", Dir: "plugins/meta/tuning"},
+		{Plugin: "vrf", Dir: "plugins/meta/vrf", Guest: true},
 	}
 }
 
@@ -38,5 +48,6 @@ type Spec struct {
 	Name    string // FILE:LINE, its version in brackets, and #N among several
 	Text    string // the suite's name for it
 	Passed  bool
+	Alone   bool   // it ran no plugin, only functions of the reference's that the suite has in itself
 	Message string // why it failed
 }

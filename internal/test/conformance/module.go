@@ -29,7 +29,8 @@ var calls string
 const modulePath = "github.com/containernetworking/plugins"
 
 // stands are the removed functions, with their replacements: those of a plugin that its specs call,
-// and the one that starts a bus for firewall's specs, of which the executable must hear.
+// and the one that starts a bus for firewall's specs, of which the executable must hear. sysBusPCI
+// is a variable of host-device's, for the tree that its specs have in the place of /sys.
 var stands = map[string]string{
 	"cmdAdd":    verb("cmdAdd", "ADD"),
 	"cmdDel":    verb("cmdDel", "DEL"),
@@ -43,6 +44,7 @@ func spawnSessionDbus(wg *sync.WaitGroup) (string, *exec.Cmd) {
 	return address, cmd
 }
 `,
+	"sysBusPCI": "\nfunc init() { conformanceBus = func() string { return filepath.Dir(filepath.Dir(sysBusPCI)) } }\n",
 }
 
 func verb(function, verb string) string {
@@ -60,15 +62,15 @@ func Build(dir string, suites []Suite, reference bool) error {
 		if !reference {
 			break
 		}
-		if err := goCommand(module, "build", "-o", filepath.Join(dir, "reference", s.Plugin), "./"+s.Dir); err != nil {
+		if err := goCommand(module, "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, "reference", s.Plugin), "./"+s.Dir); err != nil {
 			return err
 		}
 	}
 	for _, s := range suites {
-		if err := divert(filepath.Join(module, s.Dir)); err != nil {
+		if err := divert(filepath.Join(module, s.Dir), s.dummy()); err != nil {
 			return fmt.Errorf("%s: %w", s.Dir, err)
 		}
-		if err := goCommand(module, "test", "-c", "-o", filepath.Join(dir, s.Plugin+".test"), "./"+s.Dir); err != nil {
+		if err := goCommand(module, "test", "-c", "-ldflags", "-s -w", "-o", filepath.Join(dir, s.Plugin+".test"), "./"+s.Dir); err != nil {
 			return err
 		}
 	}
@@ -106,8 +108,20 @@ func goCommand(dir string, args ...string) error {
 	return nil
 }
 
+// dummy is the type of package netlink that a suite's specs get for Dummy. To most of them a link is
+// a link. A kernel may lack the dummy driver, but not bridges, and an ifb can be moved.
+func (s Suite) dummy() string {
+	switch {
+	case s.Guest:
+		return "Dummy"
+	case s.Moves:
+		return "Ifb"
+	}
+	return "Bridge"
+}
+
 // divert makes the specs of a package call executables.
-func divert(dir string) error {
+func divert(dir, dummy string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		return err
@@ -123,11 +137,12 @@ func divert(dir string) error {
 		if err != nil {
 			return err
 		}
-		text, gone := rename(text, files, file)
-		if len(gone) > 0 {
-			functions[file.Name.Name] = append(functions[file.Name.Name], gone...)
+		r := renaming{dummy: dummy}
+		ast.Inspect(file, r.visit)
+		if len(r.gone) > 0 {
+			functions[file.Name.Name] = append(functions[file.Name.Name], r.gone...)
 		}
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		if err := os.WriteFile(path, r.apply(text, files), 0o644); err != nil {
 			return err
 		}
 	}
@@ -139,41 +154,62 @@ func divert(dir string) error {
 	return nil
 }
 
+// A renaming renames what the specs call: the plugin's functions in their declarations, and
+// functions of packages in their calls. No line moves.
+type renaming struct {
+	dummy string // for netlink.Dummy
+	edits []edit
+	gone  []string // the plugin's functions, and "" for others
+}
+
 // An edit replaces the text of a node of a file.
 type edit struct {
 	node ast.Node
 	text string
 }
 
-// rename renames the plugin's functions in their declarations, and gexec.Build in its calls, since
-// there is no network to build with during the run. It also renames Dummy from package netlink: to
-// these specs a link is a link, and a kernel may lack the dummy driver, but not bridges. No line
-// moves.
-func rename(text []byte, files *token.FileSet, file *ast.File) (_ []byte, gone []string) {
-	var edits []edit
-	ast.Inspect(file, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.FuncDecl:
-			if n.Recv == nil && stands[n.Name.Name] != "" {
-				edits = append(edits, edit{n.Name, "inProcess_" + n.Name.Name})
-				gone = append(gone, n.Name.Name)
-			}
-		case *ast.SelectorExpr:
-			switch x, _ := n.X.(*ast.Ident); {
-			case x == nil:
-			case x.Name == "gexec" && n.Sel.Name == "Build":
-				edits = append(edits, edit{n, "conformanceBuild"})
-				gone = append(gone, "")
-			case x.Name == "netlink" && n.Sel.Name == "Dummy":
-				edits = append(edits, edit{n.Sel, "Bridge"})
+// others are the functions of packages that are replaced: gexec.Build, since there is no network to
+// build with during the run, and gexec.Start, which starts plugins.
+var others = map[string]string{"gexec.Build": "conformanceBuild", "gexec.Start": "conformanceStart"}
+
+func (r *renaming) visit(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		if n.Recv == nil && stands[n.Name.Name] != "" {
+			r.edits = append(r.edits, edit{n.Name, "inProcess_" + n.Name.Name})
+			r.gone = append(r.gone, n.Name.Name)
+		}
+	case *ast.ValueSpec:
+		if stands[n.Names[0].Name] != "" {
+			r.gone = append(r.gone, n.Names[0].Name)
+		}
+	case *ast.KeyValueExpr:
+		// libcni.CNIConfig{Path: dirs}: its methods execute plugins.
+		if key, _ := n.Key.(*ast.Ident); key != nil && key.Name == "Path" {
+			if value, _ := n.Value.(*ast.Ident); value != nil && value.Name == "dirs" {
+				r.edits = append(r.edits, edit{value, "conformancePath(dirs)"})
+				r.gone = append(r.gone, "")
 			}
 		}
-		return true
-	})
-	for _, e := range slices.Backward(edits) {
+	case *ast.SelectorExpr:
+		x, _ := n.X.(*ast.Ident)
+		switch {
+		case x == nil:
+		case others[x.Name+"."+n.Sel.Name] != "":
+			r.edits = append(r.edits, edit{n, others[x.Name+"."+n.Sel.Name]})
+			r.gone = append(r.gone, "")
+		case x.Name == "netlink" && n.Sel.Name == "Dummy":
+			r.edits = append(r.edits, edit{n.Sel, r.dummy})
+		}
+	}
+	return true
+}
+
+func (r *renaming) apply(text []byte, files *token.FileSet) []byte {
+	for _, e := range slices.Backward(r.edits) {
 		text = slices.Concat(text[:files.Position(e.node.Pos()).Offset], []byte(e.text), text[files.Position(e.node.End()).Offset:])
 	}
-	return text, gone
+	return text
 }
 
 // generate writes the functions that replace the others.

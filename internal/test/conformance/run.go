@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,29 +24,47 @@ func Run(dir string, s Suite, plugins string) ([]Spec, error) {
 		return nil, err
 	}
 	defer b.Close()
-	// Specs keep files in /tmp under names of their own. The files of one column aren't for the
-	// other.
-	if out, err := b.Command("mount", "-t", "tmpfs", "tmpfs", "/tmp").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("mount /tmp: %w\n%s", err, out)
+	// Specs keep files in /tmp under names of their own, and dhcp's server keeps its leases. The
+	// files of one column aren't for the other.
+	for _, at := range []string{"/tmp", "/var/lib/misc"} {
+		if out, err := b.Command("mount", "-t", "tmpfs", "tmpfs", at).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("mount %s: %w\n%s", at, err, out)
+		}
 	}
 	private, err := os.MkdirTemp(dir, s.Plugin+"-")
 	if err != nil {
 		return nil, err
 	}
 	report := filepath.Join(private, "report.json")
-	// The order is the same each time, a spec that hangs ends, and one that fails is tried again.
-	// Many wait for a second at most, which isn't enough on a busy machine.
-	cmd := b.Command(filepath.Join(dir, s.Plugin+".test"), "-ginkgo.seed=1", "-ginkgo.flake-attempts=2",
-		"-ginkgo.no-color", "-ginkgo.timeout=8m", "-ginkgo.json-report="+report)
+	cmd := b.Command(filepath.Join(dir, s.Plugin+".test"), append(ginkgo, "-ginkgo.json-report="+report)...)
 	cmd.Dir = filepath.Join(dir, "module", s.Dir)
 	cmd.Env = append(os.Environ(), "CONFORMANCE_PLUGIN="+s.Plugin, "CONFORMANCE_PLUGINS="+plugins,
-		"CONFORMANCE_HELPERS="+filepath.Join(dir, "helpers"), "PATH="+plugins+":"+os.Getenv("PATH"), "TMPDIR=/tmp")
+		"CONFORMANCE_HELPERS="+filepath.Join(dir, "helpers"),
+		"PATH="+filepath.Join(plugins, daemons)+":"+plugins+":"+os.Getenv("PATH"), "TMPDIR=/tmp")
 	out, err := cmd.CombinedOutput()
-	specs, bad := readReport(report)
+	text, bad := os.ReadFile(report)
 	if bad != nil {
 		return nil, fmt.Errorf("%w (%v)\n%s", bad, err, out)
 	}
-	return specs, os.WriteFile(filepath.Join(private, "log"), out, 0o644)
+	specs, err := readReport(text)
+	return specs, errors.Join(err, os.WriteFile(filepath.Join(private, "log"), out, 0o644))
+}
+
+// ginkgo are the flags of a suite. The order is the same each time, a spec that hangs ends, and one
+// that fails is tried again. Many wait for a second at most, which isn't enough on a busy machine.
+var ginkgo = []string{"-ginkgo.seed=1", "-ginkgo.flake-attempts=2", "-ginkgo.no-color", "-ginkgo.timeout=20m"}
+
+// daemons is a directory beside plugins that the specs look into first. It holds a daemon that isn't
+// the plugin itself.
+const daemons = "daemons"
+
+// AddDaemon has the specs of dhcp start swiftctl where they start the plugin as its daemon.
+func AddDaemon(plugins, swiftctl string) error {
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = daemon ] || exec %q \"$@\"\nshift\nexec %q dhcp \"$@\"\n", filepath.Join(plugins, "dhcp"), swiftctl)
+	if err := os.MkdirAll(filepath.Join(plugins, daemons), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(plugins, daemons, "dhcp"), []byte(script), 0o755)
 }
 
 // location is the place of a spec.
@@ -55,11 +74,7 @@ type location struct {
 }
 
 // readReport reads Ginkgo's JSON report (its package types, type Report).
-func readReport(path string) (specs []Spec, _ error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
+func readReport(text []byte) (specs []Spec, _ error) {
 	var reports []struct {
 		SpecReports []struct {
 			ContainerHierarchyTexts []string
@@ -67,6 +82,7 @@ func readReport(path string) (specs []Spec, _ error) {
 			LeafNodeText            string
 			LeafNodeLocation        location
 			State                   string
+			ReportEntries           []struct{ Name string }
 			Failure                 struct {
 				Message  string
 				Location location
@@ -82,6 +98,7 @@ func readReport(path string) (specs []Spec, _ error) {
 				continue
 			}
 			spec := Spec{Passed: s.State == "passed", Text: strings.Join(append(s.ContainerHierarchyTexts, s.LeafNodeText), " ")}
+			spec.Alone = len(s.ReportEntries) == 0
 			spec.Name = place(s.LeafNodeLocation)
 			if v := inBrackets.FindString(spec.Text); v != "" {
 				spec.Name += " " + v
