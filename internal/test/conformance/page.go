@@ -49,9 +49,8 @@ func Page(root string, outcomes []Outcome, rows []Difference) (string, error) {
 	}
 	fmt.Fprintf(&b, "| all | %d | %d | %d | %d | %d | %d |\n\n", len(sum.Ours), without(sum.Ours), passed(sum.Theirs), passed(sum.Ours), both, alone)
 	b.WriteString("\"Both fail\" are specs that put a fault into the plugin's own process, give it input that libcni refuses, or need what this kernel\n" +
-		"lacks. A spec fails if its second try does. \"Without the plugin\" are specs that call functions inside the reference's code, such as\n" +
-		"macvlan's createMacvlan, and execute no plugin in either run. So they say nothing of swiftcni. Tests of its suites that aren't specs\n" +
-		"are of such functions, too, and aren't counted.\n\n## Deviations\nThese specs pass by the reference's programs and fail by swiftcni's. Each is meant. The numbers are lines of the suite's files.\n\n" +
+		"lacks. A spec fails if its second try does.\n\n\"Without the plugin\" are specs that call functions inside the reference's code, such as macvlan's createMacvlan. They execute no\n" +
+		"plugin in either run, and so say nothing of swiftcni. Tests that aren't specs are of such functions, too, and aren't counted.\n\n## Deviations\nThese specs pass by the reference's programs and fail by swiftcni's. Each is meant. The numbers are lines of the suite's files.\n\n" +
 		"| suite | spec | reason |\n|---|---|---|\n")
 	for _, o := range outcomes {
 		_, deviations := o.failures()
@@ -75,7 +74,7 @@ func elsewhere(outcomes []Outcome) string {
 		return ""
 	}
 	last := len(plugins) - 1
-	return fmt.Sprintf(" The suites of %s and %s ran on Debian's Linux %s, in an\nemulator.", strings.Join(plugins[:last], ", "), plugins[last], kernel)
+	return fmt.Sprintf("\n\nThe suites of %s and %s ran on Debian's Linux %s, in an emulator.", strings.Join(plugins[:last], ", "), plugins[last], kernel)
 }
 
 // failures are the number of specs that fail by both programs, and the specs that fail by ours alone.
