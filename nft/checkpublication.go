@@ -45,9 +45,11 @@ func (c *Conn) checkElements(p *Publication, es []element) (generation uint32, _
 		e := es[i]
 		missing := &MissingError{Owner: p.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch {
+		case waits[e.id()]: // a mark is the other's, and may be another bit
+			continue
 		case f == nil:
 			return generation, missing
-		case waits[e.id()] || sameElement(f, e):
+		case sameElement(f, e):
 			continue
 		}
 		missing.Found = f.String()

@@ -110,7 +110,7 @@ func (c *Conn) reshape(want need, spared func(role) bool) error {
 }
 
 // withoutMembers returns the sets that have none, without some. Sets that are made together stay
-// together.
+// together. Those of marks stay while mappings wait, which will need them.
 func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err error) {
 	lives := map[role]bool{}
 	for _, x := range s.sets {
@@ -126,7 +126,7 @@ func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err er
 		lives[unit] = lives[unit] || n > 0 || but(x)
 	}
 	for _, x := range s.sets {
-		if !lives[x.role().unit()] {
+		if r := x.role().unit(); !lives[r] && !(r.head == snatName && (lives[r.standby(standbyName)] || lives[r.standby(hostStandbyName)])) {
 			empty = append(empty, x)
 		}
 	}

@@ -110,6 +110,9 @@ func (r role) unit() role {
 	return r
 }
 
+// standby is the unit of a group's mappings that wait, by the role of another set of the group's.
+func (r role) standby(head string) role { return role{head: head, family: r.family, arg: r.arg}.unit() }
+
 // length is the length of the subnets of a role that has one.
 func (r role) length() int {
 	if r.arg == "" {

@@ -42,7 +42,7 @@ func (c *Conn) settle(p *Publication, es []element) ([]PortTakenError, error) {
 	err = c.commitLarge(&b, &generation)
 	if hasErrno(err, unix.ENOENT) && len(s.waiting) > 0 {
 		// The sets of mappings that wait are made if one waits.
-		if err = c.reshape(need{sets: setsOf(s.want)}, sparing(p.Addrs)); err == nil {
+		if err = c.reshape(need{sets: append(p.needs().sets, setsOf(s.want)...)}, sparing(p.Addrs)); err == nil {
 			err = &Error{Change: "commit", Step: Whole, Errno: unix.ERESTART}
 		}
 	}

@@ -113,6 +113,42 @@ func TestPortsGoFromOneToTheNext(t *testing.T) {
 	wants(t, list(t, ns), false, "c1/eth", "standby")
 }
 
+// The sets in which its ports' packets are marked stay while it waits, also if it's the only one that uses their mark.
+func TestPortsGoToAnotherMark(t *testing.T) {
+	conditions := portRulesets["ports_conditions"].Conditions4
+	for name, differ := range map[string]func(first, other *Publication){
+		"the second's bit":    func(_, other *Publication) { other.Mark = 1 << 5 },
+		"the first's bit":     func(first, _ *Publication) { first.Mark = 1 << 5 },
+		"the first has none":  func(first, other *Publication) { first.Hairpin, other.Mark = false, 1<<5 },
+		"none, by conditions": func(first, _ *Publication) { first.Hairpin = false },
+	} {
+		ns := nstest.New(t, "host")
+		c := dial(t, ns)
+		first, other := publication("c1", "10.1.0.2/24", 80), second("b", "10.2.0.2/16", 80)
+		if name == "none, by conditions" {
+			first.Conditions4, other.Conditions4 = conditions, conditions
+		}
+		differ(&first, &other)
+		publish(t, c, first)
+		waiting, err := c.Publish(other)
+		must(t, err)
+		if len(waiting) != 1 {
+			t.Errorf("%s: waits for %v", name, waiting)
+		}
+		must(t, errors.Join(c.Tidy(), c.CheckPublication(first), c.CheckPublication(other)))
+		_, err = c.Unpublish(first)
+		must(t, err)
+		if err := c.CheckPublication(other); err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, list(t, ns))
+		}
+		_, err = c.Unpublish(other)
+		must(t, errors.Join(err, c.Tidy()))
+		if got := shapeOf(t, ns); got != "" {
+			t.Errorf("%s: at the end there is\n%s", name, got)
+		}
+	}
+}
+
 // Another container's port stays that one's, and one that waits has nothing that a third could
 // take.
 func TestWaitingForAnotherContainersPortIsRefused(t *testing.T) {
