@@ -61,9 +61,7 @@ type takeover struct {
 
 // takeOver reads the rules and sets of an earlier version.
 func (c *Conn) takeOver(s survey) (t takeover, err error) {
-	former := []chain{formerChain(nil)}
-	if len(s.old) == 0 {
-		t.chains, err = c.present(former)
+	if t.chains, err = c.former(); err != nil || len(s.old) == 0 {
 		return t, err
 	}
 	ports := oldPorts{chosen: map[netip.Addr]rune{}}
@@ -83,9 +81,11 @@ func (c *Conn) takeOver(s survey) (t takeover, err error) {
 			return t, err
 		}
 	}
-	if t.chains, err = c.present(slices.Concat(former, oldChains(s.old), ports.chains())); err != nil {
+	chains, err := c.present(append(oldChains(s.old), ports.chains()...))
+	if err != nil {
 		return t, err
 	}
+	t.chains = append(t.chains, chains...)
 	t.sets = append(t.sets, setsOf(t.elements)...)
 	sortBySet(t.elements)
 	t.elements, err = c.absent(t.elements, t.replaced)

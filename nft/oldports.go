@@ -31,6 +31,9 @@ func formerChain(sets []set) chain {
 	return chain{masqueradeTable, "postrouting-ports", hook{"nat", postrouting, "srcnat", unix.NF_INET_POST_ROUTING, 100}, masqueradeRules(sets)}
 }
 
+// former returns it if it exists.
+func (c *Conn) former() ([]chain, error) { return c.present([]chain{formerChain(nil)}) }
+
 // oldHairpin returns the set that an earlier version had for the addresses of a prefix's subnet.
 func oldHairpin(p netip.Prefix) set {
 	f := familyOf(p.Addr())

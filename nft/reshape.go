@@ -56,7 +56,7 @@ func (c *Conn) survey() (survey, error) {
 // Tidy takes over the rules and sets of an earlier version, and removes sets and chains without
 // members. Garbage collection does it by itself. If there is nothing to do it changes nothing.
 func (c *Conn) Tidy() error {
-	former, err := c.present([]chain{formerChain(nil)})
+	former, err := c.former()
 	if err != nil {
 		return err
 	}
@@ -109,8 +109,8 @@ func (c *Conn) reshape(want need, spared func(role) bool) error {
 	return ErrInterrupted
 }
 
-// withoutMembers returns the sets that have none, without some. Sets that are made together stay
-// together. Those of marks stay while mappings wait, which will need them.
+// withoutMembers returns the sets that have none, without some. Those of a unit stay together, and
+// those of marks stay while mappings wait, which will need them.
 func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err error) {
 	lives := map[role]bool{}
 	for _, x := range s.sets {
@@ -126,7 +126,7 @@ func (c *Conn) withoutMembers(s survey, but func(set) bool) (empty []set, err er
 		lives[unit] = lives[unit] || n > 0 || but(x)
 	}
 	for _, x := range s.sets {
-		if r := x.role().unit(); !lives[r] && !(r.head == snatName && (lives[r.standby(standbyName)] || lives[r.standby(hostStandbyName)])) {
+		if r := x.role().unit(); !lives[r] && !(r.head == snatName && lives[role{head: standbyName, family: r.family, arg: r.arg}]) {
 			empty = append(empty, x)
 		}
 	}

@@ -99,19 +99,19 @@ func (r role) hasBit() bool {
 	return r.head == snatName || r.head == hostSNATName || r.head == hairpinName || r.head == masqAllName
 }
 
-// unit is the role that stands for those whose sets are made together.
+// unit is the role that stands for those whose sets are removed together.
 func (r role) unit() role {
 	if k, ok := r.key(); ok && k.isMap() && r.isPortSet() {
 		r.head = TCP.String()
 	}
-	if r.head == hostSNATName {
+	switch r.head {
+	case hostSNATName:
 		r.head = snatName
+	case hostStandbyName:
+		r.head = standbyName
 	}
 	return r
 }
-
-// standby is the unit of a group's mappings that wait, by the role of another set of the group's.
-func (r role) standby(head string) role { return role{head: head, family: r.family, arg: r.arg}.unit() }
 
 // length is the length of the subnets of a role that has one.
 func (r role) length() int {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,11 @@ func TestPortsGoToAnotherMark(t *testing.T) {
 		"the first's bit":     func(first, _ *Publication) { first.Mark = 1 << 5 },
 		"the first has none":  func(first, other *Publication) { first.Hairpin, other.Mark = false, 1<<5 },
 		"none, by conditions": func(first, _ *Publication) { first.Hairpin = false },
+		"the second's, for an address of the host's": func(first, other *Publication) {
+			other.Mark = 1 << 5
+			first.Ports[0].HostIP = netip.MustParseAddr("192.0.2.1")
+			other.Ports[0].HostIP = first.Ports[0].HostIP
+		},
 	} {
 		ns := nstest.New(t, "host")
 		c := dial(t, ns)

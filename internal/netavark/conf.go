@@ -85,10 +85,18 @@ func (c *call) conf() ([]byte, error) {
 // the others.
 func (c *call) writePrevious(w *jsontext.Writer) {
 	n := &c.network
-	foreign := func(a netip.Addr) bool { _, ok := n.subnetOf(a); return !ok }
-	unused := func(s subnet) bool { return !slices.ContainsFunc(c.addrs, s.prefix.Contains) }
-	if n.chooses || len(c.addrs) == 0 || slices.ContainsFunc(c.addrs, foreign) || slices.ContainsFunc(n.subnets, unused) {
+	if n.chooses || len(c.addrs) == 0 {
 		return
+	}
+	for _, a := range c.addrs {
+		if _, ok := n.subnetOf(a); !ok {
+			return
+		}
+	}
+	for i := range n.subnets {
+		if !slices.ContainsFunc(c.addrs, n.subnets[i].prefix.Contains) {
+			return
+		}
 	}
 	w.Key("prevResult").Open('{')
 	w.Text("cniVersion", version)
