@@ -60,7 +60,7 @@ func (r *Report) ratios() (list []Ratio) {
 }
 
 func (r *Report) showAttach() section {
-	s := section{title: "ADD and DEL as whole processes", tables: []table{r.timesTable("attach"), r.countsTable(), r.footprintTable(), r.ratiosTable()}}
+	s := section{title: "ADD and DEL as whole processes", tables: []table{r.timesTable("attach"), r.countsTable("attach"), r.footprintTable(), r.ratiosTable()}}
 	for _, verb := range []string{verbAdd, verbDel} {
 		s.plots = append(s.plots, r.ecdf(verb))
 	}
@@ -115,10 +115,10 @@ func millis(micros float64) string {
 	return fmt.Sprintf("%.2f", micros/1e3)
 }
 
-func (r *Report) countsTable() table {
+func (r *Report) countsTable(experiment string) table {
 	t := table{head: []string{"", "", "syscalls", "w/o scheduler", "execs", "nl sends", "nl receives", "tasks", "faults", "with I/O", "peak KiB"}}
 	for _, verb := range []string{verbAdd, verbDel} {
-		for _, c := range r.contestants() {
+		for _, c := range r.contestants(experiment) {
 			if n, ok := r.Counts[c.Name][verb]; ok {
 				t.add(c.Name, label(&Series{Key: Key{Contestant: c.Name, Verb: verb}}), n.Syscalls, n.Own, n.Execs, n.Sends, n.Receives,
 					n.Tasks, n.Faults, n.Major, n.RSS)

@@ -92,7 +92,7 @@ func (r *Report) callsPlot() figure {
 	var names []string
 	var rows [][]bar
 	for _, verb := range []string{verbAdd, verbDel} {
-		for _, c := range r.contestants() {
+		for _, c := range r.contestants("attach") {
 			n, ok := r.Counts[c.Name][verb]
 			if !ok {
 				continue

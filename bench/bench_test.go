@@ -26,6 +26,7 @@ const programVar = "SWIFTCNI_BENCH_PROGRAM"
 func TestMain(m *testing.M) {
 	box.Main()
 	busyMain()
+	guestMain()
 	insideMain()
 	if os.Getenv(programVar) != "" {
 		os.Args[0] = "bench"

@@ -30,7 +30,7 @@ func verdict(a, b []float64, seed uint64) (Estimate, float64, string) {
 }
 
 func (r *Report) showCompare() section {
-	s := section{title: "Two revisions", tables: []table{r.timesTable("compare"), r.countsTable()}}
+	s := section{title: "Two revisions", tables: []table{r.timesTable("compare"), r.countsTable("compare")}}
 	for _, c := range r.contestants() {
 		s.text += c.Name + " is " + c.Version + ". "
 	}

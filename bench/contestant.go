@@ -34,6 +34,9 @@ type Contestant struct {
 	Attaches bool
 	// SetUp are shell commands that prepare its host, before the first round.
 	SetUp string `json:",omitempty"`
+	// Needs are shell commands that this kernel may refuse, on that host. Then the contestant is left
+	// out.
+	Needs string `json:",omitempty"`
 	// Resident is the file with the process ID of the resident that makes its calls, if one does.
 	Resident string `json:",omitempty"`
 	// These are verified after its first ADD and DEL, each only if it's given: the bridge that has

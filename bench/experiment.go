@@ -95,7 +95,7 @@ func (e *experiment) plans(o options) []plan {
 		case "throughput":
 			p.WarmUp = 0 // each run is a second
 		}
-		if e.name == "attach" || e.name == "compare" {
+		if e.name == "attach" || e.name == "compare" || e.name == "kinds" {
 			p.Traced = o.traced
 		}
 		list = append(list, p)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -108,7 +109,7 @@ func (p plan) run() (*results, error) {
 	if p.Axis != "" {
 		what += " by " + p.Axis
 	}
-	fmt.Fprintf(os.Stderr, "measuring %s of %d contestants\n", what, len(p.Contestants))
+	fmt.Fprintf(os.Stderr, "measuring %s of %d contestants\n", what, len(m.Contestants))
 	m.progress = progress{what: what, total: len(p.Levels) * (p.WarmUp + p.Rounds), terminal: p.Terminal, started: time.Now()}
 	if err := findExperiment(p.Experiment).measure(m); err != nil {
 		return nil, err
@@ -157,12 +158,31 @@ func (m *measurer) fail(level, round int, contestant, verb string, err error) {
 }
 
 func (m *measurer) setUp() error {
+	var able []Contestant
 	for _, c := range m.Contestants {
 		if err := m.newHost(c); err != nil {
 			return fmt.Errorf("set up %s: %w", c.Name, err)
 		}
+		if why, lacking := m.lacks(c); lacking {
+			if m.Lacking == nil {
+				m.Lacking = map[string]string{}
+			}
+			m.Lacking[c.Name] = why
+			continue
+		}
+		able = append(able, c)
 	}
+	m.Contestants = able
 	return nil
+}
+
+// lacks reports whether the kernel refuses what a contestant needs, and its words.
+func (m *measurer) lacks(c Contestant) (why string, lacking bool) {
+	if c.Needs == "" {
+		return "", false
+	}
+	why, err := output("sh", "-c", "exec 2>&1\n"+c.Needs)
+	return strings.Join(strings.Fields(why), " "), err != nil
 }
 
 func (m *measurer) newHost(c Contestant) error {

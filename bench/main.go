@@ -7,6 +7,7 @@
 //	go -C bench run .                    # ADD and DEL as whole processes: 200 rounds, some minutes
 //	go -C bench run . flat -quick        # on nodes that fill up; seconds instead of minutes
 //	go -C bench run . pod -busy 1        # beside a job that keeps a processor busy
+//	go -C bench run . kinds -guest trixie -n 5    # on Debian 13's kernel, emulated, in its time
 //	go -C bench run . compare HEAD~5     # that revision and the working tree, with a verdict
 //	go -C bench run . all -out report    # report.json, report.md, report.html and its plots
 //	go -C bench run . show report/report.json -out report -doc ../docs/performance.md    # again
@@ -27,12 +28,14 @@ import (
 	"time"
 
 	"github.com/swiftcni/swiftcni/internal/test/box"
+	"github.com/swiftcni/swiftcni/internal/test/kernels"
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
 func main() {
 	box.Main()
 	busyMain()
+	guestMain()
 	insideMain()
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -59,6 +62,7 @@ type options struct {
 	swiftcni, traces string
 	plugins          []Contestant
 	busy             int
+	guest            kernels.Release
 }
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
@@ -79,6 +83,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.patience, "patience", 5*time.Second, "wait for a first reply of a reused address; a neighbour's stale entry lasts up to 50s")
 	only := f.String("only", "", "comma-separated contestants (default: those that an experiment is about)")
 	f.IntVar(&o.busy, "busy", 0, "jobs that each keep a processor busy meanwhile")
+	f.StringVar((*string)(&o.guest), "guest", "", "measure on the kernel of this `RELEASE` of Debian's, such as trixie, in a guest that qemu emulates, where an instruction takes a nanosecond; kinds only")
 	f.StringVar(&o.axis, "axis", "", "the one thing to fill a node with: leases, rules, links, mounts or attachments (default: each)")
 	f.StringVar(&o.json, "json", "", "file for the report with raw samples")
 	f.StringVar(&o.out, "out", "", "directory for the report as report.json, report.md and report.html")
@@ -102,6 +107,9 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.busy < 0 {
 		return o, errors.New("no fewer than 0 jobs can keep processors busy")
+	}
+	if o.guest != "" && command != "kinds" {
+		return o, errors.New("a guest has the programs of kinds only")
 	}
 	return o, o.choose(command, positional)
 }
@@ -258,7 +266,11 @@ func (r *Report) measure(e *experiment, o options, stderr io.Writer) error {
 	}
 	for _, p := range plans {
 		p.Contestants, p.Launcher, p.Subnet, p.Terminal = contestants, builder.launcher(), e.subnet, isTerminal(stderr)
-		found, err := p.start(stderr)
+		start := p.start
+		if o.guest != "" {
+			start = func(stderr io.Writer) (*results, error) { return r.inGuest(builder, p, o.guest, stderr) }
+		}
+		found, err := start(stderr)
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ type Report struct {
 	Date      time.Time
 	Commit    string
 	Kernel    string
+	Guest     string `json:",omitempty"` // the emulated kernel, if it was measured on one
 	CPU       string
 	CPUs      int
 	GoVersion string
@@ -91,9 +92,12 @@ func ipTables() string {
 	return strings.TrimSpace(string(out))
 }
 
-// contestants are those of all experiments, each once.
-func (r *Report) contestants() (list []Contestant) {
+// contestants are those of an experiment, or of all if none is named, each once.
+func (r *Report) contestants(of ...string) (list []Contestant) {
 	for _, p := range r.Plans {
+		if of != nil && !slices.Contains(of, p.Experiment) {
+			continue
+		}
 		for _, c := range p.Contestants {
 			if !slices.ContainsFunc(list, func(other Contestant) bool { return other.Name == c.Name }) {
 				list = append(list, c)
@@ -201,8 +205,12 @@ func (r *Report) head() string {
 	if r.Busy > 0 {
 		busy = fmt.Sprintf(" and %d busy processors", r.Busy)
 	}
+	kernel := r.Kernel
+	if r.Guest != "" {
+		kernel = r.Guest + ", emulated by qemu (a nanosecond an instruction) on " + kernel
+	}
 	return fmt.Sprintf("%s, commit %s, Linux %s, %d × %s, %s, %s, load %s%s, seed %d", r.Date.Format("2006-01-02 15:04"),
-		r.Commit, r.Kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, busy, r.Seed)
+		r.Commit, kernel, r.CPUs, r.CPU, r.GoVersion, r.IPTables, r.Load, busy, r.Seed)
 }
 
 func (r *Report) text(w io.Writer, sections []section) {

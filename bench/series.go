@@ -75,6 +75,8 @@ type results struct {
 	Counts map[string]map[string]Counts `json:",omitempty"` // by contestant and verb
 	Steps  []Step                       `json:",omitempty"`
 	Facts  []Fact                       `json:",omitempty"`
+	// Lacking are contestants that the kernel keeps from running, with its words.
+	Lacking map[string]string `json:",omitempty"`
 }
 
 // series returns the series of a key. It makes it if there is none.
@@ -136,6 +138,12 @@ func (r *results) merge(other *results) {
 			r.Counts = map[string]map[string]Counts{}
 		}
 		r.Counts[name] = counts
+	}
+	for name, why := range other.Lacking {
+		if r.Lacking == nil {
+			r.Lacking = map[string]string{}
+		}
+		r.Lacking[name] = why
 	}
 }
 

@@ -55,7 +55,8 @@ func (a Arch) suffix() string {
 
 // boot returns the command that boots a kernel with its first root file system. On a busy machine a PC's kernel may find that its
 // timer doesn't tick, and panic: it isn't to check (no_timer_check).
-func (a Arch) boot(kernel, initrd, parameters string) *exec.Cmd {
+func (a Arch) boot(kernel, initrd, parameters string, machine []string) *exec.Cmd {
 	args := append([]string{"-accel", "tcg", "-m", "512", "-net", "none", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"}, a.machine...)
+	args = append(args, machine...)
 	return exec.Command(a.emulator, append(args, "-kernel", kernel, "-initrd", initrd, "-append", "console="+a.console+" panic=-1 quiet no_timer_check"+parameters)...)
 }

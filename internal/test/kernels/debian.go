@@ -95,12 +95,12 @@ func (r Release) KernelFor(arch Arch, cache string) (*Kernel, error) {
 	}
 	return &Kernel{
 		Version: strings.TrimPrefix(pkg, "linux-image-"),
-		command: func(stage, work, parameters string) (*exec.Cmd, error) {
+		command: func(stage, work, parameters string, machine []string) (*exec.Cmd, error) {
 			initrd := filepath.Join(work, "initrd")
 			if err := copyTree(filepath.Join(dir, "root.cpio"), initrd); err != nil {
 				return nil, err
 			}
-			return arch.boot(filepath.Join(dir, "vmlinuz"), initrd, parameters), packFile(initrd, stage, "mnt")
+			return arch.boot(filepath.Join(dir, "vmlinuz"), initrd, parameters, machine), packFile(initrd, stage, "mnt")
 		},
 	}, nil
 }

@@ -19,6 +19,16 @@ type system struct {
 	triplet string // of its libraries' directory
 }
 
+// Program puts a program of the machine's into dir, with its libraries, as a file for [Guest.Files]. It
+// returns the words of the command that runs it in a guest that has dir as its /mnt/in.
+func Program(name, dir, in string) (command []string, err error) {
+	if err := (system{root: "/", triplet: AMD64.triplet}).copyProgram(name, dir); err != nil {
+		return nil, err
+	}
+	libraries := filepath.Join("/mnt", in, "lib", AMD64.triplet) + ":" + filepath.Join("/mnt", in, "usr/lib", AMD64.triplet)
+	return []string{filepath.Join("/mnt", in, "lib64/ld-linux-x86-64.so.2"), "--library-path", libraries, filepath.Join("/mnt", in, "usr/sbin", name)}, nil
+}
+
 // copyProgram puts a program into root/usr/sbin, and its libraries where its loader looks for them.
 func (s system) copyProgram(name, root string) error {
 	path, err := s.find(name, "usr/sbin", "usr/bin", "sbin", "bin")

@@ -10,7 +10,8 @@
 // [Release.KernelFor] does so for other architectures, whose programs in the guest come from Debian
 // too. [Kernel.Run] boots it. Both need root and amd64, and a caller whose TestMain calls box.Main.
 //
-// It's only for tests. Times in an emulated guest mean nothing.
+// It's only for tests and benchmarks. Times in an emulated guest mean nothing, unless qemu
+// counts instructions (-icount).
 package kernels
 
 import (
@@ -35,9 +36,10 @@ type Kernel struct {
 	Version string
 	// command returns the command that starts a guest. The guest has stage as its /mnt and starts
 	// the script /mnt/run. work is a directory for files that the start needs. parameters are the
-	// kernel's, as on its command line.
-	command    func(stage, work, parameters string) (*exec.Cmd, error)
+	// kernel's, as on its command line, and machine are qemu's.
+	command    func(stage, work, parameters string, machine []string) (*exec.Cmd, error)
 	parameters string
+	machine    []string
 }
 
 // With returns the kernel with parameters of its command line.
@@ -45,6 +47,14 @@ func (k *Kernel) With(parameters string) *Kernel {
 	with := *k
 	with.parameters += " " + parameters
 	return &with
+}
+
+// On returns the kernel on another machine: with more arguments of qemu's, such as "-smp", "2". Otherwise
+// it has one processor and 512 MiB. user-mode-linux has no such machine.
+func (k *Kernel) On(machine ...string) *Kernel {
+	on := *k
+	on.machine = slices.Concat(k.machine, machine)
+	return &on
 }
 
 // Guest is the work of a booted kernel.
@@ -82,7 +92,7 @@ func (k *Kernel) Run(ctx context.Context, g Guest) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := k.command(stage, work, k.parameters)
+	cmd, err := k.command(stage, work, k.parameters, k.machine)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,9 @@ func UML(cache string) (*Kernel, error) {
 	}
 	return &Kernel{
 		Version: version,
-		command: func(stage, work, parameters string) (*exec.Cmd, error) { return uml(dir, stage, work, parameters) },
+		command: func(stage, work, parameters string, _ []string) (*exec.Cmd, error) {
+			return uml(dir, stage, work, parameters)
+		},
 	}, nil
 }
 
