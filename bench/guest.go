@@ -26,20 +26,7 @@ func guestMain() {
 		return
 	}
 	os.Unsetenv(guestVar)
-	var p plan
-	err := json.NewDecoder(os.Stdin).Decode(&p)
-	var r *results
-	if err == nil {
-		r, err = p.start(os.Stderr)
-	}
-	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(r)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	carryOut(func(p plan) (*results, error) { return p.start(os.Stderr) })
 }
 
 // guestRun are the commands of a guest. The programs have the paths there that they have here, for

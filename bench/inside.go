@@ -77,11 +77,16 @@ func insideMain() {
 		return
 	}
 	os.Unsetenv(insideVar)
+	carryOut(plan.run)
+}
+
+// carryOut does what the plan on standard input says, prints the results, and ends the process.
+func carryOut(do func(plan) (*results, error)) {
 	var p plan
 	err := json.NewDecoder(os.Stdin).Decode(&p)
 	var r *results
 	if err == nil {
-		r, err = p.run()
+		r, err = do(p)
 	}
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(r)

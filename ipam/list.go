@@ -49,6 +49,18 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 			s.recordsByScan(yield)
 			return
 		}
+		for r, err := range s.sideRecords() {
+			s.Witness(&r)
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// sideRecords lists the records in the sidecar.
+func (s *Store) sideRecords() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
 		for name, err := range s.names(s.side, ".") {
 			if err != nil {
 				yield(Record{}, err)
@@ -61,7 +73,6 @@ func (s *Store) Records() iter.Seq2[Record, error] {
 			if err == nil && !ok {
 				continue // gone meanwhile, or damaged and mended by the next rebuild
 			}
-			s.Witness(&r)
 			if !yield(r, err) {
 				return
 			}
@@ -76,21 +87,12 @@ func (s *Store) Leaseless() iter.Seq2[Owner, error] {
 		if s.side < 0 {
 			return
 		}
-		for name, err := range s.names(s.side, ".") {
-			if err != nil {
-				yield(Owner{}, err)
-				return
-			}
-			if strings.HasPrefix(name, "@") {
-				continue
-			}
-			r, ok, err := s.readRecordNamed(name)
-			if err == nil && ok {
-				var held bool
+		for r, err := range s.sideRecords() {
+			var held bool
+			if err == nil {
 				held, err = s.holdsAny(&r)
-				ok = !held
 			}
-			if (ok || err != nil) && !yield(r.Owner, err) {
+			if !held && !yield(r.Owner, err) {
 				return
 			}
 		}
