@@ -17,9 +17,9 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Small, and alike wherever it's built; one static binary, which begins in internal/entry, and before that in
 # internal/handover if it's the plugins'. Both are instructions of two architectures. Go 1.26's new collector, which
 # never runs in it, touches two pages of each new span instead of one; later versions know no other. Inlining our own
-# packages, or google/nftables, is a fifteenth of the binary, and no faster.
+# packages, google/nftables or golang.org/x is a fifteenth of the binary, and no faster.
 ENTRY = $(if $(filter amd64 arm64,$(shell go env GOARCH)),-E swiftcni_$(1))
-GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go -C $(2) build -trimpath -buildvcs=false -gcflags=github.com/swiftcni/...=-l -gcflags=github.com/google/nftables/...=-l -ldflags "-s -w $(ENTRY) -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
+GOBUILD = CGO_ENABLED=0 GOEXPERIMENT=$(if $(findstring go1.26,$(shell go env GOVERSION)),nogreenteagc) go -C $(2) build -trimpath -buildvcs=false -gcflags=github.com/swiftcni/...=-l -gcflags=github.com/google/nftables/...=-l -gcflags=golang.org/x/...=-l -ldflags "-s -w $(ENTRY) -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 # The exporter speaks HTTP, so it's built with the Go that its go.mod names, which has net/http's fixes. It begins as any program.
 EXPORTER = CGO_ENABLED=0 GOTOOLCHAIN=auto go -C cmd/swiftcni-exporter build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/swiftcni/swiftcni/cni.linkedVersion=$(VERSION)"
 

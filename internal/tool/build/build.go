@@ -66,7 +66,7 @@ func Release(progress io.Writer, root, output, pkg string) error {
 	if strings.HasPrefix(runtime.Version(), "go1.26") {
 		env = append(env, "GOEXPERIMENT=nogreenteagc")
 	}
-	return Run(progress, root, env, "go", "build", flags[0], "-gcflags=github.com/swiftcni/...=-l", "-gcflags=github.com/google/nftables/...=-l", flags[1], flags[2]+" "+handover.Flag, "-o", output, pkg)
+	return Run(progress, root, env, "go", "build", flags[0], "-gcflags=github.com/swiftcni/...=-l", "-gcflags=github.com/google/nftables/...=-l", "-gcflags=golang.org/x/...=-l", flags[1], flags[2]+" "+handover.Flag, "-o", output, pkg)
 }
 
 // Swiftcni puts swiftcni into a directory under the names of its plugins. It builds it from the
