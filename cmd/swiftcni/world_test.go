@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/internal/test/oldkernel"
 	"golang.org/x/sys/unix"
 )
@@ -150,16 +151,21 @@ func without(list []string, name string) []string {
 	return rest
 }
 
-// exec runs a program as the host or a container and returns all that it printed.
+// exec runs a program as the host or a container and returns all that it printed. A listing that
+// changes overtook is made again: a DEL leaves links to the kernel, which removes them meanwhile.
 func (w *world) exec(name, program string, args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := w.start(name, cmd)
-	if err == nil {
-		err = cmd.Wait()
+	for {
+		var out bytes.Buffer
+		cmd := exec.Command(program, args...)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := w.start(name, cmd)
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if !nstest.Overtaken(out.String()) {
+			return out.String(), err
+		}
 	}
-	return out.String(), err
 }
 
 // start starts a command as the host or a container.

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -219,16 +220,24 @@ func Command(path, name string, args ...string) *exec.Cmd {
 func Run(t testing.TB, path, name string, args ...string) string {
 	t.Helper()
 	Needs(t, name)
-	cmd := exec.Command(name, args...)
-	if path != "" {
-		cmd = Command(path, name, args...)
+	for {
+		cmd := exec.Command(name, args...)
+		if path != "" {
+			cmd = Command(path, name, args...)
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		}
+		if !Overtaken(string(out)) {
+			return string(out)
+		}
 	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
 }
+
+// Overtaken reports whether a listing that ip(8) printed may lack something, as other changes came
+// between its parts (NLM_F_DUMP_INTR). It says so on its standard error.
+func Overtaken(out string) bool { return strings.Contains(out, "Dump was interrupted") }
 
 func threadNS() string {
 	return filepath.Join("/proc/self/task", strconv.Itoa(unix.Gettid()), "ns/net")
