@@ -10,13 +10,11 @@ import (
 	"strings"
 
 	"github.com/swiftcni/swiftcni/internal/jsontext"
+	"github.com/swiftcni/swiftcni/internal/specversion"
 )
 
 // defaultMetric is that of the default routes, as netavark has it.
 const defaultMetric = 100
-
-// version is that of the specification that the call is said in.
-const version = "1.1.0"
 
 // conf says the call in the words of the plugin bridge (docs/keys.md). Ports and the way through the
 // host's firewalls are members of its chain.
@@ -26,7 +24,7 @@ func (c *call) conf() ([]byte, error) {
 		n.link = n.defaultLink()
 	}
 	w := jsontext.NewWriter(nil).Open('{')
-	w.Text("cniVersion", version)
+	w.Text("cniVersion", specversion.Newest)
 	w.Text("name", n.name)
 	w.Text("type", "bridge")
 	w.Text("bridge", n.link)
@@ -99,7 +97,7 @@ func (c *call) writePrevious(w *jsontext.Writer) {
 		}
 	}
 	w.Key("prevResult").Open('{')
-	w.Text("cniVersion", version)
+	w.Text("cniVersion", specversion.Newest)
 	w.Key("ips").Open('[')
 	for _, a := range c.addrs {
 		s, _ := n.subnetOf(a)
