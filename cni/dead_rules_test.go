@@ -48,7 +48,7 @@ func TestPortsOfTheDead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer Detach(t.Context(), other, next)
-			defer rules.End(other.told.Owner(next))
+			defer rules.End(other.told.Owner(next), nil)
 			if err := publishFor(t, other, next, res, 8080); fault.Of(err).Code != CodePortTaken {
 				t.Errorf("the live one's port: %v", err)
 			}
@@ -96,7 +96,7 @@ func TestPortOfTheDeadByItsRecord(t *testing.T) {
 		if err == nil && want != 0 || err != nil && fault.Of(err).Code != want {
 			t.Errorf("port %d: %v", port, err)
 		}
-		if err := rules.End(p.network.told.Owner(a)); err != nil {
+		if err := rules.End(p.network.told.Owner(a), nil); err != nil {
 			t.Error(err)
 		}
 	}

@@ -79,7 +79,7 @@ func publishAndOpen(t *testing.T, n *Network, a Attachment, res *Result, hostPor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := rules.End(n.told.Owner(a)); err != nil {
+		if err := rules.End(n.told.Owner(a), nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -302,7 +302,7 @@ func deeds() map[string]func(*testing.T, *pair) {
 			if err := Detach(t.Context(), p.network, a); err != nil {
 				t.Error(err)
 			}
-			if err := rules.End(p.network.told.Owner(a)); err != nil {
+			if err := rules.End(p.network.told.Owner(a), nil); err != nil {
 				t.Error(err)
 			}
 			var refused *Error

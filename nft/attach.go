@@ -26,7 +26,7 @@ var ErrInterrupted = errors.New("nft: other programs change the ruleset without 
 // send of one transaction, and one answer. If the kernel says that rules are missing, Attach builds
 // them. If it says that keys are taken, Attach takes them over: an address has one owner, the last
 // to be attached, since a dead owner's element may have been left. Attaching the same sender again
-// changes nothing.
+// changes nothing but the ruleset's generation, see [Conn.Spare].
 //
 // Each refusal costs an RCU grace period, about 10 ms.
 //
@@ -104,6 +104,9 @@ func (c *Conn) replace(es []element) error {
 	var b batch
 	if err := c.replacement(&b, es, es, found); err != nil {
 		return err
+	}
+	if b.empty() {
+		b.renew(es[0])
 	}
 	return c.commit(&b, &generation)
 }

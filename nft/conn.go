@@ -29,7 +29,8 @@ type Conn struct {
 	socket   *nlsock.Socket
 	sequence uint32
 	buffer   []byte
-	waiting  []byte // the part of buffer that wasn't looked at yet
+	waiting  []byte           // the part of buffer that wasn't looked at yet
+	lives    func(Owner) bool // see Spare; may be nil
 }
 
 // Dial opens a Conn in the calling thread's network namespace. It stays there. Nothing is sent yet.

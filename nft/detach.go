@@ -26,6 +26,9 @@ func (c *Conn) Detach(a Sender) error {
 	careful := false
 	for range maxTries {
 		present, last, err := c.detach(a, careful)
+		if err == errLives {
+			return nil
+		}
 		if err == nil {
 			if last {
 				err = c.tidy(sparing(a.Masquerade))
@@ -75,6 +78,9 @@ func (c *Conn) detach(a Sender, careful bool) (present []chain, last bool, err e
 	for i, r := range replies[len(es)+len(chains):] {
 		n, ok := memberCount(r.data)
 		last = last || ok && n > 0 && n == countIn(own, sets[i])
+	}
+	if c.spares(a.Owner) {
+		return nil, false, errLives
 	}
 	var b batch
 	b.delete(own)

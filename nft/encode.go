@@ -56,6 +56,9 @@ func (b *batch) lib() *nftables.Conn {
 	return &b.library
 }
 
+// empty reports whether a batch changes nothing.
+func (b *batch) empty() bool { return !b.used && len(b.elements) == 0 }
+
 // create adds elements. The transaction is refused if their keys are taken. Without NLM_F_EXCL the
 // kernel would report success for an element that exists, and leave it with its owner.
 func (b *batch) create(es []element) {

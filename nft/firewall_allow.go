@@ -19,7 +19,8 @@ type firewallState struct {
 
 // Allow opens the way for a container. In the common case this is one send of questions and one
 // transaction of elements, whatever the number of containers. An address has one owner, the last
-// that was allowed. Allowing the same again changes nothing.
+// that was allowed. Allowing the same again changes
+// nothing but the ruleset's generation, see [Conn.Spare].
 //
 // A bridge's policy is that of its network's last Allowance. If networks share a bridge, the
 // strictest policy counts for as long as its network has containers.
@@ -54,6 +55,9 @@ func (c *Conn) Allow(o Allowance) error {
 				b.buildDetour(f, o.adminChain(), d)
 			}
 		}
+		if b.empty() && len(es) > 0 {
+			b.renew(es[0])
+		}
 		// A transaction that only adds elements holds whatever other programs change meanwhile.
 		generation := &s.generation
 		if plain && same {
@@ -73,12 +77,12 @@ func take(b *batch, es []element, found []*element) bool {
 	plain := true
 	for i, e := range es {
 		f := found[i]
+		plain = plain && f == nil
 		if f != nil && f.comment == e.comment {
 			continue
 		}
 		if f != nil {
 			b.delete([]element{*f})
-			plain = false
 		}
 		b.create([]element{e})
 	}

@@ -62,6 +62,9 @@ func (c *Conn) Revoke(o Allowance, tell func([]Allowed) error) error {
 	}
 	for range maxTries {
 		old, err := c.revoke(&o, tell)
+		if err == errLives {
+			return nil
+		}
 		if err == nil && old {
 			err = c.revokeReference(o.Addrs)
 		}
@@ -102,6 +105,9 @@ func (c *Conn) revoke(o *Allowance, tell func([]Allowed) error) (old bool, err e
 		}
 	}
 	own = ownedBy(own, o.Owner.comment())
+	if c.spares(o.Owner) {
+		return false, errLives
+	}
 	if err := tellDelegated(own, tell); err != nil {
 		return false, err
 	}

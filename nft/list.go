@@ -149,6 +149,7 @@ func (c *Conn) remove(es []element) error {
 		if err != nil {
 			return err
 		}
+		c.spared(found)
 		var b batch
 		for i, f := range found {
 			if f != nil && f.comment == es[i].comment {

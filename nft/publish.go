@@ -35,7 +35,8 @@ func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 // the rules exist, and sends the elements. Its cost doesn't depend on the number of ports that
 // others have.
 //
-// Publishing again replaces the owner's mappings. A container's address has one owner, the last to
+// Publishing again replaces the owner's mappings, and always changes the ruleset's generation, see
+// [Conn.Spare]. A container's address has one owner, the last to
 // publish it. The mappings of an earlier owner, which is dead by then, are removed. If another
 // container has a port, nothing changes and the error is a [*PortTakenError]. If another attachment
 // of the same container has it, the port stays with that one and leads here once it's unpublished

@@ -39,6 +39,9 @@ func (c *Conn) settle(p *Publication, es []element) ([]PortTakenError, error) {
 	}
 	var b batch
 	s.change(&b, all)
+	if b.empty() {
+		b.renew(s.want[0])
+	}
 	err = c.commitLarge(&b, &generation)
 	if hasErrno(err, unix.ENOENT) && len(s.waiting) > 0 {
 		// The sets of mappings that wait are made if one waits.

@@ -73,6 +73,9 @@ func (c *Conn) Unpublish(p Publication) ([]Published, error) {
 	careful := len(p.Addrs) == 0
 	for range maxTries {
 		removed, err := c.unpublish(&p, careful)
+		if err == errLives {
+			return nil, nil
+		}
 		if err == nil {
 			return removed, c.unpublishReference(p.Owner)
 		}
@@ -122,6 +125,9 @@ func (c *Conn) unpublish(p *Publication, careful bool) ([]Published, error) {
 	for i, r := range replies[len(keys):] {
 		n, counted := memberCount(r.data)
 		last = last || counted && n > 0 && n == countIn(own, sets[i])
+	}
+	if c.spares(p.Owner) {
+		return nil, errLives
 	}
 	if err = c.commitLarge(&b, &generation); err == nil && last {
 		err = c.tidy(sparing(p.Addrs))

@@ -65,6 +65,19 @@ func TestModelHoldsForARandomSeed(t *testing.T) {
 	mustHold(t, carry(t, plan(t, seed, 400)))
 }
 
+// Containers end and come back, by the same names, while GC without a list looks for the dead.
+func TestGCOfTheDeadSparesThoseThatComeBack(t *testing.T) {
+	p := plan(t, rand.Uint64N(1<<32), 1500)
+	t.Logf("seed %d", p.Seed)
+	p.Workers, p.Containers, p.Every = 6, 30, 500
+	for _, k := range kinds() {
+		if !slices.Contains([]string{"add", "end container", "gc dead", "check"}, k.name) {
+			p.Without = append(p.Without, k.name)
+		}
+	}
+	mustHold(t, carry(t, p))
+}
+
 // byResident is a small run whose calls a resident makes.
 func byResident(t *testing.T, seed uint64, ops int) Plan {
 	t.Helper()

@@ -117,15 +117,19 @@ func (s *sweeping) network(ctx context.Context, list []*held) (err error) {
 	defer now.close()
 	for _, h := range list {
 		if h.isCut() || now.goneOf(h.owner()) && (h.ours || !now.mayHold(h)) {
-			err = join(err, s.remove(h))
+			err = join(err, s.remove(h, now))
 		}
 	}
 	return err
 }
 
-func (s *sweeping) remove(h *held) error {
+func (s *sweeping) remove(h *held, now *links) error {
 	if !s.dry {
-		if err := rules.End(h.owner()); err != nil {
+		lives := now.proof.IsBack
+		if h.isCut() {
+			lives = nil // its network's leases are locked
+		}
+		if err := rules.End(h.owner(), lives); err != nil {
 			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
 		}
 	}

@@ -43,7 +43,7 @@ func publishPorts(ctx context.Context, c *verbs.Call, conn *nft.Conn, p nft.Publ
 		if proofErr != nil || !dead {
 			return nil, errors.Join(err, proofErr)
 		}
-		if endErr := rules.End(taken.Holder); endErr != nil {
+		if endErr := end(ctx, c, taken); endErr != nil {
 			return nil, errors.Join(err, endErr)
 		}
 	}
@@ -60,13 +60,21 @@ func endDead(ctx context.Context, c *verbs.Call, held []nft.PortTakenError) erro
 		asked[held[i].Holder] = true
 		dead, err := holderIsDead(ctx, c, &held[i])
 		if err == nil && dead {
-			err = rules.End(held[i].Holder)
+			err = end(ctx, c, &held[i])
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// end ends a holder, unless it has come back meanwhile.
+func end(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError) error {
+	return rules.End(taken.Holder, func(nft.Owner) bool {
+		dead, err := holderIsDead(ctx, c, taken)
+		return err != nil || !dead
+	})
 }
 
 // holderIsDead reports whether the holder of a port is provably dead. If the ruleset says that

@@ -129,6 +129,18 @@ func (p *Proof) DeadOwner(o nft.Owner) bool {
 	return true
 }
 
+// IsBack reports whether an owner that was dead may live again: bridge and ptp make a link in this
+// namespace before anything else. Unlike other methods it looks anew each time.
+func (p *Proof) IsBack(o nft.Owner) bool {
+	for attempt := range names.Attempts {
+		nm := names.Of(o.Network, o.ContainerID, o.IfName, attempt)
+		if p.isHere(Record(nm, ipam.Owner{}, p.host)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Record is the evidence of an attachment that is being made.
 func Record(nm names.Names, o ipam.Owner, h hostid.ID) ipam.Record {
 	return ipam.Record{Owner: o, Boot: h.Boot, NetNS: h.NetNS.Ino, Link: nm.Link, Index: nm.Index, MAC: nm.MAC}

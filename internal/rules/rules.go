@@ -133,9 +133,11 @@ func Check(call *process.Call, check func(*nft.Conn) error) error {
 
 // End removes everything from the ruleset that is there for an owner that the caller knows to be
 // gone: masquerade, spoof check, ports and openings. The UDP flows and the sources of firewalld
-// that resulted from them end too.
-func End(o nft.Owner) error {
+// that resulted from them end too. lives is asked once more, after each look at the ruleset, since
+// the owner may come back ([nft.Conn.Spare]). It's nil where that can't be.
+func End(o nft.Owner, lives func(nft.Owner) bool) error {
 	return Clean(func(conn *nft.Conn) error {
+		conn.Spare(lives)
 		removed, err := conn.Unpublish(nft.Publication{Owner: o})
 		err = errors.Join(err, conn.DetachOwner(o), conn.Revoke(nft.Allowance{Owner: o}, firewalld.Forget))
 		flows.EndRemoved(nil, removed)

@@ -163,6 +163,7 @@ func (g *collection) elements(dead []ipam.Record) error {
 				return fault.Unsupported(err)
 			}
 			owners = append(owners, more...)
+			g.spareReturning(conn, more)
 		}
 		if owners == nil {
 			return fault.Unsupported(conn.Tidy())
@@ -184,6 +185,16 @@ func (g *collection) elements(dead []ipam.Record) error {
 	removed, portsErr := conn.UnpublishExcept(g.conf.Name, owners)
 	flows.EndRemoved(nil, removed)
 	return fault.Unsupported(errors.Join(err, portsErr, conn.RevokeExcept(g.conf.Name, owners, firewalld.Forget)))
+}
+
+// spareReturning leaves alone those of the dead that come back: without a lease no lock keeps them
+// from it.
+func (g *collection) spareReturning(conn *nft.Conn, dead []nft.Owner) {
+	unleased := make(map[nft.Owner]bool, len(dead))
+	for _, o := range dead {
+		unleased[o] = true
+	}
+	conn.Spare(func(o nft.Owner) bool { return unleased[o.Short()] && g.proof.IsBack(o) })
 }
 
 // links removes the network's host ends that no valid attachment has: they are known by index, and

@@ -33,7 +33,7 @@ func (at *attaching) endStrangers() error {
 	own, proof := at.keys.owner(at.attachment).Short(), proof.On(at.host, at.conn)
 	for _, o := range owners {
 		if o != own && proof.DeadOwner(o) {
-			err = errors.Join(err, rules.End(o))
+			err = errors.Join(err, rules.End(o, proof.IsBack))
 		}
 	}
 	return fault.Unsupported(err)
