@@ -156,8 +156,7 @@ func peer(conn, pid int) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("pidfd_open", err)
 	}
-	fds := [1]unix.PollFd{{Fd: int32(conn), Events: unix.POLLRDHUP}}
-	if n, err := unix.Poll(fds[:], 0); err != nil || n != 0 {
+	if isGone(conn) {
 		unix.Close(fd)
 		return -1, errGone
 	}

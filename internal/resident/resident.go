@@ -32,15 +32,16 @@ const (
 
 // A Server answers calls.
 type Server struct {
-	o         Options
-	own       place
-	sockets   *sockets.Pool
-	slots     chan struct{} // one for each call that runs
-	calls     sync.WaitGroup
-	messages  sync.Pool // *[]byte of handover.MaxMessage
-	turns     turns
-	spare     spare
-	listeners listeners
+	o           Options
+	own         place
+	sockets     *sockets.Pool
+	slots       chan struct{} // one for each call that runs
+	calls       sync.WaitGroup
+	messages    sync.Pool // *[]byte of handover.MaxMessage
+	turns       turns
+	collections collections
+	spare       spare
+	listeners   listeners
 }
 
 // Options are what the program wants to know of its calls. The functions may be called from many
@@ -195,6 +196,12 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 	if netavark.IsCall(m.args) {
 		verb, container = m.args[1], netavark.Container(in.text)
 		run = func(ctx context.Context, p cni.Process) error { return netavark.Run(ctx, m.args, p) }
+	}
+	switch verb {
+	case "GC":
+		defer s.collections.begin(caller.conn)()
+	case "ADD":
+		s.collections.awaitOrphans()
 	}
 	defer s.turns.take(container)()
 	if s.listeners.any.Load() {
