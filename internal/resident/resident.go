@@ -86,6 +86,8 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		_ = l.SetDeadline(time.Now().Add(l.last()))
 	})
 	defer stop()
+	s.turns.others = l.turns
+	defer l.forget()
 	defer s.sockets.Close()
 	defer s.listeners.end() // they hear of the last calls, too
 	defer s.calls.Wait()
@@ -263,40 +265,4 @@ func text(p any) string {
 		return p
 	}
 	return "panic"
-}
-
-// turns lets the calls of one container come one after the other.
-type turns struct {
-	sync.Mutex
-	waiting map[string]*turn // by container ID
-}
-
-// A turn is a container's.
-type turn struct {
-	sync.Mutex
-	calls int // that have it or wait for it
-}
-
-// take waits for the container's turn, and returns what ends it.
-func (t *turns) take(container string) (end func()) {
-	if container == "" {
-		return func() {}
-	}
-	t.Lock()
-	mine := t.waiting[container]
-	if mine == nil {
-		mine = &turn{}
-		t.waiting[container] = mine
-	}
-	mine.calls++
-	t.Unlock()
-	mine.Lock()
-	return func() {
-		mine.Unlock()
-		t.Lock()
-		if mine.calls--; mine.calls == 0 {
-			delete(t.waiting, container)
-		}
-		t.Unlock()
-	}
 }

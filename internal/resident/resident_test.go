@@ -359,6 +359,43 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// A resident that follows another waits for the call of the same container that runs there. The file
+// of turns goes with the last one.
+func TestTurnsOfTwoResidents(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resident")
+	var residents [2]struct {
+		turns
+		*Listener
+	}
+	for i := range residents {
+		l, err := Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		residents[i].turns, residents[i].Listener = turns{waiting: map[string]*turn{}, others: l.turns}, l
+	}
+	end := residents[0].take("c1")
+	var ended atomic.Bool
+	time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end() })
+	residents[1].take("c2")()
+	residents[1].take("c1")()
+	if !ended.Load() {
+		t.Error("two calls have the turn")
+	}
+	residents[0].forget()
+	if _, err := os.Lstat(path + turnsSuffix); err != nil {
+		t.Error(err)
+	}
+	if err := residents[1].remove(); err != nil {
+		t.Fatal(err)
+	}
+	residents[1].forget()
+	if list, err := os.ReadDir(filepath.Dir(path)); err != nil || len(list) > 0 {
+		t.Errorf("left: %v, %v", list, err)
+	}
+}
+
 // A caller for which there's no descriptor isn't left to wait.
 func TestNoDescriptorIsLeft(t *testing.T) {
 	path, calls := serving(t)
