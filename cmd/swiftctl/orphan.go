@@ -14,6 +14,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/rules"
 	"github.com/swiftcni/swiftcni/ipam"
+	"github.com/swiftcni/swiftcni/nft"
 )
 
 // orphaned reports whether only the rules of an attachment are left, provably. Masquerade and spoof
@@ -36,6 +37,16 @@ func (n *node) orphaned(h *held) bool {
 // isCut reports whether the owner's name was cut, so that nothing can be derived from it. The
 // leases have the whole name.
 func (h *held) isCut() bool { return strings.Contains(h.owner().String(), "~") }
+
+// named reports whether a host end names an owner, whose name may be cut.
+func (l *links) named(o nft.Owner) bool {
+	for owner := range l.owned {
+		if owner.Short() == o {
+			return true
+		}
+	}
+	return false
+}
 
 // mayHold reports whether an address of an attachment's rules is at the end of a veth that may be
 // this owner's.
@@ -94,21 +105,28 @@ func (s *sweeping) run(ctx context.Context, chosen func(*held) bool) (err error)
 // network removes the rules of dead containers of one network. An ADD that began meanwhile has a
 // lease. Or it has a link, as it makes the link before it unlocks the leases.
 func (s *sweeping) network(ctx context.Context, list []*held) (err error) {
-	name := list[0].Network
+	short := list[0].owner().Short().Network
 	for _, dir := range s.dirs {
-		store, openErr := ipam.OpenExisting(ctx, dir, name)
-		if errors.Is(openErr, fs.ErrNotExist) {
-			continue
+		networks, dirErr := networksIn(dir)
+		if dirErr != nil && !errors.Is(dirErr, fs.ErrNotExist) {
+			return join(err, dirErr)
 		}
-		if openErr != nil {
-			return openErr
-		}
-		defer func() { err = join(err, store.Close()) }()
-		list = slices.DeleteFunc(list, func(h *held) bool {
-			_, leased, lookErr := store.Lookup(ipam.Owner{ContainerID: h.ContainerID, IfName: h.IfName})
+		for _, name := range networks {
+			if (nft.Owner{Network: name}).Short().Network != short {
+				continue
+			}
+			store, openErr := ipam.OpenExisting(ctx, dir, name)
+			if errors.Is(openErr, fs.ErrNotExist) {
+				continue
+			}
+			if openErr != nil {
+				return join(err, openErr)
+			}
+			defer func() { err = join(err, store.Close()) }()
+			var lookErr error
+			list, lookErr = leaseless(store, name, list)
 			err = join(err, lookErr)
-			return leased || lookErr != nil
-		})
+		}
 	}
 	now, linksErr := readLinks()
 	if linksErr != nil {
@@ -116,21 +134,51 @@ func (s *sweeping) network(ctx context.Context, list []*held) (err error) {
 	}
 	defer now.close()
 	for _, h := range list {
-		if h.isCut() || now.goneOf(h.owner()) && (h.ours || !now.mayHold(h)) {
+		gone := now.goneOf(h.owner())
+		if h.isCut() {
+			gone = !now.named(h.owner())
+		}
+		if gone && (h.ours && !h.isCut() || !now.mayHold(h)) {
 			err = join(err, s.remove(h, now))
 		}
 	}
 	return err
 }
 
+// leaseless leaves out the owners that a network's store has leases of, or may have.
+func leaseless(store *ipam.Store, network string, list []*held) (without []*held, err error) {
+	leasing := map[nft.Owner]bool{}
+	if slices.ContainsFunc(list, (*held).isCut) {
+		for l, leaseErr := range store.Leases() {
+			if leaseErr != nil {
+				return nil, leaseErr
+			}
+			leasing[names.RulesOwner(network, l.Owner).Short()] = true
+		}
+	}
+	for _, h := range list {
+		_, leased, lookErr := store.Lookup(ipam.Owner{ContainerID: h.ContainerID, IfName: h.IfName})
+		if err = join(err, lookErr); lookErr == nil && !leased && !leasing[h.owner().Short()] {
+			without = append(without, h)
+		}
+	}
+	return without, err
+}
+
+// remove removes the rules of an owner, unless it comes back meanwhile. One whose name was cut can't,
+// as the leases of its network are locked.
 func (s *sweeping) remove(h *held, now *links) error {
 	if !s.dry {
-		lives := now.proof.IsBack
-		if h.isCut() {
-			lives = nil // its network's leases are locked
+		back := false
+		lives := func(o nft.Owner) bool {
+			back = back || !h.isCut() && now.proof.IsBack(o)
+			return back
 		}
 		if err := rules.End(h.owner(), lives); err != nil {
 			return fmt.Errorf("%s/%s: %w", h.Network, h.who(), err)
+		}
+		if back {
+			return nil
 		}
 	}
 	s.done(h)
