@@ -129,7 +129,10 @@ func (s *shaping) replaceIfb(there rtnl.Link, cause error) error {
 	if err != nil {
 		return s.lacksIngress(err)
 	}
-	return fault.Wrap("remove a stale ifb", s.host.Do(deletion(rtnl.Link{Index: there.Index})))
+	if err := s.host.Do(deletion(rtnl.Link{Index: there.Index})); err != nil && !fault.Absent(err) { // GC may be faster
+		return fault.Wrap("remove a stale ifb", err)
+	}
+	return nil
 }
 
 func (s *shaping) alias() string {
@@ -166,7 +169,8 @@ func (k *Keys) Reclaim(_ context.Context, c *verbs.Call) error {
 }
 
 // removeIfbs removes the ifbs of a network, except those that it keeps. keeps is asked if there are
-// any.
+// any. They are put in a group, and looked at again there, and then the group is deleted. So an
+// attachment that comes back meanwhile keeps its ifb, which may have the index of the one before.
 func (k *Keys) removeIfbs(network string, keeps func(*rtnl.Conn) (func(rtnl.Link) bool, error)) error {
 	if k.err != nil {
 		return k.err
@@ -176,35 +180,48 @@ func (k *Keys) removeIfbs(network string, keeps func(*rtnl.Conn) (func(rtnl.Link
 		return fault.Wrap("open a netlink socket", err)
 	}
 	defer conn.Close()
-	var list []rtnl.Link
-	for l, err := range conn.Links(rtnl.LinkFilter{Kind: "ifb"}) {
+	for group := uint32(0); ; {
+		var list []rtnl.Link
+		for l, err := range conn.Links(rtnl.LinkFilter{Kind: "ifb"}) {
+			if err != nil {
+				return fault.Wrap("list links", err)
+			}
+			if names.InNetwork(network, l.Link) && (group == 0 || l.Group == group) {
+				list = append(list, l.Link)
+			}
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		keep, err := keeps(conn)
 		if err != nil {
-			return fault.Wrap("list links", err)
+			return err
 		}
-		if names.InNetwork(network, l.Link) {
-			list = append(list, l.Link)
+		next, err := names.UnusedGroup()
+		if err != nil {
+			return err
 		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	keep, err := keeps(conn)
-	if err != nil {
-		return err
-	}
-	var b rtnl.Batch
-	for _, l := range list {
-		if !keep(l) {
-			b.Delete(rtnl.Link{Index: l.Index})
+		var b rtnl.Batch
+		for _, l := range list {
+			if !keep(l) {
+				b.Set(rtnl.Link{Index: l.Index, Group: next})
+			}
 		}
+		sure := group != 0 && b.Len() == len(list)
+		switch {
+		case b.Len() == 0:
+			return nil
+		case sure:
+			b = *deletion(rtnl.Link{Group: group})
+		}
+		if err := conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
+			return fault.Wrap("delete links", err)
+		}
+		if sure {
+			return nil
+		}
+		group = next
 	}
-	if b.Len() == 0 {
-		return nil
-	}
-	if err := conn.Do(&b); err != nil && !fault.OnlyAbsent(err) {
-		return fault.Wrap("delete links", err)
-	}
-	return nil
 }
 
 // ifbsOf are the indexes that attachments' ifbs can have.

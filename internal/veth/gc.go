@@ -4,7 +4,6 @@ package veth
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 
 	"github.com/swiftcni/swiftcni/cni/spec"
@@ -21,7 +20,6 @@ import (
 	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 	"github.com/swiftcni/swiftcni/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // GC removes what isn't of valid attachments, whether it lives or not.
@@ -229,7 +227,7 @@ func (g *collection) deleteLinks(indexes []int) error {
 	if len(indexes) == 0 {
 		return nil
 	}
-	group, err := unusedGroup()
+	group, err := names.UnusedGroup()
 	if err != nil {
 		return err
 	}
@@ -242,14 +240,4 @@ func (g *collection) deleteLinks(indexes []int) error {
 		return err
 	}
 	return nil
-}
-
-// unusedGroup is a number that nobody else has chosen for a group of links, but for one chance in
-// two billion.
-func unusedGroup() (uint32, error) {
-	var random [4]byte
-	if _, err := unix.Getrandom(random[:], 0); err != nil {
-		return 0, err
-	}
-	return binary.NativeEndian.Uint32(random[:]) | 1<<31, nil // small ones are people's
 }
