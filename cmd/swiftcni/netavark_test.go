@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -337,6 +338,23 @@ func TestNetavarkTeardownGoesOn(t *testing.T) {
 	w.finish()
 }
 
+// traced runs one that must succeed, and returns a trace of what it sends.
+func (w *world) traced(input string, args ...string) string {
+	w.t.Helper()
+	trace := filepath.Join(w.t.TempDir(), "trace")
+	driver := driverCommand(args...)
+	cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "trace=sendto,sendmsg", "-o", trace}, driver.Args...)...)
+	cmd.Env = driver.Env
+	if a, err := w.capture(cmd, []byte(input)); err != nil || a.status != 0 {
+		w.t.Fatalf("%s: %v, status %d: %s%s", args, err, a.status, a.stdout, a.stderr)
+	}
+	text, err := os.ReadFile(trace)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // A teardown looks where the addresses say. It lists nothing, so it costs the same beside any number
 // of others, and the rules stay for the next container. Only where podman has lost the addresses does it look
 // everywhere.
@@ -354,18 +372,7 @@ func TestNetavarkTeardownListsNothing(t *testing.T) {
 	}
 	lists := func(input string) int {
 		t.Helper()
-		trace := filepath.Join(t.TempDir(), "trace")
-		teardown := driverCommand("teardown", netnsPath("c2"))
-		cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "trace=sendto,sendmsg", "-o", trace}, teardown.Args...)...)
-		cmd.Env = teardown.Env
-		if a, err := w.capture(cmd, []byte(input)); err != nil || a.status != 0 {
-			t.Fatalf("teardown: %v, status %d: %s%s", err, a.status, a.stdout, a.stderr)
-		}
-		text, err := os.ReadFile(trace)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(string(text), "NLM_F_DUMP")
+		return strings.Count(w.traced(input, "teardown", netnsPath("c2")), "NLM_F_DUMP")
 	}
 	rules := w.must("", "nft", "list", "chain", "inet", "swiftcni", "ports")
 	if n := lists(setups["c2"]); n != 0 {
@@ -379,6 +386,50 @@ func TestNetavarkTeardownListsNothing(t *testing.T) {
 		t.Error("a teardown that doesn't know the addresses made no listing")
 	}
 	w.drives(setups["c1"], "teardown", netnsPath("c1"))
+	w.finish()
+}
+
+// Whoever asks for a port that a dead container has looks into every namespace once. It doesn't do so
+// again between a look at the ruleset and the change: on a busy host that would never be made.
+func TestDeadHolderOfAPortIsProvenOnce(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	network := w.drives(networkOf(`,"subnets":[{"subnet":"10.77.0.0/24"}]`), "create")
+	var live []string
+	setup := func(name string, n int, port string) string {
+		if err := w.netns(name); err != nil {
+			t.Fatal(err)
+		}
+		return callOf(network, name, fmt.Sprintf(`"port_mappings":[{"host_port":%s,"container_port":80,"protocol":"tcp"}],`+
+			`"network_options":{"interface_name":"eth0","static_ips":["10.77.0.%d"]}`, port, n))
+	}
+	lives := func(name, input string) {
+		live = append(live, input)
+		w.drives(input, "setup", netnsPath(name))
+	}
+	looks := func(port string, n int) int {
+		t.Helper()
+		dead, next := fmt.Sprint("dead", n), fmt.Sprint("next", n)
+		w.drives(setup(dead, n, port), "setup", netnsPath(dead))
+		w.must(dead, "ip", "link", "delete", "eth0")
+		input := setup(next, n+1, port)
+		trace := w.traced(input, "setup", netnsPath(next))
+		live = append(live, input)
+		return len(regexp.MustCompile(`(?m)^.*RTM_GETLINK.*NLM_F_DUMP`).FindAllString(trace, -1))
+	}
+	lives("first", setup("first", 10, "9010"))
+	few := looks("8080", 20)
+	const more = 4
+	for i := range more {
+		name := fmt.Sprint("more", i)
+		lives(name, setup(name, 30+i, fmt.Sprint(9030+i)))
+	}
+	// Beside these there are the dead one and the one that got its port.
+	if many := looks("8081", 40); few == 0 || many-few > more+2 {
+		t.Errorf("links were listed %d times, and %d times beside %d more containers", few, many, more+2)
+	}
+	for _, input := range live {
+		w.drives(input, "teardown", "")
+	}
 	w.finish()
 }
 

@@ -39,11 +39,7 @@ func publishPorts(ctx context.Context, c *verbs.Call, conn *nft.Conn, p nft.Publ
 		if taken.Holder == (nft.Owner{}) || holders > 2*len(p.Ports) {
 			return nil, err
 		}
-		dead, proofErr := holderIsDead(ctx, c, taken)
-		if proofErr != nil || !dead {
-			return nil, errors.Join(err, proofErr)
-		}
-		if endErr := end(ctx, c, taken); endErr != nil {
+		if dead, endErr := endIfDead(ctx, c, taken); endErr != nil || !dead {
 			return nil, errors.Join(err, endErr)
 		}
 	}
@@ -58,28 +54,17 @@ func endDead(ctx context.Context, c *verbs.Call, held []nft.PortTakenError) erro
 			continue
 		}
 		asked[held[i].Holder] = true
-		dead, err := holderIsDead(ctx, c, &held[i])
-		if err == nil && dead {
-			err = end(ctx, c, &held[i])
-		}
-		if err != nil {
+		if _, err := endIfDead(ctx, c, &held[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// end ends a holder, unless it has come back meanwhile.
-func end(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError) error {
-	return rules.End(taken.Holder, func(nft.Owner) bool {
-		dead, err := holderIsDead(ctx, c, taken)
-		return err != nil || !dead
-	})
-}
-
-// holderIsDead reports whether the holder of a port is provably dead. If the ruleset says that
-// bridge or ptp made it, its names tell. Otherwise the record of its lease tells, if that is found.
-func holderIsDead(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError) (bool, error) {
+// endIfDead ends the holder of a port if it's provably dead, and unless it comes back meanwhile. If
+// the ruleset says that bridge or ptp made it, its names tell. Otherwise the record of its lease tells,
+// if that is found.
+func endIfDead(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError) (dead bool, err error) {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {
 		return false, fault.Wrap("open a netlink socket", err)
@@ -90,30 +75,45 @@ func holderIsDead(ctx context.Context, c *verbs.Call, taken *nft.PortTakenError)
 		return false, err
 	}
 	if taken.Note == rules.NoteVeth {
-		return proof.DeadOwner(taken.Holder), nil
+		return endIf(proof.DeadOwner(taken.Holder), proof, taken)
 	}
 	for _, dir := range []string{c.LeaseDir, ipam.DefaultDir} {
-		r, found, err := leaseOf(ctx, dir, taken.Holder)
-		if err != nil || found && slices.Contains(r.Addrs, taken.Target.Addr()) {
-			return err == nil && proof.Dead(taken.Holder.Network, r), err
+		if found, dead, err := endLeased(ctx, dir, proof, taken); found || err != nil {
+			return dead, err
 		}
 	}
 	return false, nil
 }
 
-// leaseOf looks an owner up in a directory of leases. "" is no directory.
-func leaseOf(ctx context.Context, dir string, o nft.Owner) (r ipam.Record, found bool, err error) {
-	if dir == "" {
-		return r, false, nil
+// endIf ends a dead holder. The proof may have taken a look into every namespace. Whether it still
+// holds is asked in between a look at the ruleset and the change, so that takes a few questions.
+func endIf(dead bool, p *proof.Proof, taken *nft.PortTakenError) (bool, error) {
+	if !dead {
+		return false, nil
 	}
+	return true, rules.End(taken.Holder, p.IsBack)
+}
+
+// endLeased is endIfDead by the record in a directory of leases. "" is no directory. The leases stay
+// locked to the end, since an ADD of any plugin begins with its lease.
+func endLeased(ctx context.Context, dir string, p *proof.Proof, taken *nft.PortTakenError) (found, dead bool, err error) {
+	if dir == "" {
+		return false, false, nil
+	}
+	o := taken.Holder
 	store, err := ipam.OpenReadOnly(ctx, dir, o.Network)
 	if err != nil {
 		if fault.Absent(err) || errors.Is(err, ipam.ErrInvalid) {
 			err = nil
 		}
-		return r, false, fault.Wrap("open the lease store", err)
+		return false, false, fault.Wrap("open the lease store", err)
 	}
-	r, found, err = store.Lookup(ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName})
+	defer store.Close()
+	r, _, err := store.Lookup(ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName})
+	if err != nil || !slices.Contains(r.Addrs, taken.Target.Addr()) {
+		return false, false, fault.Wrap("look up the lease", err)
+	}
 	store.Witness(&r)
-	return r, found, fault.Wrap("look up the lease", errors.Join(err, store.Close()))
+	dead, err = endIf(p.Dead(o.Network, r), p, taken)
+	return true, dead, err
 }
