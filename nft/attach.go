@@ -108,7 +108,7 @@ func (c *Conn) replace(es []element) error {
 	if b.empty() {
 		b.renew(es[0])
 	}
-	return c.commit(&b, &generation)
+	return c.commitLarge(&b, &generation)
 }
 
 // replacement creates those of some elements that weren't found as they should be, and deletes the
@@ -118,16 +118,19 @@ func (c *Conn) replacement(b *batch, all, some []element, found []*element) erro
 	if err != nil {
 		return err
 	}
-	b.delete(stale)
+	var made []element
 	for i, e := range some {
-		switch f := found[i]; {
-		case f == nil:
-			b.create([]element{e})
-		case !f.same(&e):
-			b.delete([]element{*f})
-			b.create([]element{e})
+		f := found[i]
+		if f != nil && f.same(&e) {
+			continue
 		}
+		if f != nil {
+			stale = append(stale, *f)
+		}
+		made = append(made, e)
 	}
+	b.delete(stale)
+	b.create(made)
 	return nil
 }
 
