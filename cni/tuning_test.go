@@ -9,17 +9,20 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/flock"
 	"github.com/swiftcni/swiftcni/internal/hostid"
 	"github.com/swiftcni/swiftcni/internal/names"
 	"github.com/swiftcni/swiftcni/internal/test/nstest"
 	"github.com/swiftcni/swiftcni/internal/tuning"
 	"github.com/swiftcni/swiftcni/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // A tuned is a container with a link eth0, and a directory for what was saved.
@@ -389,4 +392,67 @@ func TestTuningRefusesTheHost(t *testing.T) {
 	if err := tuningRoom.status(t.Context(), w.conf(t, "")); err != nil {
 		t.Error("status:", err)
 	}
+}
+
+// meanwhile locks a directory, starts something that must wait for it, does something else, and
+// unlocks.
+func meanwhile(t *testing.T, dir string, start func() error, do func()) {
+	t.Helper()
+	fd, err := flock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	waiter := fmt.Sprintf(`(?m)-> FLOCK .* %02x:%02x:%d `, unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	done := make(chan error, 1)
+	go func() { done <- start() }()
+	for waits := false; !waits; {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits = regexp.MustCompile(waiter).Match(locks)
+		select {
+		case err := <-done:
+			t.Fatalf("it didn't wait: %v", err)
+		default:
+		}
+	}
+	do()
+	unix.Close(fd)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A container that comes back while GC without a list looks for the dead keeps what it saved: GC and
+// ADD wait for each other.
+func TestTuningGCSparesThoseThatComeBack(t *testing.T) {
+	w := newTuned(t)
+	host, err := hostid.Read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := names.Of("net", "back", "eth0", 0)
+	saved{Network: "net", ContainerID: "back", Boot: host.Boot, NetNS: host.NetNS.Ino, HostEnd: back.Index}.write(t, w.dir)
+	gc := func() error { return tuningRoom.reclaim(t.Context(), w.conf(t, "")) }
+	meanwhile(t, w.dir, gc, func() {
+		nstest.Run(t, "", "ip", "link", "add", "name", "saved0", "index", strconv.Itoa(back.Index), "address", back.MAC.String(), "type", "veth", "peer", "name", "saved1")
+	})
+	if left, _ := os.ReadDir(w.dir); len(left) != 1 {
+		t.Error("left:", left)
+	}
+	nstest.Run(t, "", "ip", "link", "delete", "saved0")
+	if err := gc(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(w.dir); len(left) != 0 {
+		t.Error("left of the dead one:", left)
+	}
+	n := w.conf(t, `"mtu":1300`)
+	meanwhile(t, w.dir, func() error { _, err := tuningRoom.add(t.Context(), n, w.Attachment); return err }, func() {})
+	w.del(t)
 }

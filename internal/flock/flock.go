@@ -49,6 +49,15 @@ func Lock(ctx context.Context, fd int) error {
 	}
 }
 
+// Open opens a directory and locks it until the descriptor is closed.
+func Open(dir string) (fd int, err error) {
+	fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = lock(fd, unix.LOCK_EX) // which fails only for want of memory
+	}
+	return fd, err
+}
+
 // lock is flock(2). It begins again if a signal ends it.
 func lock(fd, how int) error {
 	for {

@@ -53,7 +53,8 @@ func (s *saved) dead(o nft.Owner, p *proof.Proof) bool {
 // ForgetDead removes the data that the plugin tuning saved in dir for attachments that are provably
 // dead, and returns their owners. networks are the networks to look at; nil is all. With dry it
 // only returns the owners. Files of the CNI project's tuning prove nothing and stay. It goes on
-// after an error.
+// after an error. A container that comes back meanwhile has made its link before it saves, and so
+// is seen to live.
 func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ error) {
 	conn, err := rtnl.Dial(nil)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/flock"
 	"github.com/swiftcni/swiftcni/internal/jsontext"
 	"github.com/swiftcni/swiftcni/internal/verbs"
 	"github.com/swiftcni/swiftcni/rtnl"
@@ -81,18 +82,28 @@ func (k *Keys) save(c *verbs.Call, a spec.Attachment, now rtnl.Link) (created bo
 		return false, err
 	}
 	s.link = first(old.link, now)
-	if err := os.MkdirAll(k.dataDir, 0o700); err != nil {
-		return false, fault.Wrap("save the link's attributes", err)
+	err = os.MkdirAll(k.dataDir, 0o700)
+	if err == nil {
+		err = k.replace(k.file(a), s.encode())
 	}
-	// The file is whole or absent at any instant.
-	file := k.file(a)
-	if err = writeFile(file+".tmp", s.encode()); err == nil {
+	return created, fault.Wrap("save the link's attributes", err)
+}
+
+// replace makes a file that is whole or absent at any instant. GC, which locks the directory too,
+// doesn't remove it in place of the one before.
+func (k *Keys) replace(file string, text []byte) error {
+	fd, err := flock.Open(k.dataDir)
+	if err != nil {
+		return err
+	}
+	if err = writeFile(file+".tmp", text); err == nil {
 		err = os.Rename(file+".tmp", file)
 	}
 	if err != nil {
 		_ = os.Remove(file + ".tmp")
 	}
-	return created, fault.Wrap("save the link's attributes", err)
+	unix.Close(fd)
+	return err
 }
 
 func (s *saved) encode() []byte {
@@ -232,11 +243,16 @@ func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 }
 
 // eachSaved reads the files in a directory, also those that a killed process left half-written. It
-// goes on after an error.
+// goes on after an error. The directory is locked meanwhile.
 func eachSaved(dir string, each func(file string, s saved) error) error {
-	entries, err := os.ReadDir(dir)
+	fd, err := flock.Open(dir)
 	if fault.Absent(err) {
 		return nil
+	}
+	defer unix.Close(fd)
+	var entries []os.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(dir)
 	}
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
