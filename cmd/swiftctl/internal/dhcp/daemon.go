@@ -27,6 +27,8 @@ type Options struct {
 	// Watch is how often it's looked whether the namespace of a container is still there.
 	Watch time.Duration
 	Log   func(format string, args ...any)
+
+	rest int // for how many times as long as a look took the next one waits
 }
 
 // Defaults of the reference's.
@@ -36,7 +38,10 @@ const (
 	DefaultResendTimeout = 208 * time.Second
 )
 
-const defaultWatch = 10 * time.Second
+const (
+	defaultWatch = 10 * time.Second
+	defaultRest  = 100
+)
 
 // A Daemon has the leases.
 type Daemon struct {
@@ -61,6 +66,9 @@ func New(ctx context.Context, o Options) *Daemon {
 	def(&o.ResendMax, DefaultResendMax)
 	def(&o.ResendTimeout, DefaultResendTimeout)
 	def(&o.Watch, defaultWatch)
+	if o.rest == 0 {
+		o.rest = defaultRest
+	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}

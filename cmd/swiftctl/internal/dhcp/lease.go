@@ -192,7 +192,7 @@ func (l *lease) maintain() (over bool) {
 				l.giveBack()
 				return true
 			}
-			scan = time.Now().Add(max(l.d.o.Watch, 100*time.Since(began))) // a search through all threads may take long
+			scan = time.Now().Add(max(l.d.o.Watch, time.Duration(l.d.o.rest)*time.Since(began))) // a search through all threads may take long
 		}
 		if time.Now().Before(l.next) {
 			continue

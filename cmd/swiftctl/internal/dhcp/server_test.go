@@ -129,19 +129,39 @@ func (n *lan) heard(kind dhcpv4.MessageType) (count int) {
 	return count
 }
 
-// last is the last message.
-func (n *lan) last() *dhcpv4.DHCPv4 {
+// questions counts what the server was asked, and not how often: a question that isn't answered in time is sent again, and
+// may come after the answer. A renewal is by the lease's question.
+func (n *lan) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.asked[len(n.asked)-1]
+	all := map[dhcpv4.TransactionID]bool{}
+	for _, m := range n.asked {
+		all[m.TransactionID] = true
+	}
+	return len(all)
 }
 
-// daemon is one that doesn't wait long. stop ends it as a signal does.
+// last is the last message, or the last of a type.
+func (n *lan) last(kind ...dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range slices.Backward(n.asked) {
+		if len(kind) == 0 || slices.Contains(kind, m.MessageType()) {
+			return m
+		}
+	}
+	return nil
+}
+
+// impatient is how long ADD tries where it's to fail for want of an answer.
+const impatient = 1500 * time.Millisecond
+
+// daemon is one that soon asks again. stop ends it as a signal does.
 func (n *lan) daemon() (d *Daemon, stop func()) {
 	n.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	d = New(ctx, Options{Timeout: time.Second, ResendMax: 100 * time.Millisecond, ResendTimeout: 1500 * time.Millisecond,
-		Watch: 20 * time.Millisecond, State: n.state, Log: n.log})
+	d = New(ctx, Options{Timeout: time.Second, ResendMax: 100 * time.Millisecond, ResendTimeout: time.Minute,
+		Watch: 20 * time.Millisecond, State: n.state, Log: n.log, rest: 1})
 	stop = sync.OnceFunc(func() {
 		cancel()
 		d.Close()
