@@ -12,10 +12,11 @@ import (
 // collections are the calls of GC that run. A runtime attaches nothing to a network during its GC
 // (the specification's section 2). Once it has killed the plugin, GC is over as far as it knows. But
 // here it may be at work, with a list of valid attachments that lacks the next ones. So an ADD waits
-// for those whose caller is gone.
+// for those whose caller is gone, and for any of the resident that this one follows.
 type collections struct {
 	sync.Mutex
 	running []*collection
+	others  *shared
 }
 
 // A collection is one call of GC.
@@ -28,18 +29,22 @@ type collection struct {
 func (cs *collections) begin(conn int) (end func()) {
 	c := &collection{conn, make(chan struct{})}
 	cs.Lock()
-	cs.running = append(cs.running, c)
+	if cs.running = append(cs.running, c); len(cs.running) == 1 {
+		cs.others.lock(collecting, unix.F_RDLCK)
+	}
 	cs.Unlock()
 	return func() {
 		cs.Lock()
 		i := slices.Index(cs.running, c)
-		cs.running = slices.Delete(cs.running, i, i+1)
+		if cs.running = slices.Delete(cs.running, i, i+1); len(cs.running) == 0 {
+			cs.others.lock(collecting, unix.F_UNLCK)
+		}
 		cs.Unlock()
 		close(c.ended)
 	}
 }
 
-// awaitOrphans waits for those whose caller is gone by now.
+// awaitOrphans waits for those whose caller is gone by now, and for those of other residents.
 func (cs *collections) awaitOrphans() {
 	cs.Lock()
 	var orphans []*collection
@@ -52,6 +57,7 @@ func (cs *collections) awaitOrphans() {
 	for _, c := range orphans {
 		<-c.ended
 	}
+	cs.others.await(collecting)
 }
 
 // isGone reports whether the caller at the other end of a connection may have ended. Nobody shuts one

@@ -20,9 +20,9 @@ type Listener struct {
 	*net.UnixListener
 	path string
 	file number // of the socket; zero if it isn't this process's to remove
-	// turns is the file that residents at this path lock for their containers (see turns). systemd
-	// starts one after the other has ended, so theirs have none.
-	turns *os.File
+	// shared is among all residents at this path. systemd starts one after the other has ended, so
+	// theirs have none.
+	shared *shared
 }
 
 // Listen makes a resident's socket at a path, for root alone. One that's there is replaced without
@@ -65,9 +65,7 @@ func Listen(path string) (*Listener, error) {
 		l.Close()
 		return nil, errors.Join(err, os.Remove(next))
 	}
-	// Without it the calls of a resident and of its successor can overtake each other.
-	turns, _ := os.OpenFile(path+turnsSuffix, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	return &Listener{l, path, file, turns}, nil
+	return &Listener{l, path, file, openShared(path + sharedSuffix)}, nil
 }
 
 // Inherit is the listener of a socket that another program has made, such as systemd, which also
@@ -111,21 +109,21 @@ func (l *Listener) remove() error {
 	return os.Remove(l.path)
 }
 
-const turnsSuffix = ".turns"
+const sharedSuffix = ".shared"
 
-// forget closes the file of turns, and removes it unless another resident is there.
+// forget closes the shared file, and removes it unless another resident is there.
 func (l *Listener) forget() {
-	if l.turns == nil {
+	if l.shared == nil {
 		return
 	}
-	defer l.turns.Close()
+	defer l.shared.close()
 	unlock, err := lock(filepath.Dir(l.path))
 	if err != nil {
 		return
 	}
 	defer unlock()
 	if _, err := os.Lstat(l.path); errors.Is(err, os.ErrNotExist) {
-		_ = os.Remove(l.path + turnsSuffix) // an empty file in /run harms nobody
+		_ = os.Remove(l.path + sharedSuffix) // an empty file in /run harms nobody
 	}
 }
 

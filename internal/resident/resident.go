@@ -86,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		_ = l.SetDeadline(time.Now().Add(l.last()))
 	})
 	defer stop()
-	s.turns.others = l.turns
+	s.turns.others, s.collections.others = l.shared, l.shared
 	defer l.forget()
 	defer s.sockets.Close()
 	defer s.listeners.end() // they hear of the last calls, too

@@ -359,12 +359,13 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// A resident that follows another waits for the call of the same container that runs there. The file
-// of turns goes with the last one.
+// A resident that follows another waits for the call of the same container that runs there, and its
+// ADDs for a GC. The shared file goes with the last one.
 func TestTurnsOfTwoResidents(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resident")
 	var residents [2]struct {
 		turns
+		collections
 		*Listener
 	}
 	for i := range residents {
@@ -373,7 +374,8 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		residents[i].turns, residents[i].Listener = turns{waiting: map[string]*turn{}, others: l.turns}, l
+		r := &residents[i]
+		r.waiting, r.turns.others, r.collections.others, r.Listener = map[string]*turn{}, l.shared, l.shared, l
 	}
 	end := residents[0].take("c1")
 	var ended atomic.Bool
@@ -383,8 +385,24 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 	if !ended.Load() {
 		t.Error("two calls have the turn")
 	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	own := residents[1].begin(fds[0])
+	residents[1].awaitOrphans() // its caller lives
+	own()
+	end = residents[0].begin(fds[0])
+	ended.Store(false)
+	time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end() })
+	residents[1].awaitOrphans()
+	if !ended.Load() {
+		t.Error("an ADD didn't wait for the other's GC")
+	}
 	residents[0].forget()
-	if _, err := os.Lstat(path + turnsSuffix); err != nil {
+	if _, err := os.Lstat(path + sharedSuffix); err != nil {
 		t.Error(err)
 	}
 	if err := residents[1].remove(); err != nil {

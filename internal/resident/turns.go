@@ -3,9 +3,6 @@
 package resident
 
 import (
-	"hash/fnv"
-	"io"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -13,11 +10,11 @@ import (
 
 // turns lets the calls of one container come one after the other: those whose caller was killed, too,
 // of which a runtime knows nothing any more. Another resident may have begun them, which this one
-// follows. So each container has a byte of a file that residents lock (F_OFD_SETLKW, fcntl(2)).
+// follows. So each container has a byte of what residents share.
 type turns struct {
 	sync.Mutex
 	waiting map[string]*turn // by container ID
-	others  *os.File         // nil: no other resident can be there
+	others  *shared
 }
 
 // A turn is a container's.
@@ -40,31 +37,15 @@ func (t *turns) take(container string) (end func()) {
 	mine.calls++
 	t.Unlock()
 	mine.Lock()
-	t.lockByte(container, unix.F_WRLCK)
+	place := byteOf(container)
+	t.others.lock(place, unix.F_WRLCK)
 	return func() {
-		t.lockByte(container, unix.F_UNLCK)
+		t.others.lock(place, unix.F_UNLCK)
 		mine.Unlock()
 		t.Lock()
 		if mine.calls--; mine.calls == 0 {
 			delete(t.waiting, container)
 		}
 		t.Unlock()
-	}
-}
-
-// lockByte locks or unlocks a container's byte. Without the lock the call is made all the same, as it
-// would be without residents.
-func (t *turns) lockByte(container string, how int16) {
-	if t.others == nil {
-		return
-	}
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, container)
-	at := int64(h.Sum64() >> 2) // the last byte of a file is before 1<<63
-	for {
-		l := unix.Flock_t{Type: how, Start: at, Len: 1}
-		if err := unix.FcntlFlock(t.others.Fd(), unix.F_OFD_SETLKW, &l); err != unix.EINTR {
-			return
-		}
 	}
 }
