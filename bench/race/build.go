@@ -9,8 +9,7 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
-// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, its
-// resident if there's to be one, and the reference's host-local, which shares the leases.
+// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, swiftctl, and the reference's host-local, which shares the leases.
 func prepare(p *Plan, resident bool, progress io.Writer) error {
 	root, err := build.Root()
 	if err != nil {
@@ -22,11 +21,14 @@ func prepare(p *Plan, resident bool, progress io.Writer) error {
 			return err
 		}
 	}
-	if resident {
-		p.Resident = filepath.Join(root, ".cache", "race", "swiftctl")
-		if err := build.Swiftctl(progress, root, p.Resident); err != nil {
+	if !p.Foreign {
+		p.Swiftctl = filepath.Join(root, ".cache", "race", "swiftctl")
+		if err := build.Swiftctl(progress, root, p.Swiftctl); err != nil {
 			return err
 		}
+	}
+	if resident {
+		p.Resident = p.Swiftctl
 	}
 	dir, err := build.Reference(progress, root)
 	p.HostLocal = filepath.Join(dir, "host-local")

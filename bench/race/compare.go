@@ -61,6 +61,7 @@ func (c *comparison) run() {
 		c.checkRecords(n)
 	}
 	c.checkElements()
+	c.checkFollowing()
 	c.checkHostEnds()
 	c.checkAddresses()
 	for _, n := range c.model.networks {
@@ -95,6 +96,9 @@ func (c *comparison) checkLeases(n *network) {
 		case a != nil && a.state == live && !slices.Contains(a.addrs(), addr):
 			c.violate(c.next, ownerless, subject, a.String()+" got other addresses", a.history)
 		}
+	}
+	if n.ipam == "" {
+		return
 	}
 	for _, a := range c.owners[n] {
 		for _, addr := range a.addrs() {

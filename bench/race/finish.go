@@ -95,8 +95,7 @@ func (r *runner) detachAll(number int) error {
 // collectAll runs GC with an empty list, after which not even empty leases of the reference may be
 // left.
 func (r *runner) collectAll(number int, n *network) error {
-	c := call{program: r.bridge, verb: "GC", config: n.config(nil, []validAttachment{})}
-	out, err := r.call(&c)
+	out, err := r.perform(n, nil, call{verb: "GC"}, nil, []validAttachment{})
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (r *runner) lease(o *op, g *guest, verb string, kill time.Duration) error {
 	g.net.collection.RLock()
 	defer g.net.collection.RUnlock()
 	c := call{program: r.plan.HostLocal, verb: verb, id: g.id, netns: "/proc/self/ns/net", ifName: guestIfName,
-		config: g.net.config(nil, nil), kill: kill, env: []string{"CNI_NETNS_OVERRIDE=1"}}
+		config: g.net.input(g.net.conf, nil, nil, nil), kill: kill, env: []string{"CNI_NETNS_OVERRIDE=1"}}
 	r.model.Lock()
 	g.net.adding++
 	r.model.Unlock()

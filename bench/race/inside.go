@@ -23,6 +23,7 @@ type Plan struct {
 	Seed                 uint64
 	Ops, Workers         int
 	Networks, Containers int
+	Lists                bool          // all networks are lists of plugins
 	Every                int           // operations between pauses
 	Duration             time.Duration // 0 is no limit
 	KillWithin           time.Duration // after a process's start
@@ -32,6 +33,7 @@ type Plan struct {
 
 	Plugins   string   // directory of the plugin bridge
 	Resident  string   // the program whose subcommand serve makes the plugins' calls; empty: none does
+	Swiftctl  string   // the tool whose gc is run; empty: it isn't
 	HostLocal string   // the reference's host-local, which shares the leases
 	Conf      string   // the only network's configuration; empty: networks of our choice
 	Foreign   bool     // the plugins aren't ours, so promises that only ours make aren't tested
@@ -45,6 +47,9 @@ type Plan struct {
 func (p *Plan) flags() string {
 	s := fmt.Sprintf("-seed %d -ops %d -workers %d -networks %d -containers %d -every %d -kill-within %v",
 		p.Seed, p.Ops, p.Workers, p.Networks, p.Containers, p.Every, p.KillWithin)
+	if p.Lists {
+		s += " -lists"
+	}
 	if p.FullDel {
 		s += " -full-del"
 	}

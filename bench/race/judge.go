@@ -15,6 +15,7 @@ const (
 	codeLimited     = 51
 	codeExhausted   = 100
 	codeAttached    = 101
+	codePortTaken   = 102
 	codeInternal    = 999
 )
 
@@ -80,6 +81,11 @@ func (r *runner) expectAdd(a *attachment, before moment) (e expectation) {
 	if m.mayBeFull(a.net, before) {
 		e.codes = append(e.codes, codeExhausted)
 	}
+	surely, maybe := m.portTaken(a, before)
+	if maybe {
+		e.codes = append(e.codes, codePortTaken)
+	}
+	e.success = e.success && !surely
 	if before.dying {
 		e.codes = append(e.codes, codeEnvironment, codeInternal)
 	}
@@ -95,9 +101,17 @@ func (r *runner) judgeAdd(o *op, a *attachment, before moment, out *outcome) {
 	switch {
 	case out.exit == 0:
 		r.judgeAttached(o, a, before, out)
+	case out.half():
+		a.become(uncertain)
+		a.holds = true
 	case !before.alive:
 	case !out.killed && !out.hung:
-		// A failed ADD leaves nothing of its own, and leaves earlier things untouched.
+		// A failed ADD leaves nothing of its own, and leaves earlier things untouched. Only what a
+		// killed one had may have been taken over, and be gone.
+		a.net.released++
+		if out.code() != codeAttached {
+			a.holds = false
+		}
 	case before.state == absent:
 		a.become(uncertain)
 		a.holds = true
@@ -127,7 +141,7 @@ func (r *runner) judgeAttached(o *op, a *attachment, before moment, out *outcome
 	}
 	a.prev = out.stdout
 	for _, i := range a.result.Interfaces {
-		if i.Sandbox == "" && i.Name != n.bridge {
+		if i.Sandbox == "" && i.Name != n.bridge && a.host == "" { // an ifb follows
 			a.host = i.Name
 		}
 	}

@@ -6,15 +6,21 @@
 //	go -C bench run ./race                          # 2,000 operations, a random seed
 //	go -C bench run ./race -seed 7 -ops 10000       # replays a run
 //	go -C bench run ./race -resident                # a resident makes the calls
+//	go -C bench run ./race -lists                   # all networks are lists of plugins
 //	go -C bench run ./race -gc 1000                 # only compares GC with as many DELs
 //	go -C bench run ./race -plugin /opt/cni/bin     # another bridge plugin; counts its errors
 //
 // In a host in a box, workers attach and detach hundreds of containers to several networks, kill
-// plugins halfway, end containers without DEL, delete bridges and links, flush the ruleset, and let
-// the CNI project's host-local lease from the same directories. Every few hundred operations all
-// pause, and the kernel and the disk are compared with the model. No address may exist twice, and
-// nothing without an owner. Every undisturbed attachment must be whole, and no process may be left.
-// The last step detaches everything. Then nothing may be left.
+// plugins halfway, end containers without DEL, delete bridges and links, flush the ruleset, run
+// swiftctl gc, and let the CNI project's host-local lease from the same directories. In half of the
+// networks portmap, firewall, bandwidth and tuning follow the bridge: in its key chain, or as
+// programs of their own, with the result of the one before. Some containers ask for the same port
+// as another, and get it once that is dead.
+//
+// Every few hundred operations all pause, and the kernel and the disk are compared with the model.
+// No address may exist twice, and nothing without an owner: no link, lease, element, port, opening,
+// ifb or saved attribute. Every undisturbed attachment must be whole, and no process may be left. The
+// last step detaches everything. Then nothing may be left.
 //
 // With -resident, swiftctl serve makes the calls. It's replaced, killed and stopped between and
 // during operations, and some of those run without it. A call whose resident is killed may end with
@@ -66,7 +72,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.Ops, "ops", 2000, "operations")
 	f.DurationVar(&o.Duration, "duration", 0, "stop at the first pause after this time, whatever -ops says; 0: never")
 	f.IntVar(&o.Workers, "workers", 4, "operations at once; with 1 a seed replays a run in its order")
-	f.IntVar(&o.Networks, "networks", 4, "networks")
+	f.IntVar(&o.Networks, "networks", 8, "networks, of eight kinds in turn; four kinds are lists of plugins")
+	f.BoolVar(&o.Lists, "lists", false, "make only networks that are lists of plugins")
 	f.IntVar(&o.Containers, "containers", 120, "containers")
 	f.IntVar(&o.Every, "every", 250, "operations between pauses, at which everything is looked at")
 	f.IntVar(&o.Costs, "gc", 0, "only compare what a GC costs to what a DEL for each of so many attachments does")

@@ -204,6 +204,7 @@ type moment struct {
 	ruleset, bridge  mark
 	bridgeSure       bool
 	released         int
+	rivals           map[*attachment]rival // that may have its port
 }
 
 // begin notes the moment and makes the attachment busy.
@@ -214,6 +215,7 @@ func (m *model) begin(a *attachment) moment {
 	return moment{
 		state: a.state, broken: a.broken, doubtful: a.doubtful, generation: a.generation, alive: a.slot.alive,
 		ruleset: m.flushed.mark(), bridge: a.net.bridgeGone.mark(), bridgeSure: a.net.bridgeSure, released: a.net.released,
+		rivals: m.rivalry(a),
 	}
 }
 

@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
 	"sync"
 )
@@ -21,7 +20,13 @@ type network struct {
 	subnets              []netip.Prefix // one address is given from each
 	capacity             int            // addresses of the smallest subnet
 	masquerade, guard    bool
-	share                int // the part of all operations, relative to other networks
+	followers            []map[string]any // plugins after the bridge that are programs of their own
+	chained              bool             // plugins are in the bridge's key chain
+	static               bool             // the runtime tells the addresses
+	share                int              // the part of all operations, relative to other networks
+
+	// What the plugins after the bridge do: portmap, firewall, bandwidth, tuning.
+	publishes, opens, limits, tunes bool
 
 	// collection separates GC with a list from everything else, as the specification (section 2,
 	// "GC") asks of runtimes.
@@ -35,7 +40,7 @@ type network struct {
 	guests     []*guest
 }
 
-// networks makes the plan's networks: of four kinds, in turn.
+// networks makes the plan's networks: of eight kinds, in turn. Four of them are lists.
 func (p *Plan) networks() ([]*network, error) {
 	if p.Conf != "" {
 		n, err := networkFrom(p.Conf)
@@ -54,7 +59,13 @@ func (p *Plan) network(i int) *network {
 	four := func(bits int) netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), 0}), bits)
 	}
-	switch i % 4 {
+	kind := i % 8
+	if p.Lists {
+		kind = 4 + i%4
+	} else if p.Foreign {
+		kind = i % 4
+	}
+	switch kind {
 	case 0:
 		n.share = 3
 		n.addresses(four(26))
@@ -68,6 +79,23 @@ func (p *Plan) network(i int) *network {
 	case 3:
 		n.guard, n.share = true, 2
 		n.conf["macspoofchk"] = true
+	case 4:
+		n.masquerade, n.share = true, 3
+		six := netip.AddrFrom16([16]byte{0xfd, 0x99, 15: 0, 7: byte(i)})
+		n.addresses(four(25), netip.PrefixFrom(six, 112))
+		n.follow(true, "portmap", "firewall", "bandwidth", "tuning")
+	case 5:
+		n.share = 3
+		n.addresses(four(26))
+		n.follow(false, "portmap", "firewall", "tuning")
+	case 6:
+		n.masquerade, n.share = true, 2
+		n.fixed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + i), 0, 0}), 16))
+		n.follow(false, "bandwidth", "portmap", "firewall")
+	case 7:
+		n.guard, n.share = true, 2
+		n.conf["macspoofchk"] = true
+		n.follow(true, "tuning", "bandwidth")
 	}
 	if n.masquerade {
 		n.conf["ipMasq"] = true
@@ -155,18 +183,6 @@ func networkFrom(text string) (*network, error) {
 	return n, nil
 }
 
-// config is a plugin's input for a verb.
-func (n *network) config(prev json.RawMessage, valid []validAttachment) []byte {
-	c := maps.Clone(n.conf)
-	if prev != nil {
-		c["prevResult"] = prev
-	}
-	if valid != nil {
-		c["cni.dev/valid-attachments"] = valid
-	}
-	return encode(c)
-}
-
 // validAttachment is an element of GC's list.
 type validAttachment struct {
 	ContainerID string `json:"containerID"`
@@ -182,4 +198,4 @@ func encode(v any) []byte {
 }
 
 // elements reports whether attachments have elements in the ruleset.
-func (n *network) elements() bool { return n.masquerade || n.guard }
+func (n *network) elements() bool { return n.masquerade || n.guard || n.publishes || n.opens }

@@ -26,6 +26,7 @@ func kinds() []kind {
 		{"status", 20, (*runner).status},
 		{"gc", 10, (*runner).gc},
 		{"gc dead", 10, (*runner).gcDead},
+		{"swiftctl gc", 6, (*runner).swiftctlGC},
 		{"kill add", 60, (*runner).killAdd},
 		{"kill del", 40, (*runner).killDel},
 		{"kill gc", 4, (*runner).killGC},
@@ -61,6 +62,9 @@ type place struct{ slot, network int }
 // coin returns one of the operation's random bits.
 func (o *op) coin(i int) bool { return o.coins>>i&1 == 1 }
 
+// victim is which plugin of a list a kill hits.
+func (o *op) victim() int { return int(o.coins >> 40) }
+
 // A schedule makes operations.
 type schedule struct {
 	seed       uint64
@@ -79,7 +83,7 @@ func newSchedule(p Plan, networks []*network) *schedule {
 		all = append(all, residentKinds()...)
 	}
 	for _, k := range all {
-		if !slices.Contains(p.Without, k.name) {
+		if !slices.Contains(p.Without, k.name) && (k.name != "swiftctl gc" || p.Swiftctl != "") {
 			s.kinds = append(s.kinds, k)
 			s.total += k.weight
 		}

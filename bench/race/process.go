@@ -24,6 +24,8 @@ type call struct {
 	program                 string
 	verb, id, netns, ifName string
 	config                  []byte
+	args                    []string
+	victim                  int           // which plugin of a list the kill, or what happens meanwhile, is for
 	env                     []string      // beyond CNI's variables
 	kill                    time.Duration // after its start; 0 is never
 	meanwhile               func()        // runs after delay, if it isn't nil
@@ -33,6 +35,7 @@ type call struct {
 // An outcome is how a call ended.
 type outcome struct {
 	exit           int
+	step           int  // which plugin of a list it was
 	killed, hung   bool // we ended it: on purpose, or because it took too long
 	cut            bool // we killed its resident
 	stdout, stderr []byte
@@ -63,6 +66,9 @@ func (o *outcome) String() string {
 	}
 	return fmt.Sprintf("exit status %d without an error object: %.300s %.300s", o.exit, o.stdout, o.stderr)
 }
+
+// half reports whether a plugin of a list failed after another had succeeded.
+func (o *outcome) half() bool { return o.step > 0 && o.exit != 0 && !o.killed && !o.hung }
 
 // short is the outcome's name in counts.
 func (o *outcome) short() string {
@@ -101,7 +107,7 @@ func (c *call) run() (*outcome, error) {
 		return nil, err
 	}
 	started := time.Now()
-	p, err := os.StartProcess(c.program, []string{c.program}, &os.ProcAttr{Env: c.environment(), Files: files})
+	p, err := os.StartProcess(c.program, append([]string{c.program}, c.args...), &os.ProcAttr{Env: c.environment(), Files: files})
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.program, err)
 	}

@@ -65,17 +65,35 @@ func TestModelHoldsForARandomSeed(t *testing.T) {
 	mustHold(t, carry(t, plan(t, seed, 400)))
 }
 
+func TestModelHoldsForLists(t *testing.T) {
+	p := plan(t, rand.Uint64N(1<<32), 300)
+	t.Logf("seed %d", p.Seed)
+	p.Lists, p.Containers = true, 30
+	mustHold(t, carry(t, p))
+}
+
 // Containers end and come back, by the same names, while GC without a list looks for the dead.
 func TestGCOfTheDeadSparesThoseThatComeBack(t *testing.T) {
-	p := plan(t, rand.Uint64N(1<<32), 1500)
-	t.Logf("seed %d", p.Seed)
-	p.Workers, p.Containers, p.Every = 6, 30, 500
-	for _, k := range kinds() {
-		if !slices.Contains([]string{"add", "end container", "gc dead", "check"}, k.name) {
-			p.Without = append(p.Without, k.name)
-		}
+	for _, c := range []struct {
+		name                  string
+		lists                 bool
+		ops, containers, each int
+	}{
+		{"bridges", false, 1500, 30, 500},
+		{"lists", true, 400, 10, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := plan(t, rand.Uint64N(1<<32), c.ops)
+			t.Logf("seed %d", p.Seed)
+			p.Lists, p.Workers, p.Containers, p.Every = c.lists, 6, c.containers, c.each
+			for _, k := range kinds() {
+				if !slices.Contains([]string{"add", "end container", "gc dead", "swiftctl gc", "check"}, k.name) {
+					p.Without = append(p.Without, k.name)
+				}
+			}
+			mustHold(t, carry(t, p))
+		})
 	}
-	mustHold(t, carry(t, p))
 }
 
 // byResident is a small run whose calls a resident makes.
@@ -89,7 +107,9 @@ func byResident(t *testing.T, seed uint64, ops int) Plan {
 }
 
 func TestModelHoldsWithAResident(t *testing.T) {
-	r := carry(t, byResident(t, 8, 300))
+	p := byResident(t, 8, 300)
+	p.Networks = 8
+	r := carry(t, p)
 	mustHold(t, r)
 	// Workers meet by chance: each of a few operations may find nothing to do it to.
 	happened := 0
@@ -161,7 +181,7 @@ func TestAScheduleFollowsFromItsSeed(t *testing.T) {
 }
 
 func TestEveryKindComesUp(t *testing.T) {
-	p := Plan{Seed: 10, Networks: 4, Containers: 10, KillWithin: time.Second, Resident: "swiftctl"}
+	p := Plan{Seed: 10, Networks: 4, Containers: 10, KillWithin: time.Second, Resident: "swiftctl", Swiftctl: "swiftctl"}
 	networks, err := p.networks()
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +215,55 @@ var faulty = []struct {
 	{"attaches twice", `$ours || { [ $CNI_COMMAND = ADD ] && echo '{"ips":[]}'; }`, unexpectedAnswer, nil},
 	{"answers nonsense", `$ours >/dev/null; echo '{"ips":[{"address":"10.1.2.3/24"}]}'`, badResult, nil},
 	{"leaves a process", `[ $CNI_COMMAND != STATUS ] || { sleep 100 >/dev/null 2>&1 & }; exec $ours`, processLeft, nil},
+}
+
+// undone is a plugin whose ADD leaves nothing.
+const undone = `in=$(cat); echo "$in" | $ours || exit; [ $CNI_COMMAND != ADD ] || echo "$in" | CNI_COMMAND=DEL $ours`
+
+// faultyInLists are the same for plugins that follow a bridge.
+var faultyInLists = []struct{ name, plugin, script, kind string }{
+	{"loses the ports", "portmap", undone, notWhole},
+	{"publishes for others", "portmap", `[ $CNI_COMMAND != ADD ] || export CNI_CONTAINERID=not-$CNI_CONTAINERID; exec $ours`, ownerless},
+	{"gives a port twice", "portmap", `exec sed 's/"hostPort":80/"hostPort":90/' | $ours`, unexpectedAnswer},
+	{"closes the firewall again", "firewall", undone, notWhole},
+	{"loses the limits", "bandwidth", `$ours || exit; [ $CNI_COMMAND != ADD ] || ip link delete $(ip -o link show type ifb | grep -o -m1 'bwp[0-9a-f]*')`, notWhole},
+	{"leaves what it saved", "tuning", `[ $CNI_COMMAND = DEL ] || exec $ours`, ownerless},
+}
+
+func TestFaultyPluginsInListsAreCaught(t *testing.T) {
+	ours := plan(t, 5, 60)
+	others, err := os.ReadDir(ours.Plugins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faultyInLists {
+		t.Run(f.name, func(t *testing.T) {
+			p := ours
+			p.Plugins, p.Lists, p.Containers, p.KeepGoing, p.Every = t.TempDir(), true, 12, true, 30
+			for _, k := range kinds() {
+				if !slices.Contains([]string{"add", "del", "check"}, k.name) {
+					p.Without = append(p.Without, k.name)
+				}
+			}
+			for _, e := range others {
+				if e.Name() == f.plugin {
+					continue
+				}
+				if err := os.Symlink(filepath.Join(ours.Plugins, e.Name()), filepath.Join(p.Plugins, e.Name())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			script := "#!/bin/sh\nours=" + filepath.Join(ours.Plugins, f.plugin) + "\n" + f.script + "\n"
+			if err := os.WriteFile(filepath.Join(p.Plugins, f.plugin), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r := carry(t, p)
+			if r.Kinds[f.kind] == 0 {
+				t.Errorf("not caught: %v", r.Kinds)
+			}
+			t.Log(slices.Sorted(maps.Keys(r.Kinds)))
+		})
+	}
 }
 
 func TestFaultyPluginsAreCaught(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,6 @@ type runner struct {
 	plan      Plan
 	model     *model
 	schedule  *schedule
-	bridge    string // the plugin
 	names     *namespaces
 	residents *residents
 	out       io.Writer
@@ -40,9 +38,12 @@ func carryOut(p Plan, out io.Writer) (*Report, error) {
 	}
 	r := &runner{
 		plan: p, model: newModel(networks, p.Containers), schedule: newSchedule(p, networks),
-		bridge: filepath.Join(p.Plugins, "bridge"), out: out, reported: map[string]bool{},
+		out: out, reported: map[string]bool{},
 	}
 	r.report = Report{Seed: p.Seed, Workers: p.Workers, Replay: p.flags(), Counts: map[string]map[string]int{}, Kinds: map[string]int{}}
+	if err := writeConfs(networks); err != nil {
+		return nil, err
+	}
 	if r.names, err = startNamespaces(); err != nil {
 		return nil, err
 	}

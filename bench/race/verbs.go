@@ -37,14 +37,24 @@ func (r *runner) addToDying(o *op) error {
 		})
 }
 
-// attach runs ADD and judges it. c has its special options.
+// attach runs ADD and judges it. c has its special options. After a failure in the middle of a list,
+// runtimes mostly run DEL.
 func (r *runner) attach(o *op, a *attachment, c call) error {
+	half, err := r.tryToAttach(o, a, c)
+	if err == nil && half && (o.coin(14) || o.coin(15)) {
+		err = r.detach(o, a, 0)
+	}
+	return err
+}
+
+// tryToAttach reports whether only a part of a list succeeded.
+func (r *runner) tryToAttach(o *op, a *attachment, c call) (half bool, err error) {
 	a.net.collection.RLock()
 	defer a.net.collection.RUnlock()
 	// One in eight ADDs to a dead container finds no namespace.
 	if !a.slot.alive && (!o.coin(0) || !o.coin(1) || !o.coin(2)) {
 		if err := r.revive(a.slot); err != nil {
-			return err
+			return false, err
 		}
 	}
 	r.model.Lock()
@@ -52,19 +62,18 @@ func (r *runner) attach(o *op, a *attachment, c call) error {
 	r.model.Unlock()
 	before := r.model.begin(a)
 	before.dying = c.meanwhile != nil
-	c.program, c.verb, c.id, c.netns, c.ifName = r.bridge, "ADD", a.slot.id, a.slot.path, a.net.ifName
-	c.config = a.net.config(nil, nil)
-	out, err := r.call(&c)
+	c.verb, c.id, c.netns, c.ifName, c.victim = "ADD", a.slot.id, a.slot.path, a.net.ifName, o.victim()
+	out, err := r.perform(a.net, a, c, nil, nil)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.net.adding--
 	a.busy = false
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.note(o, a, "ADD", out)
 	r.judgeAdd(o, a, before, out)
-	return nil
+	return out.half(), nil
 }
 
 // revive gives a slot a namespace. It's the same container's if anything may be left of it, and
@@ -115,7 +124,7 @@ func (r *runner) detachOften(o *op, a *attachment, kill time.Duration) error {
 func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	a.net.collection.RLock()
 	defer a.net.collection.RUnlock()
-	c := call{program: r.bridge, verb: "DEL", id: a.slot.id, ifName: a.net.ifName, kill: kill}
+	c := call{verb: "DEL", id: a.slot.id, ifName: a.net.ifName, kill: kill, victim: o.victim()}
 	what := "DEL"
 	if o.coin(6) || r.plan.FullDel {
 		c.netns, what = a.slot.path, what+" with namespace"
@@ -124,9 +133,8 @@ func (r *runner) detach(o *op, a *attachment, kill time.Duration) error {
 	if a.prev != nil && (o.coin(7) || r.plan.FullDel) {
 		prev, what = a.prev, what+" with prevResult"
 	}
-	c.config = a.net.config(prev, nil)
 	before := r.model.begin(a)
-	out, err := r.call(&c)
+	out, err := r.perform(a.net, a, c, prev, nil)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.busy = false
@@ -148,9 +156,8 @@ func (r *runner) inspect(o *op, a *attachment) error {
 	a.net.collection.RLock()
 	defer a.net.collection.RUnlock()
 	before := r.model.begin(a)
-	c := call{program: r.bridge, verb: "CHECK", id: a.slot.id, netns: a.slot.path, ifName: a.net.ifName}
-	c.config = a.net.config(a.prev, nil)
-	out, err := r.call(&c)
+	c := call{verb: "CHECK", id: a.slot.id, netns: a.slot.path, ifName: a.net.ifName}
+	out, err := r.perform(a.net, a, c, a.prev, nil)
 	r.model.Lock()
 	defer r.model.Unlock()
 	a.busy = false

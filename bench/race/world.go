@@ -27,6 +27,7 @@ type world struct {
 	leases   map[*network]map[netip.Addr]lease
 	records  map[*network][]ipam.Record
 	inside   map[*slot]*inside
+	following
 }
 
 // A lease is a file whose name is an address.
@@ -51,6 +52,9 @@ func (r *runner) look() (*world, error) {
 	}
 	if !r.plan.Foreign {
 		if w.elements, err = elements(); err != nil {
+			return nil, err
+		}
+		if w.following, err = lookAtFollowing(w.links); err != nil {
 			return nil, err
 		}
 	}
