@@ -70,11 +70,20 @@ func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ er
 		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, proof) {
 			return nil
 		}
-		list = append(list, o)
-		if dry {
-			return nil
-		}
-		return removeSaved(file)
+		return forgetDead(file, o, proof, dry, &list)
 	})
 	return list, err
+}
+
+// forgetDead removes a dead owner's file, unless the owner has come back while the links of all
+// namespaces were listed: the file may be new then.
+func forgetDead(file string, o nft.Owner, p *proof.Proof, dry bool, list *[]nft.Owner) error {
+	if p.IsBack(o) {
+		return nil
+	}
+	*list = append(*list, o)
+	if dry {
+		return nil
+	}
+	return removeSaved(file)
 }
