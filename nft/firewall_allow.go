@@ -19,8 +19,8 @@ type firewallState struct {
 
 // Allow opens the way for a container. In the common case this is one send of questions and one
 // transaction of elements, whatever the number of containers. An address has one owner, the last
-// that was allowed. Allowing the same again changes
-// nothing but the ruleset's generation, see [Conn.Spare].
+// that was allowed. Allowing the same again changes nothing but the ruleset's generation, see
+// [Conn.Spare].
 //
 // A bridge's policy is that of its network's last Allowance. If networks share a bridge, the
 // strictest policy counts for as long as its network has containers.
@@ -42,7 +42,7 @@ func (c *Conn) Allow(o Allowance) error {
 			b.buildFirewall()
 		}
 		plain := take(&b, es, s.addrs) && s.built && len(s.repair) == 0
-		same, err := c.setPolicy(&b, &o, s.policy)
+		none, err := c.setPolicy(&b, &o, s.policy)
 		if err != nil {
 			return err
 		}
@@ -58,9 +58,10 @@ func (c *Conn) Allow(o Allowance) error {
 		if b.empty() && len(es) > 0 {
 			b.renew(es[0])
 		}
-		// A transaction that only adds elements holds whatever other programs change meanwhile.
+		// A transaction that only adds elements, and counts on none, holds whatever other programs
+		// change meanwhile.
 		generation := &s.generation
-		if plain && same {
+		if plain && none {
 			generation = nil
 		}
 		err = c.commit(&b, generation)
@@ -130,8 +131,10 @@ func (c *Conn) firewallState(o *Allowance, es, policy []element) (s firewallStat
 	return s, nil
 }
 
-// setPolicy gives the bridge the policy that it should have, and returns whether it had it.
-func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, err error) {
+// setPolicy gives the bridge the policy that it should have, and returns whether it had none and
+// needs none. Otherwise the transaction counts on what was found: another network may take over the
+// policy of one that has no containers yet.
+func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (none bool, err error) {
 	policy, have := o.policy(), IngressOpen
 	if len(policy) == 0 {
 		return true, nil
@@ -149,17 +152,15 @@ func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, e
 		holder, ok := parseOwner(found[0].owner())
 		lives, err := c.hasMembers(holder.Network)
 		if err != nil || ok && lives {
-			return true, err // another network's, and as strict
+			return false, err // another network's, and as strict
 		}
 	}
 	want := wanted(policy, o.Ingress)
-	same = true
 	for i, e := range policy {
 		f := found[i]
-		if f != nil && i < len(want) && f.comment == e.comment || f == nil && i >= len(want) {
+		if f != nil && i < len(want) && f.comment == e.comment {
 			continue
 		}
-		same = false
 		if f != nil {
 			b.delete([]element{*f})
 		}
@@ -167,7 +168,7 @@ func (c *Conn) setPolicy(b *batch, o *Allowance, found []*element) (same bool, e
 			b.create([]element{e})
 		}
 	}
-	return same, nil
+	return false, nil
 }
 
 // hasMembers reports whether any container of a network has an allowance. It lists them all.

@@ -74,3 +74,25 @@ func TestOpeningsAreBoundToWhatTheyFound(t *testing.T) {
 		t.Error("a transaction that counts on an element isn't bound to its generation")
 	}
 }
+
+// Nor does one lose the policy of its bridge, that it finds there, to another network.
+func TestOpeningsAreBoundToThePolicyTheyFound(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	first, next := allowance("c1", "10.1.0.2"), allowance("c2", "10.1.0.3")
+	policies := []Ingress{IngressOpen, IngressIsolated}
+	for i, o := range []*Allowance{&first, &next} {
+		for _, policy := range policies {
+			o.Bridge, o.Ingress = "br0", policy
+			s, err := c.firewallState(o, o.elements(), o.policy())
+			must(t, err)
+			var b batch
+			none, err := c.setPolicy(&b, o, s.policy)
+			must(t, err)
+			if want := i == 0 && policy == IngressOpen; none != want {
+				t.Errorf("%s, %s: the transaction counts on no policy: %v", o.Owner, policy, none)
+			}
+		}
+		must(t, c.Allow(*o))
+	}
+}
