@@ -206,6 +206,9 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 		s.collections.awaitOrphans()
 	}
 	defer s.turns.take(container)()
+	if isGone(caller.conn) {
+		return // what came after it mayn't have waited: it hadn't begun
+	}
 	if s.listeners.any.Load() {
 		ctx = process.WithTell(ctx, s.listeners.tell)
 	}

@@ -359,6 +359,57 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// A call whose caller is killed while it waits for its turn isn't made: the container's next call may
+// have been made meanwhile.
+func TestCallerGoneBeforeItsTurn(t *testing.T) {
+	var made atomic.Int32
+	s, err := New(Options{Done: func(Call) { made.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "resident")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx, l) }()
+	end := s.turns.take("c1")
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	streams := unix.UnixRights(int(null.Fd()), int(null.Fd()), int(null.Fd()))
+	ask := func() *net.UnixConn {
+		conn := dial(t, path)
+		if _, _, err := conn.WriteMsgUnix(packet(1, 1, asksVersion+"CNI_CONTAINERID=c1\x00"), streams, nil); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	killed := ask()
+	waiting := func() int {
+		s.turns.Lock()
+		defer s.turns.Unlock()
+		return s.turns.waiting["c1"].calls
+	}
+	for waiting() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	killed.Close()
+	heard := ask()
+	end()
+	if status, err := io.ReadAll(io.LimitReader(heard, 1)); err != nil || string(status) != "\x00" {
+		t.Errorf("the next call: %q, %v", status, err)
+	}
+	stop()
+	if err := <-done; err != nil || made.Load() != 1 {
+		t.Errorf("%d calls were made, %v", made.Load(), err)
+	}
+}
+
 // A resident that follows another waits for the call of the same container that runs there, and its
 // ADDs for a GC. The shared file goes with the last one.
 func TestTurnsOfTwoResidents(t *testing.T) {
