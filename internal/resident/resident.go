@@ -32,16 +32,16 @@ const (
 
 // A Server answers calls.
 type Server struct {
-	o           Options
-	own         place
-	sockets     *sockets.Pool
-	slots       chan struct{} // one for each call that runs
-	calls       sync.WaitGroup
-	messages    sync.Pool // *[]byte of handover.MaxMessage
-	turns       turns
-	collections collections
-	spare       spare
-	listeners   listeners
+	o         Options
+	own       place
+	sockets   *sockets.Pool
+	slots     chan struct{} // one for each call that runs
+	calls     sync.WaitGroup
+	messages  sync.Pool // *[]byte of handover.MaxMessage
+	turns     turns
+	running   running
+	spare     spare
+	listeners listeners
 }
 
 // Options are what the program wants to know of its calls. The functions may be called from many
@@ -86,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		_ = l.SetDeadline(time.Now().Add(l.last()))
 	})
 	defer stop()
-	s.turns.others, s.collections.others = l.shared, l.shared
+	s.turns.others, s.running.others = l.shared, l.shared
 	defer l.forget()
 	defer s.sockets.Close()
 	defer s.listeners.end() // they hear of the last calls, too
@@ -199,15 +199,16 @@ func (s *Server) call(conn *net.UnixConn, m *message, files streams, caller call
 		verb, container = m.args[1], netavark.Container(in.text)
 		run = func(ctx context.Context, p cni.Process) error { return netavark.Run(ctx, m.args, p) }
 	}
-	switch verb {
-	case "GC":
-		defer s.collections.begin(caller.conn)()
-	case "ADD":
-		s.collections.awaitOrphans()
+	if verb == "ADD" {
+		s.running.awaitOrphans(true)
 	}
 	defer s.turns.take(container)()
+	defer s.running.begin(caller.conn, verb == "GC")()
+	if verb == "GC" {
+		s.running.awaitOrphans(false)
+	}
 	if isGone(caller.conn) {
-		return // what came after it mayn't have waited: it hadn't begun
+		return // what came after it mayn't have waited for it
 	}
 	if s.listeners.any.Load() {
 		ctx = process.WithTell(ctx, s.listeners.tell)

@@ -416,7 +416,7 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resident")
 	var residents [2]struct {
 		turns
-		collections
+		running
 		*Listener
 	}
 	for i := range residents {
@@ -426,7 +426,7 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 		}
 		defer l.Close()
 		r := &residents[i]
-		r.waiting, r.turns.others, r.collections.others, r.Listener = map[string]*turn{}, l.shared, l.shared, l
+		r.waiting, r.turns.others, r.running.others, r.Listener = map[string]*turn{}, l.shared, l.shared, l
 	}
 	end := residents[0].take("c1")
 	var ended atomic.Bool
@@ -442,13 +442,13 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 	}
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
-	own := residents[1].begin(fds[0])
-	residents[1].awaitOrphans() // its caller lives
+	own := residents[1].begin(fds[0], true)
+	residents[1].awaitOrphans(true) // its caller lives
 	own()
-	end = residents[0].begin(fds[0])
+	end = residents[0].begin(fds[0], true)
 	ended.Store(false)
 	time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end() })
-	residents[1].awaitOrphans()
+	residents[1].awaitOrphans(true)
 	if !ended.Load() {
 		t.Error("an ADD didn't wait for the other's GC")
 	}
