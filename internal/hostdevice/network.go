@@ -12,6 +12,7 @@ import (
 
 	"github.com/swiftcni/swiftcni/cni/spec"
 	"github.com/swiftcni/swiftcni/internal/fault"
+	"github.com/swiftcni/swiftcni/internal/order"
 	"github.com/swiftcni/swiftcni/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -71,7 +72,7 @@ func (at *attaching) captureRoutes() error {
 		n.routes = append(n.routes, r)
 	}
 	// Those to what is on the link come first, as the others' gateways are there.
-	slices.SortStableFunc(n.routes, func(a, b rtnl.Route) int { return cmp.Compare(b.Scope, a.Scope) })
+	order.By(n.routes, func(a, b rtnl.Route) int { return cmp.Compare(b.Scope, a.Scope) })
 	return nil
 }
 
