@@ -4,85 +4,97 @@ package rtnl
 
 import (
 	"fmt"
-	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestSysctlsFreezeNobody: a program that gives containers IPv6 goes on while another removes 900
-// links. Writing disable_ipv6 waits for the removal's end; a collection of garbage that waited for
-// that write as well would stop all goroutines for almost as long. On a busy machine a collection
-// takes a while anyway, so a third of the removals' time is the bound.
+// Writing disable_ipv6 waits as long as another program holds the lock of all links. A collection of garbage that waited for
+// that write as well would stop all goroutines. A pipe that's full keeps the writer waiting here: another process would read
+// from it in the end, if the collection didn't end before.
 func TestSysctlsFreezeNobody(t *testing.T) {
-	const links, rounds = 900, 3
-	other, container := newSide(t, "other"), newSide(t, "container")
-	done := make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() {
-		for !closed(done) {
-			start := time.Now()
-			sysctls := []Sysctl{{Path: "/proc/sys/net/ipv6/conf/lo/disable_ipv6", Value: "0"}}
-			conn, err := DialWith(t.Context(), container.ns, sysctls)
-			if err != nil || sysctls[0].Err != nil {
-				t.Error(err, sysctls[0].Err)
-				return
-			}
+	container := newSide(t, "container")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sysctl")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := make([]byte, os.Getpagesize()); err == nil; {
+		_, err = unix.Write(pipe, page)
+	}
+	if err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	reader := exec.Command("sh", "-c", `timeout 60 cat || touch "$1/froze"; exec cat "$1/sysctl"`, "sh", dir)
+	told, err := reader.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reader.Process.Kill() })
+	written := make(chan error, 1)
+	go func() {
+		sysctls := []Sysctl{{Path: path, Value: "0"}}
+		conn, err := DialWith(t.Context(), container.ns, sysctls)
+		if err == nil {
 			conn.Close()
-			time.Sleep(time.Since(start)) // where there is but one CPU, the removal needs it too
+			err = sysctls[0].Err
 		}
-	})
-	var worst atomic.Int64
-	all.Go(func() {
-		for stats := (debug.GCStats{}); !closed(done); {
-			start := time.Now()
-			runtime.GC()
-			debug.ReadGCStats(&stats)
-			worst.Store(max(worst.Load(), int64(stats.Pause[0])))
-			time.Sleep(max(time.Millisecond, time.Since(start)))
+		written <- err
+	}()
+	for deadline := time.Now().Add(time.Minute); !isWriting(t, path, pipe); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody writes")
 		}
-	})
-	var removals, pauses time.Duration
-	for range rounds {
-		other.must(t, func(b *Batch) { addGroup(b, links) })
-		worst.Store(0)
-		start := time.Now()
-		other.must(t, func(b *Batch) { b.Delete(Link{Group: 7}) })
-		removals += time.Since(start)
-		pauses += time.Duration(worst.Load())
 	}
-	close(done)
-	all.Wait()
-	if pauses > removals/3 {
-		t.Errorf("%d removals of %d links took %v, and the longest pauses meanwhile %v", rounds, links, removals, pauses)
+	runtime.GC()
+	told.Close()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	unix.Close(pipe) // the last writer's end
+	if err := reader.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "froze")); err == nil {
+		t.Error("a collection of garbage waits for the write")
 	}
 }
 
-func closed(done chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
+// isWriting reports whether one of our threads is in a system call that writes to a file, by another descriptor than ours.
+func isWriting(t *testing.T, path string, ours int) bool {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// addGroup adds pairs of links, each with one of group 7 that has addresses: what takes time to
-// remove.
-func addGroup(b *Batch, count int) {
-	const addrs, first = 4, 1000
-	for i := range count {
-		b.Create(Veth{
-			Link: Link{Index: first + i, Name: fmt.Sprint("a", i), Group: 7, Queues: 1, State: Up},
-			Peer: Link{Index: first + count + i, Name: fmt.Sprint("b", i), Queues: 1},
-		})
-		b.Set(Link{Name: fmt.Sprint("b", i), State: Up})
+	for _, fd := range fds {
+		if at, _ := os.Readlink("/proc/self/fd/" + fd.Name()); at != path || fd.Name() == fmt.Sprint(ours) {
+			continue
+		}
+		var n int
+		fmt.Sscan(fd.Name(), &n)
+		calls, err := filepath.Glob("/proc/self/task/*/syscall")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range calls {
+			if text, _ := os.ReadFile(call); strings.HasPrefix(string(text), fmt.Sprintf("%d 0x%x ", unix.SYS_WRITE, n)) {
+				return true
+			}
+		}
 	}
-	for i := range addrs * count {
-		addr := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})
-		b.Create(Addr{Link: first + i/addrs, Prefix: netip.PrefixFrom(addr, 24)})
-	}
+	return false
 }
