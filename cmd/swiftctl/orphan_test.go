@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,9 +18,10 @@ import (
 
 // sweepingWorld is a network whose leases are in a directory.
 type sweepingWorld struct {
-	t   *testing.T
-	n   *cni.Network
-	dir string
+	t    *testing.T
+	n    *cni.Network
+	conf []byte
+	dir  string
 }
 
 // ofLength are names of a network and of a container, each of which may be too long for the ruleset's comments.
@@ -30,18 +33,19 @@ func ofLength() map[string][2]string {
 func newSweepingWorld(t *testing.T, network string) *sweepingWorld {
 	t.Helper()
 	dir := t.TempDir()
-	n, err := cni.Parse(fmt.Appendf(nil, `{"cniVersion":"1.1.0","name":%q,"type":"bridge","bridge":"sweeping","isGateway":true,"ipMasq":true,
-		"ipam":{"type":"host-local","subnet":"10.94.0.0/24","dataDir":%q}}`, network, dir))
+	conf := fmt.Appendf(nil, `{"cniVersion":"1.1.0","name":%q,"type":"bridge","bridge":"sweeping","isGateway":true,"ipMasq":true,
+		"ipam":{"type":"host-local","subnet":"10.94.0.0/24","dataDir":%q}}`, network, dir)
+	n, err := cni.Parse(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nstest.Run(t, "", "ip", "link", "delete", "sweeping") })
-	return &sweepingWorld{t, n, dir}
+	return &sweepingWorld{t, n, conf, dir}
 }
 
-func (w *sweepingWorld) add(id string) (cni.Attachment, *cni.Result) {
+func (w *sweepingWorld) add(id string, addrs ...netip.Addr) (cni.Attachment, *cni.Result) {
 	w.t.Helper()
-	a := cni.Attachment{ContainerID: id, IfName: "eth0", NetNS: nstest.New(w.t, "c")}
+	a := cni.Attachment{ContainerID: id, IfName: "eth0", NetNS: nstest.New(w.t, "c"), Addrs: addrs}
 	res, err := cni.Attach(w.t.Context(), w.n, a)
 	if err != nil {
 		w.t.Fatal(err)
@@ -135,5 +139,44 @@ func TestSweepingOfTheDead(t *testing.T) {
 				t.Error("its rules are left")
 			}
 		})
+	}
+}
+
+// What is restored is of who still lives: another container may have the address by then.
+func TestSyncRestoresWhoStillLives(t *testing.T) {
+	w := newSweepingWorld(t, "sync")
+	file := filepath.Join(t.TempDir(), "sync.conf")
+	if err := os.WriteFile(file, w.conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	confs, err := readConfs([]string{file}, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays, stayed := w.add("c1")
+	ends, ended := w.add("c2")
+	before := w.node()
+	if err := cni.Detach(t.Context(), w.n, ends); err != nil {
+		t.Fatal(err)
+	}
+	next, res := w.add("c3", ended.IPs[0].Address.Addr())
+	rules, err := nft.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rules.Close()
+	if err := rules.DetachOwner(w.owner(stays)); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	s := syncing{confs: confs, out: &out, dirs: []string{w.dir}, node: before, rules: rules}
+	if err := s.restore(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if want := "sync/c1/eth0: restored masquerade of 10.94.0.2/24\n"; out.String() != want {
+		t.Errorf("told %q, want %q", out.String(), want)
+	}
+	if err := errors.Join(cni.Check(t.Context(), w.n, stays, stayed), cni.Check(t.Context(), w.n, next, res)); err != nil {
+		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/swiftcni/swiftcni/ipam"
 	"github.com/swiftcni/swiftcni/nft"
 )
 
@@ -71,7 +72,7 @@ func (s *syncing) run(ctx context.Context, dirs []string, dirsNamed bool) (err e
 	s.node.know(s.confs)
 	sweep := sweeping{dry: s.dry, dirs: s.dirs, node: s.node,
 		done: func(h *held) { s.tell(h, s.verb("removed", "remove"), h.elements()) }}
-	return join(s.wake(), s.detours(), s.routes(), s.restore(), s.chained(ctx), sweep.run(ctx, func(*held) bool { return true }))
+	return join(s.wake(), s.detours(), s.routes(), s.restore(ctx), s.chained(ctx), sweep.run(ctx, func(*held) bool { return true }))
 }
 
 // cacheFlag gives a command the flag --cache-dir.
@@ -129,7 +130,7 @@ func (s *syncing) tell(h *held, verb, what string) {
 }
 
 // restore restores missing masquerade and spoof checks.
-func (s *syncing) restore() error {
+func (s *syncing) restore(ctx context.Context) error {
 	var list []nft.Sender
 	var of []*held
 	for _, c := range s.confs {
@@ -147,7 +148,8 @@ func (s *syncing) restore() error {
 		}
 	}
 	if !s.dry {
-		if err := s.rules.Restore(list); err != nil {
+		var err error
+		if list, of, err = s.restoreLive(ctx, list, of); err != nil {
 			return err
 		}
 	}
@@ -162,6 +164,49 @@ func (s *syncing) restore() error {
 		s.tell(h, s.verb("restored", "restore"), strings.Join(what, ", "))
 	}
 	return nil
+}
+
+// restoreLive restores what attachments lack, and returns those that still are as they were when they
+// were read. The others have ended since, and somebody else may have their addresses. Their networks'
+// leases are locked, so that nobody comes or goes meanwhile.
+func (s *syncing) restoreLive(ctx context.Context, list []nft.Sender, of []*held) (still []nft.Sender, live []*held, err error) {
+	if len(list) == 0 {
+		return nil, nil, s.rules.Tidy()
+	}
+	networks := make([]string, len(of))
+	for i, h := range of {
+		networks[i] = h.Network
+	}
+	slices.Sort(networks) // as others of this kind lock them
+	for _, network := range slices.Compact(networks) {
+		for _, dir := range s.dirs {
+			store, openErr := ipam.OpenExisting(ctx, dir, network)
+			if errors.Is(openErr, fs.ErrNotExist) {
+				continue
+			}
+			if openErr != nil {
+				return nil, nil, openErr
+			}
+			defer func() { err = join(err, store.Close()) }()
+		}
+	}
+	now, err := readLinks()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer now.close()
+	for i, h := range of {
+		l := now.veths[h.link.Index]
+		if l.Name == h.link.Name && l.Alias == h.link.Alias && samePrefixes(now.addrs(l), s.node.links.addrs(h.link)) {
+			still, live = append(still, list[i]), append(live, h)
+		}
+	}
+	return still, live, s.rules.Restore(still)
+}
+
+// samePrefixes compares two lists in any order.
+func samePrefixes(p, q []netip.Prefix) bool {
+	return len(p) == len(q) && !slices.ContainsFunc(p, func(x netip.Prefix) bool { return !slices.Contains(q, x) })
 }
 
 // attachment is the part of the ruleset that a live owner on the configuration's network should
