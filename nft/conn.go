@@ -54,8 +54,9 @@ func Dial() (*Conn, error) {
 func (c *Conn) Close() error { return c.socket.Close() }
 
 // Clean reports whether a Conn is as good as a new one, for work that has nothing to do with its
-// work so far: nothing has failed at its socket, and nothing waits there. It's one system call.
-func (c *Conn) Clean() bool { return len(c.waiting) == 0 && c.socket.Clean() }
+// work so far: nothing has failed at its socket, nothing waits there, and it spares nobody
+// ([Conn.Spare]). It's one system call.
+func (c *Conn) Clean() bool { return c.lives == nil && len(c.waiting) == 0 && c.socket.Clean() }
 
 // FD returns the socket's descriptor. The Conn still owns it.
 func (c *Conn) FD() int { return c.socket.FD() }

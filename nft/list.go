@@ -126,6 +126,7 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 		o, ok := parseOwner(e.owner())
 		return !ok || !chosen(o)
 	})
+	order.By(es, byComment)
 	for chunk := range slices.Chunk(es, removeAtOnce) {
 		if err := c.remove(chunk); err != nil {
 			return err
@@ -137,6 +138,9 @@ func (c *Conn) purge(chosen func(Owner) bool, chosenHash func(string) bool) erro
 	})
 	return errors.Join(err, c.Tidy())
 }
+
+// byComment orders elements by their owners.
+func byComment(x, y element) int { return strings.Compare(x.comment, y.comment) }
 
 // removeAtOnce weighs the price of a transaction against the time for which the ruleset must stay
 // unchanged for it.

@@ -36,11 +36,10 @@ func (e *PortTakenError) Is(target error) bool { return unix.EEXIST.Is(target) }
 // others have.
 //
 // Publishing again replaces the owner's mappings, and always changes the ruleset's generation, see
-// [Conn.Spare]. A container's address has one owner, the last to
-// publish it. The mappings of an earlier owner, which is dead by then, are removed. If another
-// container has a port, nothing changes and the error is a [*PortTakenError]. If another attachment
-// of the same container has it, the port stays with that one and leads here once it's unpublished
-// there. Publish returns such ports.
+// [Conn.Spare]. A container's address has one owner, the last to publish it. The mappings of an
+// earlier owner, which is dead by then, are removed. If another container has a port, nothing changes
+// and the error is a [*PortTakenError]. If another attachment of the same container has it, the port
+// stays with that one and leads here once it's unpublished there. Publish returns such ports.
 //
 // Other errors: [*Error] for a change that the kernel refused, [*UnsupportedError] for a feature
 // that it lacks, [ErrInterrupted].

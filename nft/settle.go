@@ -227,7 +227,7 @@ func handOver(b *batch, all, gone []element) {
 	if len(waiting) == 0 {
 		return
 	}
-	order.By(waiting, func(x, y element) int { return strings.Compare(x.comment, y.comment) })
+	order.By(waiting, byComment)
 	list := addressesOf(all)
 	heirs := map[groupPlace]element{}
 	var held []element

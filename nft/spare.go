@@ -11,7 +11,8 @@ import "errors"
 //
 // So a removal on proof of death doesn't overtake an owner that comes back: one that lives before
 // its Attach, Publish or Allow. Each of these changes the ruleset, even if everything was as it
-// should be. A nil function ends it.
+// should be. A nil function ends it. It isn't for [Conn.DetachExcept] and its like, which are told who
+// is valid.
 func (c *Conn) Spare(lives func(Owner) bool) { c.lives = lives }
 
 // errLives is a removal's error that leaves the owner's elements where they are.
@@ -21,23 +22,22 @@ var errLives = errors.New("nft: the owner lives")
 // the ruleset and committing to it.
 func (c *Conn) spares(o Owner) bool { return c.lives != nil && c.lives(o) }
 
-// spared leaves out the elements of owners that live.
+// spared leaves out the elements of owners that live. It asks once for those of an owner that are
+// beside each other.
 func (c *Conn) spared(es []*element) {
 	if c.lives == nil {
 		return
 	}
-	lives := map[Owner]bool{}
+	last, lives := "", false
 	for i, e := range es {
 		if e == nil {
 			continue
 		}
-		o, _ := parseOwner(e.owner())
-		l, known := lives[o]
-		if !known {
-			l = c.lives(o)
-			lives[o] = l
+		if owner := e.owner(); owner != last {
+			o, _ := parseOwner(owner)
+			last, lives = owner, c.lives(o)
 		}
-		if l {
+		if lives {
 			es[i] = nil
 		}
 	}

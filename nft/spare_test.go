@@ -54,7 +54,13 @@ func TestRemovalDoesNotOvertakeAnOwnerThatComesBack(t *testing.T) {
 			if asked < 2 {
 				t.Errorf("asked %d times", asked)
 			}
+			if c.Clean() {
+				t.Error("a Conn that spares owners is taken for a new one")
+			}
 			c.Spare(nil)
+			if !c.Clean() {
+				t.Error("it isn't any more")
+			}
 			must(t, test.remove(c))
 			if test.check(back) == nil {
 				t.Error("the dead one's is left")

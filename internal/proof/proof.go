@@ -130,7 +130,7 @@ func (p *Proof) DeadOwner(o nft.Owner) bool {
 }
 
 // IsBack reports whether an owner that was dead may live again: bridge and ptp make a link in this
-// namespace before anything else. Unlike other methods it looks anew each time.
+// namespace before they touch the ruleset. Unlike other methods it looks anew each time.
 func (p *Proof) IsBack(o nft.Owner) bool {
 	for attempt := range names.Attempts {
 		nm := names.Of(o.Network, o.ContainerID, o.IfName, attempt)
