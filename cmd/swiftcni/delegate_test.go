@@ -112,7 +112,9 @@ func TestDelegateFindsItsWorld(t *testing.T) {
 			}
 			for _, env := range []string{"", "CNI_NETNS="} {
 				if env != "" {
-					call("ADD", conf, "CNI_ARGS="+c.args)
+					if a := call("ADD", conf, "CNI_ARGS="+c.args); a.status != 0 {
+						t.Fatalf("ADD again: %s", a.stdout)
+					}
 				}
 				if a := call("DEL", conf, env); a.status != 0 {
 					t.Errorf("DEL: %s", a.stdout)
