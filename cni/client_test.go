@@ -20,7 +20,7 @@ import (
 // kernel frees links and elements for a while, and sockets are held meanwhile.
 func descriptors(t testing.TB, bound int) (n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if n = count(t, "/proc/self/fd"); n <= bound {
 			break
 		}
