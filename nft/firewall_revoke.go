@@ -126,8 +126,9 @@ func tellDelegated(es []element, tell func([]Allowed) error) error {
 }
 
 // RevokeExcept is garbage collection: it removes all addresses of a network, except those of the
-// valid owners, and reports them as Revoke does. If none is left, it also removes the policies that
-// the network gave to bridges.
+// valid owners, and reports them as Revoke does. If no container is left, of any network, it also
+// removes the policies that the network gave to bridges: another network's container at the same
+// bridge may have found its policy there.
 func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err
@@ -146,7 +147,9 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 	for _, e := range all {
 		o, ok := parseOwner(e.owner())
 		switch {
-		case !ok || o.Network != short:
+		case !ok:
+		case o.Network != short:
+			lives = lives || o.ContainerID != noLink
 		case o.ContainerID == noLink:
 			policies = append(policies, e)
 		case keep[o]:

@@ -284,6 +284,29 @@ func TestIngressPolicies(t *testing.T) {
 	expect(true, true, "what nobody uses any more is found by the next")
 }
 
+// A network's GC leaves a policy that another network's container at the bridge has asked for, too.
+func TestGCLeavesThePolicyOfASharedBridge(t *testing.T) {
+	c := dial(t, nstest.New(t, "host"))
+	for i, policy := range []Ingress{IngressIsolated, IngressSameBridge} {
+		var shared [2]Allowance
+		for j, network := range []string{"a", "b"} {
+			o := allowance(fmt.Sprint("c", j), fmt.Sprintf("10.%d.0.%d", i, j+1))
+			o.Owner.Network, o.Bridge, o.Ingress = network, fmt.Sprint("br", i), policy
+			must(t, c.Allow(o))
+			shared[j] = o
+		}
+		must(t, c.RevokeExcept("a", nil, nil))
+		must(t, c.CheckAllowance(shared[1]))
+		must(t, c.RevokeExcept("b", nil, nil))
+		must(t, c.RevokeExcept("a", nil, nil))
+		left, err := c.listIn(func() ([]set, error) { return c.there(firewallSets()) })
+		must(t, err)
+		if len(left) > 0 {
+			t.Error("left:", left)
+		}
+	}
+}
+
 func TestShutTakesOnlyItsOwn(t *testing.T) {
 	ns := nstest.New(t, "host")
 	c := dial(t, ns)
