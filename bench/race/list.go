@@ -32,6 +32,7 @@ func (n *network) follow(chained bool, types ...string) {
 			conf["capabilities"] = map[string]bool{"portMappings": true}
 		case "firewall":
 			n.opens = true
+			conf["ingressPolicy"] = map[bool]string{true: "same-bridge", false: "isolated"}[chained]
 		case "bandwidth":
 			n.limits = true
 			for _, way := range []string{"ingress", "egress"} {
