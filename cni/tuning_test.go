@@ -394,6 +394,34 @@ func TestTuningRefusesTheHost(t *testing.T) {
 	}
 }
 
+// What an ADD that was killed before it wrote left goes with any GC. It names no owner.
+func TestTuningGCOfWhatWasNeverWritten(t *testing.T) {
+	w := newTuned(t)
+	left := func() int {
+		list, err := os.ReadDir(w.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	for _, gc := range []func() error{
+		func() error { return tuningRoom.reclaim(t.Context(), w.conf(t, "")) },
+		func() error { return tuningRoom.gc(t.Context(), w.conf(t, ""), nil) },
+	} {
+		for _, name := range []string{"c9_eth0.json.tmp", "reference_eth0.json", "c9_eth0.tmp"} {
+			if err := os.WriteFile(filepath.Join(w.dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := tuning.ForgetDead(w.dir, nil, true); err != nil || left() != 3 {
+			t.Errorf("dry: %v, %d files are left", err, left())
+		}
+		if err := gc(); err != nil || left() != 2 {
+			t.Errorf("%v, %d files are left", err, left())
+		}
+	}
+}
+
 // meanwhile locks a directory, starts something that must wait for it, does something else, and
 // unlocks.
 func meanwhile(t *testing.T, dir string, start func() error, do func()) {

@@ -66,6 +66,9 @@ func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ er
 		return nil, err
 	}
 	err = eachSaved(dir, func(file string, s saved) error {
+		if s.torn(file) && !dry {
+			return removeSaved(file)
+		}
 		o, ok := s.owner(file)
 		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, proof) {
 			return nil

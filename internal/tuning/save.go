@@ -235,12 +235,16 @@ func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 		keep[k.file(a)] = true
 	}
 	return eachSaved(k.dataDir, func(file string, s saved) error {
-		if s.network != c.Network || keep[strings.TrimSuffix(file, ".tmp")] {
+		if !s.torn(file) && (s.network != c.Network || keep[strings.TrimSuffix(file, ".tmp")]) {
 			return nil
 		}
 		return removeSaved(file)
 	})
 }
+
+// torn reports whether a file was left by a process that was killed before it had written anything,
+// and so is nobody's. The directory is locked, so nobody is about to write it.
+func (s *saved) torn(file string) bool { return s.containerID == "" && strings.HasSuffix(file, ".tmp") }
 
 // eachSaved reads the files in a directory, also those that a killed process left half-written. It
 // goes on after an error. The directory is locked meanwhile.
