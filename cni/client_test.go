@@ -238,7 +238,7 @@ func TestClientAllocatesNoMore(t *testing.T) {
 			if err := detach(t.Context(), n, a); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(40 * time.Millisecond) // until its sockets are back
+			c.sockets.Settle()
 		}
 		runtime.ReadMemStats(&after)
 		return (after.Mallocs - before.Mallocs) / rounds, (after.TotalAlloc - before.TotalAlloc) / rounds

@@ -130,6 +130,9 @@ func (p *Pool) sweep() {
 	}
 }
 
+// Settle waits until the sockets of calls that are over have come back. No call may begin meanwhile.
+func (p *Pool) Settle() { p.away.Wait() }
+
 // Close closes the sockets that wait for a call. It waits for the kernel: up to some 35 ms for links
 // that calls have removed, and as long for the sockets of nfnetlink. Sockets of calls that still run
 // are closed after these. The Pool keeps nothing from then on.
