@@ -19,7 +19,7 @@ func TestWaitLocal(t *testing.T) {
 	for range 200 {
 		addr = addr.Next()
 		container.must(t, func(b *Batch) { b.Create(Addr{Link: 30, Prefix: netip.PrefixFrom(addr, 64), NoDAD: true}) })
-		if err := container.WaitLocal(addr, 10*time.Second); err != nil {
+		if err := container.WaitLocal(addr, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if _, local, err := container.RouteTo(addr); err != nil || !local {
