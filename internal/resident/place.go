@@ -137,9 +137,7 @@ func (p *place) hasPeer(c *caller) bool {
 	if c.dir, err = os.Readlink("/proc/" + pid + "/cwd"); err != nil {
 		return false
 	}
-	fds := [1]unix.PollFd{{Fd: int32(alive), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], 0)
-	return err == nil && n == 0
+	return !tells(alive, unix.POLLIN)
 }
 
 // soPeerPIDFD is SO_PEERPIDFD (asm-generic/socket.h, Linux 6.5).

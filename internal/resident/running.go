@@ -81,8 +81,15 @@ func (r *running) awaitOrphans(gc bool) {
 
 // isGone reports whether the caller at the other end of a connection may have ended. Nobody shuts one
 // down otherwise.
-func isGone(conn int) bool {
-	fds := [1]unix.PollFd{{Fd: int32(conn), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(fds[:], 0)
-	return err != nil || n != 0
+func isGone(conn int) bool { return tells(conn, unix.POLLRDHUP) }
+
+// tells reports whether there's an event at a descriptor, or none can be asked for.
+func tells(fd int, events int16) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		// A signal interrupts it though it doesn't wait, and Go's scheduler sends signals.
+		if n, err := unix.Poll(fds[:], 0); err != unix.EINTR {
+			return err != nil || n != 0
+		}
+	}
 }
