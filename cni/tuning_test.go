@@ -33,6 +33,9 @@ type tuned struct {
 
 func newTuned(t *testing.T) *tuned {
 	w := &tuned{Attachment{ContainerID: "c1", IfName: "eth0", NetNS: nstest.New(t, "c1")}, t.TempDir()}
+	if err := os.Chmod(w.dir, 0o700); err != nil { // as the default directory is: nobody else can lock it
+		t.Fatal(err)
+	}
 	nstest.Run(t, w.NetNS, "ip", "link", "add", "eth0", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "eth1")
 	nstest.Run(t, w.NetNS, "ip", "link", "set", "eth0", "up")
 	return w

@@ -148,23 +148,34 @@ const removeAtOnce = 64
 
 // remove deletes elements that are still the same as when they were listed.
 func (c *Conn) remove(es []element) error {
+	_, err := c.removeUnawaited(es, nil)
+	return err
+}
+
+// removeUnawaited is remove that leaves alone the owners of those published addresses for whose ports
+// others wait by now, and returns them.
+func (c *Conn) removeUnawaited(es, addrs []element) (awaited []Owner, err error) {
 	for range maxTries {
-		found, generation, err := c.lookUp(es)
+		found, generation, err := c.lookUp(slices.Concat(es, addrs))
 		if err != nil {
-			return err
+			return nil, err
 		}
+		awaited = awaitedOwners(dense(found[len(es):]))
 		c.spared(found)
 		var b batch
-		for i, f := range found {
-			if f != nil && f.comment == es[i].comment {
+		for i, f := range found[:len(es)] {
+			if f == nil || f.comment != es[i].comment {
+				continue
+			}
+			if o, _ := parseOwner(f.owner()); !slices.Contains(awaited, o) {
 				b.delete([]element{*f})
 			}
 		}
 		if err = c.commit(&b, &generation); !hasErrno(err, unix.ERESTART, unix.ENOENT) {
-			return err
+			return awaited, err
 		}
 	}
-	return ErrInterrupted
+	return nil, ErrInterrupted
 }
 
 // maxListings bounds how often elements are listed to get a list that no change went through.

@@ -182,12 +182,15 @@ func (c *Conn) UnpublishExcept(network string, valid []Owner) ([]Published, erro
 		return !ok || o.Network != short || keep[o]
 	})
 	removed := published(es)
+	awaited := awaitedOwners(es)
 	for chunk := range slices.Chunk(unawaited(es), removeAtOnce) {
-		if err := c.remove(chunk); err != nil {
+		more, err := c.removeUnawaited(chunk, addressesFor(chunk, es))
+		if err != nil {
 			return nil, err
 		}
+		awaited = append(awaited, more...)
 	}
-	for _, o := range awaitedOwners(es) {
+	for _, o := range awaited {
 		if _, err := c.Unpublish(Publication{Owner: o}); err != nil {
 			return nil, err
 		}
@@ -205,6 +208,20 @@ func awaitedOwners(es []element) (list []Owner) {
 		}
 	}
 	return list
+}
+
+// addressesFor returns those of all published addresses whose owners have one of some elements.
+func addressesFor(some, all []element) (addrs []element) {
+	owners := map[string]bool{}
+	for _, e := range some {
+		owners[e.owner()] = true
+	}
+	for _, e := range all {
+		if _, ok := e.published(); ok && owners[e.owner()] {
+			addrs = append(addrs, e)
+		}
+	}
+	return addrs
 }
 
 // unawaited leaves out the elements of these, and sorts the others by their sets.

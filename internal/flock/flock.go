@@ -49,11 +49,19 @@ func Lock(ctx context.Context, fd int) error {
 	}
 }
 
-// Open opens a directory and locks it until the descriptor is closed.
+// Open opens a directory and locks it until the descriptor is closed, for what takes no time. A
+// directory that others than its user can open isn't locked, since they could hold everybody up.
 func Open(dir string) (fd int, err error) {
 	fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		err = lock(fd, unix.LOCK_EX) // which fails only for want of memory
+	if err != nil {
+		return fd, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&0o044 == 0 {
+		err = lock(fd, unix.LOCK_EX)
+	}
+	if err != nil {
+		unix.Close(fd)
 	}
 	return fd, err
 }

@@ -67,7 +67,7 @@ func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ er
 	}
 	err = eachSaved(dir, func(file string, s saved) error {
 		if s.torn(file) && !dry {
-			return removeSaved(file)
+			return removeTorn(file)
 		}
 		o, ok := s.owner(file)
 		if !ok || networks != nil && !slices.Contains(networks, o.Network) || !s.dead(o, proof) {
@@ -81,12 +81,11 @@ func ForgetDead(dir string, networks []string, dry bool) (list []nft.Owner, _ er
 // forgetDead removes a dead owner's file, unless the owner has come back while the links of all
 // namespaces were listed: the file may be new then.
 func forgetDead(file string, o nft.Owner, p *proof.Proof, dry bool, list *[]nft.Owner) error {
-	if p.IsBack(o) {
-		return nil
-	}
-	*list = append(*list, o)
-	if dry {
-		return nil
-	}
-	return removeSaved(file)
+	return removeIf(file, func() bool {
+		back := p.IsBack(o)
+		if !back {
+			*list = append(*list, o)
+		}
+		return !back && !dry
+	})
 }

@@ -235,28 +235,26 @@ func (k *Keys) forgetExcept(c *verbs.Call, valid []spec.Attachment) error {
 		keep[k.file(a)] = true
 	}
 	return eachSaved(k.dataDir, func(file string, s saved) error {
-		if !s.torn(file) && (s.network != c.Network || keep[strings.TrimSuffix(file, ".tmp")]) {
+		switch {
+		case s.torn(file):
+			return removeTorn(file)
+		case s.network != c.Network || keep[strings.TrimSuffix(file, ".tmp")]:
 			return nil
 		}
 		return removeSaved(file)
 	})
 }
 
-// torn reports whether a file was left by a process that was killed before it had written anything,
-// and so is nobody's. The directory is locked, so nobody is about to write it.
+// torn reports whether nothing was written to a file yet. If its process was killed before it had, the
+// file is nobody's.
 func (s *saved) torn(file string) bool { return s.containerID == "" && strings.HasSuffix(file, ".tmp") }
 
 // eachSaved reads the files in a directory, also those that a killed process left half-written. It
-// goes on after an error. The directory is locked meanwhile.
+// goes on after an error.
 func eachSaved(dir string, each func(file string, s saved) error) error {
-	fd, err := flock.Open(dir)
+	entries, err := os.ReadDir(dir)
 	if fault.Absent(err) {
 		return nil
-	}
-	defer unix.Close(fd)
-	var entries []os.DirEntry
-	if err == nil {
-		entries, err = os.ReadDir(dir)
 	}
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
@@ -274,6 +272,27 @@ func eachSaved(dir string, each func(file string, s saved) error) error {
 		err = errors.Join(err, each(file, decodeSaved(text)))
 	}
 	return fault.Wrap("saved attributes", err)
+}
+
+// removeIf removes a file if it still should go. The directory is locked, so nobody saves meanwhile.
+func removeIf(file string, should func() bool) error {
+	fd, err := flock.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if !should() {
+		return nil
+	}
+	return removeSaved(file)
+}
+
+// removeTorn removes a file that nobody is about to write.
+func removeTorn(file string) error {
+	return removeIf(file, func() bool {
+		st, err := os.Stat(file)
+		return err == nil && st.Size() == 0
+	})
 }
 
 func removeSaved(file string) error {
