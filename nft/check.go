@@ -4,6 +4,7 @@ package nft
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -19,10 +20,34 @@ func (c *Conn) CheckSender(a Sender) error {
 	if len(es) == 0 {
 		return nil
 	}
-	found, _, err := c.lookUp(es)
-	if err != nil {
-		return err
+	return c.steadily(func() (generation uint32, _ error) {
+		found, generation, err := c.lookUp(es)
+		if err != nil {
+			return 0, err
+		}
+		return generation, c.checkFound(a, es, found)
+	})
+}
+
+// steadily repeats a look that found something missing while the ruleset changed: what one question
+// was answered needn't fit the answer to the next. The look returns the generation before it.
+func (c *Conn) steadily(look func() (generation uint32, err error)) error {
+	for range maxTries {
+		then, err := look()
+		var missing *MissingError
+		if !errors.As(err, &missing) {
+			return err
+		}
+		if _, now, askErr := c.lookUp(nil); askErr != nil || now == then {
+			return err
+		}
 	}
+	return ErrInterrupted
+}
+
+// checkFound compares a sender's elements with those that were found in their places, and then the
+// rules.
+func (c *Conn) checkFound(a Sender, es []element, found []*element) error {
 	for i, e := range es {
 		missing := &MissingError{Owner: a.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
 		switch f := found[i]; {

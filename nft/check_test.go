@@ -4,6 +4,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -70,4 +71,39 @@ func TestCheckComparesRules(t *testing.T) {
 		}
 		nstest.Run(t, ns, "nft", "flush ruleset")
 	}
+}
+
+// What others build meanwhile isn't missing.
+func TestCheckBesideChanges(t *testing.T) {
+	ns := nstest.New(t, "host")
+	c, other := dial(t, ns), dial(t, ns)
+	a, open := attachment("c1", "10.1.0.2/24"), allowance("c1", "10.1.0.2")
+	must(t, c.Attach(a))
+	must(t, c.Allow(open))
+	ended := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		for bits := 8; ; bits = 8 + (bits-7)%20 {
+			b := attachment("c2", fmt.Sprintf("10.2.0.2/%d", bits))
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			if err := errors.Join(other.Attach(b), other.Detach(b), other.Tidy()); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	for range 200 {
+		for _, err := range []error{c.CheckSender(a), c.CheckAllowance(open)} {
+			if err != nil && !errors.Is(err, ErrInterrupted) {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	must(t, <-ended)
 }

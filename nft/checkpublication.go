@@ -2,8 +2,6 @@
 
 package nft
 
-import "errors"
-
 // CheckPublication reports whether a publication, and the rules that its elements are for, are in
 // the ruleset as Publish made them. Errors: *MissingError for the first that is missing or
 // different.
@@ -12,22 +10,10 @@ func (c *Conn) CheckPublication(p Publication) error {
 		return err
 	}
 	es := p.elements()
-	for looks := 1; ; looks++ {
-		then, err := c.checkElements(&p, es)
-		var missing *MissingError
-		if looks == maxLooks || !errors.As(err, &missing) {
-			return err
-		}
-		// Between two questions another attachment may have left its ports to this one, whose elements were
-		// then at neither place.
-		if _, now, askErr := c.lookUp(nil); askErr != nil || now == then {
-			return err
-		}
-	}
+	// Between two questions another attachment may have left its ports to this one, whose elements were
+	// then at neither place.
+	return c.steadily(func() (uint32, error) { return c.checkElements(&p, es) })
 }
-
-// maxLooks bounds how often a check is repeated because the ruleset changed meanwhile.
-const maxLooks = 16
 
 // checkElements looks once. The generation is the one before that.
 func (c *Conn) checkElements(p *Publication, es []element) (generation uint32, _ error) {

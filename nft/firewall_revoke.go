@@ -180,12 +180,19 @@ func (c *Conn) CheckAllowance(o Allowance) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	return c.steadily(func() (uint32, error) {
+		s, err := c.firewallState(&o, o.elements(), o.policy())
+		if err != nil {
+			return 0, err
+		}
+		return s.generation, c.checkState(&o, &s)
+	})
+}
+
+// checkState compares what concerns an allowance with what should be there.
+func (c *Conn) checkState(o *Allowance, s *firewallState) error {
 	missing := func(what string) error { return &MissingError{Owner: o.Owner, What: what} }
-	es, policy := o.elements(), o.policy()
-	s, err := c.firewallState(&o, es, policy)
-	if err != nil {
-		return err
-	}
+	es := o.elements()
 	for i, e := range es {
 		if f := s.addrs[i]; f == nil || f.comment != e.comment {
 			err := &MissingError{Owner: o.Owner, What: "element " + e.set.table.String() + " " + e.set.name + " " + e.keyText()}
@@ -208,7 +215,7 @@ func (c *Conn) CheckAllowance(o Allowance) error {
 		}
 	}
 	for _, f := range o.families() {
-		if err := c.checkDetour(&o, f); err != nil {
+		if err := c.checkDetour(o, f); err != nil {
 			return err
 		}
 	}
