@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -280,8 +281,8 @@ func (s *Store) reconcile(records []Record, held map[Owner][]netip.Addr, ended f
 
 func sameAddrs(a, b []netip.Addr) bool {
 	a, b = slices.Clone(a), slices.Clone(b)
-	slices.SortFunc(a, netip.Addr.Compare)
-	slices.SortFunc(b, netip.Addr.Compare)
+	order.By(a, netip.Addr.Compare)
+	order.By(b, netip.Addr.Compare)
 	return slices.Equal(a, b)
 }
 
@@ -309,7 +310,7 @@ func (s *Store) scan() (held map[Owner][]netip.Addr, empty []netip.Addr, err err
 		}
 	}
 	for _, addrs := range held {
-		slices.SortFunc(addrs, netip.Addr.Compare)
+		order.By(addrs, netip.Addr.Compare)
 	}
 	return held, empty, nil
 }

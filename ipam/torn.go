@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,7 +84,7 @@ func move(held map[Owner][]netip.Addr, from, to Owner, a netip.Addr) {
 		delete(held, from)
 	}
 	held[to] = append(held[to], a)
-	slices.SortFunc(held[to], netip.Addr.Compare)
+	order.By(held[to], netip.Addr.Compare)
 }
 
 // complete replaces a torn lease by a whole one. It writes nothing to the torn one, which may be a

@@ -126,9 +126,9 @@ func tellDelegated(es []element, tell func([]Allowed) error) error {
 }
 
 // RevokeExcept is garbage collection: it removes all addresses of a network, except those of the
-// valid owners, and reports them as Revoke does. If no container is left, of any network, it also
-// removes the policies that the network gave to bridges: another network's container at the same
-// bridge may have found its policy there.
+// valid owners, and reports them as Revoke does. If none is left, it also removes the policies that
+// the network gave to bridges. While another network has one, whose container may have found its
+// policy there, a policy stays for as long as its bridge.
 func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) error) error {
 	if err := (Owner{network, noLink, noLink}).check(); err != nil {
 		return err
@@ -143,13 +143,13 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 		return err
 	}
 	var dead, policies []element
-	lives := false
+	lives, others := false, false
 	for _, e := range all {
 		o, ok := parseOwner(e.owner())
 		switch {
 		case !ok:
 		case o.Network != short:
-			lives = lives || o.ContainerID != noLink
+			others = others || o.ContainerID != noLink
 		case o.ContainerID == noLink:
 			policies = append(policies, e)
 		case keep[o]:
@@ -158,8 +158,10 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 			dead = append(dead, e)
 		}
 	}
-	if !lives {
-		dead = append(dead, policies...)
+	for _, e := range policies {
+		if !lives && (!others || c.lacksLink(e.key[:unix.IFNAMSIZ])) {
+			dead = append(dead, e)
+		}
 	}
 	if err := tellDelegated(dead, tell); err != nil {
 		return err
@@ -171,6 +173,13 @@ func (c *Conn) RevokeExcept(network string, valid []Owner, tell func([]Allowed) 
 		}
 	}
 	return nil
+}
+
+// lacksLink reports whether the Conn's namespace has no link of a name. A netlink socket passes
+// device requests on (sock_ioctl, net/socket.c).
+func (c *Conn) lacksLink(name []byte) bool {
+	r, err := unix.NewIfreq(string(bytes.TrimRight(name, "\x00")))
+	return err == nil && unix.IoctlIfreq(c.socket.FD(), unix.SIOCGIFINDEX, r) == unix.ENODEV
 }
 
 // CheckAllowance reports whether an allowance, and the rules that it's for, are in the ruleset as

@@ -286,12 +286,23 @@ func TestIngressPolicies(t *testing.T) {
 
 // A network's GC leaves a policy that another network's container at the bridge has asked for, too.
 func TestGCLeavesThePolicyOfASharedBridge(t *testing.T) {
-	c := dial(t, nstest.New(t, "host"))
+	ns := nstest.New(t, "host")
+	c := dial(t, ns)
+	left := func(want int) {
+		t.Helper()
+		left, err := c.listIn(func() ([]set, error) { return c.there(firewallSets()) })
+		must(t, err)
+		if len(left) != want {
+			t.Errorf("left, want %d: %v", want, left)
+		}
+	}
 	for i, policy := range []Ingress{IngressIsolated, IngressSameBridge} {
+		bridge := fmt.Sprint("br", i)
+		nstest.Run(t, ns, "ip", "link", "add", bridge, "type", "bridge")
 		var shared [2]Allowance
 		for j, network := range []string{"a", "b"} {
 			o := allowance(fmt.Sprint("c", j), fmt.Sprintf("10.%d.0.%d", i, j+1))
-			o.Owner.Network, o.Bridge, o.Ingress = network, fmt.Sprint("br", i), policy
+			o.Owner.Network, o.Bridge, o.Ingress = network, bridge, policy
 			must(t, c.Allow(o))
 			shared[j] = o
 		}
@@ -299,12 +310,15 @@ func TestGCLeavesThePolicyOfASharedBridge(t *testing.T) {
 		must(t, c.CheckAllowance(shared[1]))
 		must(t, c.RevokeExcept("b", nil, nil))
 		must(t, c.RevokeExcept("a", nil, nil))
-		left, err := c.listIn(func() ([]set, error) { return c.there(firewallSets()) })
-		must(t, err)
-		if len(left) > 0 {
-			t.Error("left:", left)
-		}
+		left(0)
 	}
+	// That of a bridge that's gone doesn't stay, though another network lives.
+	other, gone := allowance("c1", "10.9.0.1"), allowance("c2", "10.9.0.2")
+	other.Owner.Network, gone.Bridge, gone.Ingress = "other", "br9", IngressIsolated
+	must(t, c.Allow(other))
+	must(t, c.Allow(gone))
+	must(t, c.RevokeExcept(gone.Owner.Network, nil, nil))
+	left(1)
 }
 
 func TestShutTakesOnlyItsOwn(t *testing.T) {

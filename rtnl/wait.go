@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/swiftcni/swiftcni/internal/order"
 	"golang.org/x/sys/unix"
 )
 
@@ -125,6 +125,6 @@ func (d *detection) timeout(after time.Duration) error {
 	for addr := range d.tentative {
 		e.Addrs = append(e.Addrs, addr)
 	}
-	slices.SortFunc(e.Addrs, netip.Addr.Compare)
+	order.By(e.Addrs, netip.Addr.Compare)
 	return e
 }
