@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -112,6 +114,9 @@ func lostRouter(conn *rtnl.Conn, link string) (bool, error) {
 		}
 	}
 	for a, err := range conn.Addrs(l.Index, unix.AF_INET6) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}

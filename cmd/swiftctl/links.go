@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 
@@ -59,8 +61,18 @@ func (l *links) readBridges(conn *rtnl.Conn) error {
 		}
 		l.names[link.Index], l.bridges[link.Index] = link.Name, link
 	}
+	return l.readBridgeAddrs(conn)
+}
+
+// readBridgeAddrs lists the bridges' addresses. A bridge that's gone meanwhile isn't one.
+func (l *links) readBridgeAddrs(conn *rtnl.Conn) error {
 	for i, name := range l.names {
 		for a, err := range conn.Addrs(i, unix.AF_UNSPEC) {
+			if errors.Is(err, fs.ErrNotExist) {
+				delete(l.names, i)
+				delete(l.bridges, i)
+				break
+			}
 			if err != nil {
 				return err
 			}
