@@ -9,7 +9,8 @@ import (
 	"github.com/swiftcni/swiftcni/internal/tool/build"
 )
 
-// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, swiftctl, and the reference's host-local, which shares the leases.
+// prepare fills in the plan's programs: swiftcni from source unless it names other plugins, swiftctl,
+// and the reference's host-local, which shares the leases.
 func prepare(p *Plan, resident bool, progress io.Writer) error {
 	root, err := build.Root()
 	if err != nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -200,7 +201,7 @@ func (r *runner) killResident(o *op) error {
 func (r *runner) call(c *call) (*outcome, error) {
 	before := r.residents.mark()
 	out, err := c.run()
-	if err == nil && out.isCut() && r.residents.killedSince(before) {
+	if err == nil && (out.isCut() || out.saysTwice()) && r.residents.killedSince(before) {
 		out.killed, out.cut = true, true
 	}
 	return out, err
@@ -209,6 +210,18 @@ func (r *runner) call(c *call) (*outcome, error) {
 // isCut reports whether the caller says that its resident has ended, maybe behind the answer.
 func (o *outcome) isCut() bool {
 	return o.exit == 1 && bytes.Contains(o.stdout, []byte(`"code":11,"msg":"the resident process ended during the call"`))
+}
+
+// saysTwice reports whether the resident's error is followed by that of the caller, which has made the
+// call once more.
+func (o *outcome) saysTwice() bool {
+	d, objects := json.NewDecoder(bytes.NewReader(o.stdout)), 0
+	for ; ; objects++ {
+		var e pluginError
+		if d.Decode(&e) != nil || e.Code == 0 {
+			return o.exit == 1 && objects == 2
+		}
+	}
 }
 
 // input is a pipe that holds the configuration, as a runtime's, or a file if it's too large for
