@@ -67,6 +67,10 @@ func (c *console) Write(p []byte) (int, error) {
 	}
 }
 
+// overtaken begins the line by which ip(8) says that other changes came between the parts of a listing,
+// such as those of links that a DEL has left to the kernel.
+const overtaken = "Dump was interrupted"
+
 func (c *console) take(line string) {
 	words := strings.Fields(line)
 	switch {
@@ -84,6 +88,8 @@ func (c *console) take(line string) {
 		if c.each != nil {
 			c.each(r)
 		}
+	case c.inside && strings.HasPrefix(line, overtaken):
+		// The command can't be run again. What it has listed is compared all the same.
 	case c.inside:
 		c.output.WriteString(line + "\n")
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestConsoleCutsResultsOut(t *testing.T) {
 	const text = "boot noise\r\n" +
-		"\r\nM begin 0\r\none\r\ntwo\r\n\r\nM end 0 0\r\n" +
+		"\r\nM begin 0\r\none\r\nDump was interrupted and may be inconsistent.\r\ntwo\r\n\r\nM end 0 0\r\n" +
 		"\r\nM begin 1\r\nleft open\r\nM end 1 3\r\n" +
 		"\r\nM begin 2\r\n\r\nM end 2 0\r\n" +
 		"noise between\r\n" +
