@@ -67,11 +67,13 @@ func (w *sweepingWorld) node() *node {
 	return n
 }
 
-// sweep returns the owners whose rules it says went.
+// sweep returns the owners of the network whose rules it says went. Other tests may have left rules of
+// theirs.
 func (w *sweepingWorld) sweep(n *node) (swept []nft.Owner) {
 	w.t.Helper()
 	s := sweeping{dirs: []string{w.dir}, node: n, done: func(h *held) { swept = append(swept, h.owner()) }}
-	if err := s.run(w.t.Context(), func(*held) bool { return true }); err != nil {
+	ours := w.owner(cni.Attachment{}).Network
+	if err := s.run(w.t.Context(), func(h *held) bool { return h.owner().Short().Network == ours }); err != nil {
 		w.t.Error(err)
 	}
 	return swept
