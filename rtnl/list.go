@@ -13,9 +13,9 @@ import (
 )
 
 // dumpRetries is how often a dump that was overtaken by a change starts again.
-const dumpRetries = 8
+const dumpRetries = 64
 
-// ErrInterrupted is the error of a listing that changes overtook eight times in a row
+// ErrInterrupted is the error of a listing that changes overtook 64 times in a row
 // (NLM_F_DUMP_INTR). Such a listing may have missed or doubled an object, so nothing of it is
 // yielded. It can be tried again.
 var ErrInterrupted = errors.New("rtnl: changes kept overtaking the listing")
