@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -177,18 +176,7 @@ func TestListenerThatReadsNothing(t *testing.T) {
 
 // At its end a resident lets listeners have the last events, and waits for none that doesn't read.
 func TestListenersAtTheEnd(t *testing.T) {
-	s, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "resident")
-	l, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- s.Serve(ctx, l) }()
+	s, path, stop := started(t, Options{})
 	h := follow(t, t.Context(), path)
 	r, w, err := os.Pipe() // full, and nobody reads
 	if err != nil {
@@ -214,7 +202,8 @@ func TestListenersAtTheEnd(t *testing.T) {
 	for range 100 {
 		call(t, path, "CNI_COMMAND=VERSION")
 	}
-	stop()
+	done := make(chan error, 1)
+	go func() { done <- stop() }()
 	select {
 	case err := <-done:
 		if err != nil {

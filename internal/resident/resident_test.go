@@ -21,11 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serving is a server at a socket in a directory of the test's, and the number of its calls.
-func serving(t *testing.T) (path string, calls *atomic.Int32) {
+// started is a server at a socket in a directory of the test's. stop ends it, and waits for its end.
+func started(t *testing.T, o Options) (s *Server, path string, stop func() error) {
 	t.Helper()
-	calls = new(atomic.Int32)
-	s, err := New(Options{Done: func(Call) { calls.Add(1) }})
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,12 +33,22 @@ func serving(t *testing.T) (path string, calls *atomic.Int32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Serve(ctx, l) }()
+	return s, path, func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// serving is a server at a socket in a directory of the test's, and the number of its calls.
+func serving(t *testing.T) (path string, calls *atomic.Int32) {
+	t.Helper()
+	calls = new(atomic.Int32)
+	_, path, stop := started(t, Options{Done: func(Call) { calls.Add(1) }})
 	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -362,19 +371,10 @@ func TestTurns(t *testing.T) {
 // A call whose caller is killed while it waits for its turn isn't made: the container's next call may
 // have been made meanwhile.
 func TestCallerGoneBeforeItsTurn(t *testing.T) {
-	var made atomic.Int32
-	s, err := New(Options{Done: func(Call) { made.Add(1) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "resident")
-	l, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- s.Serve(ctx, l) }()
+	made := make(chan Call, 3)
+	s, path, stop := started(t, Options{Done: func(c Call) { made <- c }})
+	call(t, path, "CNI_COMMAND=VERSION")
+	<-made // so it serves
 	end := s.turns.take("c1")
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -404,9 +404,8 @@ func TestCallerGoneBeforeItsTurn(t *testing.T) {
 	if status, err := io.ReadAll(io.LimitReader(heard, 1)); err != nil || string(status) != "\x00" {
 		t.Errorf("the next call: %q, %v", status, err)
 	}
-	stop()
-	if err := <-done; err != nil || made.Load() != 1 {
-		t.Errorf("%d calls were made, %v", made.Load(), err)
+	if err := stop(); err != nil || len(made) != 1 {
+		t.Errorf("%d calls were made, %v", len(made), err)
 	}
 }
 
@@ -428,12 +427,19 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 		r := &residents[i]
 		r.waiting, r.turns.others, r.running.others, r.Listener = map[string]*turn{}, l.shared, l.shared, l
 	}
-	end := residents[0].take("c1")
 	var ended atomic.Bool
-	time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end() })
+	soon := func(end func()) (over chan struct{}) {
+		over = make(chan struct{})
+		ended.Store(false)
+		time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end(); close(over) })
+		return over
+	}
+	over := soon(residents[0].take("c1"))
 	residents[1].take("c2")()
 	residents[1].take("c1")()
-	if !ended.Load() {
+	waited := ended.Load()
+	<-over
+	if !waited {
 		t.Error("two calls have the turn")
 	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -445,11 +451,11 @@ func TestTurnsOfTwoResidents(t *testing.T) {
 	own := residents[1].begin(fds[0], true)
 	residents[1].awaitOrphans(true) // its caller lives
 	own()
-	end = residents[0].begin(fds[0], true)
-	ended.Store(false)
-	time.AfterFunc(50*time.Millisecond, func() { ended.Store(true); end() })
+	over = soon(residents[0].begin(fds[0], true))
 	residents[1].awaitOrphans(true)
-	if !ended.Load() {
+	waited = ended.Load()
+	<-over
+	if !waited {
 		t.Error("an ADD didn't wait for the other's GC")
 	}
 	residents[0].forget()
@@ -496,7 +502,15 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 	}
 	for i := range 3 {
 		unix.Close(all[i]) // the caller's
-		conn := dial(t, path)
+		var conn *net.UnixConn
+		err := error(unix.EMFILE)
+		for errors.Is(err, unix.EMFILE) { // accept(2) takes a number for a moment, even if nobody has called
+			conn, err = net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
 		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}

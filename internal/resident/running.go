@@ -16,7 +16,7 @@ import (
 type running struct {
 	sync.Mutex
 	calls       map[*work]struct{}
-	collections int // how many of these are GC
+	collections int // how many of these are GC: other residents see that there's one
 	others      *shared
 }
 
@@ -37,25 +37,24 @@ func (r *running) begin(conn int, gc bool) (end func()) {
 		r.calls = map[*work]struct{}{}
 	}
 	r.calls[w] = struct{}{}
-	r.collect(gc, 1, unix.F_RDLCK)
-	return func() {
-		r.Lock()
-		delete(r.calls, w)
-		r.collect(gc, 0, unix.F_UNLCK)
-		r.Unlock()
-		close(w.ended)
+	if gc {
+		if r.collections++; r.collections == 1 {
+			r.others.lock(collecting, unix.F_RDLCK)
+		}
 	}
+	return func() { r.end(w) }
 }
 
-// collect counts GCs, and tells other residents of the first and the last.
-func (r *running) collect(gc bool, first int, how int16) {
-	if !gc {
-		return
+func (r *running) end(w *work) {
+	r.Lock()
+	defer r.Unlock()
+	delete(r.calls, w)
+	if w.gc {
+		if r.collections--; r.collections == 0 {
+			r.others.lock(collecting, unix.F_UNLCK)
+		}
 	}
-	r.collections += 2*first - 1
-	if r.collections == first {
-		r.others.lock(collecting, how)
-	}
+	close(w.ended)
 }
 
 // awaitOrphans waits for those calls, GC or others, whose caller is gone by now. It also waits for the

@@ -91,7 +91,7 @@ func TestInputInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := &input{fd: int(r.Fd()), caller: caller[0], pieces: true}
-		go func() {
+		go func(w *os.File) {
 			for i := 0; i < length; i += 5 {
 				if i == 10_000 {
 					time.Sleep(3 * untilNextLook * time.Millisecond) // it begins to read then
@@ -101,7 +101,7 @@ func TestInputInPieces(t *testing.T) {
 				}
 			}
 			w.Close()
-		}()
+		}(w)
 		text, ok := in.whole()
 		if !ok {
 			t.Fatal("the caller is taken for gone")
